@@ -1,0 +1,77 @@
+"""The error tree: every error that crosses the public surface.
+
+SealMemoryError
+├── InputError            what the caller handed in cannot be used (also a ValueError)
+│   ├── SettingsError     a setting is out of range or unknown
+│   └── UnknownIdError    an id, version or session that this memory does not hold
+├── ModelUnavailableError a model name, folder or file that cannot be loaded
+├── LedgerError           the database cannot be opened, read or written
+│   ├── NewerSchemaError  written by a newer seal-memory
+│   └── BusyError         another process holds the lock that this call needs
+└── AdapterError          an adapter file is missing, damaged or of another base model
+    ├── CorruptAdapterError
+    └── BaseModelMismatchError
+
+A refused adapter is a *result* (`records.Decision`), not an error. Messages name the value,
+what was expected, and the way out.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AdapterError",
+    "BaseModelMismatchError",
+    "BusyError",
+    "CorruptAdapterError",
+    "InputError",
+    "LedgerError",
+    "ModelUnavailableError",
+    "NewerSchemaError",
+    "SealMemoryError",
+    "SettingsError",
+    "UnknownIdError",
+]
+
+
+class SealMemoryError(Exception):
+    """Base of every error raised by seal-memory."""
+
+
+class InputError(SealMemoryError, ValueError):
+    """The caller handed in something that cannot be used."""
+
+
+class SettingsError(InputError):
+    """A setting is unknown or out of range."""
+
+
+class UnknownIdError(InputError):
+    """An id, version, session or source that this memory does not hold."""
+
+
+class ModelUnavailableError(SealMemoryError):
+    """A model cannot be found or loaded."""
+
+
+class LedgerError(SealMemoryError):
+    """The ledger cannot be opened, read or written."""
+
+
+class NewerSchemaError(LedgerError):
+    """The ledger was written by a newer seal-memory."""
+
+
+class BusyError(LedgerError):
+    """Another process holds the lock that this call needs."""
+
+
+class AdapterError(SealMemoryError):
+    """An adapter cannot be used."""
+
+
+class CorruptAdapterError(AdapterError):
+    """An adapter file is missing or its checksum is wrong."""
+
+
+class BaseModelMismatchError(AdapterError):
+    """An adapter was trained on another base model."""
