@@ -1,0 +1,260 @@
+"""One locked SQLite connection to a ledger file: opening, transactions, and the error boundary.
+
+Every statement of the ledger goes through `Connection`, so this is the one place where errors of
+`sqlite3` become errors of seal-memory. Several threads may share a connection: a re-entrant lock
+serialises them, and `atomic()` holds it for its whole block. Several processes may share the file:
+SQLite's own lock serialises writers, and who waits longer than `BUSY_SECONDS` gets `BusyError`.
+
+Commits are flushed to disk (`synchronous=FULL`): what `observe` or a publish returned survives a
+power cut. That costs one fsync a transaction, so callers write in batches.
+
+Not covered: the tables (`schema.py`), what is written in them, and sharing a connection across
+`os.fork` (open the ledger again in the child).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlite_utils import Database
+
+from seal_memory.errors import BusyError, InputError, LedgerError
+
+logger = logging.getLogger(__name__)
+
+FILE_NAME = "ledger.sqlite"
+BUSY_SECONDS = 10.0
+
+Parameters = Sequence[Any] | dict[str, Any]
+
+
+class Connection:
+    """A database handle with a lock, nested transactions and translated errors."""
+
+    def __init__(self, database: Database, path: Path, *, read_only: bool) -> None:
+        self.database = database
+        self.path = path
+        self.read_only = read_only
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._after_commit: list[Callable[[], None]] = []
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
+        """All rows of a query."""
+        with self._lock, self.translated():
+            return list(self.database.execute(sql, parameters).fetchall())
+
+    def run(self, sql: str, parameters: Parameters = ()) -> int:
+        """Execute one statement; the number of rows it changed."""
+        with self._lock, self.translated():
+            self._require_transaction()
+            return int(self.database.execute(sql, parameters).rowcount)
+
+    def run_many(self, sql: str, parameters: Iterable[Parameters]) -> int:
+        """Execute one statement for many rows; the number of rows it changed."""
+        with self._lock, self.translated():
+            self._require_transaction()
+            return int(self.database.conn.executemany(sql, parameters).rowcount)
+
+    def run_bare(self, sql: str) -> list[sqlite3.Row]:
+        """Execute a statement that must stand outside any transaction (VACUUM, a PRAGMA)."""
+        with self._lock, self.translated():
+            return list(self.database.conn.execute(sql).fetchall())
+
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
+        """All or nothing: BEGIN IMMEDIATE … COMMIT, or ROLLBACK on any exception.
+
+        A nested block joins the outer one: its own failure undoes its own writes only, and
+        nothing is durable before the outermost block ends.
+
+        Raises:
+            BusyError: another process kept the write lock for longer than `BUSY_SECONDS`.
+            LedgerError: the ledger is read-only, or the disk is full.
+        """
+        with self._lock:
+            if self._depth:
+                self._require_transaction()
+                with self._translate_outer(), self.database.atomic():
+                    yield
+                return
+            self._begin("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._roll_back()
+                raise
+            self._commit()
+            callbacks, self._after_commit = self._after_commit, []
+            for callback in callbacks:
+                callback()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Several reads that all see the same state; joins `atomic()` when inside one."""
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            self._begin("BEGIN")
+            try:
+                yield
+            finally:
+                self._roll_back()
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call this once the outermost transaction is durable; forgotten if it rolls back."""
+        self._after_commit.append(callback)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """The error boundary: whatever sqlite3 raises in the block becomes one of our errors."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+        except OverflowError as error:
+            raise InputError("a number is too large for the ledger: expected at most 64 bits") from error
+        except UnicodeEncodeError as error:
+            raise InputError(
+                "a text holds a lone surrogate that UTF-8 cannot carry: "
+                "decode the bytes with errors='replace' first"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file; closing twice is fine."""
+        with self._lock:
+            self.database.conn.close()
+
+    @contextmanager
+    def _translate_outer(self) -> Iterator[None]:
+        """Translate only what sqlite3 itself raises; the caller's own exceptions pass through."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+
+    def _begin(self, statement: str) -> None:
+        if self.read_only and statement != "BEGIN":
+            raise LedgerError(f"{self.path.parent} is read-only: this memory can be read, not changed")
+        with self.translated():
+            self.database.conn.execute(statement)
+        self._depth = 1
+
+    def _commit(self) -> None:
+        try:
+            with self.translated():
+                self._require_transaction()
+                self.database.conn.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        self._depth = 0
+
+    def _roll_back(self) -> None:
+        self._depth = 0
+        self._after_commit.clear()
+        if self.database.conn.in_transaction:
+            self.database.conn.execute("ROLLBACK")
+
+    def _require_transaction(self) -> None:
+        """A full disk may end a transaction early; then nothing more may be written in its block."""
+        if not (self._depth and self.database.conn.in_transaction):
+            raise LedgerError(f"the transaction on {self.path} was undone by an earlier error; run it again")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What every ledger function works with: the connection, one namespace, a clock, an id-maker."""
+
+    connection: Connection
+    namespace: str
+    clock: Callable[[], float]
+    make_id: Callable[[], str]
+
+
+def open_connection(path: Path) -> Connection:
+    """Open the ledger file at `path` for writing, or for reading where it cannot be written.
+
+    The file and its folder are created when missing. Nothing is written to a file that exists.
+
+    Raises:
+        LedgerError: the folder cannot be made, or the file cannot be opened or is no database.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+    if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        logger.warning("%s is read-only: opened for reading", path.parent)
+        return Connection(_open_for_reading(path), path, read_only=True)
+    try:
+        database = _connect(str(path), uri=False)
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    return Connection(database, path, read_only=False)
+
+
+def translate(error: sqlite3.Error, path: Path) -> LedgerError:
+    """Our error for one of sqlite3's, with the file and the way out in its message."""
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return BusyError(
+            f"{path}: another process has been writing for more than {BUSY_SECONDS:g} s; "
+            "try again, or stop the other process"
+        )
+    advice = {
+        sqlite3.SQLITE_READONLY: "is read-only: make the file and its folder writable",
+        sqlite3.SQLITE_FULL: "the disk is full, nothing was changed: free some space and try again",
+        sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that the folder exists and is writable",
+        sqlite3.SQLITE_NOTADB: "is not a SQLite database: move it away, or choose another folder",
+        sqlite3.SQLITE_CORRUPT: "is damaged: restore a copy, or try `sqlite3 FILE .recover`",
+        sqlite3.SQLITE_IOERR: "reading or writing failed: check the disk and its free space",
+    }.get(primary if primary is not None else -1)
+    return LedgerError(f"{path}: {advice} ({error})" if advice else f"{path}: {error}")
+
+
+def _connect(target: str, *, uri: bool) -> Database:
+    connection = sqlite3.connect(
+        target, uri=uri, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    try:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return Database(connection, execute_plugins=False)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _open_for_reading(path: Path) -> Database:
+    """Read-only; `immutable` is the last resort because it cannot see a write-ahead log."""
+    address = f"file:{quote(str(path.absolute()))}"
+    try:
+        return _connect(f"{address}?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        log = path.with_name(path.name + "-wal")
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
+            raise translate(error, path) from error
+        if log.exists() and log.stat().st_size:
+            raise LedgerError(
+                f"{path.parent} is read-only and its last writer left {log.name} behind: "
+                "copy the folder to a writable place and open it there"
+            ) from error
+    try:
+        return _connect(f"{address}?mode=ro&immutable=1", uri=True)
+    except sqlite3.Error as error:
+        raise translate(error, path) from error

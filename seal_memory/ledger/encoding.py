@@ -1,0 +1,79 @@
+"""How values become columns: JSON, normalised text, content hashes, sortable ids.
+
+Not covered: which columns there are (`schema.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import secrets
+import time
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from seal_memory.errors import InputError
+
+_SEPARATOR = "\x1f"
+
+
+def to_json(value: Any, what: str) -> str:
+    """Compact JSON; raises InputError naming `what` when the value has no JSON form."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} cannot be stored as JSON: {error}") from error
+
+
+def from_json(text: str) -> Any:
+    return json.loads(text)
+
+
+def id_list(ids: Iterable[str | int]) -> str:
+    """Ids as a JSON array, for `IN (SELECT value FROM json_each(?))`: any number of them."""
+    if isinstance(ids, str):
+        raise InputError(f"expected a list of ids, got the text {ids!r}: write [{ids!r}]")
+    return json.dumps(list(ids))
+
+
+def normalise(text: str) -> str:
+    """NFC, with every run of white space as one blank and none at the ends."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def content_hash(role: str, title: str | None, text: str) -> str:
+    """sha256 over role, title and text, the latter two normalised.
+
+    The title counts because "Weight: 2 kg" under two titles is two facts. Source, session and
+    time do not count: they tell one sighting from another, not one memory from another.
+
+    Raises:
+        InputError: a text holds a lone surrogate, which UTF-8 cannot carry.
+    """
+    joined = _SEPARATOR.join((role, normalise(title or ""), normalise(text)))
+    try:
+        return hashlib.sha256(joined.encode()).hexdigest()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "a text holds a lone surrogate that UTF-8 cannot carry: "
+            "decode the bytes with errors='replace' first"
+        ) from error
+
+
+def question_key(question: str) -> str:
+    """What makes two questions the same question: their normalised, case-folded text."""
+    return normalise(question).casefold()
+
+
+def sortable_id() -> str:
+    """A UUIDv7-like id: 12 hex digits of milliseconds, then 80 random bits."""
+    return f"{int(time.time() * 1000) & 0xFFFFFFFFFFFF:012x}{secrets.token_hex(10)}"
+
+
+def finite(value: float, what: str) -> float:
+    """The value; raises InputError for NaN, which SQLite would silently turn into NULL."""
+    if math.isnan(value):
+        raise InputError(f"{what} is not a number (NaN)")
+    return float(value)

@@ -1,0 +1,214 @@
+"""Interactions: what the agent saw, how often, and what became of it in training.
+
+An interaction's text is never changed; a correction is a new interaction that supersedes the old
+one, and both stay in history until `purge.py` removes them. The same role, title and text seen
+again is a further *sighting* of one interaction.
+
+Not covered: deciding a standing (the observation gate does that), full-text search (`search.py`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+
+from seal_memory.errors import InputError, UnknownIdError
+from seal_memory.ledger.connection import Scope
+from seal_memory.ledger.encoding import content_hash, finite, from_json, id_list, normalise, to_json
+from seal_memory.records import Interaction, NewInteraction, Observed, Role, Standing
+
+COLUMNS = """
+    i.namespace, i.id, i.standing, i.time, i.role, i.content_hash, i.source, i.session, i.title,
+    i.reason, i.metadata, i.text,
+    (SELECT count(*) FROM sightings s WHERE s.interaction_seq = i.seq) AS sightings
+"""
+
+_INSERT = """
+    INSERT INTO interactions
+        (namespace, id, standing, time, role, content_hash, source, session, title, reason, metadata, text)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_SIGHT = """
+    INSERT INTO sightings (interaction_seq, time, session, source)
+    SELECT seq, ?, ?, ? FROM interactions WHERE namespace = ? AND id = ?
+"""
+
+
+def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
+    hashes = [_checked_hash(item) for item in items]
+    if not items:
+        return []
+    with scope.connection.atomic():
+        known = _known(scope, hashes)
+        rows: list[tuple[object, ...]] = []
+        sightings: list[tuple[object, ...]] = []
+        results: list[Observed] = []
+        for item, digest in zip(items, hashes, strict=True):
+            seen = known.get(digest)
+            time = scope.clock() if item.time is None else finite(item.time, "the time of an interaction")
+            if seen is None:
+                seen = Observed(scope.make_id(), True, item.standing, item.reason)
+                known[digest] = Observed(seen.id, False, seen.standing, seen.reason)
+                rows.append(_row(scope, item, seen.id, time, digest))
+            sightings.append((time, item.session, item.source, scope.namespace, seen.id))
+            results.append(seen)
+        scope.connection.run_many(_INSERT, rows)
+        scope.connection.run_many(_SIGHT, sightings)
+    return results
+
+
+def select(
+    scope: Scope,
+    *,
+    ids: Collection[str] | None,
+    session: str | None,
+    source: str | None,
+    standing: Standing | Collection[Standing] | None,
+    limit: int | None,
+) -> list[Interaction]:
+    where, values = ["i.namespace = ?"], [scope.namespace]
+    if ids is not None:
+        where.append("i.id IN (SELECT value FROM json_each(?))")
+        values.append(id_list(ids))
+    for column, wanted in (("session", session), ("source", source)):
+        if wanted is not None:
+            where.append(f"i.seq IN (SELECT interaction_seq FROM sightings WHERE {column} = ?)")
+            values.append(wanted)
+    if standing is not None:
+        where.append("i.standing IN (SELECT value FROM json_each(?))")
+        values.append(id_list([standing] if isinstance(standing, Standing) else standing))
+    sql = f"SELECT {COLUMNS} FROM interactions i WHERE {' AND '.join(where)} ORDER BY i.time, i.seq LIMIT ?"
+    with scope.connection.reading():
+        if ids is not None:
+            require_interactions(scope, ids)
+        rows = scope.connection.rows(sql, (*values, -1 if limit is None else limit))
+    return [interaction_from(row) for row in rows]
+
+
+def set_standing(scope: Scope, ids: Collection[str], standing: Standing, *, reason: str | None) -> int:
+    if standing is Standing.SUPERSEDED:
+        raise InputError("an interaction is superseded by another one: use supersede(id, new)")
+    with scope.connection.atomic():
+        require_interactions(scope, ids)
+        return scope.connection.run(
+            "UPDATE interactions SET standing = ?, reason = ? WHERE namespace = ? AND standing != ?"
+            " AND id IN (SELECT value FROM json_each(?))",
+            (standing, reason, scope.namespace, Standing.SUPERSEDED, id_list(ids)),
+        )
+
+
+def supersede(scope: Scope, old_id: str, new: NewInteraction) -> Observed:
+    with scope.connection.atomic():
+        require_interactions(scope, [old_id])
+        newer = successor(scope, old_id)
+        if newer is not None:
+            raise InputError(f"interaction {old_id} was already corrected: correct {newer} instead")
+        observed = observe(scope, [new])[0]
+        if observed.id == old_id:
+            raise InputError(
+                f"the correction of {old_id} has the same role, title and text: nothing to correct"
+            )
+        if observed.standing is Standing.SUPERSEDED:
+            observed = _revive(scope, observed.id, new)
+        scope.connection.run(
+            "UPDATE interactions SET standing = ?, superseded_by = ? WHERE namespace = ? AND id = ?",
+            (Standing.SUPERSEDED, observed.id, scope.namespace, old_id),
+        )
+    return observed
+
+
+def successor(scope: Scope, interaction_id: str) -> str | None:
+    rows = scope.connection.rows(
+        "SELECT superseded_by FROM interactions WHERE namespace = ? AND id = ?",
+        (scope.namespace, interaction_id),
+    )
+    return rows[0][0] if rows else None
+
+
+def with_predecessors(scope: Scope, ids: Collection[str]) -> list[str]:
+    with scope.connection.reading():
+        require_interactions(scope, ids)
+        rows = scope.connection.rows(
+            "WITH RECURSIVE line (id) AS (SELECT value FROM json_each(?) UNION"
+            " SELECT i.id FROM interactions i JOIN line ON i.superseded_by = line.id"
+            " WHERE i.namespace = ?) SELECT id FROM line",
+            (id_list(ids), scope.namespace),
+        )
+    return [row[0] for row in rows]
+
+
+def counts(scope: Scope) -> dict[Standing, int]:
+    rows = scope.connection.rows(
+        "SELECT standing, count(*) FROM interactions WHERE namespace = ? GROUP BY standing",
+        (scope.namespace,),
+    )
+    found = {Standing(row[0]): int(row[1]) for row in rows}
+    return {standing: found.get(standing, 0) for standing in Standing}
+
+
+def require_interactions(scope: Scope, ids: Collection[str]) -> None:
+    """Raises UnknownIdError naming the ids that this namespace does not hold, or has forgotten."""
+    rows = scope.connection.rows(
+        "SELECT DISTINCT j.value, t.time IS NOT NULL FROM json_each(?) j"
+        " LEFT JOIN tombstones t ON t.namespace = ? AND t.interaction_id = j.value"
+        " WHERE NOT EXISTS (SELECT 1 FROM interactions i WHERE i.namespace = ? AND i.id = j.value)",
+        (id_list(ids), scope.namespace, scope.namespace),
+    )
+    if rows:
+        named = ", ".join(f"{row[0]} (was forgotten)" if row[1] else str(row[0]) for row in rows[:5])
+        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        raise UnknownIdError(f"the memory {scope.namespace!r} holds no interaction {named}{more}")
+
+
+def interaction_from(row: sqlite3.Row) -> Interaction:
+    return Interaction(
+        id=row["id"],
+        namespace=row["namespace"],
+        text=row["text"],
+        role=Role(row["role"]),
+        source=row["source"],
+        session=row["session"],
+        title=row["title"],
+        time=row["time"],
+        metadata=from_json(row["metadata"]),
+        content_hash=row["content_hash"],
+        standing=Standing(row["standing"]),
+        reason=row["reason"],
+        sightings=row["sightings"],
+    )
+
+
+def _checked_hash(item: NewInteraction) -> str:
+    if not normalise(item.text):
+        raise InputError("an interaction's text is empty: leave empty messages out")
+    if item.standing is Standing.SUPERSEDED:
+        raise InputError("a new interaction cannot be superseded already: use supersede(id, new)")
+    return content_hash(item.role, item.title, item.text)
+
+
+def _known(scope: Scope, hashes: Sequence[str]) -> dict[str, Observed]:
+    rows = scope.connection.rows(
+        "SELECT content_hash, id, standing, reason FROM interactions"
+        " WHERE namespace = ? AND content_hash IN (SELECT value FROM json_each(?))",
+        (scope.namespace, id_list(hashes)),
+    )
+    return {row[0]: Observed(row[1], False, Standing(row[2]), row[3]) for row in rows}
+
+
+def _row(scope: Scope, item: NewInteraction, new_id: str, time: float, digest: str) -> tuple[object, ...]:
+    metadata = to_json(dict(item.metadata), "the metadata of an interaction") if item.metadata else "{}"
+    return (
+        scope.namespace, new_id, item.standing, time, item.role, digest,
+        item.source, item.session, item.title, item.reason, metadata, item.text,
+    )  # fmt: skip
+
+
+def _revive(scope: Scope, interaction_id: str, new: NewInteraction) -> Observed:
+    """A correction back to an earlier wording makes that earlier interaction the valid one."""
+    scope.connection.run(
+        "UPDATE interactions SET standing = ?, reason = ?, superseded_by = NULL"
+        " WHERE namespace = ? AND id = ?",
+        (new.standing, new.reason, scope.namespace, interaction_id),
+    )
+    return Observed(interaction_id, False, new.standing, new.reason)

@@ -1,0 +1,108 @@
+"""Full-text search over interactions: FTS5's BM25, made sensible for tiny memories.
+
+FTS5 gives a term that occurs in more than half of all rows a weight of almost nothing, and it
+counts the rows of every namespace in the file. Both hurt a young memory. So each term is asked
+for on its own, FTS5's inverse document frequency is divided out of its score, and the usual
+never-negative one, log(1 + (N - n + .5) / (n + .5)), taken over this namespace, goes in. For a
+large memory the order is FTS5's own.
+
+The user's text is never parsed as FTS5 syntax: it is cut into words, and each word is quoted.
+
+Not covered: embeddings, chunking (one row is one interaction), a threshold (the router's).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection
+
+from seal_memory.ledger.connection import Scope
+from seal_memory.ledger.encoding import id_list
+from seal_memory.ledger.interactions import COLUMNS, interaction_from
+from seal_memory.records import Hit, Standing
+
+TEXT_WEIGHT = 1.0
+TITLE_WEIGHT = 2.0
+MOST_TERMS = 256  # of one query: a whole document may be handed in
+
+_STOP_WORDS = """
+    a about after all also am an and any are as at be because been before but by can could did do does
+    for from had has have he her him his how i if in into is it its just me more my no not of on or our
+    she should so some such than that the their them then there these they this those to us was we were
+    what when where which who whom whose why will with would you your
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+
+_WORD = re.compile(r"\w+")
+_LEAST_IDF = 1e-6  # what FTS5 uses where the logarithm would not be positive
+
+_MATCH = """
+    SELECT f.rowid, -bm25(interactions_fts, ?, ?), i.namespace = ? AND i.standing != ?
+    FROM interactions_fts f CROSS JOIN interactions i ON i.seq = f.rowid
+    WHERE interactions_fts MATCH ?
+"""
+
+
+def search(scope: Scope, query: str, *, limit: int, standings: Collection[Standing] | None) -> list[Hit]:
+    terms = query_terms(query)
+    if not terms or limit < 1:
+        return []
+    wanted = set(Standing if standings is None else standings) - {Standing.SUPERSEDED}
+    with scope.connection.reading():
+        scores = _scores(scope, terms)
+        rows = scope.connection.rows(
+            f"SELECT i.seq, {COLUMNS} FROM interactions i WHERE i.seq IN (SELECT value FROM json_each(?))",
+            (id_list(_best(scope, scores, wanted, limit)),),
+        )
+    hits = {row["seq"]: Hit(interaction_from(row), scores[row["seq"]]) for row in rows}
+    return [hits[seq] for seq in sorted(hits, key=lambda seq: (-scores[seq], -seq))]
+
+
+def query_terms(query: str) -> list[str]:
+    """The distinct words of a query, without stop words unless there is nothing else."""
+    words = {word.casefold(): word for word in _WORD.findall(query) if word.strip("_")}
+    telling = [word for folded, word in words.items() if folded not in STOP_WORDS]
+    return (telling or list(words.values()))[:MOST_TERMS]
+
+
+def _scores(scope: Scope, terms: list[str]) -> dict[int, float]:
+    """BM25 of every matching row of the namespace that is not superseded."""
+    everywhere = int(scope.connection.rows("SELECT count(*) FROM interactions")[0][0])
+    here = int(
+        scope.connection.rows(
+            "SELECT count(*) FROM interactions WHERE namespace = ? AND standing != ?",
+            (scope.namespace, Standing.SUPERSEDED),
+        )[0][0]
+    )
+    scores: dict[int, float] = {}
+    for term in terms:
+        values = (TEXT_WEIGHT, TITLE_WEIGHT, scope.namespace, Standing.SUPERSEDED, f'"{term}"')
+        matches = scope.connection.rows(_MATCH, values)
+        ours = [(row[0], row[1]) for row in matches if row[2]]
+        weight = _smooth_idf(here, len(ours)) / _fts5_idf(everywhere, len(matches))
+        for seq, score in ours:
+            scores[seq] = scores.get(seq, 0.0) + score * weight
+    return scores
+
+
+def _best(scope: Scope, scores: dict[int, float], standings: set[Standing], limit: int) -> list[int]:
+    """The rows with the highest scores; of equal ones the newest."""
+    ranked = sorted(scores, key=lambda seq: (-scores[seq], -seq))
+    if standings == set(Standing) - {Standing.SUPERSEDED}:
+        return ranked[:limit]
+    rows = scope.connection.rows(
+        "SELECT seq FROM interactions WHERE namespace = ? AND standing IN (SELECT value FROM json_each(?))",
+        (scope.namespace, id_list(standings)),
+    )
+    allowed = {row[0] for row in rows}
+    return [seq for seq in ranked if seq in allowed][:limit]
+
+
+def _smooth_idf(rows: int, hits: int) -> float:
+    return math.log(1 + (rows - hits + 0.5) / (hits + 0.5))
+
+
+def _fts5_idf(rows: int, hits: int) -> float:
+    ratio = (rows - hits + 0.5) / (hits + 0.5)
+    return math.log(ratio) if ratio > 1 else _LEAST_IDF

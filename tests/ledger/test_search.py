@@ -1,0 +1,110 @@
+"""Search: BM25 that is sensible in tiny memories, and text that is never syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from seal_memory.ledger import Ledger
+from seal_memory.records import NewInteraction, Standing
+
+See = Callable[..., list[str]]
+
+
+def texts(ledger: Ledger, query: str, **options: object) -> list[str]:
+    return [hit.interaction.text for hit in ledger.search(query, **options)]  # type: ignore[arg-type]
+
+
+def test_words_are_stemmed_and_accents_ignored(ledger: Ledger, see: See) -> None:
+    see("Zoë repaired the bicycles.", "It rained.")
+    assert texts(ledger, "who REPAIRS zoe's bicycle?") == ["Zoë repaired the bicycles."]
+
+
+def test_better_matches_come_first_with_larger_positive_scores(ledger: Ledger, see: See) -> None:
+    see("the harbour", "the harbour of Lindal", "the mayor of Lindal lives by the harbour", "nothing")
+    hits = ledger.search("mayor Lindal harbour")
+    assert hits[0].interaction.text.startswith("the mayor")
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert all(hit.score > 0 for hit in hits)
+
+
+def test_a_single_memory_is_found_with_a_score_above_zero(ledger: Ledger, see: See) -> None:
+    see("Only this is known.")
+    assert ledger.search("known")[0].score > 0.01
+
+
+def test_words_that_most_rows_share_still_count_in_a_tiny_memory(ledger: Ledger, see: See) -> None:
+    """FTS5 alone gives 'Orrin' and 'boat' a weight of almost nothing here."""
+    see("Orrin likes tea and bread.", "Orrin owns a boat.", "Mira sails a boat.")
+    hits = ledger.search("Orrin boat")
+    assert hits[0].interaction.text == "Orrin owns a boat."
+    assert hits[0].score > 1.5 * hits[1].score
+
+
+def test_other_namespaces_do_not_change_the_scores(ledger: Ledger, see: See, tmp_path: Path) -> None:
+    see("a red kite", "a blue kite", "a green bus")
+    before = [(hit.interaction.id, round(hit.score, 1)) for hit in ledger.search("red kite")]
+    with Ledger.open(tmp_path, namespace="other") as other:
+        other.observe([NewInteraction(f"red thing {n}") for n in range(50)])
+    assert [(hit.interaction.id, round(hit.score, 1)) for hit in ledger.search("red kite")] == before
+
+
+def test_the_title_is_searched_and_weighs_more(ledger: Ledger) -> None:
+    ledger.observe(
+        [
+            NewInteraction("It opened late that year.", title="Brewery"),
+            NewInteraction("The brewery stood idle.", title="Mill"),
+        ]
+    )
+    assert ledger.search("brewery")[0].interaction.title == "Brewery"
+
+
+def test_stop_words_only_count_where_there_is_nothing_else(ledger: Ledger, see: See) -> None:
+    see("To be or not to be.", "The dog barks.")
+    assert texts(ledger, "what is the dog?") == ["The dog barks."]
+    assert texts(ledger, "to be") == ["To be or not to be."]
+
+
+@pytest.mark.parametrize("query", ["", "  ", "?!…", '"', "*", "_ __", "\x00", "\ud800"])
+def test_a_query_without_words_finds_nothing(ledger: Ledger, see: See, query: str) -> None:
+    see("something")
+    assert ledger.search(query) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    ['boat" OR "x', "title:boat", "NEAR(boat, 2)", "boat*", "-boat ^", "NOT boat", "(boat", "boat\x00"],
+)
+def test_syntax_of_fts5_is_only_text(ledger: Ledger, see: See, query: str) -> None:
+    see("a boat")
+    assert texts(ledger, query) == ["a boat"]
+
+
+def test_limit_and_standings(ledger: Ledger, see: See) -> None:
+    ids = see(*(f"boat {number}" for number in range(8)))
+    ledger.set_standing(ids[:2], Standing.LEARNED)
+    assert len(ledger.search("boat")) == 5
+    assert len(ledger.search("boat", limit=100)) == 8
+    assert ledger.search("boat", limit=0) == []
+    learned = ledger.search("boat", standings=[Standing.LEARNED])
+    assert sorted(hit.interaction.id for hit in learned) == sorted(ids[:2])
+    assert ledger.search("boat", standings=[]) == []
+
+
+def test_superseded_text_is_never_found(ledger: Ledger, see: See) -> None:
+    (old,) = see("the boat is red")
+    ledger.supersede(old, NewInteraction("the ship is blue"))
+    assert texts(ledger, "boat red") == []
+    assert texts(ledger, "boat", standings=[Standing.SUPERSEDED]) == []
+
+
+def test_a_whole_document_may_be_the_query(ledger: Ledger, see: See) -> None:
+    see("the very last words of it")
+    assert texts(ledger, "words " + " ".join(f"w{n}" for n in range(20_000))) == ["the very last words of it"]
+
+
+def test_of_equal_matches_the_newest_comes_first(ledger: Ledger, see: See) -> None:
+    see("meeting one", "meeting two")
+    assert texts(ledger, "meeting") == ["meeting two", "meeting one"]
