@@ -1,0 +1,121 @@
+"""Roles by any of their usual names, and one OpenAI-style message taken apart. Pure functions.
+
+Not covered: whether a message is worth learning (`observation.py`), and anything in a message
+that is not text: images, audio and tool calls are counted, never kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from seal_memory.errors import InputError
+from seal_memory.records import Role
+
+__all__ = ["Message", "parse_message", "parse_role"]
+
+_ALIASES = {
+    "human": Role.USER,
+    "ai": Role.ASSISTANT,
+    "model": Role.ASSISTANT,
+    "developer": Role.SYSTEM,
+    "function": Role.TOOL,
+}
+# Which key of a content part holds its words.
+_TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+_KEPT_KEYS = ("name", "tool_call_id", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message: its words, and the kinds of parts that are not words (once each, in order)."""
+
+    role: Role
+    text: str
+    skipped_parts: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_role(value: object) -> Role:
+    """A role by its name in any case; also 'human', 'ai', 'model', 'developer' and 'function'.
+
+    Raises InputError for anything else.
+    """
+    if isinstance(value, str):
+        name = value.strip().lower()
+        if name in _ALIASES:
+            return _ALIASES[name]
+        if name in set(Role):
+            return Role(name)
+    known = ", ".join([*Role, *_ALIASES])
+    raise InputError(f"unknown role {_shown(value)}; known roles: {known}")
+
+
+def parse_message(message: object, where: str) -> Message:
+    """Take an OpenAI message dict apart; `where` ("message 3") begins every error.
+
+    Content may be a string, a list of parts, or None. Raises InputError for no mapping, an
+    unknown role, or content of another shape.
+    """
+    if not isinstance(message, Mapping):
+        raise InputError(f"{where}: expected a mapping with 'role' and 'content', got {_kind(message)}")
+    if "role" not in message:
+        raise InputError(f"{where}: 'role' is missing; expected a mapping with 'role' and 'content'")
+    try:
+        role = parse_role(message["role"])
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    calls = bool(message.get("tool_calls") or message.get("function_call"))
+    if "content" not in message and not calls:
+        raise InputError(f"{where}: 'content' is missing; expected a string or a list of parts")
+    texts, skipped = _parts(message.get("content"), where)
+    if calls:
+        skipped.append("tool_calls")
+    kept = {key: message[key] for key in _KEPT_KEYS if isinstance(message.get(key), str)}
+    return Message(role, "\n".join(texts), tuple(dict.fromkeys(skipped)), kept)
+
+
+def _parts(content: object, where: str) -> tuple[list[str], list[str]]:
+    """The words in a message's content, and the kinds of the parts that are none."""
+    if content is None:
+        return [], []
+    if isinstance(content, str):
+        return [content], []
+    if not isinstance(content, list | tuple):
+        raise InputError(f"{where}: 'content' is {_kind(content)}; expected a string or a list of parts")
+    texts: list[str] = []
+    skipped: list[str] = []
+    for number, part in enumerate(content):
+        text, kind = _part(part, f"{where}, part {number}")
+        if text is None:
+            skipped.append(kind)
+        else:
+            texts.append(text)
+    return texts, skipped
+
+
+def _part(part: object, where: str) -> tuple[str | None, str]:
+    if isinstance(part, str):
+        return part, "text"
+    if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+        raise InputError(f"{where}: expected a string or a mapping with a 'type', got {_kind(part)}")
+    kind: str = part["type"]
+    if kind not in _TEXT_KEYS:
+        return None, kind
+    text = part.get(_TEXT_KEYS[kind])
+    if not isinstance(text, str):
+        raise InputError(f"{where}: '{_TEXT_KEYS[kind]}' is {_kind(text)}; expected a string")
+    return text, kind
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
