@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,33 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(folder)
     _tiny_llama(tokenizer).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def load_tiny(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
+    """Loads the tiny model in float32, a fresh copy with each call."""
+    from seal_memory.engines.hardware import Hardware
+    from seal_memory.engines.models import load, resolve
+
+    files = resolve(str(tiny_model_folder), cache_dir=tmp_path_factory.mktemp("cache"))
+    return lambda: load(files, Hardware("cpu", "float32", 1, "for the test"))
+
+
+@pytest.fixture(scope="session")
+def random_adapter() -> Callable[..., Any]:
+    """Makes an adapter for a stack that changes the model's answers: `(stack, rank, targets, seed)`."""
+    import torch
+
+    from seal_memory.lora.adapter import LoraConfig
+
+    def make(stack: Any, rank: int, targets: tuple[str, ...], seed: int, *, size: float = 0.3) -> Any:
+        adapter = stack.create(LoraConfig(rank, 2.0 * rank, targets), seed=seed)
+        rng = torch.Generator().manual_seed(seed + 1)
+        for _, b in adapter.pairs.values():
+            b.copy_(torch.randn(b.shape, generator=rng) * size)
+        return adapter
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""LoRA: stacked layers, adapters in memory, PEFT-format files, the adapter store."""

@@ -1,0 +1,113 @@
+"""One LoRA adapter in memory: named (A, B) pairs over one flat fp32 buffer.
+
+Covers creation, the flat views that make optimizer steps and checks cheap, and conversion to
+and from plain state dicts. Not here: layers that apply adapters (`stack`), files (`peft_files`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LoraConfig:
+    """LoRA geometry (Hu et al., arXiv 2106.09685); the scale applied is `alpha / rank`."""
+
+    rank: int
+    alpha: float
+    target_modules: tuple[str, ...]
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+
+class LoraAdapter:
+    """A (rank, d_in) and B (d_out, rank) for every adapted linear layer.
+
+    All pairs are views of `flat`, one fp32 vector, so that an optimizer step, a finite check or
+    a checksum is one pass over one tensor.
+    """
+
+    def __init__(self, config: LoraConfig, shapes: Mapping[str, tuple[int, int]], device: torch.device) -> None:
+        self.config = config
+        self.shapes = dict(shapes)  # module name -> (d_out, d_in)
+        size = sum(config.rank * (d_out + d_in) for d_out, d_in in self.shapes.values())
+        self.flat = torch.zeros(size, dtype=torch.float32, device=device)
+        self.pairs = self._views(self.flat)
+
+    def _views(self, flat: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        pairs, at, rank = {}, 0, self.config.rank
+        for name, (d_out, d_in) in self.shapes.items():
+            a = flat[at : at + rank * d_in].view(rank, d_in)
+            at += rank * d_in
+            b = flat[at : at + d_out * rank].view(d_out, rank)
+            at += d_out * rank
+            pairs[name] = (a, b)
+        return pairs
+
+    @classmethod
+    def create(
+        cls, config: LoraConfig, shapes: Mapping[str, tuple[int, int]], *, seed: int, device: torch.device
+    ) -> LoraAdapter:
+        """A fresh adapter: A uniform (PEFT's Kaiming with a = sqrt(5)), B zero, so it starts as the base."""
+        adapter = cls(config, shapes, device)
+        rng = torch.Generator().manual_seed(seed)
+        for a, _ in adapter.pairs.values():
+            bound = 1 / math.sqrt(a.shape[1])
+            a.copy_(torch.empty(a.shape).uniform_(-bound, bound, generator=rng))
+        return adapter
+
+    def begin_training(self) -> Tensor:
+        """Make every pair a leaf whose `.grad` is a view of one flat buffer; returns that buffer."""
+        grad = torch.zeros_like(self.flat)
+        for (a, b), (grad_a, grad_b) in zip(self.pairs.values(), self._views(grad).values(), strict=True):
+            for leaf, view in ((a, grad_a), (b, grad_b)):
+                leaf.requires_grad_(True)
+                leaf.grad = view
+        return grad
+
+    def end_training(self) -> None:
+        """Drop gradients and freeze."""
+        for pair in self.pairs.values():
+            for leaf in pair:
+                leaf.grad = None
+                leaf.requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """`{"<module>.lora_A": (rank, d_in), "<module>.lora_B": (d_out, rank)}`, detached."""
+        state = {}
+        for name, (a, b) in self.pairs.items():
+            state[f"{name}.lora_A"], state[f"{name}.lora_B"] = a.detach(), b.detach()
+        return state
+
+    def is_finite(self) -> bool:
+        return bool(torch.isfinite(self.flat).all())
+
+
+def mean_adapter(adapters: Sequence[LoraAdapter], weights: Sequence[float]) -> LoraAdapter:
+    """The exact weighted sum of adapters' updates, by concatenating their ranks.
+
+    Unlike averaging A and B apart, `sum_i w_i B_i A_i` is what comes out; rank is the sum of ranks. A layer
+    that only some adapters have gets no update from the others. Raises `ValueError` when there is nothing to
+    mix, or not one weight per adapter.
+    """
+    if not adapters or len(adapters) != len(weights):
+        raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights; expected one weight for each")
+    rank = sum(a.config.rank for a in adapters)
+    targets = tuple(dict.fromkeys(t for x in adapters for t in x.config.target_modules))
+    shapes = {name: shape for x in adapters for name, shape in x.shapes.items()}
+    mixed = LoraAdapter(LoraConfig(rank, float(rank), targets), shapes, adapters[0].flat.device)
+    at = 0
+    for x, weight in zip(adapters, weights, strict=True):
+        cut = slice(at, at + x.config.rank)
+        for name, (a, b) in x.pairs.items():
+            mixed.pairs[name][0][cut] = a.detach()
+            mixed.pairs[name][1][:, cut] = weight * x.config.scale * b.detach()  # mixed's own scale is 1
+        at += x.config.rank
+    return mixed

@@ -1,0 +1,221 @@
+"""The adapter store: content-addressed folders of adapters that are either whole or not there.
+
+An adapter's id is made from the bytes of its files, so an id never names other bytes. Writing goes to a
+temporary folder beside the final place, is flushed to the disk, and becomes visible by one rename; removing
+renames first and deletes then. What a crash leaves behind has a name that begins with a dot, or an id that
+the ledger does not know: `sweep` removes it.
+
+Not here: which adapters are published (the ledger's snapshots), the files' format (`peft_files`), locking
+against other processes: call `sweep` and `remove` only while holding the memory's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from seal_memory import commit_points
+from seal_memory.errors import AdapterError, CorruptAdapterError
+from seal_memory.lora import peft_files
+from seal_memory.lora.adapter import LoraAdapter
+from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE, AdapterFiles, ShapesOf
+
+__all__ = ["AdapterStore", "StoredAdapter"]
+
+logger = logging.getLogger(__name__)
+
+_ID = re.compile(r"a-[0-9a-f]{24}")
+_TEMPORARY, _GONE = ".tmp-", ".gone-"
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAdapter:
+    """An adapter on disk. `sha256` is over the safetensors' bytes followed by the config's."""
+
+    id: str
+    folder: Path
+    sha256: str
+    bytes: int
+
+
+class AdapterStore:
+    """The adapters under one folder, which is made with the first one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, adapter_id: str) -> Path:
+        """Where the adapter lies or would lie. Raises `AdapterError` for what is no adapter id."""
+        if not _ID.fullmatch(adapter_id):
+            raise AdapterError(f"{adapter_id!r} is no adapter id; expected 'a-' and 24 hexadecimal digits.")
+        return self.root / adapter_id
+
+    def write(self, adapter: LoraAdapter, *, base_model: str, base_fingerprint: str) -> StoredAdapter:
+        """Store the adapter so that it survives a crash; one that is there already, and whole, is left alone.
+
+        Raises `AdapterError` when the disk is full or read-only, or the adapter is not finite.
+        """
+        files = peft_files.encode(adapter, base_model=base_model, base_fingerprint=base_fingerprint)
+        sha256 = _sha256(files)
+        adapter_id = f"a-{sha256[:24]}"
+        stored = StoredAdapter(adapter_id, self.folder(adapter_id), sha256, len(files.tensors) + len(files.config))
+        if self.verify(adapter_id, sha256):
+            return stored
+        temporary = self.root / f"{_TEMPORARY}{adapter_id}-{uuid.uuid4().hex[:8]}"
+        try:
+            self._publish(files, temporary, stored)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise AdapterError(
+                f"The adapter {adapter_id} ({stored.bytes:,} bytes) cannot be stored in {self.root}: "
+                f"{error}. Free space or make the folder writable; nothing was published, nothing is lost."
+            ) from error
+        return stored
+
+    def read(
+        self,
+        adapter_id: str,
+        *,
+        sha256: str,
+        shapes: ShapesOf,
+        base_fingerprint: str | None = None,
+        device: torch.device = _CPU,
+    ) -> LoraAdapter:
+        """The adapter, after its checksum; `shapes` is the loaded model's `stack.shapes`.
+
+        Raises `CorruptAdapterError` when it is missing or its bytes are not those of `sha256`,
+        `BaseModelMismatchError` when it was trained on another base.
+        """
+        folder = self.folder(adapter_id)
+        where = f"{folder} (adapter {adapter_id})"
+        files = peft_files.read_bytes(folder)
+        found = _sha256(files)
+        if found != sha256:
+            raise CorruptAdapterError(
+                f"The adapter in {where} is damaged: its checksum is {found[:16]}…, expected {sha256[:16]}…. "
+                "Roll back to another version, or consolidate again."
+            )
+        return peft_files.decode(files, where=where, shapes=shapes, base_fingerprint=base_fingerprint, device=device)
+
+    def verify(self, adapter_id: str, sha256: str) -> bool:
+        """Whether the adapter is there and its bytes are those of `sha256`."""
+        try:
+            return _sha256(peft_files.read_bytes(self.folder(adapter_id))) == sha256
+        except CorruptAdapterError:
+            return False
+
+    def remove(self, adapter_id: str) -> bool:
+        """Delete an adapter; False when it was not there. There is never a half adapter under its id.
+
+        Raises `AdapterError` when the disk refuses.
+        """
+        folder = self.folder(adapter_id)
+        gone = self.root / f"{_GONE}{adapter_id}-{uuid.uuid4().hex[:8]}"
+        try:
+            os.rename(folder, gone)
+            _fsync_folder(self.root)
+            shutil.rmtree(gone)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise AdapterError(f"The adapter {adapter_id} cannot be removed from {folder}: {error}.") from error
+        return True
+
+    def sweep(self, known_ids: Collection[str]) -> tuple[str, ...]:
+        """Delete what a crash left: temporary folders, and adapters that are not in `known_ids`.
+
+        Returns the names of what it deleted. Other files in the folder are not touched.
+        Raises `AdapterError` when the disk refuses.
+        """
+        removed = []
+        for path in self._entries():
+            name = path.name
+            if name.startswith((_TEMPORARY, _GONE)):
+                self._delete(path)
+            elif not _ID.fullmatch(name) or name in known_ids or not self.remove(name):
+                continue
+            removed.append(name)
+        if removed:
+            logger.info("swept %d leftovers from %s", len(removed), self.root)
+        return tuple(removed)
+
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all adapters that are here, sorted."""
+        return tuple(path.name for path in self._entries() if _ID.fullmatch(path.name))
+
+    def bytes_used(self) -> int:
+        """Bytes of all files in the store, leftovers included."""
+        total = 0
+        for path in self.root.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                total += path.stat().st_size if path.is_file() else 0
+        return total
+
+    def _publish(self, files: AdapterFiles, temporary: Path, stored: StoredAdapter) -> None:
+        if not self.root.is_dir():
+            self.root.mkdir(parents=True)
+            _fsync_folder(self.root.parent)
+        temporary.mkdir()
+        paths = {temporary / TENSORS_FILE: files.tensors, temporary / CONFIG_FILE: files.config}
+        for path, content in paths.items():
+            path.write_bytes(content)
+        commit_points.reached("adapter-temporary-written")
+        for path in paths:
+            _fsync(path, os.O_RDWR)
+        _fsync_folder(temporary)
+        commit_points.reached("adapter-fsynced")
+        if stored.folder.exists() and not self.verify(stored.id, stored.sha256):
+            self.remove(stored.id)  # damaged: its place is taken by the whole one
+        try:
+            os.rename(temporary, stored.folder)
+        except OSError:
+            if not self.verify(stored.id, stored.sha256):
+                raise
+            shutil.rmtree(temporary)  # another process stored the same bytes first
+        _fsync_folder(self.root)
+        commit_points.reached("adapter-renamed")
+
+    def _entries(self) -> list[Path]:
+        try:
+            return sorted(path for path in self.root.iterdir() if path.is_dir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise AdapterError(f"The adapter store {self.root} cannot be read: {error}.") from error
+
+    def _delete(self, path: Path) -> None:
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            raise AdapterError(f"The leftover {path} cannot be removed: {error}.") from error
+
+
+def _sha256(files: AdapterFiles) -> str:
+    digest = hashlib.sha256(files.tensors)
+    digest.update(files.config)
+    return digest.hexdigest()
+
+
+def _fsync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Flush a folder's list of names; a system that cannot open folders (Windows) has no such call."""
+    if hasattr(os, "O_DIRECTORY"):
+        _fsync(folder, os.O_RDONLY | os.O_DIRECTORY)
