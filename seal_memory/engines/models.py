@@ -121,9 +121,7 @@ def load(files: ModelFiles, hardware: Hardware) -> LoadedModel:
             )
             model = model.to(hardware.device)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
-        raise ModelUnavailableError(
-            f"model {files.name!r} cannot be loaded from {files.folder}: {error}"
-        ) from error
+        raise ModelUnavailableError(f"model {files.name!r} cannot be loaded from {files.folder}: {error}") from error
     gguf_cache.refuse_missing(report["missing_keys"], files.folder)
     _give_padding(tokenizer, files)
     return LoadedModel(model.eval().requires_grad_(False), tokenizer, files, hardware)

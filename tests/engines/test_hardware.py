@@ -39,9 +39,7 @@ def test_auto_takes_bf16_where_the_cpu_has_it(bare_cpu: pytest.MonkeyPatch, quer
     assert detect().base_dtype == "bfloat16"
 
 
-@pytest.mark.parametrize(
-    ("flags", "dtype"), [("sse avx2 amx_bf16", "bfloat16"), ("sse avx2 avx512f", "float32")]
-)
+@pytest.mark.parametrize(("flags", "dtype"), [("sse avx2 amx_bf16", "bfloat16"), ("sse avx2 avx512f", "float32")])
 def test_without_torchs_answer_the_cpu_flags_decide(
     bare_cpu: pytest.MonkeyPatch, tmp_path: Path, flags: str, dtype: str
 ) -> None:
@@ -84,9 +82,7 @@ def test_what_was_asked_for_is_taken(bare_cpu: pytest.MonkeyPatch) -> None:
     assert found.reason.count("as asked") == 2
 
 
-def test_slow_bf16_is_allowed_with_a_warning(
-    bare_cpu: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_slow_bf16_is_allowed_with_a_warning(bare_cpu: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Someone may want to compare numbers; they hear what it costs."""
     with caplog.at_level(logging.WARNING):
         assert detect("cpu", "bfloat16").base_dtype == "bfloat16"
@@ -107,9 +103,7 @@ def test_slow_bf16_is_allowed_with_a_warning(
         ("cpu", "float16", "not on a CPU"),
     ],
 )
-def test_bad_choices_are_settings_errors(
-    bare_cpu: pytest.MonkeyPatch, device: str, dtype: str, message: str
-) -> None:
+def test_bad_choices_are_settings_errors(bare_cpu: pytest.MonkeyPatch, device: str, dtype: str, message: str) -> None:
     """The message names the value and what would do."""
     with pytest.raises(SettingsError, match=message):
         detect(device, dtype)

@@ -142,9 +142,7 @@ def test_missing_tensors_are_refused(folder: Path, cache: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{}, {"auto_map": {"AutoConfig": "evil.Config"}}])
-def test_models_that_need_their_own_code_are_refused(
-    folder: Path, cache: Path, change: dict[str, Any]
-) -> None:
+def test_models_that_need_their_own_code_are_refused(folder: Path, cache: Path, change: dict[str, Any]) -> None:
     """Code in a model's folder never runs."""
     path = folder / "config.json"
     config = json.loads(path.read_text()) | {"model_type": "no-such-thing"} | change
@@ -337,8 +335,7 @@ def test_processes_that_convert_at_once_agree(
     """Four at the same time: one folder, one fingerprint, no leftovers."""
     command = [sys.executable, "-c", RESOLVE_IN_CHILD, str(gguf), str(cache), str(tiny_model_folder)]
     children = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=pytestconfig.rootpath)
-        for _ in range(4)
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=pytestconfig.rootpath) for _ in range(4)
     ]
     found = [child.communicate(timeout=120)[0].strip() for child in children]
     assert [child.returncode for child in children] == [0, 0, 0, 0]
@@ -362,13 +359,9 @@ def test_a_real_gguf_file_gives_the_same_model(tiny_model_folder: Path, tmp_path
         torch.testing.assert_close(back.model(**batch).logits, original.model(**batch).logits)
 
 
-def test_a_gguf_file_without_some_tensors_is_refused(
-    tiny_model_folder: Path, tmp_path: Path, cache: Path
-) -> None:
+def test_a_gguf_file_without_some_tensors_is_refused(tiny_model_folder: Path, tmp_path: Path, cache: Path) -> None:
     """Transformers would fill them with random numbers, without a word."""
-    _write_gguf(
-        load(resolve(str(tiny_model_folder), cache_dir=cache), CPU), tmp_path / "x.gguf", "mlp.up_proj"
-    )
+    _write_gguf(load(resolve(str(tiny_model_folder), cache_dir=cache), CPU), tmp_path / "x.gguf", "mlp.up_proj")
     with pytest.raises(ModelUnavailableError, match=r"lacks 2 weights, such as .*\.0\.mlp\.up_proj"):
         resolve(str(tmp_path / "x.gguf"), cache_dir=cache)
     assert list((cache / "models").iterdir()) == []
@@ -423,9 +416,7 @@ def test_junk_is_no_gguf(tmp_path: Path, cache: Path) -> None:
     assert list((cache / "models").iterdir()) == []
 
 
-def test_an_unusable_cache_folder_is_a_clear_error(
-    gguf: Path, tmp_path: Path, conversions: list[Path]
-) -> None:
+def test_an_unusable_cache_folder_is_a_clear_error(gguf: Path, tmp_path: Path, conversions: list[Path]) -> None:
     """It says which folder, and how to choose another."""
     (tmp_path / "occupied").write_text("a file where the cache should be")
     with pytest.raises(ModelUnavailableError, match="set SEAL_MEMORY_CACHE_DIR"):
@@ -465,9 +456,7 @@ def test_without_the_package_the_command_is_told(cache: Path, monkeypatch: pytes
         resolve(DEFAULT_MODEL, cache_dir=cache)
 
 
-def test_another_file_in_the_package_is_refused(
-    cache: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_file_in_the_package_is_refused(cache: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package's GGUF is checked against the known checksum, and may be absent."""
 
     class Entry:
@@ -494,9 +483,7 @@ def test_a_cached_default_needs_no_package(
     assert resolve(DEFAULT_MODEL, cache_dir=cache) == first
 
 
-def test_a_hub_id_is_fetched_without_pickles(
-    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_id_is_fetched_without_pickles(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only safetensors, JSON and tokenizer files are asked for."""
     asked: dict[str, Any] = {}
 
@@ -530,14 +517,10 @@ def test_the_default_model_answers(default_model: LoadedModel) -> None:
 
 
 @pytest.mark.real_model
-def test_preparing_the_default_model_prints_its_folder(
-    default_model: LoadedModel, pytestconfig: pytest.Config
-) -> None:
+def test_preparing_the_default_model_prints_its_folder(default_model: LoadedModel, pytestconfig: pytest.Config) -> None:
     """What make calls: the last line is the folder, and it is quick once converted."""
     command = [sys.executable, "-W", "error", "-m", "seal_memory.engines.models"]
-    child = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, cwd=pytestconfig.rootpath
-    )
+    child = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=pytestconfig.rootpath)
     assert child.returncode == 0, child.stderr
     assert Path(child.stdout.splitlines()[-1]) == default_model.files.folder
     assert fingerprints.fingerprint(default_model.files.folder) == default_model.files.fingerprint

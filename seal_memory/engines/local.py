@@ -1,0 +1,178 @@
+"""The default engine: transformers in this process, adapters swapped per row.
+
+Adapters are put in by id (`put`) or fetched on first use by the `fetch` callback; the most recently used
+stay in memory. Not here: finding model files (`models`), training (`learning.inner_loop`), routing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import torch
+
+from seal_memory.engines.base import Completion, Messages, Prompt, Score
+from seal_memory.engines.batches import Row, micro_batches, target_logprobs
+from seal_memory.engines.decode import Generated, Sampling, generate
+from seal_memory.engines.models import LoadedModel
+from seal_memory.errors import AdapterError, InputError
+from seal_memory.lora.adapter import LoraAdapter
+from seal_memory.lora.stack import StackedLora
+
+logger = logging.getLogger(__name__)
+
+SCORE_TOKEN_BUDGET = 4096  # padded tokens per forward pass without gradients
+
+
+class TransformersEngine:
+    """Generates, scores, and holds the stack that trains. One lock: one batch at a time."""
+
+    def __init__(
+        self, loaded: LoadedModel, *, fetch: Callable[[str], LoraAdapter] | None = None, keep: int = 64
+    ) -> None:
+        self.model, self.tokenizer = loaded.model, loaded.tokenizer
+        self.fingerprint = loaded.files.fingerprint
+        self.hardware = loaded.hardware
+        self.stack = StackedLora(loaded.model)
+        self.lock = threading.RLock()
+        self._fetch = fetch
+        self._keep = keep
+        self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
+        self.stop_ids = self._stop_ids()
+        pad = self.tokenizer.pad_token_id
+        self.pad_id: int = pad if pad is not None else min(self.stop_ids)
+        self.max_length: int = int(getattr(loaded.model.config, "max_position_embeddings", 2048))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    def fetch_with(self, fetch: Callable[[str], LoraAdapter]) -> None:
+        """How to get an adapter that is asked for by id but not held."""
+        self._fetch = fetch
+
+    # -- adapters ---------------------------------------------------------------------------------
+
+    def put(self, adapter_id: str, adapter: LoraAdapter) -> None:
+        """Make an adapter usable under an id; the least recently used leaves when over `keep`."""
+        with self.lock:
+            self._adapters[adapter_id] = adapter
+            self._adapters.move_to_end(adapter_id)
+            while len(self._adapters) > self._keep:
+                self._adapters.popitem(last=False)
+
+    def drop(self, adapter_id: str) -> None:
+        """Forget an adapter; unknown ids are fine."""
+        with self.lock:
+            self._adapters.pop(adapter_id, None)
+
+    def adapter(self, adapter_id: str | None) -> LoraAdapter | None:
+        """The adapter of an id. Raises `AdapterError` when it is neither held nor fetchable."""
+        if adapter_id is None:
+            return None
+        with self.lock:
+            found = self._adapters.get(adapter_id)
+            if found is None:
+                if self._fetch is None:
+                    raise AdapterError(f"Adapter {adapter_id!r} is not loaded; put() it first.")
+                found = self._fetch(adapter_id)
+                self.put(adapter_id, found)
+            self._adapters.move_to_end(adapter_id)
+            return found
+
+    # -- the Engine protocol ----------------------------------------------------------------------
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> list[Completion]:
+        """Continue every prompt, each under its own adapter.
+
+        Raises `InputError` when a prompt and `max_tokens` do not fit the model's context.
+        """
+        ids = [self.encode_prompt(p.messages) for p in prompts]
+        for i in ids:
+            self._check_fits(len(i), max_tokens)
+        with self.lock:
+            done = generate(
+                self.stack,
+                ids,
+                [self.adapter(p.adapter) for p in prompts],
+                max_new_tokens=max_tokens,
+                stop_ids=self.stop_ids,
+                pad_id=self.pad_id,
+                sampling=Sampling(temperature=temperature, seed=seed),
+            )
+        return [self._completion(len(i), g) for i, g in zip(ids, done, strict=True)]
+
+    def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
+        """The log-probability of each target text after its prompt, end of turn not counted.
+
+        A target without tokens scores minus infinity. Raises `InputError` when a prompt and its target do
+        not fit the model's context.
+        """
+        rows = [self.encode_row(p.messages, target, end=False) for p, target in requests]
+        for row in rows:
+            self._check_fits(row.prompt_length, row.target_length)
+        adapters = [self.adapter(p.adapter) for p, _ in requests]
+        first_seen: dict[int, int] = {}  # not the object's address: the order is the same in every run
+        owners = [first_seen.setdefault(id(a), n) for n, a in enumerate(adapters)]
+        scores: list[Score] = [Score(-math.inf, 0.0, 0)] * len(rows)
+        device = next(self.model.parameters()).device
+        with self.lock, torch.inference_mode():
+            for batch in micro_batches(
+                rows, owners, token_budget=SCORE_TOKEN_BUDGET, pad_id=self.pad_id, device=device
+            ):
+                with self.stack.rows([adapters[i] for i in batch.index]):
+                    logprobs = target_logprobs(self.model, batch)
+                for b, i in enumerate(batch.index):
+                    own = logprobs[batch.row_of_target == b]
+                    if not len(own):
+                        continue
+                    likely = float((own > math.log(0.5)).float().mean())
+                    scores[i] = Score(float(own.mean()), likely, len(own))
+        return scores
+
+    # -- tokens -----------------------------------------------------------------------------------
+
+    def encode_prompt(self, messages: Messages) -> list[int]:
+        """Token ids of the rendered chat, up to where the assistant begins to speak."""
+        text = self.tokenizer.apply_chat_template(
+            [dict(m) for m in messages], add_generation_prompt=True, tokenize=False
+        )
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def encode_row(self, messages: Messages, target: str, *, end: bool = True) -> Row:
+        """A row to train or score: the loss counts the target and, with `end`, the end of turn."""
+        prompt = self.encode_prompt(messages)
+        ids = list(self.tokenizer(target, add_special_tokens=False)["input_ids"])
+        if end:
+            ids.append(int(self.tokenizer.eos_token_id))
+        return Row(tuple(prompt + ids), len(prompt))
+
+    def count_tokens(self, text: str) -> int:
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _check_fits(self, prompt_tokens: int, more: int) -> None:
+        if prompt_tokens + more > self.max_length:
+            raise InputError(
+                f"The prompt has {prompt_tokens} tokens and {more} are to follow, but this model's context "
+                f"is {self.max_length}: shorten the text or retrieve fewer passages."
+            )
+
+    def _completion(self, prompt_tokens: int, generated: Generated) -> Completion:
+        text = self.tokenizer.decode(list(generated.ids), skip_special_tokens=True).strip()
+        mean = sum(generated.logprobs) / max(1, len(generated.logprobs))
+        return Completion(text, prompt_tokens, len(generated.ids), math.exp(mean))
+
+    def _stop_ids(self) -> frozenset[int]:
+        ids = {self.tokenizer.eos_token_id}
+        configured = getattr(self.model.generation_config, "eos_token_id", None)
+        ids.update(configured if isinstance(configured, list) else [configured])
+        vocabulary = self.tokenizer.get_vocab()  # asked itself: SmolLM2's unknown token is <|endoftext|>
+        ids.update(vocabulary.get(token) for token in ("<|im_end|>", "<|eot_id|>", "<|endoftext|>"))
+        return frozenset(i for i in ids if isinstance(i, int))
