@@ -1,0 +1,1 @@
+"""Learning: batches, the inner loop, the publish gate, consolidation."""
