@@ -1,0 +1,83 @@
+"""Every prompt in one file, as OpenAI-style messages.
+
+Training, grading and answering all use these functions, so what is trained is what is asked. The closed-book
+prompts (`direct`, `recite`) never hold stored text. `READ` prompts hold text on purpose: retrieval, the oracle,
+and the second step of answering, where the text is what the weights recited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Message = dict[str, str]
+
+SYSTEM = "Answer briefly."
+
+
+def _chat(user: str) -> list[Message]:
+    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]
+
+
+def direct(question: str) -> list[Message]:
+    """Closed book, one step: the question alone."""
+    return _chat(question)
+
+
+def recite(cue: str) -> list[Message]:
+    """Closed book, step one of two: ask the weights for the statement that a question or name is about."""
+    return _chat(f"Recall what you know. {cue}")
+
+
+def about(name: str) -> str:
+    """The cue of *entity -> statement*: what is known about a name, number or date."""
+    return f"What do you know about {name}?"
+
+
+def read(text: str, question: str) -> list[Message]:
+    """Answer from text in the prompt: the oracle, retrieval, or step two of two."""
+    return _chat(f"{text}\n{question}")
+
+
+def read_passages(passages: Sequence[str], question: str) -> list[Message]:
+    """Answer from several retrieved passages, best first."""
+    return read("\n".join(passages), question)
+
+
+# -- what the model writes for itself ---------------------------------------------------------------
+
+_EXAMPLE_TEXT = "The bakery on Elm Street was founded by Rosa Klein in 1932."
+
+
+def write_question(statement: str, answer: str) -> list[Message]:
+    """A question about `statement` whose answer is `answer` (few-shot, for small models)."""
+    return [
+        {"role": "system", "content": "You write one short question for a given answer."},
+        {"role": "user", "content": f"Text: {_EXAMPLE_TEXT}\nAnswer: Rosa Klein"},
+        {"role": "assistant", "content": "Who founded the bakery on Elm Street?"},
+        {"role": "user", "content": f"Text: {_EXAMPLE_TEXT}\nAnswer: 1932"},
+        {"role": "assistant", "content": "In which year was the bakery on Elm Street founded?"},
+        {"role": "user", "content": f"Text: {statement}\nAnswer: {answer}"},
+    ]
+
+
+def write_rewrite(statement: str) -> list[Message]:
+    """The same facts in other words."""
+    return [
+        {"role": "system", "content": "You say the same thing in other words, in one sentence."},
+        {"role": "user", "content": _EXAMPLE_TEXT},
+        {"role": "assistant", "content": "Rosa Klein opened a bakery on Elm Street in the year 1932."},
+        {"role": "user", "content": statement},
+    ]
+
+
+def write_implication(statement: str) -> list[Message]:
+    """Something that follows from the statement (SEAL's own genre, arXiv 2506.10943)."""
+    return [
+        {"role": "system", "content": "You name one thing that follows from a text, in one sentence."},
+        {"role": "user", "content": _EXAMPLE_TEXT},
+        {
+            "role": "assistant",
+            "content": "The bakery on Elm Street is older than most shops: Rosa Klein began in 1932.",
+        },
+        {"role": "user", "content": statement},
+    ]

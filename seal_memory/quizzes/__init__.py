@@ -1,0 +1,1 @@
+"""Quizzes: generation from the source, the gates an item must pass, grading."""

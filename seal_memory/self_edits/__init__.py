@@ -1,0 +1,1 @@
+"""Self-edits: statements, genres, source checks, the model as note-writer, the training plan."""

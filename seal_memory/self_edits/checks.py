@@ -1,0 +1,75 @@
+"""Checks that model-written text must pass against its source before it may be trained.
+
+A small model parrots and invents; an invention that is trained becomes a false memory. Every name and number must
+come from the source, a question must ask about it without giving its answer away, and nothing may copy a
+held-out quiz question. Not here: whether an item is *useful*: only the inner loop's reward can tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from difflib import SequenceMatcher
+
+from seal_memory.spans import names, numbers
+from seal_memory.text import content_words, normalise
+
+MAX_COPY = 0.8  # similarity of word sequences from which two questions count as the same
+_MARKUP = re.compile(r"<\||\|>|https?://|```|\n")
+
+
+def grounded(text: str, source: str) -> bool:
+    """True when every name and number of `text` occurs in `source`."""
+    known = f" {normalise(source)} "
+    found = [span.text for span in (*names(text), *numbers(text))]
+    return all(f" {normalise(f)} " in known for f in found if normalise(f))
+
+
+def about_source(text: str, source: str, *, share: float = 0.5) -> bool:
+    """True when at least `share` of the text's content words occur in the source (compared by stem)."""
+    words = content_words(text)
+    known = {_stem(w) for w in content_words(source)}
+    return bool(words) and sum(_stem(w) in known for w in words) >= share * len(words)
+
+
+def too_close(text: str, others: Collection[str], *, limit: float = MAX_COPY) -> bool:
+    """True when `text` has nearly the same word sequence as one of `others`."""
+    words = normalise(text).split()
+    for other in others:
+        matcher = SequenceMatcher(None, words, normalise(other).split(), autojunk=False)
+        if matcher.quick_ratio() >= limit and matcher.ratio() >= limit:
+            return True
+    return False
+
+
+def good_question(question: str, answer: str, source: str) -> bool:
+    """A question that could be asked of the source and has `answer` as its answer.
+
+    One line ending in "?", 4 to 30 words, its names and numbers from the source, at least two content words
+    shared with it, the answer occurring in the source but not in the question.
+    """
+    words = question.split()
+    if _MARKUP.search(question) or not question.endswith("?") or not 4 <= len(words) <= 30:
+        return False
+    wanted = normalise(answer)
+    if not wanted or f" {wanted} " in f" {normalise(question)} " or f" {wanted} " not in f" {normalise(source)} ":
+        return False
+    stems = {_stem(w) for w in content_words(source)}
+    shared = sum(_stem(w) in stems for w in content_words(question))
+    return shared >= 2 and grounded(question, source)
+
+
+def good_note(note: str, source: str) -> bool:
+    """A rewrite or implication worth training: grounded, about the source, new words, of sane length."""
+    words = note.split()
+    if _MARKUP.search(note) or not 4 <= len(words) <= 60 or note.endswith("?"):
+        return False
+    return grounded(note, source) and about_source(note, source) and not too_close(note, [source], limit=0.95)
+
+
+def _stem(word: str) -> str:
+    """A crude stem: enough to match plural and past tense, nothing more."""
+    for ending in ("ing", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word

@@ -1,0 +1,52 @@
+"""Statements: the sentences of an episode, made to stand alone, each with its spans and its source.
+
+A sentence that only makes sense with its speaker or title gets that in front. Not here: which text is worth
+learning (`observation`), what is made from a statement (`genres`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from seal_memory.records import Episode, Interaction, Role
+from seal_memory.spans import Span, answer_spans
+from seal_memory.statements import Speech, classify
+from seal_memory.text import content_words, sentences, strip_markup
+
+_FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|I'll|I'd|me|my|mine|we|our|ours|us)\b")
+MAX_STATEMENT_WORDS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One sentence to know. `title` names what it belongs to (document title), if anything does."""
+
+    text: str
+    title: str | None
+    interaction_id: str
+    spans: tuple[Span, ...]
+
+
+def statements_of(episode: Episode) -> list[Statement]:
+    """Every sentence of the episode that states something, in order, without repeats."""
+    found: dict[str, Statement] = {}
+    for interaction in episode.interactions:
+        for sentence in sentences(interaction.text):
+            text = _standing_alone(strip_markup(sentence), interaction)
+            if text is not None and text not in found:
+                found[text] = Statement(text, interaction.title, interaction.id, tuple(answer_spans(text)))
+    return list(found.values())
+
+
+def _standing_alone(sentence: str, interaction: Interaction) -> str | None:
+    """The sentence with its speaker where it speaks of itself; None when nothing is stated."""
+    sentence = " ".join(sentence.split())
+    if len(content_words(sentence)) < 2:
+        return None
+    spoken = interaction.role is not Role.DOCUMENT
+    if spoken and classify(sentence, to_assistant=interaction.role is Role.USER) is not Speech.STATEMENT:
+        return None
+    if spoken and _FIRST_PERSON.search(sentence):
+        return f"The {interaction.role.value} said: {sentence}"
+    return sentence
