@@ -1,5 +1,33 @@
-"""Long-term memory in the weights of a language model."""
+"""seal-memory: a memory that lives in the model's weights.
+
+The public surface; everything is imported when first used, so that `import seal_memory` stays cheap.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seal_memory.answering import Answer, Mode
+    from seal_memory.config import Settings
+    from seal_memory.errors import SealMemoryError
+    from seal_memory.memory import SealMemory
+
 __version__ = "0.1.0"
+
+_HOME = {
+    "Answer": "answering",
+    "Mode": "answering",
+    "SealMemory": "memory",
+    "SealMemoryError": "errors",
+    "Settings": "config",
+}
+
+__all__ = ["Answer", "Mode", "SealMemory", "SealMemoryError", "Settings", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"seal_memory.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'seal_memory' has no attribute {name!r}")

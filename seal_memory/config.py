@@ -72,34 +72,40 @@ class Settings(BaseSettings):
 
     # self-edits and training
     candidates: int = Field(2, ge=1, le=64, description="self-edits tried per episode")
-    rank: int = Field(32, ge=1, le=512, description="rank of every LoRA adapter")
-    alpha: float = Field(64.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
-    learning_rate: float = Field(1e-3, gt=0, le=1.0, description="AdamW's peak learning rate")
-    epochs: int = Field(8, ge=1, le=1000, description="passes over a self-edit's items")
+    rank: int = Field(16, ge=1, le=512, description="rank of every LoRA adapter")
+    alpha: float = Field(32.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
+    learning_rate: float = Field(2e-3, gt=0, le=1.0, description="AdamW's peak learning rate")
+    epochs: int = Field(6, ge=1, le=1000, description="passes over a self-edit's items")
     target_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         LLAMA_LINEAR, min_length=1, description="names of the linear layers that get an adapter"
     )
-    token_budget: int = Field(4096, ge=64, le=1 << 24, description="padded tokens per micro-batch")
-    episode_max_tokens: int = Field(400, ge=32, le=1 << 20, description="text of one episode at most")
+    rows_per_statement: float = Field(2.5, gt=0, le=1000, description="training rows drawn per statement and epoch")
+    batch_rows: int = Field(2, ge=1, le=4096, description="rows of one adapter per optimizer step")
+    stack_size: int = Field(16, ge=1, le=1024, description="adapters trained at once")
+    token_budget: int = Field(1024, ge=64, le=1 << 24, description="padded tokens per micro-batch")
+    episode_max_tokens: int = Field(240, ge=32, le=1 << 20, description="text of one episode at most")
     learn_roles: Annotated[tuple[Role, ...], NoDecode, BeforeValidator(_split)] = Field(
         (Role.USER, Role.DOCUMENT, Role.TOOL), description="whose words are learned; others are only recorded"
     )
     model_genres: bool = Field(True, description="let the model write items too (rewrite, qa, ...)")
 
+    notes_per_statement: int = Field(1, ge=0, le=32, description="texts the model writes per statement")
+
     # quizzes and the publish gate
-    held_out_share: float = Field(
-        0.5, gt=0, lt=1, description="share of quiz items kept out of training for good"
-    )
+    quiz_per_statement: int = Field(2, ge=1, le=32, description="quiz questions tried per statement")
+    held_out_share: float = Field(0.5, gt=0, lt=1, description="share of quiz items kept out of training for good")
     gate_min_gain: Share = Field(0.05, description="least rise of held-out recall that publishes a shard")
     gate_max_old_loss: Share = Field(0.02, description="most that audited recall of the old may fall")
     gate_max_perplexity_increase: float = Field(
         0.02, ge=0, le=10, description="most that perplexity on the fixed text may rise, as a share"
     )
 
+    gate_max_misrouted: Share = Field(0.25, description="most unrelated prompts that may reach a shard")
+
     # answering
     router_threshold: Share = Field(0.3, description="below this score the router abstains to core or base")
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
-    two_step: bool = Field(True, description="recite the statement from the weights, then answer from it")
+    two_step: bool = Field(False, description="recite the statement from the weights, then read the answer off it")
     recite_max_tokens: int = Field(48, ge=1, le=4096, description="tokens recited in the first step at most")
     hybrid_threshold: Share = Field(0.5, description="below this confidence hybrid mode adds text")
     retrieval_passages: int = Field(3, ge=1, le=100, description="passages put in the prompt by retrieval")
@@ -108,9 +114,7 @@ class Settings(BaseSettings):
     keep_snapshots: int = Field(20, ge=1, le=100_000, description="published versions kept for rollback")
     seed: int = Field(0, ge=0, lt=1 << 32, description="seed of everything random")
     device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:N or mps")
-    dtype: str = Field(
-        "auto", min_length=1, description="of the frozen base: auto, float32, bfloat16 or float16"
-    )
+    dtype: str = Field("auto", min_length=1, description="of the frozen base: auto, float32, bfloat16 or float16")
     cache_dir: Path | None = Field(None, description="folder of converted models; none: the user's")
 
     def __init__(self, *, _origins: Mapping[str, str] | None = None, **values: Any) -> None:

@@ -111,17 +111,11 @@ _MONEY = [
     re.compile(rf"{_AMOUNT} {_CURRENCY}\b"),
 ]
 _TIMES = [
-    re.compile(
-        r"(?<![\w:.])(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d)?(?: ?(?:[ap]\.m\.|[ap]m\b|[AP]M\b))?(?![:\d])"
-    ),
+    re.compile(r"(?<![\w:.])(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d)?(?: ?(?:[ap]\.m\.|[ap]m\b|[AP]M\b))?(?![:\d])"),
     re.compile(r"(?<![\w:.])\d{1,2} ?(?:[ap]\.m\.|[ap]m\b|[AP]M\b|o['’]clock\b)"),
     re.compile(r"\b(?:noon|midnight)\b"),
 ]
-_CODES = [
-    re.compile(
-        r"(?<![\w-])(?=[\w-]{0,39}\d)(?=[\w-]{0,39}[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?![\w-])"
-    )
-]
+_CODES = [re.compile(r"(?<![\w-])(?=[\w-]{0,39}\d)(?=[\w-]{0,39}[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?![\w-])")]
 _NOT_CODE = re.compile(rf"(?i:\d+(?:st|nd|rd|th|s)|\d+-?[a-z]{{1,3}}|\d+(?:-[a-z]+)+)$|{_YEAR}-{_YEAR}$")
 _NUMBERS = [
     re.compile(rf"\b(?i:{_LABEL}) ?(?:\d+(?:\.\d+)*){_FIGURE_END}"),
@@ -130,9 +124,7 @@ _NUMBERS = [
     re.compile(rf"{_FIGURES}(?=-[a-z])"),
     re.compile(r"\b\d+(?:st|nd|rd|th)\b"),
     re.compile(rf"\b(?i:{_WRITTEN})\b"),
-    re.compile(
-        r"\b(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|half)\b"
-    ),
+    re.compile(r"\b(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|half)\b"),
 ]
 
 

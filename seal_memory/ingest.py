@@ -215,12 +215,8 @@ def _questions(value: object, where: str) -> tuple[Question, ...]:
     for number, one in enumerate(value, start=1):
         question = one.get("question") if isinstance(one, dict) else None
         answer = one.get("answer") if isinstance(one, dict) else None
-        if not (
-            isinstance(question, str) and question.strip() and isinstance(answer, str) and answer.strip()
-        ):
-            raise InputError(
-                f'{where}, question {number}: expected {{"question": …, "answer": …}} with two texts'
-            )
+        if not (isinstance(question, str) and question.strip() and isinstance(answer, str) and answer.strip()):
+            raise InputError(f'{where}, question {number}: expected {{"question": …, "answer": …}} with two texts')
         found.append(Question(question.strip(), answer.strip()))
     return tuple(found)
 

@@ -93,9 +93,7 @@ _PLACE_BEFORE = re.compile(
     r"|located|based|born|moved"
     r"|moves|held) (?:at|to|in)) $"
 )
-_LANGUAGE = re.compile(
-    r"\w+(?:ese|ish)|German|French|Latin|Greek|Dutch|Italian|Russian|Arabic|Norwegian|Hindi"
-)
+_LANGUAGE = re.compile(r"\w+(?:ese|ish)|German|French|Latin|Greek|Dutch|Italian|Russian|Arabic|Norwegian|Hindi")
 _HEADER = re.compile(r"\W*\w+(?: [a-z]\S*){0,5}: ")
 
 

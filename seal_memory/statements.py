@@ -107,9 +107,7 @@ _REPLY = re.compile(
     re.IGNORECASE,
 )
 _GAP = re.compile(r"\s*(?:[,;:!.…–—-]+\s*|$)")
-_VOCATIVE = re.compile(
-    r",?\s+(?:dear\s+)?(?:[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*)?|team|folks)(?=\s*(?:[,!.…–—]|$))"
-)
+_VOCATIVE = re.compile(r",?\s+(?:dear\s+)?(?:[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*)?|team|folks)(?=\s*(?:[,!.…–—]|$))")
 _FOR = re.compile(
     r"\s+(?:for|to (?:you|all|everyone))\b[^,;:–—]*?(?=$|\s*[,;:.!?–—]|\s+(?:and|but) (?:the|my|our|i|we"
     r"|please|now)\b)",
@@ -288,9 +286,7 @@ _LASTING = re.compile(
     re.IGNORECASE,
 )
 _REMIND = re.compile(r"(?:remind (?:me|us)|tell \w+|keep in mind) that\b", re.IGNORECASE)
-_SUBJECT_VERB = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|will|must|needs?|costs?|closes|opens|starts)\b"
-)
+_SUBJECT_VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|will|must|needs?|costs?|closes|opens|starts)\b")
 _SUBORDINATE = re.compile(rf"\b(?:{_WH}|if|whether|that|because|so)\b", re.IGNORECASE)
 _POLITE = re.compile(
     r"(?:(?:and|but|so|then|now|next|also|first|finally|please|kindly|just|ok|okay)[,:]?\s+)+", re.IGNORECASE

@@ -98,9 +98,7 @@ _TITLES = word_set(
 # Only an abbreviation in front of a figure: "No. 5", "p. 12".
 _BEFORE_FIGURES = word_set("no p art ch ext tel par")
 # May stand at the end of a sentence; the next word decides.
-_MAY_END = word_set(
-    """etc inc ltd co corp jr sr bros u.s u.k u.s.a u.n e.u d.c a.m p.m ph.d b.a m.a m.d b.c a.d n.b"""
-)
+_MAY_END = word_set("""etc inc ltd co corp jr sr bros u.s u.k u.s.a u.n e.u d.c a.m p.m ph.d b.a m.a m.d b.c a.d n.b""")
 # Words that open a sentence much more often than they follow an abbreviation.
 _OPENERS = word_set(
     """a after all although an and another are as at before both but by can did do does during each every

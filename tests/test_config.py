@@ -38,9 +38,7 @@ def test_environment_beats_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert Settings.load(_write(tmp_path, "rank = -3")).rank == 16
 
 
-def test_explicit_beats_environment_and_none_means_not_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_explicit_beats_environment_and_none_means_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keywords win; None lets the next source speak, as a command line without that option does."""
     monkeypatch.setenv("SEAL_MEMORY_RANK", "16")
     folder = _write(tmp_path, "rank = 8\nseed = 5")

@@ -126,9 +126,7 @@ def test_json_may_be_one_object(tmp_path: Path) -> None:
         ("a.json", b"[" * 100_000, "JSON"),
     ],
 )
-def test_a_bad_file_is_refused_by_the_call_itself(
-    tmp_path: Path, name: str, content: bytes, message: str
-) -> None:
+def test_a_bad_file_is_refused_by_the_call_itself(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = _write(tmp_path, name, content)
     with pytest.raises(InputError, match=message) as caught:
         read_file(path)
@@ -157,9 +155,7 @@ def test_any_bytes_give_documents_or_an_input_error(tmp_path: Path, content: byt
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(
-    st.lists(st.sampled_from(["# A", "word", "", "---", "===", "```", "- b", "## C d ##", "> q"]), min_size=1)
-)
+@given(st.lists(st.sampled_from(["# A", "word", "", "---", "===", "```", "- b", "## C d ##", "> q"]), min_size=1))
 def test_markdown_keeps_every_word(tmp_path: Path, lines: list[str]) -> None:
     text = "\n".join(lines)
     if not text.strip():

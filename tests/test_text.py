@@ -131,9 +131,7 @@ def test_sentences_lose_nothing(text: str) -> None:
     assert all(piece == " ".join(piece.split()) and piece for piece in pieces)
 
 
-@pytest.mark.parametrize(
-    "text", ["." * 100_000, "e.g. " * 20_000, ". " * 50_000, "\n" * 50_000, "!'" * 50_000]
-)
+@pytest.mark.parametrize("text", ["." * 100_000, "e.g. " * 20_000, ". " * 50_000, "\n" * 50_000, "!'" * 50_000])
 def test_sentences_take_linear_time_on_odd_text(text: str) -> None:
     start = time.perf_counter()
     sentences(text)

@@ -126,8 +126,7 @@ class Connection:
             raise InputError("a number is too large for the ledger: expected at most 64 bits") from error
         except UnicodeEncodeError as error:
             raise InputError(
-                "a text holds a lone surrogate that UTF-8 cannot carry: "
-                "decode the bytes with errors='replace' first"
+                "a text holds a lone surrogate that UTF-8 cannot carry: decode the bytes with errors='replace' first"
             ) from error
 
     def close(self) -> None:
@@ -225,9 +224,7 @@ def translate(error: sqlite3.Error, path: Path) -> LedgerError:
 
 
 def _connect(target: str, *, uri: bool) -> Database:
-    connection = sqlite3.connect(
-        target, uri=uri, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+    connection = sqlite3.connect(target, uri=uri, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
         connection.execute("PRAGMA synchronous=FULL")

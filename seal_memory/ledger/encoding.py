@@ -57,8 +57,7 @@ def content_hash(role: str, title: str | None, text: str) -> str:
         return hashlib.sha256(joined.encode()).hexdigest()
     except UnicodeEncodeError as error:
         raise InputError(
-            "a text holds a lone surrogate that UTF-8 cannot carry: "
-            "decode the bytes with errors='replace' first"
+            "a text holds a lone surrogate that UTF-8 cannot carry: decode the bytes with errors='replace' first"
         ) from error
 
 

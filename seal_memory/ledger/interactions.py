@@ -106,9 +106,7 @@ def supersede(scope: Scope, old_id: str, new: NewInteraction) -> Observed:
             raise InputError(f"interaction {old_id} was already corrected: correct {newer} instead")
         observed = observe(scope, [new])[0]
         if observed.id == old_id:
-            raise InputError(
-                f"the correction of {old_id} has the same role, title and text: nothing to correct"
-            )
+            raise InputError(f"the correction of {old_id} has the same role, title and text: nothing to correct")
         if observed.standing is Standing.SUPERSEDED:
             observed = _revive(scope, observed.id, new)
         scope.connection.run(
@@ -207,8 +205,7 @@ def _row(scope: Scope, item: NewInteraction, new_id: str, time: float, digest: s
 def _revive(scope: Scope, interaction_id: str, new: NewInteraction) -> Observed:
     """A correction back to an earlier wording makes that earlier interaction the valid one."""
     scope.connection.run(
-        "UPDATE interactions SET standing = ?, reason = ?, superseded_by = NULL"
-        " WHERE namespace = ? AND id = ?",
+        "UPDATE interactions SET standing = ?, reason = ?, superseded_by = NULL WHERE namespace = ? AND id = ?",
         (new.standing, new.reason, scope.namespace, interaction_id),
     )
     return Observed(interaction_id, False, new.standing, new.reason)

@@ -26,9 +26,7 @@ RUNNING, DONE, FAILED = "running", "done", "failed"
 EXPIRED = "lease expired"
 
 
-def start_job(
-    scope: Scope, kind: str, payload: Mapping[str, Any], *, owner: str, lease_seconds: float
-) -> Job:
+def start_job(scope: Scope, kind: str, payload: Mapping[str, Any], *, owner: str, lease_seconds: float) -> Job:
     _check_lease(lease_seconds)
     with scope.connection.atomic():
         now = scope.clock()
@@ -104,9 +102,7 @@ def _end(scope: Scope, job_id: str, state: str, error: str | None) -> None:
 
 
 def _row_of(scope: Scope, job_id: str) -> sqlite3.Row:
-    rows = scope.connection.rows(
-        "SELECT * FROM jobs WHERE namespace = ? AND id = ?", (scope.namespace, job_id)
-    )
+    rows = scope.connection.rows("SELECT * FROM jobs WHERE namespace = ? AND id = ?", (scope.namespace, job_id))
     if not rows:
         raise UnknownIdError(f"the memory {scope.namespace!r} has no job {job_id}")
     return rows[0]

@@ -137,9 +137,7 @@ def delete_adapters(scope: Scope, ids: Collection[str]) -> int:
     )
 
 
-def _is_new(
-    scope: Scope, table: str, values: Mapping[str, Any], *, compared: Collection[str] | None = None
-) -> bool:
+def _is_new(scope: Scope, table: str, values: Mapping[str, Any], *, compared: Collection[str] | None = None) -> bool:
     """False when the very same row is there; raises InputError when the id names another one."""
     rows = scope.connection.rows(
         f"SELECT * FROM {table} WHERE namespace = ? AND id = ?", (scope.namespace, values["id"])
@@ -186,16 +184,13 @@ def _select(
         values.append(id_list(ids))
     if interaction_ids is not None:
         conditions.append(
-            f"seq IN (SELECT owner FROM {table[:-1]}_links"
-            " WHERE interaction_id IN (SELECT value FROM json_each(?)))"
+            f"seq IN (SELECT owner FROM {table[:-1]}_links WHERE interaction_id IN (SELECT value FROM json_each(?)))"
         )
         values.append(id_list(interaction_ids))
     for name, value in where.items():
         conditions.append(f"{name} = ?")
         values.append(value)
-    return scope.connection.rows(
-        f"SELECT * FROM {table} WHERE {' AND '.join(conditions)} ORDER BY seq", values
-    )
+    return scope.connection.rows(f"SELECT * FROM {table} WHERE {' AND '.join(conditions)} ORDER BY seq", values)
 
 
 def _check_sides(scope: Scope, item: QuizItem) -> None:
@@ -204,8 +199,7 @@ def _check_sides(scope: Scope, item: QuizItem) -> None:
     Items that name no interaction belong to the whole memory and clash with any other.
     """
     rows = scope.connection.rows(
-        "SELECT id, interaction_ids FROM quiz_items"
-        " WHERE namespace = ? AND question_key = ? AND held_out != ?",
+        "SELECT id, interaction_ids FROM quiz_items WHERE namespace = ? AND question_key = ? AND held_out != ?",
         (scope.namespace, question_key(item.question), int(item.held_out)),
     )
     for row in rows:

@@ -144,9 +144,7 @@ class Ledger:
         Raises:
             UnknownIdError: an id is not in this namespace; the message names it.
         """
-        return interactions.select(
-            self._scope, ids=ids, session=session, source=source, standing=standing, limit=limit
-        )
+        return interactions.select(self._scope, ids=ids, session=session, source=source, standing=standing, limit=limit)
 
     def set_standing(self, ids: Collection[str], standing: Standing, reason: str | None = None) -> int:
         """Set standing and reason; how many changed. Superseded interactions stay superseded.
@@ -185,9 +183,7 @@ class Ledger:
         """How many interactions have each standing; every standing is a key."""
         return interactions.counts(self._scope)
 
-    def search(
-        self, query: str, *, limit: int = 5, standings: Collection[Standing] | None = None
-    ) -> list[Hit]:
+    def search(self, query: str, *, limit: int = 5, standings: Collection[Standing] | None = None) -> list[Hit]:
         """The best matches by BM25, best first; any text is a valid query. Never superseded ones."""
         return search.search(self._scope, query, limit=limit, standings=standings)
 
@@ -210,9 +206,7 @@ class Ledger:
         interaction_ids: Collection[str] | None = None,
     ) -> list[SelfEdit]:
         """Self-edits that meet every filter; `interaction_ids` matches any of them, replay included."""
-        return learning_rows.self_edits(
-            self._scope, ids=ids, episode_id=episode_id, interaction_ids=interaction_ids
-        )
+        return learning_rows.self_edits(self._scope, ids=ids, episode_id=episode_id, interaction_ids=interaction_ids)
 
     def add_quiz_items(self, items: Sequence[QuizItem]) -> None:
         """Add quiz items; one that is there already (same id, question, answer) is left alone.
@@ -232,9 +226,7 @@ class Ledger:
         ids: Collection[str] | None = None,
     ) -> list[QuizItem]:
         """Quiz items that meet every filter, in the order they were added."""
-        return learning_rows.quiz_items(
-            self._scope, interaction_ids=interaction_ids, held_out=held_out, ids=ids
-        )
+        return learning_rows.quiz_items(self._scope, interaction_ids=interaction_ids, held_out=held_out, ids=ids)
 
     def add_adapter(self, adapter: AdapterRecord) -> None:
         """Add a trained adapter; one with the same bytes is left alone.

@@ -9,9 +9,7 @@ from seal_memory.ledger.connection import Scope
 
 
 def meta_get(scope: Scope, key: str) -> str | None:
-    rows = scope.connection.rows(
-        "SELECT value FROM meta WHERE namespace = ? AND key = ?", (scope.namespace, key)
-    )
+    rows = scope.connection.rows("SELECT value FROM meta WHERE namespace = ? AND key = ?", (scope.namespace, key))
     return rows[0][0] if rows else None
 
 

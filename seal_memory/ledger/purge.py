@@ -73,9 +73,7 @@ def purge(scope: Scope, interaction_ids: Collection[str]) -> PurgeReport:
 
 def mark_wipe_due(connection: Connection) -> None:
     """Wipe after the running transaction commits, or at the latest when the ledger is next opened."""
-    connection.run(
-        "INSERT OR REPLACE INTO meta (namespace, key, value) VALUES (?, ?, '1')", (_SHARED, _WIPE_DUE)
-    )
+    connection.run("INSERT OR REPLACE INTO meta (namespace, key, value) VALUES (?, ?, '1')", (_SHARED, _WIPE_DUE))
     connection.after_commit(lambda: wipe_if_due(connection))
 
 
@@ -125,8 +123,7 @@ def _delete_interactions(scope: Scope, interaction_ids: Collection[str]) -> tupl
         (scope.namespace, ids),
     )
     scope.connection.run(
-        "INSERT OR IGNORE INTO tombstones (namespace, interaction_id, time)"
-        " SELECT ?, value, ? FROM json_each(?)",
+        "INSERT OR IGNORE INTO tombstones (namespace, interaction_id, time) SELECT ?, value, ? FROM json_each(?)",
         (scope.namespace, scope.clock(), ids),
     )
     scope.connection.run(

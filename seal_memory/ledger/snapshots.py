@@ -22,9 +22,7 @@ from seal_memory.records import Manifest, ShardEntry, Snapshot
 DESTROYED_NOTE = "destroyed by a forget"
 
 
-def add_snapshot(
-    scope: Scope, manifest: Manifest, *, parent: int | None, base_fingerprint: str, note: str
-) -> Snapshot:
+def add_snapshot(scope: Scope, manifest: Manifest, *, parent: int | None, base_fingerprint: str, note: str) -> Snapshot:
     with scope.connection.atomic():
         _check_manifest(scope, manifest)
         if parent:
@@ -99,9 +97,7 @@ def destroy_snapshots(scope: Scope, versions: Collection[int]) -> int:
         )
 
 
-def versions_holding(
-    scope: Scope, *, adapter_ids: Collection[str], interaction_ids: Collection[str] = ()
-) -> list[int]:
+def versions_holding(scope: Scope, *, adapter_ids: Collection[str], interaction_ids: Collection[str] = ()) -> list[int]:
     """Versions, oldest first, that name one of these adapters, or a shard of these interactions."""
     unwanted, texts = set(adapter_ids), set(interaction_ids)
     return [

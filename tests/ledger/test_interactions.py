@@ -14,9 +14,7 @@ See = Callable[..., list[str]]
 
 
 def test_oldest_first_by_time_then_by_arrival(ledger: Ledger) -> None:
-    ledger.observe(
-        [NewInteraction("c", time=3.0), NewInteraction("a", time=1.0), NewInteraction("b", time=1.0)]
-    )
+    ledger.observe([NewInteraction("c", time=3.0), NewInteraction("a", time=1.0), NewInteraction("b", time=1.0)])
     assert [seen.text for seen in ledger.interactions()] == ["a", "b", "c"]
     assert [seen.text for seen in ledger.interactions(limit=2)] == ["a", "b"]
 

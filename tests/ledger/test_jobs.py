@@ -33,9 +33,7 @@ def test_a_live_lease_keeps_others_out_and_is_named(ledger: Ledger, tmp_path: Pa
     assert len(ledger.jobs()) == 2
 
 
-def test_an_expired_lease_is_taken_over_and_the_old_owner_is_told(
-    ledger: Ledger, clock: Callable[[], float]
-) -> None:
+def test_an_expired_lease_is_taken_over_and_the_old_owner_is_told(ledger: Ledger, clock: Callable[[], float]) -> None:
     old = ledger.start_job("consolidate", {}, owner="p1", lease_seconds=60)
     clock.now += 61  # type: ignore[attr-defined]
     new = ledger.start_job("consolidate", {}, owner="p2", lease_seconds=60)

@@ -28,9 +28,7 @@ def test_self_edits_come_back_as_they_were(ledger: Ledger, see: See, make_self_e
     assert ledger.self_edits(episode_id="episode-of-e1") == edits[:1]
 
 
-def test_self_edits_are_found_by_what_they_replay_too(
-    ledger: Ledger, see: See, make_self_edit: MakeSelfEdit
-) -> None:
+def test_self_edits_are_found_by_what_they_replay_too(ledger: Ledger, see: See, make_self_edit: MakeSelfEdit) -> None:
     a, b, c = see("a", "b", "c")
     ledger.add_self_edits([make_self_edit("e1", a), make_self_edit("e2", b, replayed=a)])
     assert [edit.id for edit in ledger.self_edits(interaction_ids=[a])] == ["e1", "e2"]
@@ -98,9 +96,7 @@ def test_a_held_out_item_is_held_out_for_good(ledger: Ledger, see: See, make_qui
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_question_is_on_one_side_only(
-    ledger: Ledger, see: See, make_quiz_item: MakeQuizItem, first: bool
-) -> None:
+def test_a_question_is_on_one_side_only(ledger: Ledger, see: See, make_quiz_item: MakeQuizItem, first: bool) -> None:
     a, b, c = see("a", "b", "c")
     ledger.add_quiz_items([make_quiz_item("q1", a, b, question="Who came?", held_out=first)])
     with pytest.raises(InputError, match="item q1"):
@@ -112,9 +108,7 @@ def test_a_question_is_on_one_side_only(
     assert [item.id for item in ledger.quiz_items()] == ["q1", "q4", "q5"]
 
 
-def test_nan_is_refused_where_it_would_turn_into_none(
-    ledger: Ledger, see: See, make_quiz_item: MakeQuizItem
-) -> None:
+def test_nan_is_refused_where_it_would_turn_into_none(ledger: Ledger, see: See, make_quiz_item: MakeQuizItem) -> None:
     (a,) = see("a")
     with pytest.raises(InputError, match="NaN"):
         ledger.add_quiz_items([replace(make_quiz_item("q1", a), logprob_without=float("nan"))])

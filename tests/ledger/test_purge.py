@@ -105,9 +105,7 @@ def test_every_derivative_goes_and_the_rest_stays(ledger: Ledger, filled: tuple[
     assert len(ledger.search("harbour")) == 1
 
 
-def test_the_report_names_the_adapters_and_snapshots_to_destroy(
-    ledger: Ledger, filled: tuple[str, str]
-) -> None:
+def test_the_report_names_the_adapters_and_snapshots_to_destroy(ledger: Ledger, filled: tuple[str, str]) -> None:
     report = ledger.purge([filled[0]])
     assert report.adapter_ids == ("s-bad",)
     assert report.snapshot_versions == (2,)
@@ -144,9 +142,7 @@ def test_the_bytes_are_gone_in_a_large_ledger_with_long_texts(ledger: Ledger, tm
             gone = batch % 2 == 0
             assert (f"zqx{batch}y{n}w ".encode() not in data) is gone
             assert (f"zqm{batch}y{n}w".encode() not in data) is gone
-    ledger._scope.connection.run_bare(
-        "INSERT INTO interactions_fts (interactions_fts) VALUES ('integrity-check')"
-    )
+    ledger._scope.connection.run_bare("INSERT INTO interactions_fts (interactions_fts) VALUES ('integrity-check')")
     assert ledger._scope.connection.rows("PRAGMA integrity_check")[0][0] == "ok"
 
 
@@ -210,9 +206,7 @@ def test_a_purge_that_is_rolled_back_removes_nothing(ledger: Ledger, filled: tup
     assert len(ledger.search(SECRET)) == 1
 
 
-def test_a_wipe_that_a_reader_prevents_is_done_later(
-    ledger: Ledger, filled: tuple[str, str], tmp_path: Path
-) -> None:
+def test_a_wipe_that_a_reader_prevents_is_done_later(ledger: Ledger, filled: tuple[str, str], tmp_path: Path) -> None:
     with Ledger.open(tmp_path) as other:
         ledger._scope.connection.rows("PRAGMA busy_timeout=20")
         with other._scope.connection.reading():

@@ -1,0 +1,227 @@
+"""From episodes to trained candidates: quiz, self-edits, one stack of adapters, the best per episode.
+
+Not here: what may be published (`gate`), publishing (`consolidate`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from seal_memory.config import Settings
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.learning import grading
+from seal_memory.learning.grading import Result
+from seal_memory.learning.inner_loop import TrainingJob, plan_batches, train
+from seal_memory.learning.progress import Progress
+from seal_memory.ledger import Ledger
+from seal_memory.lora.adapter import LoraAdapter, LoraConfig
+from seal_memory.quizzes.generator import QuizPlan, hold_out, make_quiz
+from seal_memory.records import Episode, GenreYield, Grade, QuizItem, SelfEdit, TrainingItem
+from seal_memory.self_edits.generator import make_self_edits, row_weights
+from seal_memory.self_edits.genres import messages_of
+from seal_memory.self_edits.statements import Statement, statements_of
+from seal_memory.self_edits.writer import write_items
+
+
+@dataclass(slots=True)
+class Study:
+    """One episode on its way to a shard."""
+
+    episode: Episode
+    statements: list[Statement]
+    quiz: list[QuizItem] = field(default_factory=list)
+    edits: list[SelfEdit] = field(default_factory=list)
+
+    @property
+    def held_out(self) -> list[QuizItem]:
+        return [i for i in self.quiz if i.held_out]
+
+    @property
+    def practice(self) -> list[QuizItem]:
+        """What chooses between candidates, so that the held-out items are left to judge."""
+        return [i for i in self.quiz if not i.held_out]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained candidate with its held-out results."""
+
+    study: Study
+    edit: SelfEdit
+    adapter: LoraAdapter
+    base: Result
+    result: Result
+
+    @property
+    def temporary_id(self) -> str:
+        return candidate_id(self.edit)
+
+
+def candidate_id(edit: SelfEdit) -> str:
+    """The id under which the engine holds a candidate that has no name on disk yet."""
+    return f"candidate:{edit.id}"
+
+
+def data_hash(edit: SelfEdit) -> str:
+    """What a self-edit's items hash to: the same data, the same hash."""
+    digest = hashlib.sha256()
+    for i in edit.items:
+        digest.update(f"{i.genre}\x00{i.prompt}\x00{i.target}\x01".encode())
+    return digest.hexdigest()
+
+
+class Candidates:
+    """Makes and trains candidates with one engine; writes what it makes to the ledger."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        engine: TransformersEngine,
+        settings: Settings,
+        *,
+        clock: Callable[[], float],
+        make_id: Callable[[], str],
+        progress: Progress,
+    ) -> None:
+        self.ledger, self.engine, self.settings = ledger, engine, settings
+        self.clock, self.make_id, self.progress = clock, make_id, progress
+
+    def study(self, episodes: Sequence[Episode]) -> list[Study]:
+        """Statements, quiz and self-edits of every episode that states something."""
+        studies = [Study(e, statements_of(e)) for e in episodes]
+        studies = [s for s in studies if s.statements]
+        self._quizzes(studies)
+        self._self_edits(studies)
+        return studies
+
+    def _quizzes(self, studies: Sequence[Study]) -> None:
+        settings = self.settings
+        plan = QuizPlan(settings.quiz_per_statement, settings.held_out_share, settings.model_genres)
+        for n, study in enumerate(studies):
+            known = self.ledger.quiz_items(interaction_ids=study.episode.interaction_ids)
+            if any(i.origin == "generated" for i in known):  # held out once is held out for good
+                study.quiz = known
+            else:
+                made = make_quiz(study.statements, self.engine, plan=plan, seed=settings.seed, make_id=self.make_id)
+                split = hold_out(made, share=plan.held_out_share, seed=settings.seed)
+                split = _without_clashes(split, known)
+                self.ledger.add_quiz_items(split)
+                study.quiz = [*known, *split]
+            self.progress("quiz", n + 1, len(studies))
+
+    def _self_edits(self, studies: Sequence[Study]) -> None:
+        settings = self.settings
+        for n, study in enumerate(studies):
+            held_out = [i.question for i in study.held_out]
+            written: list[TrainingItem] = []
+            yields: list[GenreYield] = []
+            if settings.model_genres:
+                written, yields = write_items(
+                    study.statements,
+                    self.engine,
+                    per_statement=settings.notes_per_statement,
+                    held_out=held_out,
+                    seed=settings.seed,
+                )
+            study.edits = make_self_edits(
+                study.episode,
+                study.statements,
+                written,
+                yields,
+                settings=settings,
+                held_out=held_out,
+                seed=settings.seed,
+                make_id=self.make_id,
+            )
+            self.ledger.add_self_edits(study.edits)
+            self.progress("self-edits", n + 1, len(studies))
+
+    def train(self, edits: Sequence[SelfEdit], *, batch_rows: int | None = None) -> dict[str, LoraAdapter]:
+        """One adapter per self-edit, all in one stack, put into the engine; by self-edit id."""
+        size = self.settings.batch_rows if batch_rows is None else batch_rows
+        jobs = {edit.id: self._job(edit, size) for edit in edits}
+        with self.engine.lock:
+            train(
+                self.engine.stack,
+                list(jobs.values()),
+                token_budget=self.settings.token_budget,
+                pad_id=self.engine.pad_id,
+                progress=lambda done, total: self.progress("train", done, total),
+            )
+        for edit in edits:
+            self.engine.put(candidate_id(edit), jobs[edit.id].adapter)
+        return {edit_id: job.adapter for edit_id, job in jobs.items()}
+
+    def _job(self, edit: SelfEdit, batch_rows: int) -> TrainingJob:
+        plan = edit.hyperparameters
+        config = LoraConfig(plan.rank, plan.alpha, self.settings.target_modules)
+        batches = plan_batches(
+            row_weights(edit.items, plan),
+            epochs=plan.epochs,
+            rows_per_epoch=plan.rows_per_epoch,
+            batch_size=batch_rows,
+            seed=edit.seed,
+        )
+        rows = [self.engine.encode_row(messages_of(i), i.target) for i in edit.items]
+        return TrainingJob(self.engine.stack.create(config, seed=edit.seed), rows, batches, plan.learning_rate)
+
+    def train_and_choose(self, studies: Sequence[Study]) -> list[Trained]:
+        """Train every candidate of `studies` in one stack and keep the best of each episode."""
+        adapters = self.train([edit for study in studies for edit in study.edits])
+        chosen = [self._best(study) for study in studies]
+        results = self._held_out_results(studies, chosen)
+        for study in studies:
+            for edit in study.edits:
+                if edit not in chosen:
+                    self.engine.drop(candidate_id(edit))
+        return [
+            Trained(study, edit, adapters[edit.id], base, result)
+            for study, edit, (base, result) in zip(studies, chosen, results, strict=True)
+        ]
+
+    def _best(self, study: Study) -> SelfEdit:
+        """The candidate with the highest practice reward; the first where there is no practice item."""
+        if len(study.edits) == 1 or not study.practice:
+            return study.edits[0]
+        pairs = [(item, candidate_id(edit)) for edit in study.edits for item in study.practice]
+        grades = self._grade(pairs)
+        by_edit = {
+            edit.id: grading.summarise([g for g in grades if g.adapter_id == candidate_id(edit)])
+            for edit in study.edits
+        }
+        return max(study.edits, key=lambda e: by_edit[e.id].reward)
+
+    def _held_out_results(self, studies: Sequence[Study], chosen: Sequence[SelfEdit]) -> list[tuple[Result, Result]]:
+        pairs: list[tuple[QuizItem, str | None]] = []
+        for study, edit in zip(studies, chosen, strict=True):
+            pairs.extend((item, None) for item in study.held_out)
+            pairs.extend((item, candidate_id(edit)) for item in study.held_out)
+        grades = self._grade(pairs)
+        results = []
+        for study, edit in zip(studies, chosen, strict=True):
+            own = {item.id for item in study.held_out}
+            mine = [g for g in grades if g.quiz_item_id in own]
+            results.append(
+                (
+                    grading.summarise([g for g in mine if g.adapter_id is None]),
+                    grading.summarise([g for g in mine if g.adapter_id == candidate_id(edit)]),
+                )
+            )
+        return results
+
+    def _grade(self, pairs: Sequence[tuple[QuizItem, str | None]]) -> list[Grade]:
+        return grading.grade(
+            pairs,
+            self.engine,
+            max_tokens=self.settings.recite_max_tokens,
+            snapshot_version=None,
+            clock=self.clock,
+        )
+
+
+def _without_clashes(made: Sequence[QuizItem], known: Sequence[QuizItem]) -> list[QuizItem]:
+    """Generated items whose question somebody handed in already are left out."""
+    asked = {" ".join(i.question.lower().split()) for i in known}
+    return [i for i in made if " ".join(i.question.lower().split()) not in asked]

@@ -1,0 +1,370 @@
+"""Consolidate: pending interactions become shards in a new published snapshot, or stay answerable by text.
+
+Per wave of episodes: study, train all candidates in one stack, judge, publish. Publishing is: adapter files written
+to a temporary folder, fsynced, renamed; then one ledger transaction that records adapters, snapshot, grades and
+standings. Killed anywhere, the last published snapshot is what the next open shows. Not here: the core (`core`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from seal_memory import commit_points
+from seal_memory.config import Settings
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.learning import core as core_room
+from seal_memory.learning import drift, gate, grading
+from seal_memory.learning.candidates import Candidates, Trained, candidate_id, data_hash
+from seal_memory.learning.episodes import group_episodes
+from seal_memory.learning.gate import Verdict
+from seal_memory.learning.progress import Progress
+from seal_memory.ledger import Ledger
+from seal_memory.lora.adapter import LoraAdapter
+from seal_memory.lora.store import AdapterStore
+from seal_memory.records import (
+    AdapterKind,
+    AdapterRecord,
+    Decision,
+    Episode,
+    Genre,
+    GenreYield,
+    Manifest,
+    QuizItem,
+    SelfEdit,
+    ShardEntry,
+    Snapshot,
+    Standing,
+)
+from seal_memory.routing.router import Router
+
+logger = logging.getLogger(__name__)
+
+AUDIT_ITEMS = 32  # held-out items of earlier memories re-asked before publishing
+
+
+@dataclass(frozen=True, slots=True)
+class ConsolidateReport:
+    """What a consolidation did. `version` is the published one, None when nothing was published."""
+
+    version: int | None
+    episodes: int
+    published: int
+    refused: int
+    decisions: tuple[Decision, ...]
+    yields: tuple[GenreYield, ...]
+    recall_before: float
+    recall_after: float
+    held_out_items: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Tally:
+    decisions: list[Decision] = field(default_factory=list)
+    yields: Counter[tuple[Genre, str]] = field(default_factory=Counter)
+    trained: list[Trained] = field(default_factory=list)
+    episodes: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    version: int | None = None
+
+
+class Consolidator:
+    """Runs consolidations over one ledger, engine and adapter store."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        engine: TransformersEngine,
+        store: AdapterStore,
+        settings: Settings,
+        *,
+        base_model: str,
+        clock: Callable[[], float],
+        make_id: Callable[[], str],
+        progress: Progress,
+        heartbeat: Callable[[], None],
+    ) -> None:
+        self.ledger, self.engine, self.store, self.settings = ledger, engine, store, settings
+        self.base_model, self.clock, self.make_id = base_model, clock, make_id
+        self.heartbeat = heartbeat
+        self.candidates = Candidates(
+            ledger, engine, settings, clock=clock, make_id=make_id, progress=self._beating(progress)
+        )
+
+    def _beating(self, progress: Progress) -> Progress:
+        """Progress that renews the lease too: a killed trainer's lease runs out, a busy one's does not."""
+
+        def report(phase: str, done: int, total: int) -> None:
+            self.heartbeat()
+            progress(phase, done, total)
+
+        return report
+
+    def run(self) -> ConsolidateReport:
+        """Everything pending, wave by wave; each wave publishes its own snapshot."""
+        tally = _Tally()
+        pending = self.ledger.interactions(standing=Standing.PENDING)
+        episodes = group_episodes(
+            pending, max_tokens=self.settings.episode_max_tokens, count_tokens=self.engine.count_tokens
+        )
+        for wave in _waves(episodes, max(1, self.settings.stack_size // self.settings.candidates)):
+            self._wave(wave, tally)
+        return _report(tally)
+
+    def _wave(self, episodes: Sequence[Episode], tally: _Tally) -> None:
+        clock = time.perf_counter
+        began = clock()
+        studies = self.candidates.study(episodes)
+        self._skip_empty(episodes, {s.episode.id for s in studies})
+        studied = clock()
+        trained = self.candidates.train_and_choose(studies) if studies else []
+        finished = clock()
+        self._publish(trained, tally)
+        tally.episodes += len(studies)
+        tally.trained.extend(trained)
+        for study in studies:
+            for edit in study.edits[:1]:
+                for y in edit.yields:
+                    tally.yields[y.genre, "made"] += y.made
+                    tally.yields[y.genre, "kept"] += y.kept
+        tally.seconds["study"] += studied - began
+        tally.seconds["train and grade"] += finished - studied
+        tally.seconds["publish"] += clock() - finished
+
+    def _skip_empty(self, episodes: Sequence[Episode], studied: set[str]) -> None:
+        for episode in episodes:
+            if episode.id not in studied:
+                self.ledger.set_standing(
+                    list(episode.interaction_ids), Standing.SKIPPED, "no sentence in it states anything"
+                )
+
+    def build_core(self, report: ConsolidateReport) -> ConsolidateReport:
+        """Train the core over everything published, judge it, and publish it beside the shards if it passes."""
+        current = self.ledger.current()
+        if current is None or not current.manifest.shards:
+            return report
+        edit = core_room.core_edit(self.ledger, current.manifest, self.candidates)
+        self.ledger.add_self_edits([edit])
+        core = core_room.train_core(edit, self.candidates)
+        verdict = core_room.judge_core(edit, core, self.ledger, self.candidates)
+        version = self._commit_core(edit, core, verdict, current)
+        decision = self.ledger.decisions(limit=1)[0]
+        return replace(report, version=version or report.version, decisions=(*report.decisions, decision))
+
+    def _commit_core(self, edit: SelfEdit, core: LoraAdapter, verdict: Verdict, current: Snapshot) -> int | None:
+        record = self._store(edit, core, AdapterKind.CORE) if verdict.accepted else None
+        with self.ledger.atomic():
+            self.heartbeat()
+            version = None
+            if record is not None:
+                self.ledger.add_adapter(record)
+                manifest = core_room.with_core(current.manifest, record.id)
+                version = self.ledger.add_snapshot(
+                    manifest, parent=current.version, base_fingerprint=self.engine.fingerprint, note="core"
+                ).version
+            self.ledger.add_decision(
+                Decision(
+                    self.make_id(),
+                    record.id if record is not None else None,
+                    edit.episode_id,
+                    verdict.accepted,
+                    verdict.reasons,
+                    verdict.measures,
+                    version,
+                    self.clock(),
+                )
+            )
+        self.engine.drop(candidate_id(edit))
+        return version
+
+    # -- publishing -------------------------------------------------------------------------------
+
+    def _publish(self, trained: Sequence[Trained], tally: _Tally) -> None:
+        """Judge every shard, then the whole; write files; commit once."""
+        verdicts = [gate.judge_new(t.base, t.result, self.settings, finite=t.adapter.is_finite()) for t in trained]
+        accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
+        records = {t.edit.id: self._store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
+        current = self.ledger.current()
+        manifest = _with_shards(current, accepted, records)
+        whole = self._judge_whole(current, manifest) if accepted else Verdict(True, (), {})
+        if not whole.accepted:
+            verdicts = [replace(v, accepted=False, reasons=(*v.reasons, *whole.reasons)) for v in verdicts]
+            accepted = []
+        self._commit(trained, verdicts, whole, records, manifest if accepted else None, current, tally)
+        for t in trained:
+            self.engine.drop(t.temporary_id)
+
+    def _store(self, edit: SelfEdit, adapter: LoraAdapter, kind: AdapterKind) -> AdapterRecord:
+        """The adapter's files on disk, and the engine holding it under its lasting id."""
+        stored = self.store.write(adapter, base_model=self.base_model, base_fingerprint=self.engine.fingerprint)
+        self.engine.put(stored.id, adapter)
+        config = adapter.config
+        return AdapterRecord(
+            stored.id,
+            kind,
+            edit.episode_id,
+            edit.interaction_ids,
+            edit.id,
+            self.engine.fingerprint,
+            {"rank": config.rank, "alpha": config.alpha, "target_modules": list(config.target_modules)},
+            edit.seed,
+            data_hash(edit),
+            stored.sha256,
+            stored.bytes,
+            self.clock(),
+        )
+
+    def _judge_whole(self, current: Snapshot | None, manifest: Manifest) -> Verdict:
+        """Audit of the old through the new router, and drift."""
+        router = self._router(manifest)
+        before, after = self._audit(current, router)
+        old = gate.judge_old(before, after, self.settings)
+        drifted = gate.judge_drift(
+            drift.routed_perplexity_increase(self.engine, router),
+            drift.misrouted_share(router),
+            self.settings,
+        )
+        return Verdict(
+            old.accepted and drifted.accepted,
+            (*old.reasons, *drifted.reasons),
+            {**old.measures, **drifted.measures},
+        )
+
+    def _router(self, manifest: Manifest) -> Router:
+        return make_router(manifest, self.ledger, self.settings)
+
+    def _audit(self, current: Snapshot | None, new: Router) -> tuple[list[float], list[float]]:
+        """Recall of earlier held-out items under the published router and under the new one.
+
+        Shards are immutable, so an item is only re-asked where the two routers disagree.
+        """
+        if current is None or not current.manifest.shards:
+            return [], []
+        old = self._router(current.manifest)
+        learned = {i for shard in current.manifest.shards for i in shard.interaction_ids}
+        items = [
+            item
+            for item in self.ledger.quiz_items(held_out=True)
+            if set(item.interaction_ids) <= learned and item.interaction_ids
+        ][-AUDIT_ITEMS:]
+        moved = [
+            (item, a, b)
+            for item in items
+            if (a := old.route(item.question).adapter_id) != (b := new.route(item.question).adapter_id)
+        ]
+        pairs: list[tuple[QuizItem, str | None]] = []
+        for item, a, b in moved:
+            pairs += [(item, a), (item, b)]
+        grades = grading.grade(
+            pairs,
+            self.engine,
+            max_tokens=self.settings.recite_max_tokens,
+            snapshot_version=None,
+            clock=self.clock,
+        )
+        same = [0.0] * (len(items) - len(moved))  # equal on both sides, so their value does not matter
+        before = [float(bool(g.correct)) for g in grades[0::2]]
+        after = [float(bool(g.correct)) for g in grades[1::2]]
+        return same + before, same + after
+
+    def _commit(
+        self,
+        trained: Sequence[Trained],
+        verdicts: Sequence[Verdict],
+        whole: Verdict,
+        records: dict[str, AdapterRecord],
+        manifest: Manifest | None,
+        current: Snapshot | None,
+        tally: _Tally,
+    ) -> None:
+        """One transaction: adapters, snapshot, decisions, grades, standings. All or nothing."""
+        commit_points.reached("snapshot-before-commit")
+        with self.ledger.atomic():
+            self.heartbeat()  # raises when another process took the lease over: then nothing is published
+            version = None
+            if manifest is not None:
+                for t, v in zip(trained, verdicts, strict=True):
+                    if v.accepted:
+                        self.ledger.add_adapter(records[t.edit.id])
+                        commit_points.reached("adapter-recorded")
+                version = self.ledger.add_snapshot(
+                    manifest,
+                    parent=current.version if current else None,
+                    base_fingerprint=self.engine.fingerprint,
+                ).version
+            for t, v in zip(trained, verdicts, strict=True):
+                decision = self._decision(t, v, whole, records.get(t.edit.id), version)
+                self.ledger.add_decision(decision)
+                tally.decisions.append(decision)
+                self._add_grades(t, decision)
+                standing = Standing.LEARNED if v.accepted else Standing.REFUSED
+                self.ledger.set_standing(
+                    list(t.study.episode.interaction_ids), standing, None if v.accepted else v.reasons[0]
+                )
+                commit_points.reached("interactions-marked")
+        commit_points.reached("snapshot-committed")
+        tally.version = version if version is not None else tally.version
+
+    def _decision(
+        self, t: Trained, v: Verdict, whole: Verdict, record: AdapterRecord | None, version: int | None
+    ) -> Decision:
+        return Decision(
+            self.make_id(),
+            record.id if record is not None and v.accepted else None,
+            t.study.episode.id,
+            v.accepted,
+            v.reasons,
+            {**v.measures, **whole.measures},
+            version if v.accepted else None,
+            self.clock(),
+        )
+
+    def _add_grades(self, t: Trained, decision: Decision) -> None:
+        """Held-out grades of the base and, under its lasting id, of a published shard."""
+        grades = list(t.base.grades)
+        if decision.accepted:
+            grades += [
+                replace(g, adapter_id=decision.adapter_id, snapshot_version=decision.snapshot_version)
+                for g in t.result.grades
+            ]
+        self.ledger.add_grades(grades)
+
+
+def make_router(manifest: Manifest, ledger: Ledger, settings: Settings) -> Router:
+    """The router of a manifest over the ledger's full-text search."""
+    return Router(manifest, lambda query, limit: ledger.search(query, limit=limit), threshold=settings.router_threshold)
+
+
+def _waves(episodes: Sequence[Episode], size: int) -> list[Sequence[Episode]]:
+    return [episodes[i : i + size] for i in range(0, len(episodes), size)]
+
+
+def _with_shards(current: Snapshot | None, accepted: Sequence[Trained], records: dict[str, AdapterRecord]) -> Manifest:
+    old = current.manifest if current is not None else Manifest()
+    new = tuple(
+        ShardEntry(records[t.edit.id].id, t.study.episode.id, t.study.episode.interaction_ids) for t in accepted
+    )
+    return replace(old, shards=(*old.shards, *new))
+
+
+def _report(tally: _Tally) -> ConsolidateReport:
+    grades_before = [g for t in tally.trained for g in t.base.grades]
+    grades_after = [g for t in tally.trained for g in t.result.grades]
+    genres = dict.fromkeys(genre for genre, _ in tally.yields)
+    published = sum(d.accepted for d in tally.decisions)
+    return ConsolidateReport(
+        tally.version,
+        tally.episodes,
+        published,
+        len(tally.decisions) - published,
+        tuple(tally.decisions),
+        tuple(GenreYield(g, tally.yields[g, "made"], tally.yields[g, "kept"]) for g in genres),
+        grading.summarise(grades_before).recall,
+        grading.summarise(grades_after).recall,
+        len(grades_after),
+        {k: round(v, 2) for k, v in tally.seconds.items()},
+    )

@@ -1,0 +1,81 @@
+"""The publish gate: a shard is published only if the new is known and the old is kept.
+
+A verdict is a result with sentences for people, not an error. Judged on held-out items only. Not here: grading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seal_memory.config import Settings
+from seal_memory.learning.grading import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    accepted: bool
+    reasons: tuple[str, ...]
+    measures: dict[str, float]
+
+
+def judge_new(base: Result, trained: Result, settings: Settings, *, finite: bool) -> Verdict:
+    """Held-out recall of one candidate against the untouched base."""
+    gain = trained.recall - base.recall
+    measures = {
+        "held_out_items": float(len(trained.grades)),
+        "recall_base": base.recall,
+        "recall": trained.recall,
+        "logprob_base": base.logprob,
+        "logprob": trained.logprob,
+    }
+    reasons: list[str] = []
+    if not finite:
+        reasons.append("The adapter's weights are not finite: training diverged; lower learning_rate.")
+    if not trained.grades:
+        reasons.append("No held-out quiz item passed the gates, so nothing proves that the new is known.")
+    elif gain < settings.gate_min_gain or trained.recall == 0:
+        reasons.append(
+            f"Held-out recall went from {base.recall:.2f} to {trained.recall:.2f}; "
+            f"at least +{settings.gate_min_gain:.2f} is needed."
+        )
+    if reasons:
+        return Verdict(False, tuple(reasons), measures)
+    return Verdict(True, (f"Held-out recall rose from {base.recall:.2f} to {trained.recall:.2f}.",), measures)
+
+
+def judge_old(before: Sequence[float], after: Sequence[float], settings: Settings) -> Verdict:
+    """Audited recall of earlier memories through the new router against the published one."""
+    old, new = _mean(before), _mean(after)
+    measures = {"audited_items": float(len(before)), "audit_before": old, "audit_after": new}
+    if before and old - new > settings.gate_max_old_loss:
+        return Verdict(
+            False,
+            (
+                f"Audited recall of the old fell from {old:.2f} to {new:.2f}; "
+                f"at most {settings.gate_max_old_loss:.2f} may be lost.",
+            ),
+            measures,
+        )
+    return Verdict(True, (), measures)
+
+
+def judge_drift(perplexity_increase: float, misrouted: float, settings: Settings) -> Verdict:
+    """What the memory does where it should do nothing."""
+    measures = {"perplexity_increase": perplexity_increase, "misrouted_share": misrouted}
+    reasons = []
+    if perplexity_increase > settings.gate_max_perplexity_increase:
+        reasons.append(
+            f"Perplexity on the fixed text rose by {perplexity_increase:.1%}; "
+            f"at most {settings.gate_max_perplexity_increase:.1%} is allowed."
+        )
+    if misrouted > settings.gate_max_misrouted:
+        reasons.append(
+            f"{misrouted:.0%} of unrelated prompts reach a shard; at most {settings.gate_max_misrouted:.0%} may: "
+            "raise router_threshold."
+        )
+    return Verdict(not reasons, tuple(reasons), measures)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,346 @@
+"""`SealMemory`: the one object a user needs. Opens a folder, and hands each verb to the room that does it.
+
+The ledger opens at once; the model loads at the first verb that needs it, so observing never waits for it.
+Not here: any of the work itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from seal_memory.answering import Answer, Answerer, parse_mode
+from seal_memory.config import Settings
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.errors import InputError, UnknownIdError
+from seal_memory.exporting import export_adapters, export_merged
+from seal_memory.forgetting.deletion import Deletion, ForgetReport
+from seal_memory.learning.consolidate import ConsolidateReport, Consolidator, make_router
+from seal_memory.learning.progress import Progress, silent
+from seal_memory.ledger import Ledger
+from seal_memory.ledger.encoding import sortable_id
+from seal_memory.lora.store import AdapterStore
+from seal_memory.observation import from_messages, to_interactions
+from seal_memory.opening import SnapshotGuard, load_engine
+from seal_memory.quizzing import QuizReport, ask_quiz, user_items
+from seal_memory.records import Hit, Manifest, Observed, Snapshot, Standing
+from seal_memory.reports import Correction, Exported, Status
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 120.0  # renewed by every progress step; a killed trainer blocks the next one for this long
+DEFAULT_MODEL = "smollm2-135m"
+
+
+class SealMemory:
+    """A memory folder, opened. Use `SealMemory.open`; usable as a context manager.
+
+    One instance may be shared by threads. Two processes may observe and ask at the same time; only one consolidates
+    (the other gets `BusyError`), and a snapshot that one publishes is used by the other from its next question on.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ledger: Ledger,
+        settings: Settings,
+        model: str,
+        *,
+        clock: Callable[[], float],
+        make_id: Callable[[], str],
+        progress: Progress,
+    ) -> None:
+        self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
+        self.store = AdapterStore(folder / "adapters")
+        self._clock, self._make_id, self._progress = clock, make_id, progress
+        self._guard = SnapshotGuard(ledger, self.store)
+        self._engine: TransformersEngine | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        model: str = DEFAULT_MODEL,
+        namespace: str = "default",
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.time,
+        make_id: Callable[[], str] = sortable_id,
+        progress: Progress = silent,
+    ) -> SealMemory:
+        """Open or create the memory in folder `path`.
+
+        `model`: the default's name, a local folder, a GGUF file or a hub id; it is loaded when first needed. Raises
+        `LedgerError` when the folder cannot be used, `SettingsError` for bad settings.
+        """
+        folder = Path(path).expanduser()
+        settings = settings if settings is not None else Settings.load(folder)
+        ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id)
+        return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress)
+
+    def close(self) -> None:
+        """Close the ledger and let go of the model."""
+        self.ledger.close()
+        self._engine = None
+
+    def __enter__(self) -> SealMemory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def engine(self) -> TransformersEngine:
+        """The engine; loads the model on first use.
+
+        Raises `ModelUnavailableError`, or `BaseModelMismatchError` when this memory's adapters belong to another base.
+        """
+        if self._engine is None:
+            self._engine = load_engine(self.model, self.settings, self.ledger, self.store)
+        return self._engine
+
+    # -- taking in --------------------------------------------------------------------------------
+
+    def observe(
+        self,
+        text: str | Sequence[str],
+        *,
+        role: str = "user",
+        source: str | None = None,
+        session: str | None = None,
+        title: str | None = None,
+        time: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> list[Observed]:
+        """Record text that the agent saw; several texts in one call are one transaction.
+
+        Returns one result per recorded chunk: its id, whether it is new, and whether it will be learned (with the
+        reason where not). Raises `InputError` for empty text, binary junk or an unknown role.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        found = [
+            interaction
+            for t in texts
+            for interaction in to_interactions(
+                t,
+                role=role,
+                source=source,
+                session=session,
+                title=title,
+                time=time,
+                metadata=dict(metadata or {}),
+                learn_roles=self.settings.learn_roles,
+            )
+        ]
+        return self.ledger.observe(found)
+
+    def observe_messages(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        source: str | None = None,
+        session: str | None = None,
+        time: float | None = None,
+    ) -> list[Observed]:
+        """Record OpenAI message dicts, all or none. Raises `InputError` naming the bad message."""
+        found = from_messages(
+            messages, source=source, session=session, time=time, learn_roles=self.settings.learn_roles
+        )
+        return self.ledger.observe(found)
+
+    def add_quiz(self, items: Sequence[tuple[str, str]], *, interaction_ids: Sequence[str]) -> list[str]:
+        """Hand in your own (question, answer) pairs about interactions; held out for good. Returns ids."""
+        made = user_items(items, interaction_ids, make_id=self._make_id)
+        self.ledger.add_quiz_items(made)
+        return [i.id for i in made]
+
+    # -- learning ---------------------------------------------------------------------------------
+
+    def consolidate(self, *, core: bool = False) -> ConsolidateReport:
+        """Learn everything pending and publish what passes the gate; `core=True` then rebuilds the core.
+
+        Raises `BusyError` when another process is consolidating this namespace.
+        """
+        with self._job("consolidate") as heartbeat:
+            consolidator = Consolidator(
+                self.ledger,
+                self.engine,
+                self.store,
+                self.settings,
+                base_model=self.model,
+                clock=self._clock,
+                make_id=self._make_id,
+                progress=self._progress,
+                heartbeat=heartbeat,
+            )
+            self.store.sweep({a.id for a in self.ledger.adapters()})
+            report = consolidator.run()
+            return consolidator.build_core(report) if core else report
+
+    @contextmanager
+    def _job(self, kind: str) -> Iterator[Callable[[], None]]:
+        """A lease in the ledger around a piece of work; yields its heartbeat."""
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._end_jobs_of_dead_owners(kind)
+        job = self.ledger.start_job(kind, {}, owner=owner, lease_seconds=LEASE_SECONDS)
+        error: str | None = "stopped"
+        try:
+            yield lambda: self._beat(job.id)
+            error = None
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
+        finally:
+            self.ledger.finish_job(job.id, error)
+
+    def _beat(self, job_id: str) -> None:
+        self.ledger.heartbeat(job_id, LEASE_SECONDS)
+
+    def _end_jobs_of_dead_owners(self, kind: str) -> None:
+        """A trainer that was killed on this machine need not be waited for until its lease ends."""
+        for job in self.ledger.jobs():
+            host, _, pid = (job.owner or "").rpartition(":")
+            if job.state == "running" and job.kind == kind and host == socket.gethostname() and pid.isdigit():
+                try:
+                    os.kill(int(pid), 0)
+                except ProcessLookupError:
+                    self.ledger.finish_job(job.id, "owner died")
+                except PermissionError:
+                    continue
+
+    # -- answering --------------------------------------------------------------------------------
+
+    def ask(
+        self, question: str | Sequence[str], *, mode: str = "hybrid", max_tokens: int | None = None
+    ) -> Answer | list[Answer]:
+        """Answer one question, or several in one batch. `mode`: "weights", "retrieval" or "hybrid".
+
+        Raises `InputError` for an empty question, an unknown mode, or a prompt over the model's context.
+        """
+        questions = [question] if isinstance(question, str) else list(question)
+        if any(not q.strip() for q in questions):
+            raise InputError("The question is empty; expected text.")
+        answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=self._limit(max_tokens))
+        return answers[0] if isinstance(question, str) else answers
+
+    def chat(self, messages: Sequence[Mapping[str, str]], *, mode: str = "hybrid", max_tokens: int = 256) -> Answer:
+        """Continue a conversation of OpenAI message dicts; the last one must be the user's."""
+        if not messages or messages[-1].get("role") != "user" or not str(messages[-1].get("content", "")).strip():
+            raise InputError("chat needs messages that end with a user message that has text.")
+        chat = [{"role": str(m["role"]), "content": str(m["content"])} for m in messages]
+        answerer = self._answerer()
+        return answerer.converse([chat], [chat[-1]["content"]], parse_mode(mode), max_tokens=max_tokens)[0]
+
+    def recall(self, query: str, *, limit: int = 5) -> list[Hit]:
+        """The interactions that match a query best (BM25); needs no model."""
+        if limit < 1:
+            raise InputError(f"limit {limit} is too small; expected at least 1.")
+        return self.ledger.search(query, limit=limit)
+
+    def quiz(self, *, mode: str = "weights", limit: int | None = None) -> QuizReport:
+        """Ask every held-out question about what was learned, closed book, and report recall."""
+        items = self.ledger.quiz_items(held_out=True)
+        return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self._limit(None))
+
+    def _limit(self, max_tokens: int | None) -> int:
+        return self.settings.answer_max_tokens if max_tokens is None else max_tokens
+
+    def _answerer(self) -> Answerer:
+        engine = self.engine
+        snapshot = self._guard.usable()
+        manifest = snapshot.manifest if snapshot is not None else Manifest()
+        router = make_router(manifest, self.ledger, self.settings)
+        return Answerer(engine, router, self.ledger, self.settings, snapshot=snapshot.version if snapshot else None)
+
+    # -- keeping it right -------------------------------------------------------------------------
+
+    def correct(self, id: str, text: str) -> Correction:
+        """Replace what interaction `id` says; the old wording stays in the history, out of training."""
+        old = self.ledger.interactions(ids=[id])[0]
+        new = to_interactions(
+            text,
+            role=old.role,
+            source=old.source,
+            session=old.session,
+            title=old.title,
+            metadata=dict(old.metadata),
+            learn_roles=self.settings.learn_roles,
+        )
+        if len(new) != 1:
+            raise InputError(f"The correction is {len(text)} characters long; expected a single passage.")
+        deletion = self._deletion()
+        with self.ledger.atomic():
+            adapters, snapshots = deletion.drop_derivatives([id])
+            observed = self.ledger.supersede(id, new[0])
+        return Correction(id, observed.id, tuple(adapters), tuple(snapshots))
+
+    def forget(
+        self,
+        ids: str | Sequence[str] | None = None,
+        *,
+        session: str | None = None,
+        source: str | None = None,
+    ) -> ForgetReport:
+        """Destroy interactions by id, session or source, and everything derived from them.
+
+        Raises `UnknownIdError` when nothing matches, `InputError` when nothing is named.
+        """
+        if ids is None and session is None and source is None:
+            raise InputError("forget needs ids, a session or a source; to forget everything, delete the folder.")
+        if ids is not None:
+            chosen = [ids] if isinstance(ids, str) else list(ids)
+        else:
+            chosen = [i.id for i in self.ledger.interactions(session=session, source=source)]
+        if not chosen:
+            raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
+        with self._job("consolidate"):
+            return self._deletion().forget(chosen)
+
+    def _deletion(self) -> Deletion:
+        return Deletion(self.ledger, self.store, self.settings, engine=lambda: self.engine, clock=self._clock)
+
+    def history(self) -> list[Snapshot]:
+        """Published snapshots, newest first."""
+        return self.ledger.history()
+
+    def rollback(self, version: int) -> Snapshot | None:
+        """Make an earlier snapshot the published one; 0 is the untouched base.
+
+        Raises `UnknownIdError` for a version that never was or was destroyed by a forget.
+        """
+        self.ledger.set_current(version or None)
+        return self.ledger.current()
+
+    def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
+        """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""
+        snapshot = self._guard.usable()
+        if snapshot is None:
+            raise InputError("Nothing is published yet, so there is nothing to export; consolidate first.")
+        target = Path(folder).expanduser()
+        if merged:
+            return export_merged(snapshot, self.engine, target)
+        return export_adapters(snapshot, self.store, target, base_model=self.model)
+
+    def status(self) -> Status:
+        """Counts, the published version, sizes: needs no model."""
+        current = self.ledger.current()
+        counts = {standing.value: 0 for standing in Standing}
+        counts.update({s.value: n for s, n in self.ledger.counts().items()})
+        return Status(
+            folder=str(self.folder),
+            namespace=self.ledger.namespace,
+            model=self.model,
+            version=current.version if current else None,
+            versions=len(self.ledger.history()),
+            shards=len(current.manifest.shards) if current else 0,
+            core=current.manifest.core if current else None,
+            interactions=counts,
+            quiz_items=len(self.ledger.quiz_items()),
+            adapter_bytes=self.store.bytes_used(),
+        )

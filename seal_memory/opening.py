@@ -1,0 +1,97 @@
+"""Opening a memory's model and its published snapshot, with what can be wrong about either.
+
+A snapshot whose adapter files are damaged or missing is not served: the newest older one that is whole is made the
+published one, loudly, and what the damaged shards held becomes pending again. Not here: the ledger's own opening.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from seal_memory.config import Settings
+from seal_memory.engines.hardware import detect
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.engines.models import load, resolve
+from seal_memory.errors import BaseModelMismatchError
+from seal_memory.ledger import Ledger
+from seal_memory.lora.adapter import LoraAdapter
+from seal_memory.lora.store import AdapterStore
+from seal_memory.records import Snapshot, Standing
+
+logger = logging.getLogger(__name__)
+
+
+def load_engine(model: str, settings: Settings, ledger: Ledger, store: AdapterStore) -> TransformersEngine:
+    """The engine for a memory: model loaded, adapters fetched from the store when first used.
+
+    Raises `ModelUnavailableError`, or `BaseModelMismatchError` when the memory's adapters were made for another base.
+    """
+    files = resolve(model, cache_dir=settings.cache_dir)
+    current = ledger.current()
+    if current is not None and current.base_fingerprint != files.fingerprint:
+        raise BaseModelMismatchError(
+            f"This memory's adapters were trained on a base model with fingerprint {current.base_fingerprint[:16]}…, "
+            f"but {model!r} has {files.fingerprint[:16]}…: open it with the model it was made with, or use a new "
+            "namespace or folder for this one."
+        )
+    loaded = load(files, detect(settings.device, settings.dtype))
+    engine = TransformersEngine(loaded)
+    engine.fetch_with(partial(_fetch, ledger, store, engine))
+    return engine
+
+
+def _fetch(ledger: Ledger, store: AdapterStore, engine: TransformersEngine, adapter_id: str) -> LoraAdapter:
+    record = ledger.adapters(ids=[adapter_id])[0]
+    return store.read(
+        adapter_id,
+        sha256=record.sha256,
+        shapes=engine.stack.shapes,
+        base_fingerprint=engine.fingerprint,
+        device=engine.device,
+    )
+
+
+class SnapshotGuard:
+    """Serves the published snapshot, after its files' checksums; each adapter is read once per process."""
+
+    def __init__(self, ledger: Ledger, store: AdapterStore) -> None:
+        self._ledger, self._store = ledger, store
+        self._whole: set[str] = set()
+
+    def usable(self) -> Snapshot | None:
+        """The published snapshot, or the newest older one whose files are whole; None: the untouched base."""
+        current = self._ledger.current()
+        if current is None or not self._damaged(current):
+            return current
+        damaged = self._damaged(current)
+        older = [s for s in self._ledger.history() if s.version < current.version]
+        found = next((s for s in older if not self._damaged(s)), None)
+        with self._ledger.atomic():
+            self._ledger.set_current(found.version if found else None)
+            lost = self._lost(current, found)
+            self._ledger.set_standing(lost, Standing.PENDING, "its adapter file was damaged; to be learned again")
+        logger.error(
+            "Version %d cannot be served: adapter %s is missing or damaged. Serving version %d instead; "
+            "%d interactions will be learned again by the next consolidate.",
+            current.version,
+            ", ".join(sorted(damaged)),
+            found.version if found else 0,
+            len(lost),
+        )
+        return found
+
+    def _damaged(self, snapshot: Snapshot) -> set[str]:
+        unread = [a for a in snapshot.manifest.adapter_ids if a not in self._whole]
+        records = {r.id: r for r in self._ledger.adapters(ids=unread)} if unread else {}
+        for adapter_id in unread:
+            if self._store.verify(adapter_id, records[adapter_id].sha256):
+                self._whole.add(adapter_id)
+        return set(unread) - self._whole
+
+    def _lost(self, current: Snapshot, found: Snapshot | None) -> list[str]:
+        held = {i for s in current.manifest.shards for i in s.interaction_ids}
+        kept = {i for s in found.manifest.shards for i in s.interaction_ids} if found is not None else set()
+        gone = sorted(held - kept)
+        rows = self._ledger.interactions(ids=gone) if gone else []
+        return [i.id for i in rows if i.standing is Standing.LEARNED]

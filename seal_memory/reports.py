@@ -1,0 +1,41 @@
+"""What the public verbs return, where it is not a record of the ledger. No behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """`correct`: the old and new interaction, and what was trained on the old wording and therefore went."""
+
+    old_id: str
+    new_id: str
+    adapters: tuple[str, ...]
+    snapshots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """`export`: the folder and what was written into it (names relative to the folder)."""
+
+    folder: str
+    version: int
+    merged: bool
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`status`: counts and sizes. `interactions` maps each standing to its count."""
+
+    folder: str
+    namespace: str
+    model: str
+    version: int | None
+    versions: int
+    shards: int
+    core: str | None
+    interactions: dict[str, int]
+    quiz_items: int
+    adapter_bytes: int

@@ -1,0 +1,1 @@
+"""Routing: which shard a question goes to, or none."""

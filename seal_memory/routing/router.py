@@ -1,0 +1,75 @@
+"""The router: for each question the shard that should answer, or none.
+
+It reads the ledger's full-text index (BM25) and puts no text in any prompt. BM25 ranks; whether to trust the best
+hit is decided by *coverage*: which share of the question's content words, weighted by their rarity in the memory,
+the hit holds. Below the threshold the router abstains to the core or the untouched base. Not here: embeddings, mixing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from seal_memory.records import Hit, Manifest
+from seal_memory.text import content_words
+
+SearchFn = Callable[[str, int], Sequence[Hit]]
+CANDIDATES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a question goes. `adapter_id` None: the untouched base. `coverage` is 0..1."""
+
+    adapter_id: str | None
+    episode_id: str | None
+    coverage: float
+    interaction_ids: tuple[str, ...] = ()
+    is_core: bool = False
+
+
+class Router:
+    """Routes questions over one manifest. `search(question, limit)` is the ledger's BM25 search."""
+
+    def __init__(self, manifest: Manifest, search: SearchFn, *, threshold: float) -> None:
+        self._search = search
+        self._threshold = threshold
+        self._core = manifest.core
+        # a later shard wins where two hold the same interaction
+        self._shard_of = {i: shard for shard in manifest.shards for i in shard.interaction_ids}
+
+    def route(self, question: str) -> Route:
+        """The best shard for a question, else the core, else the base."""
+        best: Route | None = None
+        for hit in self._search(question, CANDIDATES):
+            shard = self._shard_of.get(hit.interaction.id)
+            if shard is None:
+                continue
+            share = coverage(question, f"{hit.interaction.title or ''} {hit.interaction.text}")
+            if best is None or share > best.coverage + 0.25:  # BM25's order, unless it is far off
+                best = Route(shard.adapter_id, shard.episode_id, share, (hit.interaction.id,))
+        if best is not None and best.coverage >= self._threshold:
+            return best
+        covered = best.coverage if best is not None else 0.0
+        return Route(self._core, None, covered, is_core=self._core is not None)
+
+
+def coverage(question: str, text: str) -> float:
+    """Share of the question's content words found in the text, 0..1; long words weigh more.
+
+    Length stands in for rarity: it needs no statistics, which a memory of three sentences does not have.
+    """
+    words = dict.fromkeys(_stem(w) for w in content_words(question))
+    if not words:
+        return 0.0
+    known = {_stem(w) for w in content_words(text)}
+    weight = {w: math.log(1 + len(w)) for w in words}
+    return sum(weight[w] for w in words if w in known) / sum(weight.values())
+
+
+def _stem(word: str) -> str:
+    for ending in ("'s", "ing", "ed", "es", "s", "e"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
