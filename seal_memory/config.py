@@ -75,15 +75,15 @@ class Settings(BaseSettings):
     rank: int = Field(16, ge=1, le=512, description="rank of every LoRA adapter")
     alpha: float = Field(32.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
     learning_rate: float = Field(2e-3, gt=0, le=1.0, description="AdamW's peak learning rate")
-    epochs: int = Field(6, ge=1, le=1000, description="passes over a self-edit's items")
+    epochs: int = Field(8, ge=1, le=1000, description="passes over a self-edit's items")
     target_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         LLAMA_LINEAR, min_length=1, description="names of the linear layers that get an adapter"
     )
     rows_per_statement: float = Field(2.5, gt=0, le=1000, description="training rows drawn per statement and epoch")
     batch_rows: int = Field(2, ge=1, le=4096, description="rows of one adapter per optimizer step")
     stack_size: int = Field(16, ge=1, le=1024, description="adapters trained at once")
-    token_budget: int = Field(1024, ge=64, le=1 << 24, description="padded tokens per micro-batch")
-    episode_max_tokens: int = Field(240, ge=32, le=1 << 20, description="text of one episode at most")
+    token_budget: int = Field(512, ge=64, le=1 << 24, description="padded tokens per micro-batch")
+    episode_max_tokens: int = Field(120, ge=32, le=1 << 20, description="text of one episode at most")
     learn_roles: Annotated[tuple[Role, ...], NoDecode, BeforeValidator(_split)] = Field(
         (Role.USER, Role.DOCUMENT, Role.TOOL), description="whose words are learned; others are only recorded"
     )
@@ -103,10 +103,10 @@ class Settings(BaseSettings):
     gate_max_misrouted: Share = Field(0.25, description="most unrelated prompts that may reach a shard")
 
     # answering
-    router_threshold: Share = Field(0.3, description="below this score the router abstains to core or base")
+    router_threshold: Share = Field(0.25, description="below this score the router abstains to core or base")
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
     two_step: bool = Field(False, description="recite the statement from the weights, then read the answer off it")
-    recite_max_tokens: int = Field(48, ge=1, le=4096, description="tokens recited in the first step at most")
+    recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens recited in the first step at most")
     hybrid_threshold: Share = Field(0.5, description="below this confidence hybrid mode adds text")
     retrieval_passages: int = Field(3, ge=1, le=100, description="passages put in the prompt by retrieval")
 
@@ -169,7 +169,7 @@ class Settings(BaseSettings):
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # what is no folder is for the ledger to complain about
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read as text: {error}. Mend or remove the file.") from error

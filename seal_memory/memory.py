@@ -6,14 +6,16 @@ Not here: any of the work itself.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from seal_memory.answering import Answer, Answerer, parse_mode
 from seal_memory.config import Settings
@@ -26,10 +28,11 @@ from seal_memory.learning.progress import Progress, silent
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.lora.store import AdapterStore
+from seal_memory.messages import parse_message
 from seal_memory.observation import from_messages, to_interactions
 from seal_memory.opening import SnapshotGuard, load_engine
 from seal_memory.quizzing import QuizReport, ask_quiz, user_items
-from seal_memory.records import Hit, Manifest, Observed, Snapshot, Standing
+from seal_memory.records import Hit, Manifest, Observed, Role, Snapshot, Standing
 from seal_memory.reports import Correction, Exported, Status
 
 logger = logging.getLogger(__name__)
@@ -57,7 +60,7 @@ class SealMemory:
         progress: Progress,
     ) -> None:
         self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
-        self.store = AdapterStore(folder / "adapters")
+        self.store = AdapterStore(folder / "adapters" / _folder_name(ledger.namespace))
         self._clock, self._make_id, self._progress = clock, make_id, progress
         self._guard = SnapshotGuard(ledger, self.store)
         self._engine: TransformersEngine | None = None
@@ -168,6 +171,8 @@ class SealMemory:
         Raises `BusyError` when another process is consolidating this namespace.
         """
         with self._job("consolidate") as heartbeat:
+            self._guard.usable()  # nothing is built on a damaged snapshot
+            self.store.sweep({a.id for a in self.ledger.adapters()})
             consolidator = Consolidator(
                 self.ledger,
                 self.engine,
@@ -179,7 +184,6 @@ class SealMemory:
                 progress=self._progress,
                 heartbeat=heartbeat,
             )
-            self.store.sweep({a.id for a in self.ledger.adapters()})
             report = consolidator.run()
             return consolidator.build_core(report) if core else report
 
@@ -216,6 +220,10 @@ class SealMemory:
 
     # -- answering --------------------------------------------------------------------------------
 
+    @overload
+    def ask(self, question: str, *, mode: str = ..., max_tokens: int | None = ...) -> Answer: ...
+    @overload
+    def ask(self, question: list[str], *, mode: str = ..., max_tokens: int | None = ...) -> list[Answer]: ...
     def ask(
         self, question: str | Sequence[str], *, mode: str = "hybrid", max_tokens: int | None = None
     ) -> Answer | list[Answer]:
@@ -229,11 +237,12 @@ class SealMemory:
         answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=self._limit(max_tokens))
         return answers[0] if isinstance(question, str) else answers
 
-    def chat(self, messages: Sequence[Mapping[str, str]], *, mode: str = "hybrid", max_tokens: int = 256) -> Answer:
+    def chat(self, messages: Sequence[Mapping[str, Any]], *, mode: str = "hybrid", max_tokens: int = 256) -> Answer:
         """Continue a conversation of OpenAI message dicts; the last one must be the user's."""
-        if not messages or messages[-1].get("role") != "user" or not str(messages[-1].get("content", "")).strip():
+        parsed = [parse_message(m, f"message {n}") for n, m in enumerate(messages)]
+        if not parsed or parsed[-1].role is not Role.USER or not parsed[-1].text.strip():
             raise InputError("chat needs messages that end with a user message that has text.")
-        chat = [{"role": str(m["role"]), "content": str(m["content"])} for m in messages]
+        chat = [{"role": m.role.value, "content": m.text} for m in parsed]
         answerer = self._answerer()
         return answerer.converse([chat], [chat[-1]["content"]], parse_mode(mode), max_tokens=max_tokens)[0]
 
@@ -244,8 +253,9 @@ class SealMemory:
         return self.ledger.search(query, limit=limit)
 
     def quiz(self, *, mode: str = "weights", limit: int | None = None) -> QuizReport:
-        """Ask every held-out question about what was learned, closed book, and report recall."""
-        items = self.ledger.quiz_items(held_out=True)
+        """Ask every held-out question about what is still valid, closed book, and report recall."""
+        valid = {i.id for i in self.ledger.interactions() if i.standing is not Standing.SUPERSEDED}
+        items = [i for i in self.ledger.quiz_items(held_out=True) if valid.issuperset(i.interaction_ids)]
         return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self._limit(None))
 
     def _limit(self, max_tokens: int | None) -> int:
@@ -261,7 +271,10 @@ class SealMemory:
     # -- keeping it right -------------------------------------------------------------------------
 
     def correct(self, id: str, text: str) -> Correction:
-        """Replace what interaction `id` says; the old wording stays in the history, out of training."""
+        """Replace what interaction `id` says; the old wording stays in the history, out of training.
+
+        Raises `UnknownIdError`, `InputError` when nothing changes, `BusyError` while a consolidation runs.
+        """
         old = self.ledger.interactions(ids=[id])[0]
         new = to_interactions(
             text,
@@ -275,9 +288,11 @@ class SealMemory:
         if len(new) != 1:
             raise InputError(f"The correction is {len(text)} characters long; expected a single passage.")
         deletion = self._deletion()
-        with self.ledger.atomic():
-            adapters, snapshots = deletion.drop_derivatives([id])
-            observed = self.ledger.supersede(id, new[0])
+        with self._job("consolidate"):
+            with self.ledger.atomic():
+                adapters, snapshots = deletion.drop_derivatives([id])
+                observed = self.ledger.supersede(id, new[0])
+            deletion.remove_files(adapters)  # not before the ledger has let go of them
         return Correction(id, observed.id, tuple(adapters), tuple(snapshots))
 
     def forget(
@@ -300,10 +315,17 @@ class SealMemory:
         if not chosen:
             raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
         with self._job("consolidate"):
+            self._guard.usable()
             return self._deletion().forget(chosen)
 
     def _deletion(self) -> Deletion:
-        return Deletion(self.ledger, self.store, self.settings, engine=lambda: self.engine, clock=self._clock)
+        return Deletion(
+            self.ledger, self.store, self.settings, engine=lambda: self.engine, drop=self._drop, clock=self._clock
+        )
+
+    def _drop(self, adapter_id: str) -> None:
+        if self._engine is not None:
+            self._engine.drop(adapter_id)
 
     def history(self) -> list[Snapshot]:
         """Published snapshots, newest first."""
@@ -312,10 +334,19 @@ class SealMemory:
     def rollback(self, version: int) -> Snapshot | None:
         """Make an earlier snapshot the published one; 0 is the untouched base.
 
-        Raises `UnknownIdError` for a version that never was or was destroyed by a forget.
+        What that version does not hold is pending again. Raises `UnknownIdError` for a version that never was or was
+        destroyed by a forget, `BusyError` while a consolidation runs.
         """
-        self.ledger.set_current(version or None)
-        return self.ledger.current()
+        with self._job("consolidate"), self.ledger.atomic():
+            self.ledger.set_current(version or None)
+            current = self.ledger.current()
+            held = {i for s in current.manifest.shards for i in s.interaction_ids} if current else set()
+            states = {i.id: i.standing for i in self.ledger.interactions()}
+            gone = [i for i, standing in states.items() if standing is Standing.LEARNED and i not in held]
+            self.ledger.set_standing(gone, Standing.PENDING, f"rolled back to version {version}")
+            back = [i for i in held if states[i] in (Standing.PENDING, Standing.REFUSED)]
+            self.ledger.set_standing(back, Standing.LEARNED)
+        return current
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""
@@ -344,3 +375,10 @@ class SealMemory:
             quiz_items=len(self.ledger.quiz_items()),
             adapter_bytes=self.store.bytes_used(),
         )
+
+
+def _folder_name(namespace: str) -> str:
+    """A namespace's folder of adapters: its own name where every file system can carry that, else a hash."""
+    if re.fullmatch(r"[a-z0-9_-]{1,64}", namespace):
+        return namespace
+    return f"n-{hashlib.sha256(namespace.encode()).hexdigest()[:24]}"

@@ -40,7 +40,7 @@ class ForgetReport:
 
 
 class Deletion:
-    """Forgets and corrects in one ledger and adapter store. `engine` may load the model late."""
+    """Forgets and corrects in one ledger and adapter store. `engine` may load the model late, `drop` never does."""
 
     def __init__(
         self,
@@ -49,10 +49,11 @@ class Deletion:
         settings: Settings,
         *,
         engine: Callable[[], TransformersEngine],
+        drop: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
         self.ledger, self.store, self.settings = ledger, store, settings
-        self.engine, self.clock = engine, clock
+        self.engine, self.drop, self.clock = engine, drop, clock
 
     def forget(self, ids: Sequence[str]) -> ForgetReport:
         """Destroy the interactions, their earlier wordings and everything derived from them."""
@@ -64,7 +65,8 @@ class Deletion:
             snapshot, destroyed, relearn = self._without(purged_adapters, chain)
             report = self.ledger.purge(chain)
             self.ledger.remove_adapters(purged_adapters)
-        self._remove_files(purged_adapters)
+        self.remove_files(purged_adapters)
+        self.store.sweep({a.id for a in self.ledger.adapters()})  # and what a killed trainer left
         after = self._recall(items, snapshot)
         base = self._recall(items, None)
         return ForgetReport(
@@ -81,13 +83,21 @@ class Deletion:
         )
 
     def drop_derivatives(self, ids: Sequence[str]) -> tuple[list[str], list[int]]:
-        """For a correction: shards and snapshots trained on `ids` go, the text stays in the history."""
+        """For a correction: shards and snapshots trained on `ids` go, the text stays in the history.
+
+        Their files are the caller's to remove (`remove_files`), once its transaction has committed.
+        """
         with self.ledger.atomic():
             adapters = self.ledger.adapters_trained_on(list(ids))
             _, destroyed, _ = self._without(adapters, ids)
             self.ledger.remove_adapters(adapters)
-        self._remove_files(adapters)
         return adapters, destroyed
+
+    def remove_files(self, adapters: Sequence[str]) -> None:
+        """Delete adapters from the disk and the engine; call it when the ledger no longer holds them."""
+        for adapter_id in adapters:
+            self.store.remove(adapter_id)
+            self.drop(adapter_id)
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -98,26 +108,23 @@ class Deletion:
         holding = [s.version for s in self.ledger.history() if gone & set(s.manifest.adapter_ids)]
         if not holding:
             return current, [], []
-        relearn = self._to_relearn(gone, set(ids))
         snapshot = current
         if current is not None and gone & set(current.manifest.adapter_ids):
             manifest = _less(current.manifest, gone)
             snapshot = self.ledger.add_snapshot(
                 manifest, parent=None, base_fingerprint=current.base_fingerprint, note="forget"
             )
+        held = {i for s in snapshot.manifest.shards for i in s.interaction_ids} if snapshot is not None else set()
+        relearn = self._to_relearn(gone, held.union(ids))
         self.ledger.destroy_snapshots(holding)
         self.ledger.set_standing(relearn, Standing.PENDING, "its shard was dropped by a forget or correction")
         return snapshot, holding, relearn
 
-    def _to_relearn(self, gone: set[str], forgotten: set[str]) -> list[str]:
-        others = {i for a in self.ledger.adapters(ids=list(gone)) for i in a.interaction_ids} - forgotten
+    def _to_relearn(self, gone: set[str], without: set[str]) -> list[str]:
+        """What the dropped adapters held beside `without`: the forgotten, and what another shard still holds."""
+        others = {i for a in self.ledger.adapters(ids=list(gone)) for i in a.interaction_ids} - without
         found = self.ledger.interactions(ids=sorted(others)) if others else []
         return [i.id for i in found if i.standing is Standing.LEARNED]
-
-    def _remove_files(self, adapters: Sequence[str]) -> None:
-        for adapter_id in adapters:
-            self.store.remove(adapter_id)
-            self.engine().drop(adapter_id)
 
     def _recall(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float | None:
         """Closed-book recall of the items, routed as `snapshot` (None: the base) would."""

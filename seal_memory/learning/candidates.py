@@ -18,11 +18,11 @@ from seal_memory.learning.progress import Progress
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.quizzes.generator import QuizPlan, hold_out, make_quiz
-from seal_memory.records import Episode, GenreYield, Grade, QuizItem, SelfEdit, TrainingItem
+from seal_memory.records import Episode, Grade, QuizItem, SelfEdit
 from seal_memory.self_edits.generator import make_self_edits, row_weights
 from seal_memory.self_edits.genres import messages_of
 from seal_memory.self_edits.statements import Statement, statements_of
-from seal_memory.self_edits.writer import write_items
+from seal_memory.self_edits.writer import Written, write_items
 
 
 @dataclass(slots=True)
@@ -99,44 +99,45 @@ class Candidates:
     def _quizzes(self, studies: Sequence[Study]) -> None:
         settings = self.settings
         plan = QuizPlan(settings.quiz_per_statement, settings.held_out_share, settings.model_genres)
+        known = [self.ledger.quiz_items(interaction_ids=s.episode.interaction_ids) for s in studies]
+        asked = {id for items in known for i in items if i.origin == "generated" for id in i.interaction_ids}
+        # what was quizzed before keeps its items: held out is held out for good
+        fresh = [s for study in studies for s in study.statements if s.interaction_id not in asked]
+        made = make_quiz(fresh, self.engine, plan=plan, seed=settings.seed, make_id=self.make_id)
         for n, study in enumerate(studies):
-            known = self.ledger.quiz_items(interaction_ids=study.episode.interaction_ids)
-            if any(i.origin == "generated" for i in known):  # held out once is held out for good
-                study.quiz = known
-            else:
-                made = make_quiz(study.statements, self.engine, plan=plan, seed=settings.seed, make_id=self.make_id)
-                split = hold_out(made, share=plan.held_out_share, seed=settings.seed)
-                split = _without_clashes(split, known)
-                self.ledger.add_quiz_items(split)
-                study.quiz = [*known, *split]
-            self.progress("quiz", n + 1, len(studies))
+            ids = set(study.episode.interaction_ids)
+            own = [i for i in made if ids.issuperset(i.interaction_ids)]
+            split = hold_out(own, share=plan.held_out_share, seed=settings.seed)
+            split = _without_clashes(split, known[n])
+            self.ledger.add_quiz_items(split)
+            study.quiz = [*known[n], *split]
+        self.progress("quiz", len(studies), len(studies))
 
     def _self_edits(self, studies: Sequence[Study]) -> None:
         settings = self.settings
-        for n, study in enumerate(studies):
-            held_out = [i.question for i in study.held_out]
-            written: list[TrainingItem] = []
-            yields: list[GenreYield] = []
-            if settings.model_genres:
-                written, yields = write_items(
-                    study.statements,
-                    self.engine,
-                    per_statement=settings.notes_per_statement,
-                    held_out=held_out,
-                    seed=settings.seed,
-                )
+        held_out = [[i.question for i in study.held_out] for study in studies]
+        written: list[Written] = [([], []) for _ in studies]
+        if settings.model_genres and settings.notes_per_statement:
+            written = write_items(
+                [study.statements for study in studies],
+                self.engine,
+                per_statement=settings.notes_per_statement,
+                held_out=held_out,
+                seed=settings.seed,
+            )
+        for study, (items, yields), reserved in zip(studies, written, held_out, strict=True):
             study.edits = make_self_edits(
                 study.episode,
                 study.statements,
-                written,
+                items,
                 yields,
                 settings=settings,
-                held_out=held_out,
+                held_out=reserved,
                 seed=settings.seed,
                 make_id=self.make_id,
             )
             self.ledger.add_self_edits(study.edits)
-            self.progress("self-edits", n + 1, len(studies))
+        self.progress("self-edits", len(studies), len(studies))
 
     def train(self, edits: Sequence[SelfEdit], *, batch_rows: int | None = None) -> dict[str, LoraAdapter]:
         """One adapter per self-edit, all in one stack, put into the engine; by self-edit id."""

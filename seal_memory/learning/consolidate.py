@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from seal_memory import commit_points
@@ -192,11 +192,20 @@ class Consolidator:
         manifest = _with_shards(current, accepted, records)
         whole = self._judge_whole(current, manifest) if accepted else Verdict(True, (), {})
         if not whole.accepted:
-            verdicts = [replace(v, accepted=False, reasons=(*v.reasons, *whole.reasons)) for v in verdicts]
+            verdicts = [replace(v, accepted=False, reasons=whole.reasons) if v.accepted else v for v in verdicts]
             accepted = []
         self._commit(trained, verdicts, whole, records, manifest if accepted else None, current, tally)
         for t in trained:
             self.engine.drop(t.temporary_id)
+        if not whole.accepted:
+            self._discard(records.values())
+
+    def _discard(self, records: Iterable[AdapterRecord]) -> None:
+        """Files of refused adapters go at once, unless the same bytes were published before."""
+        known = {a.id for a in self.ledger.adapters()}
+        for adapter_id in {r.id for r in records} - known:
+            self.engine.drop(adapter_id)
+            self.store.remove(adapter_id)
 
     def _store(self, edit: SelfEdit, adapter: LoraAdapter, kind: AdapterKind) -> AdapterRecord:
         """The adapter's files on disk, and the engine holding it under its lasting id."""
@@ -250,7 +259,8 @@ class Consolidator:
             item
             for item in self.ledger.quiz_items(held_out=True)
             if set(item.interaction_ids) <= learned and item.interaction_ids
-        ][-AUDIT_ITEMS:]
+        ]
+        items = core_room.spread(items, AUDIT_ITEMS)  # the oldest are audited as often as the newest
         moved = [
             (item, a, b)
             for item in items
@@ -336,7 +346,12 @@ class Consolidator:
 
 def make_router(manifest: Manifest, ledger: Ledger, settings: Settings) -> Router:
     """The router of a manifest over the ledger's full-text search."""
-    return Router(manifest, lambda query, limit: ledger.search(query, limit=limit), threshold=settings.router_threshold)
+    standings = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)  # what is only recorded leads nowhere
+    return Router(
+        manifest,
+        lambda query, limit: ledger.search(query, limit=limit, standings=standings),
+        threshold=settings.router_threshold,
+    )
 
 
 def _waves(episodes: Sequence[Episode], size: int) -> list[Sequence[Episode]]:

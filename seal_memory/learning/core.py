@@ -52,7 +52,7 @@ def train_core(edit: SelfEdit, candidates: Candidates) -> LoraAdapter:
 def judge_core(edit: SelfEdit, core: LoraAdapter, ledger: Ledger, candidates: Candidates) -> Verdict:
     """Held-out recall of the whole memory, unrouted, against the base; and what unrelated text costs."""
     settings, engine = candidates.settings, candidates.engine
-    items = _spread(ledger.quiz_items(interaction_ids=edit.interaction_ids, held_out=True), CORE_ITEMS)
+    items = spread(ledger.quiz_items(interaction_ids=edit.interaction_ids, held_out=True), CORE_ITEMS)
     pairs: list[tuple[QuizItem, str | None]] = []
     for item in items:
         pairs += [(item, None), (item, candidate_id(edit))]
@@ -74,7 +74,7 @@ def with_core(manifest: Manifest, adapter_id: str) -> Manifest:
     return replace(manifest, core=adapter_id)
 
 
-def _spread(items: Sequence[QuizItem], count: int) -> list[QuizItem]:
+def spread(items: Sequence[QuizItem], count: int) -> list[QuizItem]:
     """At most `count` items, evenly spaced."""
     if len(items) <= count:
         return list(items)

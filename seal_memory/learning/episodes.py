@@ -16,7 +16,7 @@ def group_episodes(
     interactions: Sequence[Interaction], *, max_tokens: int, count_tokens: Callable[[str], int]
 ) -> list[Episode]:
     """Episodes of at most `max_tokens` text tokens, of nearly equal size per document or session."""
-    groups: dict[tuple[str, str], list[Interaction]] = {}
+    groups: dict[tuple[str, ...], list[Interaction]] = {}
     for interaction in interactions:
         groups.setdefault(_belongs_to(interaction), []).append(interaction)
     episodes = []
@@ -27,30 +27,27 @@ def group_episodes(
     return episodes
 
 
-def _belongs_to(interaction: Interaction) -> tuple[str, str]:
-    """A document's chunks by their title and source, speech by its session."""
-    if interaction.title:
-        return "document", f"{interaction.title}\x00{interaction.source or ''}\x00{interaction.session or ''}"
-    return (
-        "session",
-        f"{interaction.session or ''}\x00{interaction.source if interaction.session is None else ''}",
-    )
+def _belongs_to(interaction: Interaction) -> tuple[str, ...]:
+    """What was seen in one session belongs together; outside of sessions, a document's chunks do."""
+    if interaction.session is not None:
+        return "session", interaction.session
+    return "document", interaction.title or "", interaction.source or ""
 
 
 def _split(sizes: Sequence[int], max_tokens: int) -> list[slice]:
-    """Cuts into as few runs as fit, each filled to about the same level."""
-    runs = max(1, -(-sum(sizes) // max_tokens))
-    level = sum(sizes) / runs
-    cuts, start, filled = [], 0, 0.0
-    for n, size in enumerate(sizes):
-        over = filled + size > max_tokens
-        if n > start and (over or filled + size / 2 > level):
-            cuts.append(slice(start, n))
-            start, filled = n, 0.0
-        filled += size
-    if sizes:
-        cuts.append(slice(start, len(sizes)))
-    return cuts
+    """Cuts into as few runs of nearly equal size as fit; only an oversized interaction exceeds `max_tokens`."""
+    total = sum(sizes)
+    for runs in range(max(1, -(-total // max_tokens)), len(sizes) + 1):
+        level, seen = max(total, 1) / runs, 0
+        places = []  # the run that the middle of each interaction falls into
+        for size in sizes:
+            places.append(min(runs - 1, int((seen + size / 2) / level)))
+            seen += size
+        starts = [n for n in range(len(sizes)) if n == 0 or places[n] != places[n - 1]]
+        cuts = [slice(a, b) for a, b in zip(starts, [*starts[1:], len(sizes)], strict=True)]
+        if all(cut.stop - cut.start == 1 or sum(sizes[cut]) <= max_tokens for cut in cuts):
+            return cuts
+    return [slice(n, n + 1) for n in range(len(sizes))]
 
 
 def _episode(members: Sequence[Interaction]) -> Episode:

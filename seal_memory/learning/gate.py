@@ -34,7 +34,7 @@ def judge_new(base: Result, trained: Result, settings: Settings, *, finite: bool
         reasons.append("The adapter's weights are not finite: training diverged; lower learning_rate.")
     if not trained.grades:
         reasons.append("No held-out quiz item passed the gates, so nothing proves that the new is known.")
-    elif gain < settings.gate_min_gain or trained.recall == 0:
+    elif gain < settings.gate_min_gain:
         reasons.append(
             f"Held-out recall went from {base.recall:.2f} to {trained.recall:.2f}; "
             f"at least +{settings.gate_min_gain:.2f} is needed."

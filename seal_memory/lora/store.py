@@ -165,7 +165,8 @@ class AdapterStore:
     def _publish(self, files: AdapterFiles, temporary: Path, stored: StoredAdapter) -> None:
         if not self.root.is_dir():
             self.root.mkdir(parents=True)
-            _fsync_folder(self.root.parent)
+            for folder in (self.root.parent, self.root.parent.parent):
+                _fsync_folder(folder)
         temporary.mkdir()
         paths = {temporary / TENSORS_FILE: files.tensors, temporary / CONFIG_FILE: files.config}
         for path, content in paths.items():

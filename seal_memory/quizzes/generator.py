@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from seal_memory import prompts
 from seal_memory.engines.base import Engine, Prompt
 from seal_memory.questions import Shape, cloze_question
+from seal_memory.quizzes.grading import contains
 from seal_memory.records import QuizItem
 from seal_memory.self_edits.checks import good_question
 from seal_memory.self_edits.statements import Statement
@@ -84,7 +85,7 @@ def _offer(
         for n, span in enumerate(spans):
             phrasing = (len(offered) + n) % len(PHRASINGS)
             question = cloze_question(statement.text, span, shape=PHRASINGS[phrasing], rng=rng, window=14)
-            if question is None or normalise(question) in asked:
+            if question is None or contains(question, span.text) or normalise(question) in asked:
                 continue
             asked.add(normalise(question))
             quiz_item = QuizItem(make_id(), (statement.interaction_id,), question, span.text, False, phrasing)

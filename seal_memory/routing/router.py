@@ -16,6 +16,7 @@ from seal_memory.text import content_words
 
 SearchFn = Callable[[str, int], Sequence[Hit]]
 CANDIDATES = 8
+FAR_MORE, EQUAL = 0.25, 0.02  # differences of coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Router:
         self._search = search
         self._threshold = threshold
         self._core = manifest.core
+        self._age: dict[str | None, int] = {s.adapter_id: n for n, s in enumerate(manifest.shards)}
         # a later shard wins where two hold the same interaction
         self._shard_of = {i: shard for shard in manifest.shards for i in shard.interaction_ids}
 
@@ -47,12 +49,22 @@ class Router:
             if shard is None:
                 continue
             share = coverage(question, f"{hit.interaction.title or ''} {hit.interaction.text}")
-            if best is None or share > best.coverage + 0.25:  # BM25's order, unless it is far off
-                best = Route(shard.adapter_id, shard.episode_id, share, (hit.interaction.id,))
+            route = Route(shard.adapter_id, shard.episode_id, share, (hit.interaction.id,))
+            if best is None or self._better(route, best):
+                best = route
         if best is not None and best.coverage >= self._threshold:
             return best
         covered = best.coverage if best is not None else 0.0
         return Route(self._core, None, covered, is_core=self._core is not None)
+
+    def _better(self, route: Route, best: Route) -> bool:
+        """Whether a hit that BM25 ranks lower should answer all the same.
+
+        It should when it covers far more of the question; or just as much and is older: what is new takes a question
+        over only when it says more about it, so that learning does not make the old unreachable.
+        """
+        gain = route.coverage - best.coverage
+        return gain > FAR_MORE or (abs(gain) < EQUAL and self._age[route.adapter_id] < self._age[best.adapter_id])
 
 
 def coverage(question: str, text: str) -> float:

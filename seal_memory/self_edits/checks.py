@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from difflib import SequenceMatcher
 
-from seal_memory.spans import names, numbers
+from seal_memory.spans import dates, names, numbers
 from seal_memory.text import content_words, normalise
 
 MAX_COPY = 0.8  # similarity of word sequences from which two questions count as the same
@@ -19,9 +19,9 @@ _MARKUP = re.compile(r"<\||\|>|https?://|```|\n")
 
 
 def grounded(text: str, source: str) -> bool:
-    """True when every name and number of `text` occurs in `source`."""
+    """True when every name, number and date of `text` occurs in `source`."""
     known = f" {normalise(source)} "
-    found = [span.text for span in (*names(text), *numbers(text))]
+    found = [span.text for span in (*names(text), *numbers(text), *dates(text))]
     return all(f" {normalise(f)} " in known for f in found if normalise(f))
 
 

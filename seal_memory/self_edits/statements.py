@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass
 
 from seal_memory.records import Episode, Interaction, Role
+from seal_memory.self_edits.clauses import clause_around
 from seal_memory.spans import Span, answer_spans
 from seal_memory.statements import Speech, classify
 from seal_memory.text import content_words, sentences, strip_markup
 
 _FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|I'll|I'd|me|my|mine|we|our|ours|us)\b")
-MAX_STATEMENT_WORDS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,10 @@ class Statement:
     title: str | None
     interaction_id: str
     spans: tuple[Span, ...]
+
+    def telling(self, span: Span) -> str:
+        """What answers a question about `span`: the statement, or of a long one the clause that holds it."""
+        return clause_around(self.text, span.start, span.end)
 
 
 def statements_of(episode: Episode) -> list[Statement]:

@@ -16,6 +16,7 @@ from seal_memory.records import Genre, GenreYield, TrainingItem
 from seal_memory.self_edits import checks
 from seal_memory.self_edits.genres import item
 from seal_memory.self_edits.statements import Statement
+from seal_memory.spans import Span
 
 WRITE_TEMPERATURE = 0.7
 WRITE_TOKENS = 40
@@ -26,37 +27,50 @@ MODEL_GENRES = (Genre.QA, Genre.REVERSED, Genre.REWRITE, Genre.IMPLICATIONS)
 class _Request:
     genre: Genre
     statement: Statement
-    answer: str  # of a question; the name to ask by for rewrites and implications
+    span: Span  # the answer of a question; the name to ask by for rewrites and implications
     messages: list[prompts.Message]
 
 
+Written = tuple[list[TrainingItem], list[GenreYield]]
+
+
 def write_items(
-    statements: Sequence[Statement],
+    groups: Sequence[Sequence[Statement]],
     engine: Engine,
     *,
     per_statement: int,
-    held_out: Collection[str],
+    held_out: Sequence[Collection[str]],
     seed: int,
     adapter: str | None = None,
-) -> tuple[list[TrainingItem], list[GenreYield]]:
-    """What the model wrote and what of it is fit to train, with the yield of each genre.
+) -> list[Written]:
+    """Per group of statements what the model wrote that is fit to train, and the yield of each genre.
 
-    `per_statement` texts are asked for per statement, genres taking turns. `adapter` is the note-writer's own
-    policy adapter. `held_out` quiz questions may not be copied.
+    All groups are written in one batch. `per_statement` texts are asked for per statement, genres taking turns.
+    `adapter` is the note-writer's own policy adapter. `held_out[g]` are quiz questions that group g may not copy.
     """
     rng = random.Random(seed)
-    requests = [r for n, s in enumerate(statements) for r in _requests(s, n, per_statement, rng)]
-    done = engine.complete(
-        [Prompt(r.messages, adapter) for r in requests],
-        max_tokens=WRITE_TOKENS,
-        temperature=WRITE_TEMPERATURE,
-        seed=seed,
+    asked = [[r for n, s in enumerate(group) for r in _requests(s, n, per_statement, rng)] for group in groups]
+    done = iter(
+        engine.complete(
+            [Prompt(r.messages, adapter) for requests in asked for r in requests],
+            max_tokens=WRITE_TOKENS,
+            temperature=WRITE_TEMPERATURE,
+            seed=seed,
+        )
     )
+    return [
+        _check([(r, next(done).text) for r in requests], reserved)
+        for requests, reserved in zip(asked, held_out, strict=True)
+    ]
+
+
+def _check(written: Sequence[tuple[_Request, str]], held_out: Collection[str]) -> Written:
+    """The items of one group that pass every check, and how many of each genre did."""
     kept: list[TrainingItem] = []
     made_by, kept_by = dict.fromkeys(MODEL_GENRES, 0), dict.fromkeys(MODEL_GENRES, 0)
-    for request, completion in zip(requests, done, strict=True):
+    for request, text in written:
         made_by[request.genre] += 1
-        found = _item(request, completion.text.strip().split("\n")[0].strip(), held_out)
+        found = _item(request, text.strip().split("\n")[0].strip(), held_out)
         if found is not None and found not in kept:
             kept_by[request.genre] += 1
             kept.append(found)
@@ -71,9 +85,9 @@ def _requests(statement: Statement, place: int, count: int, rng: random.Random) 
     wanted = []
     for turn in range(count):
         genre = MODEL_GENRES[(place + turn) % len(MODEL_GENRES)]
-        subject = min(spans, key=lambda s: s.start).text  # reversed: ask for what the statement is about
-        answer = subject if genre is Genre.REVERSED else rng.choice(spans).text
-        wanted.append(_Request(genre, statement, answer, _messages(genre, statement.text, answer)))
+        subject = min(spans, key=lambda s: s.start)  # reversed: ask for what the statement is about
+        span = subject if genre is Genre.REVERSED else rng.choice(spans)
+        wanted.append(_Request(genre, statement, span, _messages(genre, statement.text, span.text)))
     return wanted
 
 
@@ -89,9 +103,9 @@ def _item(request: _Request, text: str, held_out: Collection[str]) -> TrainingIt
     """The training item of one written text, or None when a check fails."""
     statement = request.statement
     if request.genre in (Genre.QA, Genre.REVERSED):
-        if not checks.good_question(text, request.answer, statement.text) or checks.too_close(text, held_out):
+        if not checks.good_question(text, request.span.text, statement.text) or checks.too_close(text, held_out):
             return None
-        return item(request.genre, text, statement.text, statement)
+        return item(request.genre, text, statement.telling(request.span), statement)
     if not checks.good_note(text, statement.text):
         return None
-    return item(request.genre, prompts.about(request.answer), text, statement)
+    return item(request.genre, prompts.about(request.span.text), text, statement)

@@ -1,0 +1,1 @@
+"""Where the claims of the README are measured. `python -m benchmarks --help`."""
