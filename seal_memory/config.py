@@ -100,10 +100,10 @@ class Settings(BaseSettings):
         0.02, ge=0, le=10, description="most that perplexity on the fixed text may rise, as a share"
     )
 
-    gate_max_misrouted: Share = Field(0.25, description="most unrelated prompts that may reach a shard")
+    gate_max_misrouted: Share = Field(0.5, description="most unrelated prompts that may reach a shard")
 
     # answering
-    router_threshold: Share = Field(0.25, description="below this score the router abstains to core or base")
+    router_threshold: Share = Field(0.35, description="below this score the router abstains to core or base")
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
     two_step: bool = Field(False, description="recite the statement from the weights, then read the answer off it")
     recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens recited in the first step at most")

@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from seal_memory.records import Hit, Manifest
+from seal_memory.spans import names, numbers
 from seal_memory.text import content_words
 
 SearchFn = Callable[[str, int], Sequence[Hit]]
 CANDIDATES = 8
+NAME_WEIGHT = 2.0
 FAR_MORE, EQUAL = 0.25, 0.02  # differences of coverage
 
 
@@ -68,16 +70,22 @@ class Router:
 
 
 def coverage(question: str, text: str) -> float:
-    """Share of the question's content words found in the text, 0..1; long words weigh more.
+    """Share of the question's content words found in the text, 0..1; long words and names weigh more.
 
-    Length stands in for rarity: it needs no statistics, which a memory of three sentences does not have.
+    Length stands in for rarity: it needs no statistics, which a memory of three sentences does not have. A single
+    everyday word in common is a coincidence, not a memory: less than two words, or a name or number, counts as nothing.
     """
     words = dict.fromkeys(_stem(w) for w in content_words(question))
     if not words:
         return 0.0
     known = {_stem(w) for w in content_words(text)}
-    weight = {w: math.log(1 + len(w)) for w in words}
-    return sum(weight[w] for w in words if w in known) / sum(weight.values())
+    figures = [n for n in numbers(question) if any(c.isdigit() for c in n.text)]
+    named = {_stem(w) for span in (*names(question), *figures) for w in content_words(span.text)}
+    found = [w for w in words if w in known]
+    if len(found) < 2 and not named.intersection(found):
+        return 0.0
+    weight = {w: math.log(1 + len(w)) * (NAME_WEIGHT if w in named else 1.0) for w in words}
+    return sum(weight[w] for w in found) / sum(weight.values())
 
 
 def _stem(word: str) -> str:
