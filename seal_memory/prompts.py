@@ -1,7 +1,7 @@
 """Every prompt in one file, as OpenAI-style messages.
 
 Training, grading and answering all use these functions, so what is trained is what is asked. The closed-book
-prompts (`direct`, `recite`) never hold stored text. `READ` prompts hold text on purpose: retrieval, the oracle,
+prompt (`direct`) never holds stored text. The `read` prompts hold text on purpose: retrieval, the oracle,
 and the second step of answering, where the text is what the weights recited.
 """
 
@@ -21,11 +21,6 @@ def _chat(user: str) -> list[Message]:
 def direct(question: str) -> list[Message]:
     """Closed book, one step: the question alone."""
     return _chat(question)
-
-
-def recite(cue: str) -> list[Message]:
-    """Closed book, step one of two: ask the weights for the statement that a question or name is about."""
-    return _chat(f"Recall what you know. {cue}")
 
 
 def about(name: str) -> str:

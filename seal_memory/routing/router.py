@@ -73,7 +73,8 @@ def coverage(question: str, text: str) -> float:
     """Share of the question's content words found in the text, 0..1; long words and names weigh more.
 
     Length stands in for rarity: it needs no statistics, which a memory of three sentences does not have. A single
-    everyday word in common is a coincidence, not a memory: less than two words, or a name or number, counts as nothing.
+    everyday word in common is a coincidence, not a memory: of a longer question, less than two words (or a name or
+    number) counts as nothing.
     """
     words = dict.fromkeys(_stem(w) for w in content_words(question))
     if not words:
@@ -82,7 +83,7 @@ def coverage(question: str, text: str) -> float:
     figures = [n for n in numbers(question) if any(c.isdigit() for c in n.text)]
     named = {_stem(w) for span in (*names(question), *figures) for w in content_words(span.text)}
     found = [w for w in words if w in known]
-    if len(found) < 2 and not named.intersection(found):
+    if len(found) < min(2, len(words)) and not named.intersection(found):
         return 0.0
     weight = {w: math.log(1 + len(w)) * (NAME_WEIGHT if w in named else 1.0) for w in words}
     return sum(weight[w] for w in found) / sum(weight.values())
