@@ -1,0 +1,172 @@
+"""`ask`, `chat` and `recall`: getting at what the memory holds.
+
+Not covered: how an answer is made (`seal_memory.answering`).
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from seal_memory.cli.invocation import Invocation
+from seal_memory.cli.output import Output, console, fields_of, say, shortened, table
+from seal_memory.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from seal_memory.answering import Answer
+    from seal_memory.memory import SealMemory
+
+__all__ = ["AnswerMode", "ask", "chat", "recall"]
+
+AnswerMode = Literal["weights", "retrieval", "hybrid"]  # answering.Mode's values, which --help must not import
+KEPT_MESSAGES = 8  # of a conversation, in the prompt of its next turn
+
+ModeOption = Annotated[AnswerMode, typer.Option(help="Where the answer may come from.")]
+
+
+def ask(
+    call: Invocation,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question.")],
+    mode: ModeOption = "hybrid",
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Length of the answer at most.")] = None,
+) -> Output:
+    """Answer a question from the weights, from stored text, or both.
+
+    weights: no stored text in the prompt. retrieval: the best matching texts in it. hybrid: text only where the weights
+    are unsure.
+    """
+    with call.thinking("answering") as memory:
+        answer = memory.ask(question, mode=mode, max_tokens=max_tokens)
+        sources = _texts(memory, answer)
+    return Output({"question": question, **fields_of(answer)}, lambda out: _show_answer(answer, sources, out))
+
+
+def _texts(memory: SealMemory, answer: Answer) -> dict[str, str]:
+    found = memory.ledger.interactions(ids=answer.sources) if answer.sources else []
+    return {i.id: i.text for i in found}
+
+
+def _show_answer(answer: Answer, sources: Mapping[str, str], out: Console) -> None:
+    say(out, answer.text or "(no answer)")
+    say(out, _origin(answer), style="dim")
+    for id, text in sources.items():
+        say(out, f"  {id}  {shortened(text)}", style="dim")
+
+
+def _origin(answer: Answer) -> str:
+    parts = [answer.mode.value, f"confidence {answer.confidence:.2f}"]
+    parts += [f"shard {s.adapter_id} ({s.score:.2f})" for s in answer.shards]
+    parts += [f"version {answer.snapshot}" if answer.snapshot else "untouched base"]
+    parts += [f"{answer.prompt_tokens} prompt tokens"]
+    return " · ".join(parts)
+
+
+# -- chat ---------------------------------------------------------------------------------------------
+
+
+def chat(
+    call: Invocation,
+    message: Annotated[str | None, typer.Option("--message", "-m", help="Say this, show the answer, and end.")] = None,
+    mode: ModeOption = "hybrid",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer at most.")] = 256,
+    session: Annotated[str | None, typer.Option(help="The session that your turns are recorded under.")] = None,
+    no_observe: Annotated[bool, typer.Option("--no-observe", help="Record nothing of what you say.")] = False,
+) -> Output:
+    """Talk with the memory; what you say is observed. /quit or the end of the input ends it."""
+    talk = _Talk(call, mode, max_tokens, None if no_observe else session or f"chat-{uuid.uuid4().hex[:8]}")
+    with call.memory(create=True) as memory:
+        with call.bars.step("loading the model"):
+            memory.engine  # noqa: B018 (the property loads it)
+        if message is not None:
+            talk.turn(memory, message)
+        else:
+            talk.repeat(memory)
+    return Output({"session": talk.session, "turns": talk.turns}, talk.show)
+
+
+class _Talk:
+    """A conversation: what was said so far. `session` None: nothing is observed."""
+
+    def __init__(self, call: Invocation, mode: AnswerMode, max_tokens: int, session: str | None) -> None:
+        self.call, self.mode, self.max_tokens, self.session = call, mode, max_tokens, session
+        self.turns: list[dict[str, Any]] = []
+        self._history: list[dict[str, str]] = []
+        self._shown = 0
+
+    def repeat(self, memory: SealMemory) -> None:
+        """Read turns until /quit or the end of the input; an unusable turn is told and does not end the talk."""
+        out = console(stderr=self.call.as_json)
+        if sys.stdin.isatty():
+            say(out, f"model {memory.model}, memory {memory.folder}; /quit ends", style="dim")
+        while (said := _read_turn()) is not None:
+            if not said.strip():
+                continue
+            try:
+                self.turn(memory, said)
+            except InputError as error:
+                say(console(stderr=True), f"error: {error}", style="red")
+                continue
+            if not self.call.as_json:
+                self.show(out)
+
+    def turn(self, memory: SealMemory, said: str) -> None:
+        """Answer one turn. It is observed after the answer, so that it is not retrieved for itself."""
+        from seal_memory import prompts
+
+        asked = [*self._history, {"role": "user", "content": said}][-KEPT_MESSAGES + 1 :]
+        system = {"role": "system", "content": prompts.SYSTEM}
+        try:
+            with self.call.bars.step("answering"):
+                answer = memory.chat([system, *asked], mode=self.mode, max_tokens=self.max_tokens)
+        finally:
+            seen = memory.observe(said, session=self.session) if self.session and said.strip() else []
+        self._history = [*asked, {"role": "assistant", "content": answer.text}]
+        self.turns.append({"message": said, "answer": answer, "observed": seen})
+
+    def show(self, out: Console) -> None:
+        """The turns that were not shown yet."""
+        for turn in self.turns[self._shown :]:
+            _show_answer(turn["answer"], {}, out)
+        self._shown = len(self.turns)
+
+
+def _read_turn() -> str | None:
+    """The next line; None for /quit and the end of the input."""
+    if sys.stdin.isatty():
+        sys.stderr.write("> ")
+        sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line or line.strip() in ("/quit", "/exit"):
+        return None
+    return line.rstrip("\n")
+
+
+# -- recall -------------------------------------------------------------------------------------------
+
+
+def recall(
+    call: Invocation,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Words to look for.")],
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 5,
+) -> Output:
+    """Find interactions by their words; needs no model."""
+    with call.memory() as memory:
+        hits = memory.recall(query, limit=limit)
+    rows = [
+        (f"{h.score:.2f}", h.interaction.id, h.interaction.standing.value, shortened(h.interaction.text, 60))
+        for h in hits
+    ]
+
+    def show(out: Console) -> None:
+        if rows:
+            out.print(table(["score>", "id!", "standing", "text"], rows))
+        else:
+            say(out, "Nothing matches.")
+
+    return Output({"query": query, "hits": [{**fields_of(h.interaction), "score": h.score} for h in hits]}, show)

@@ -1,0 +1,198 @@
+"""`doctor`: what hardware, versions, model and folder this machine shows, and what to do about what is missing.
+
+Every check stands alone: one that fails is told with its remedy and does not end the others; finding problems is no
+error. Writes nothing into the memory's folder. Not covered: the health of a memory (`status`), and fixing anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from seal_memory import __version__
+from seal_memory.cli.invocation import Invocation
+from seal_memory.cli.output import Output, say, table
+from seal_memory.errors import SealMemoryError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from seal_memory.config import Settings
+
+__all__ = ["doctor"]
+
+PACKAGES = ("torch", "transformers", "peft", "safetensors", "sqlite-utils", "pydantic", "typer")
+LITTLE_SPACE = 2e9  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. `facts` are what was found; `problem` says what is wrong and what to do, or None."""
+
+    name: str
+    facts: dict[str, Any]
+    problem: str | None = None
+
+
+def doctor(call: Invocation) -> Output:
+    """Show which hardware, versions, model and folder are seen.
+
+    Says what to do about each problem; finding problems is no error.
+    """
+    settings = _settings(call)
+    checks = [_versions(), settings, _folder(call.folder), _ledger(call.folder)]
+    loaded = settings.facts.pop("loaded")
+    with call.bars.step("looking for hardware and model"):
+        checks += [
+            _guarded("hardware", lambda: _hardware(loaded)),
+            _guarded("model", lambda: _model(call.model, loaded)),
+        ]
+    problems = [f"{c.name}: {c.problem}" for c in checks if c.problem]
+    data = {"ok": not problems, "problems": problems}
+    data |= {c.name: {"ok": c.problem is None, **c.facts} for c in checks}
+    return Output(data, lambda out: _show(checks, problems, out))
+
+
+def _guarded(name: str, look: Callable[[], dict[str, Any]]) -> Check:
+    try:
+        return Check(name, look())
+    except (SealMemoryError, ImportError, OSError) as error:
+        return Check(name, {}, str(error))
+
+
+def _versions() -> Check:
+    from importlib import metadata
+
+    found: dict[str, Any] = {"seal-memory": __version__, "python": sys.version.split()[0]}
+    missing = []
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+            missing.append(package)
+    problem = f"not installed: {', '.join(missing)}; run: {sys.executable} -m pip install seal-memory"
+    return Check("versions", found, problem if missing else None)
+
+
+def _settings(call: Invocation) -> Check:
+    """The settings as they would be used; where they are bad, the defaults for the checks that follow."""
+    from seal_memory.config import SETTINGS_FILE, Settings
+
+    file = call.folder / SETTINGS_FILE
+    facts: dict[str, Any] = {"file": str(file), "file_exists": file.is_file()}
+    try:
+        loaded = call.settings()
+    except SealMemoryError as error:
+        return Check("settings", {**facts, "loaded": None}, str(error))
+    changed = {
+        name: getattr(loaded, name)
+        for name, known in Settings.model_fields.items()
+        if getattr(loaded, name) != known.default
+    }
+    return Check("settings", {**facts, "changed": changed, "loaded": loaded})
+
+
+def _folder(folder: Path) -> Check:
+    existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    facts: dict[str, Any] = {
+        "path": str(folder.absolute()),
+        "exists": folder.is_dir(),
+        "writable": existing.is_dir() and os.access(existing, os.W_OK | os.X_OK),
+        "free_bytes": shutil.disk_usage(existing).free,
+    }
+    problem = None
+    if not facts["writable"]:
+        problem = f"{existing} cannot be written; choose another folder with --folder"
+    elif facts["free_bytes"] < LITTLE_SPACE:
+        problem = f"only {facts['free_bytes'] / 1e9:.1f} GB are free; adapters and converted models need about 2 GB"
+    return Check("folder", facts, problem)
+
+
+def _ledger(folder: Path) -> Check:
+    """The ledger's schema, read without opening it for writing."""
+    from seal_memory.ledger.connection import FILE_NAME
+    from seal_memory.ledger.schema import MIGRATIONS
+
+    file = folder.absolute() / FILE_NAME
+    facts: dict[str, Any] = {"path": str(file), "exists": file.is_file(), "schema": None, "known": len(MIGRATIONS)}
+    if not file.is_file():
+        return Check("ledger", facts)
+    unwritten = Path(f"{file}-wal").exists()  # without one, SQLite need not be allowed to make one
+    uri = f"file:{quote(str(file))}?mode=ro{'' if unwritten else '&immutable=1'}"
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            facts["schema"] = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.Error as error:
+        return Check("ledger", facts, f"{file} cannot be read: {error}; restore it from a backup")
+    if facts["schema"] > len(MIGRATIONS):
+        return Check("ledger", facts, "a newer seal-memory wrote it; upgrade: pip install -U seal-memory")
+    return Check("ledger", facts)
+
+
+def _hardware(settings: Settings | None) -> dict[str, Any]:
+    from seal_memory.engines.hardware import detect
+
+    found = detect(settings.device, settings.dtype) if settings is not None else detect()
+    return {
+        "device": found.device,
+        "dtype": found.base_dtype,
+        "threads": found.threads,
+        "cpus": os.cpu_count(),
+        "reason": found.reason,
+    }
+
+
+def _model(name: str, settings: Settings | None) -> dict[str, Any]:
+    """Where the model is. The default is converted here if it never was; a hub model is not downloaded."""
+    from seal_memory.engines.models import cache_root, resolve
+
+    cache = settings.cache_dir if settings is not None else None
+    facts: dict[str, Any] = {"name": name, "cache": str(cache_root(cache))}
+    if _is_only_on_hub(name):
+        return {**facts, "found": False, "source": "the hub: downloaded when it is first used"}
+    files = resolve(name, cache_dir=cache)
+    return {
+        **facts,
+        "found": True,
+        "folder": str(files.folder),
+        "fingerprint": files.fingerprint,
+        "source": files.source,
+    }
+
+
+def _is_only_on_hub(name: str) -> bool:
+    if name.count("/") != 1 or name.startswith((".", "/", "~")) or Path(name).exists():
+        return False
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return not isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except HFValidationError:
+        return False
+
+
+def _show(checks: list[Check], problems: list[str], out: Console) -> None:
+    for check in checks:
+        rows = [(key, _said(value)) for key, value in check.facts.items()]
+        mark = "ok" if check.problem is None else "PROBLEM"
+        out.print(table([check.name, mark], rows))
+    for problem in problems:
+        say(out, f"problem: {problem}", style="red")
+    if not problems:
+        say(out, "Everything that was looked at is in order.")
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v}" for k, v in value.items()) or "none"
+    return "–" if value is None else str(value)

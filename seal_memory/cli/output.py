@@ -1,0 +1,152 @@
+"""How results and errors reach the outside: tables for people, one JSON line for programs. The only place that
+turns errors into exit codes.
+
+Not covered: progress bars (`progress`), and what a result holds (the commands).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from seal_memory.errors import SealMemoryError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Output", "console", "fields_of", "jsonable", "plain", "reporting", "say", "shortened", "table", "when"]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a command found out: `data` for `--json`, `show` for people."""
+
+    data: Mapping[str, Any]
+    show: Callable[[Console], None]
+
+    def print(self, *, as_json: bool) -> None:
+        if as_json:
+            _print_json(self.data)
+        else:
+            self.show(console())
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that takes no markup from texts: brackets in a memory are brackets."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+@contextlib.contextmanager
+def reporting(as_json: bool) -> Iterator[None]:
+    """Errors in the block become one message (or one JSON line) and exit code 1; Ctrl-C becomes 130.
+
+    With `as_json`, what anything else prints to standard output in the block goes to standard error.
+    """
+    quiet = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    try:
+        with quiet:
+            yield
+    except SealMemoryError as error:
+        _fail(as_json, type(error).__name__, str(error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk, a folder without permission: the message names the file
+        _fail(as_json, type(error).__name__, str(error))
+    except typer.Abort:
+        _fail(as_json, "Abort", "Stopped: nothing was confirmed.")
+    except KeyboardInterrupt:
+        _fail(as_json, "KeyboardInterrupt", "Interrupted. What was observed or published before is kept.", code=130)
+
+
+def _fail(as_json: bool, kind: str, message: str, *, code: int = 1) -> None:
+    if as_json:
+        _print_json({"error": {"type": kind, "message": message}})
+    else:
+        say(console(stderr=True), f"error: {message}", style="red")
+    raise typer.Exit(code) from None
+
+
+def _print_json(data: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(jsonable(data), allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def fields_of(record: Any) -> dict[str, Any]:
+    """A record's fields by name, so that they can stand on the top level of a result."""
+    return {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+
+
+def jsonable(value: Any) -> Any:
+    """Records, enums, paths and tuples as JSON has them; a number that is not finite becomes null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return jsonable(fields_of(value))
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(one) for key, one in value.items()}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str | Path):
+        return str(value)
+    if isinstance(value, Iterable):
+        return [jsonable(one) for one in value]
+    return value
+
+
+# -- for people ---------------------------------------------------------------------------------------
+
+
+def plain(text: str) -> str:
+    """The text without what could steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def say(out: Console, text: str, *, style: str | None = None) -> None:
+    """Print a text; where a line is too long, the terminal breaks it, so that ids stay whole in a pipe."""
+    out.print(plain(text), style=style, soft_wrap=True)
+
+
+def shortened(text: str, width: int = 72) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(plain(text).split())
+    return line if len(line) <= width else line[: width - 1].rstrip() + "…"
+
+
+def when(seconds: float) -> str:
+    """A time for people, in their own time zone."""
+    from datetime import datetime
+
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Any:
+    """A short table; a heading in `>` is of a column of numbers, one in `!` of ids, never cut. None is a dash."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in headings:
+        right, whole = heading.endswith(">"), heading.endswith("!")
+        made.add_column(heading.rstrip(">!"), justify="right" if right else "left", no_wrap=right or whole)
+    for row in rows:
+        made.add_row(*(_cell(value) for value in row))
+    return made
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return plain(str(value))
