@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,87 @@ def random_adapter() -> Callable[..., Any]:
         for _, b in adapter.pairs.values():
             b.copy_(torch.randn(b.shape, generator=rng) * size)
         return adapter
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def easy_settings() -> Callable[..., Any]:
+    """Settings under which the tiny random model, which can learn nothing, publishes what it has trained."""
+    from seal_memory.config import Settings
+
+    easy: dict[str, Any] = {
+        "dtype": "float32",
+        "candidates": 1,
+        "epochs": 1,
+        "rank": 4,
+        "model_genres": False,
+        "answer_max_tokens": 4,
+        "recite_max_tokens": 4,
+        "gate_min_gain": 0.0,
+        "gate_max_old_loss": 1.0,
+        "gate_max_misrouted": 1.0,
+        "gate_max_perplexity_increase": 10.0,
+    }
+    return lambda **changes: Settings(**(easy | changes))
+
+
+@pytest.fixture
+def open_memory(
+    tmp_path: Path, tiny_model_folder: Path, easy_settings: Callable[..., Any]
+) -> Iterator[Callable[..., Any]]:
+    """Opens a memory with the tiny model, in `folder` (default: one and the same), and closes it after the test."""
+    from seal_memory import SealMemory
+
+    with ExitStack() as stack:
+
+        def make(folder: Path | None = None, *, namespace: str = "default", **changes: Any) -> SealMemory:
+            opened = SealMemory.open(
+                folder or tmp_path / "memory",
+                model=str(tiny_model_folder),
+                namespace=namespace,
+                settings=easy_settings(**changes),
+            )
+            return stack.enter_context(opened)
+
+        yield make
+
+
+class FakeEngine:
+    """An `Engine` without a model: `say(prompt)` is the answer, `likely(prompt, target)` the log-probability."""
+
+    def __init__(self, say: Callable[[Any], str], likely: Callable[[Any, str], float], confidence: float) -> None:
+        self.say, self.likely, self.confidence = say, likely, confidence
+        self.prompts: list[Any] = []
+
+    def complete(
+        self, prompts: Sequence[Any], *, max_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> list[Any]:
+        from seal_memory.engines.base import Completion
+
+        self.prompts += prompts
+        return [Completion(self.say(p), _words(p), len(self.say(p).split()), self.confidence) for p in prompts]
+
+    def score(self, requests: Sequence[tuple[Any, str]]) -> list[Any]:
+        from seal_memory.engines.base import Score
+
+        return [Score(self.likely(p, target), 0.0, len(target.split())) for p, target in requests]
+
+
+def _words(prompt: Any) -> int:
+    return sum(len(m["content"].split()) for m in prompt.messages)
+
+
+@pytest.fixture(scope="session")
+def fake_engine() -> Callable[..., FakeEngine]:
+    """Makes a hand-written engine that says what the test wants."""
+
+    def make(
+        say: Callable[[Any], str] = lambda prompt: "",
+        likely: Callable[[Any, str], float] = lambda prompt, target: -1.0,
+        confidence: float = 1.0,
+    ) -> FakeEngine:
+        return FakeEngine(say, likely, confidence)
 
     return make
 

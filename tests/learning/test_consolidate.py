@@ -1,0 +1,307 @@
+"""Consolidation: candidates, the gate's verdicts and what stands in the ledger afterwards; repeatable by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seal_memory import Answer, SealMemory
+from seal_memory.engines.base import Completion, Prompt
+from seal_memory.errors import AdapterError, BusyError
+from seal_memory.records import Standing
+
+LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
+REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."
+Q_LIGHTHOUSE = ("Who is the builder of the lighthouse at Korrin Bay?", "Maud Ellery")
+Q_REPORT = ("Where does Tomas Lindqvist keep his quarterly report?", "drawer 12")
+
+Open = Callable[..., SealMemory]
+Fake = Callable[[Prompt], str]
+
+
+def _observe(memory: SealMemory, text: str, quiz: tuple[str, str], session: str) -> str:
+    (seen,) = memory.observe(text, session=session)
+    memory.add_quiz([quiz], interaction_ids=[seen.id])
+    return seen.id
+
+
+def _standings(memory: SealMemory) -> set[Standing]:
+    return {i.standing for i in memory.ledger.interactions()}
+
+
+def _say(memory: SealMemory, monkeypatch: pytest.MonkeyPatch, say: Fake) -> None:
+    """Training stays real; what the engine generates is `say(prompt)`."""
+
+    def complete(asked: Sequence[Prompt], **_: Any) -> list[Completion]:
+        return [Completion(say(p), 1, 1, 1.0) for p in asked]
+
+    monkeypatch.setattr(memory.engine, "complete", complete)
+
+
+# -- refused ----------------------------------------------------------------------------------------
+
+
+def test_a_refused_shard_changes_nothing_and_says_why(open_memory: Open) -> None:
+    """No version, no adapter, a recorded decision; the text still answers by retrieval."""
+    memory = open_memory(gate_min_gain=0.5)
+    seen = _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "s")
+    report = memory.consolidate()
+    assert (report.version, report.published, report.refused, report.episodes) == (None, 0, 1, 1)
+    (decision,) = report.decisions
+    assert decision == memory.ledger.decisions()[0]
+    assert not decision.accepted
+    assert (decision.adapter_id, decision.snapshot_version) == (None, None)
+    assert "+0.50 is needed" in decision.reasons[0]
+    assert decision.measures["held_out_items"] == report.held_out_items == 1
+    (interaction,) = memory.ledger.interactions()
+    assert (interaction.standing, interaction.reason) == (Standing.REFUSED, decision.reasons[0])
+    assert memory.history() == []
+    assert memory.store.ids() == ()
+    assert memory.ledger.adapters() == []
+    for mode in ("retrieval", "hybrid"):
+        answer = memory.ask(Q_LIGHTHOUSE[0], mode=mode)
+        assert isinstance(answer, Answer)
+        assert answer.sources == (seen,)
+    assert memory.consolidate().episodes == 0  # and it is not tried again on its own
+
+
+def test_without_a_held_out_question_nothing_is_published(open_memory: Open) -> None:
+    """The tiny model's own quiz does not pass its gate, and nobody handed one in."""
+    memory = open_memory()
+    memory.observe("Pelle Grandin was seen.")
+    report = memory.consolidate()
+    assert report.published == 0
+    assert _standings(memory) == {Standing.REFUSED}
+
+
+def test_one_bad_shard_does_not_hold_up_a_good_one(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is judged by its own held-out recall."""
+    memory = open_memory(gate_min_gain=0.5)
+    good = _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "one")
+    bad = _observe(memory, REPORT, Q_REPORT, "two")
+    _say(memory, monkeypatch, lambda p: "Maud Ellery" if p.adapter else "")
+    report = memory.consolidate()
+    assert (report.published, report.refused, report.version) == (1, 1, 1)
+    assert {i.id: i.standing for i in memory.ledger.interactions()} == {good: Standing.LEARNED, bad: Standing.REFUSED}
+    current = memory.ledger.current()
+    assert current is not None
+    assert [s.interaction_ids for s in current.manifest.shards] == [(good,)]
+    assert (report.recall_before, report.recall_after) == (0.0, 0.5)
+
+
+def test_what_states_nothing_is_skipped(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An episode without a statement is no shard."""
+    memory = open_memory()
+    monkeypatch.setattr("seal_memory.learning.candidates.statements_of", lambda episode: [])
+    memory.observe(LIGHTHOUSE)
+    assert memory.consolidate().episodes == 0
+    assert _standings(memory) == {Standing.SKIPPED}
+
+
+def test_a_shard_that_steals_the_routes_of_the_old_is_refused(
+    open_memory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The audit asks the old questions through the new router and finds recall lost."""
+    memory = open_memory(gate_max_old_loss=0.0)
+    old = _observe(memory, LIGHTHOUSE, ("Which engineer planned the Korrin lighthouse?", "Maud Ellery"), "one")
+    assert memory.consolidate().version == 1
+    current = memory.ledger.current()
+    assert current is not None
+    (shard,) = current.manifest.adapter_ids
+    _say(memory, monkeypatch, lambda p: "Maud Ellery" if p.adapter == shard else "")
+    thief = "The engineer planned nothing in Korrin: which Korrin lighthouse an engineer planned, nobody knows."
+    new = _observe(memory, thief, ("Who knows which lighthouse was planned?", "nobody"), "two")
+    before = memory.ask("Which engineer planned the Korrin lighthouse?", mode="weights")
+    report = memory.consolidate()
+    assert (report.published, report.refused, report.version) == (0, 1, None)
+    (decision,) = report.decisions
+    assert "Audited recall of the old fell from 1.00 to 0.00" in decision.reasons[0]
+    assert decision.measures["audited_items"] == 1
+    assert {i.id: i.standing for i in memory.ledger.interactions()} == {old: Standing.LEARNED, new: Standing.REFUSED}
+    assert memory.ledger.interactions(ids=[new])[0].reason == decision.reasons[0]
+    assert memory.store.ids() == (shard,)
+    assert memory.ask("Which engineer planned the Korrin lighthouse?", mode="weights") == before
+
+
+# -- published --------------------------------------------------------------------------------------
+
+
+def test_everything_behind_a_shard_is_in_the_ledger(open_memory: Open) -> None:
+    """Self-edit with its items and plan, quiz, adapter, decision, and grades of base and shard."""
+    memory = open_memory()
+    seen = _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "s")
+    report = memory.consolidate()
+    (adapter,) = memory.ledger.adapters()
+    (edit,) = memory.ledger.self_edits()
+    (decision,) = memory.ledger.decisions()
+    assert adapter.interaction_ids == edit.interaction_ids == (seen,)
+    assert (adapter.self_edit_id, adapter.episode_id) == (edit.id, edit.episode_id)
+    assert (adapter.seed, adapter.base_fingerprint) == (edit.seed, memory.engine.fingerprint)
+    assert adapter.config["rank"] == edit.hyperparameters.rank == 4
+    assert memory.store.verify(adapter.id, adapter.sha256)
+    assert (decision.adapter_id, decision.snapshot_version, decision.accepted) == (adapter.id, 1, True)
+    (item,) = memory.ledger.quiz_items(held_out=True)
+    grades = memory.ledger.grades(quiz_item_ids=[item.id])
+    assert [(g.adapter_id, g.snapshot_version) for g in grades] == [(None, None), (adapter.id, 1)]
+    assert {y.genre for y in report.yields} >= {i.genre for i in edit.items}
+    assert all(0 <= y.kept <= y.made for y in report.yields)
+    assert all(Q_LIGHTHOUSE[0] != i.prompt for i in edit.items)
+
+
+def test_the_best_of_several_candidates_is_kept(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chosen by practice items; the others leave no trace but their self-edits."""
+    memory = open_memory(candidates=3, stack_size=3)
+    chosen: list[str] = []
+
+    def likes_the_third(prompt: Prompt) -> str:
+        if prompt.adapter and prompt.adapter.startswith("candidate:"):
+            chosen.extend([prompt.adapter] if prompt.adapter not in chosen else [])
+            return "Korrin Bay Maud Ellery 1887" if prompt.adapter == chosen[-1] and len(chosen) == 3 else ""
+        return ""
+
+    _say(memory, monkeypatch, likes_the_third)
+    monkeypatch.setattr("seal_memory.quizzes.generator.MIN_GAIN", -100.0)  # the tiny model's own questions pass
+    _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "s")
+    assert memory.consolidate().published == 1
+    edits = memory.ledger.self_edits()
+    assert len(edits) == 3
+    assert len({e.seed for e in edits}) == 3
+    (adapter,) = memory.ledger.adapters()
+    assert f"candidate:{adapter.self_edit_id}" == chosen[2]
+    assert memory.store.ids() == (adapter.id,)
+    assert not [name for name in memory.engine._adapters if name.startswith("candidate:")]
+
+
+def test_many_episodes_are_published_in_waves(open_memory: Open) -> None:
+    """As many at once as fit into a stack; each wave is its own version, with all earlier shards."""
+    memory = open_memory(stack_size=2)
+    for n, place in enumerate(["Oslo", "Bergen", "Lima"]):
+        _observe(memory, f"Crate {n} was shipped to {place}.", (f"Where was crate {n} shipped?", place), str(n))
+    report = memory.consolidate()
+    assert (report.version, report.episodes, report.published) == (2, 3, 3)
+    assert [len(s.manifest.shards) for s in memory.history()] == [3, 2]
+
+
+def test_repeating_a_run_gives_the_same_adapters(open_memory: Open, tmp_path: Path) -> None:
+    """Ids are made of bytes: the same text, settings and seed, in another folder; another seed, another id."""
+
+    def run(name: str, **changes: Any) -> tuple[str, ...]:
+        memory = open_memory(tmp_path / name, candidates=2, model_genres=True, **changes)
+        _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "one")
+        _observe(memory, REPORT, Q_REPORT, "two")
+        memory.consolidate()
+        current = memory.ledger.current()
+        assert current is not None
+        return current.manifest.adapter_ids
+
+    first = run("first")
+    assert len(first) == 2
+    assert run("again") == first
+    assert not set(run("other", seed=1)) & set(first)
+
+
+def test_progress_counts_up_to_the_end(
+    open_memory: Open, tiny_model_folder: Path, tmp_path: Path, easy_settings: Callable[..., Any]
+) -> None:
+    """Each phase is named and ends complete."""
+    ticks: list[tuple[str, int, int]] = []
+    with SealMemory.open(
+        tmp_path / "m",
+        model=str(tiny_model_folder),
+        settings=easy_settings(),
+        progress=lambda phase, done, total: ticks.append((phase, done, total)),
+    ) as memory:
+        _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "s")
+        memory.consolidate()
+    assert {"quiz", "self-edits", "train"} <= {phase for phase, _, _ in ticks}
+    for phase in {phase for phase, _, _ in ticks}:
+        done = [(d, t) for p, d, t in ticks if p == phase]
+        assert done[-1][0] == done[-1][1]
+        assert done == sorted(done)
+
+
+def test_a_failed_run_can_be_run_again(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job is over and names the error's kind; what was held out stays held out."""
+    memory = open_memory()
+    _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "s")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise AdapterError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory.store, "write", full)
+        with pytest.raises(AdapterError, match="disk full"):
+            memory.consolidate()
+    assert memory.ledger.jobs(1)[0].state == "failed"
+    assert _standings(memory) == {Standing.PENDING}
+    before = memory.ledger.quiz_items()
+    assert memory.consolidate().published == 1
+    assert [i for i in memory.ledger.quiz_items() if i in before] == before
+
+
+def test_a_taken_over_lease_publishes_nothing(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who lost the lease while training finds out before the commit."""
+    memory = open_memory()
+    _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "s")
+    store = memory.store.write
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        (job,) = [j for j in memory.ledger.jobs() if j.state == "running"]
+        memory.ledger.finish_job(job.id, "lease expired")
+        return store(*args, **options)
+
+    monkeypatch.setattr(memory.store, "write", meanwhile)
+    with pytest.raises(BusyError, match="no longer holds its lease"):
+        memory.consolidate()
+    assert memory.history() == []
+    assert _standings(memory) == {Standing.PENDING}
+
+
+# -- the core ---------------------------------------------------------------------------------------
+
+
+def test_a_core_is_built_from_everything_and_gated(open_memory: Open) -> None:
+    """Beside the shards, on top of their version; a refused one changes nothing."""
+    memory = open_memory()
+    ids = {
+        _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "one"),
+        _observe(memory, REPORT, Q_REPORT, "two"),
+    }
+    report = memory.consolidate(core=True)
+    assert report.version == 2
+    current = memory.ledger.current()
+    assert current is not None
+    assert (len(current.manifest.shards), current.parent, current.note) == (2, 1, "core")
+    (record,) = memory.ledger.adapters(ids=[str(current.manifest.core)])
+    assert set(record.interaction_ids) == ids
+    assert report.decisions[-1].adapter_id == current.manifest.core
+    assert report.decisions[-1].measures["held_out_items"] == 2
+
+    strict = open_memory(gate_min_gain=1.0)
+    report = strict.consolidate(core=True)
+    assert not report.decisions[-1].accepted
+    assert report.version is None
+    assert strict.ledger.current() == current
+    assert set(_standings(strict)) == {Standing.LEARNED}
+
+
+def test_a_core_over_nothing_is_nothing(open_memory: Open) -> None:
+    """No shards, no core, no error."""
+    report = open_memory().consolidate(core=True)
+    assert (report.version, report.decisions) == (None, ())
+
+
+def test_a_new_shard_keeps_the_core(open_memory: Open) -> None:
+    """Until it is rebuilt, it goes on answering for what it holds."""
+    memory = open_memory()
+    _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "one")
+    _observe(memory, "The invoice for the sails goes to Petra Vandermolen.", ("Who gets the invoice?", "Petra"), "2")
+    memory.consolidate(core=True)
+    core = memory.history()[0].manifest.core
+    assert core is not None
+    _observe(memory, REPORT, Q_REPORT, "three")
+    memory.consolidate()
+    assert memory.history()[0].manifest.core == core

@@ -1,0 +1,83 @@
+"""The publish gate: what it lets through, and the sentences it refuses with."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seal_memory.config import Settings
+from seal_memory.learning import gate
+from seal_memory.learning.grading import Result, summarise
+from seal_memory.records import Grade
+
+SETTINGS = Settings(gate_min_gain=0.1, gate_max_old_loss=0.1, gate_max_perplexity_increase=0.05, gate_max_misrouted=0.2)
+
+
+def _result(*correct: bool) -> Result:
+    return summarise([Grade(f"q{n}", None, None, -1.0, 0.0, c, 0.0) for n, c in enumerate(correct)])
+
+
+def test_a_gain_is_published() -> None:
+    """With a sentence that names both recalls, and all measures."""
+    verdict = gate.judge_new(_result(False, False), _result(True, False), SETTINGS, finite=True)
+    assert verdict.accepted
+    assert "0.00 to 0.50" in verdict.reasons[0]
+    assert verdict.measures == {
+        "held_out_items": 2.0, "recall_base": 0.0, "recall": 0.5, "logprob_base": -1.0, "logprob": -1.0,
+    }  # fmt: skip
+
+
+def test_no_gain_is_refused() -> None:
+    """What the base knew already, or what training did not teach."""
+    for before, after in (((True, True), (True, True)), ((False,), (False,)), ((True,), (False,))):
+        verdict = gate.judge_new(_result(*before), _result(*after), SETTINGS, finite=True)
+        assert not verdict.accepted
+        assert "+0.10 is needed" in verdict.reasons[0]
+
+
+def test_without_held_out_items_nothing_is_published() -> None:
+    """Whatever the settings: nothing proves that the new is known."""
+    lax = Settings(gate_min_gain=0.0)
+    verdict = gate.judge_new(_result(), _result(), lax, finite=True)
+    assert not verdict.accepted
+    assert "No held-out quiz item" in verdict.reasons[0]
+
+
+def test_diverged_training_is_refused() -> None:
+    """Even where the answers happen to be right."""
+    verdict = gate.judge_new(_result(False), _result(True), SETTINGS, finite=False)
+    assert not verdict.accepted
+    assert "not finite" in verdict.reasons[0]
+
+
+@given(before=st.lists(st.sampled_from([0.0, 1.0]), max_size=20), data=st.data())
+def test_the_old_may_lose_so_much_and_no_more(before: list[float], data: st.DataObject) -> None:
+    """The verdict follows the means; nothing audited is nothing lost."""
+    after = [data.draw(st.sampled_from([0.0, 1.0])) for _ in before]
+    verdict = gate.judge_old(before, after, SETTINGS)
+    loss = (sum(before) - sum(after)) / len(before) if before else 0.0
+    assert verdict.accepted == (loss <= SETTINGS.gate_max_old_loss)
+    assert bool(verdict.reasons) != verdict.accepted
+    assert verdict.measures["audited_items"] == len(before)
+
+
+@pytest.mark.parametrize(
+    ("increase", "misrouted", "complaints"),
+    [(0.05, 0.2, []), (-0.5, 0.0, []), (0.06, 0.2, ["Perplexity"]), (0.0, 0.21, ["unrelated"]),
+     (1.0, 1.0, ["Perplexity", "unrelated"])],
+)  # fmt: skip
+def test_drift_has_two_budgets(increase: float, misrouted: float, complaints: list[str]) -> None:
+    """Each with its own sentence."""
+    verdict = gate.judge_drift(increase, misrouted, SETTINGS)
+    assert verdict.accepted == (not complaints)
+    assert len(verdict.reasons) == len(complaints)
+    assert all(c in r for c, r in zip(complaints, verdict.reasons, strict=True))
+
+
+def test_log_probability_only_breaks_ties() -> None:
+    """Recall decides between candidates; of equal ones the likelier."""
+    low = summarise([Grade("q", None, None, -9.0, 0.0, True, 0.0)])
+    high = summarise([Grade("q", None, None, -0.1, 0.0, False, 0.0)])
+    likelier = summarise([Grade("q", None, None, -1.0, 0.0, True, 0.0)])
+    assert likelier.reward > low.reward > high.reward

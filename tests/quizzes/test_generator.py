@@ -1,0 +1,129 @@
+"""Quizzes from the source: phrasings, the gate of answerability, and what is held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seal_memory import prompts
+from seal_memory.engines.base import Prompt
+from seal_memory.quizzes.generator import MIN_GAIN, MODEL_PHRASING, QuizPlan, gate, hold_out, make_quiz
+from seal_memory.quizzes.grading import contains
+from seal_memory.records import QuizItem
+from seal_memory.self_edits.statements import Statement
+from seal_memory.spans import answer_spans
+from seal_memory.text import normalise
+
+TEXTS = (
+    "Maud Ellery built the lighthouse at Korrin Bay in 1887, and Korrin Bay thanked her.",
+    "The slipway winch at Dunmorrow Quay must never pull more than 3,200 kilograms.",
+    "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office.",
+)
+STATEMENTS = [Statement(t, None, f"i{n}", tuple(answer_spans(t))) for n, t in enumerate(TEXTS)]
+
+
+def _in_prompt(prompt: Prompt) -> bool:
+    return any(text in prompt.messages[-1]["content"] for text in TEXTS)
+
+
+def _knows_from_text(prompt: Prompt, target: str) -> float:
+    return -1.0 if _in_prompt(prompt) else -5.0
+
+
+def _make(engine: Any, *, per_statement: int = 3, model_questions: bool = False, seed: int = 0) -> list[QuizItem]:
+    number = count()
+    plan = QuizPlan(per_statement, 0.5, model_questions)
+    return make_quiz(STATEMENTS, engine, plan=plan, seed=seed, make_id=lambda: f"q{next(number)}")
+
+
+def test_questions_come_from_the_source_in_several_phrasings(fake_engine: Callable[..., Any]) -> None:
+    """Answers are spans of their statement and not in the question; no question comes twice."""
+    items = _make(fake_engine(likely=_knows_from_text))
+    assert len({i.phrasing for i in items}) >= 3
+    assert len({normalise(i.question) for i in items}) == len(items)
+    for item in items:
+        (source,) = item.interaction_ids
+        statement = TEXTS[int(source[1:])]
+        assert item.answer in statement
+        assert not contains(item.question, item.answer)
+        assert item.question.endswith("?")
+        assert (item.origin, item.held_out) == ("generated", False)
+
+
+def test_the_gate_keeps_what_only_the_text_answers(fake_engine: Callable[..., Any]) -> None:
+    """Both log-probabilities are recorded; what the base knows, or not even the text tells, goes."""
+    items = [QuizItem(f"q{n}", ("i0",), q, a, False) for n, (q, a) in enumerate([("Who?", "A"), ("When?", "B")])]
+
+    def likely(prompt: Prompt, target: str) -> float:
+        if target == "A":
+            return _knows_from_text(prompt, target)
+        return -2.0
+
+    (kept,) = gate(items, [TEXTS[0]] * 2, fake_engine(likely=likely))
+    assert (kept.id, kept.logprob_with, kept.logprob_without) == ("q0", -1.0, -5.0)
+    assert gate([], [], fake_engine()) == []
+
+
+@given(there=st.floats(-20, 0), closed=st.floats(-20, 0))
+def test_the_gate_asks_for_a_gain(fake_engine: Callable[..., Any], there: float, closed: float) -> None:
+    """Exactly the items whose answer the text makes likelier by the factor."""
+    engine = fake_engine(likely=lambda prompt, target: there if _in_prompt(prompt) else closed)
+    kept = gate([QuizItem("q", ("i0",), "Who?", "A", False)], [TEXTS[0]], engine)
+    assert bool(kept) == (there - closed >= MIN_GAIN)
+
+
+def test_closed_book_means_without_the_text(fake_engine: Callable[..., Any]) -> None:
+    """The gate's second prompt is the one that users are answered with."""
+    seen: list[Prompt] = []
+
+    def likely(prompt: Prompt, target: str) -> float:
+        seen.append(prompt)
+        return -1.0
+
+    gate([QuizItem("q", ("i0",), "Who?", "A", False)], [TEXTS[0]], fake_engine(likely=likely))
+    assert [p.messages for p in seen] == [prompts.read(TEXTS[0], "Who?"), prompts.direct("Who?")]
+    assert all(p.adapter is None for p in seen)
+
+
+def test_the_model_may_put_questions_too(fake_engine: Callable[..., Any]) -> None:
+    """Where what it writes passes the source checks; junk leaves the rule-made question in place."""
+    good = "Which engineer built the lighthouse at Korrin Bay?"
+
+    def say(prompt: Prompt) -> str:
+        return good + "\nmore" if prompt.messages[-1]["content"].endswith("Maud Ellery") else "Who is Iwan Sorrel?"
+
+    items = _make(fake_engine(say, _knows_from_text), model_questions=True, per_statement=5)
+    without = _make(fake_engine(likely=_knows_from_text), per_statement=5)
+    assert len(items) == len(without)
+    assert "Who is Iwan Sorrel?" not in {i.question for i in items}
+    for item, plain in zip(items, without, strict=True):
+        assert item.answer == plain.answer
+        assert (item.question, item.phrasing) in ((plain.question, plain.phrasing), (good, MODEL_PHRASING))
+
+
+def test_quizzes_repeat_themselves_by_seed(fake_engine: Callable[..., Any]) -> None:
+    """And nothing to ask about is no quiz."""
+    engine = fake_engine(likely=_knows_from_text)
+    assert _make(engine, seed=3) == _make(engine, seed=3)
+    assert make_quiz([], engine, plan=QuizPlan(), seed=0, make_id=lambda: "q") == []
+
+
+quizzes = st.lists(st.sampled_from(["Who?", "who", "When?", "Where is it?", "How many?", "What?"]), max_size=12)
+
+
+@given(questions=quizzes, share=st.floats(0.01, 0.99), seed=st.integers(0, 99))
+def test_part_is_held_out_for_good(questions: list[str], share: float, seed: int) -> None:
+    """At least one; no question on both sides; nothing held out is lost; repeatable."""
+    items = [QuizItem(f"q{n}", ("i",), q, "A", False) for n, q in enumerate(questions)]
+    split = hold_out(items, share=share, seed=seed)
+    held = {normalise(i.question) for i in split if i.held_out}
+    practice = {normalise(i.question) for i in split if not i.held_out}
+    assert bool(held) == bool(items)
+    assert not held & practice
+    assert held | practice == {normalise(q) for q in questions}
+    assert sum(i.held_out for i in split) == (max(1, round(share * len(items))) if items else 0)
+    assert split == hold_out(items, share=share, seed=seed)

@@ -1,0 +1,101 @@
+"""Self-edits: as many candidates as asked for, never a held-out question, rows drawn by genre and target."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seal_memory.config import Settings
+from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, SelfEdit, TrainingItem
+from seal_memory.self_edits.generator import make_self_edits, row_weights
+from seal_memory.self_edits.genres import model_free_items
+from seal_memory.self_edits.statements import statements_of
+from seal_memory.text import normalise
+
+WRITTEN = [TrainingItem(Genre.QA, "Who keeps the report?", "Tomas Lindqvist keeps the report.", ("i2",))]
+YIELDS = [GenreYield(Genre.QA, 3, 1)]
+
+
+def _edits(episode: Episode, settings: Settings, *, held_out: list[str] | None = None, seed: int = 0) -> list[SelfEdit]:
+    number = count()
+    return make_self_edits(
+        episode,
+        statements_of(episode),
+        WRITTEN,
+        YIELDS,
+        settings=settings,
+        held_out=held_out or [],
+        seed=seed,
+        make_id=lambda: f"s{next(number)}",
+    )
+
+
+@pytest.mark.parametrize("candidates", [1, 2, 7])
+def test_every_candidate_is_a_whole_self_edit(episode_of: Callable[..., Episode], candidates: int) -> None:
+    """Its own id and seed, the settings' rank and epochs, items of exactly the genres its plan draws."""
+    settings = Settings(candidates=candidates, rank=5, epochs=3, alpha=7.0)
+    episode = episode_of(title="The harbour")
+    edits = _edits(episode, settings, seed=40)
+    assert len({e.id for e in edits}) == candidates
+    assert [e.seed for e in edits] == list(range(40, 40 + candidates))
+    for edit in edits:
+        plan = edit.hyperparameters
+        assert (plan.rank, plan.epochs, plan.alpha) == (5, 3, 7.0)
+        assert 0 < plan.learning_rate <= 1
+        assert plan.rows_per_epoch >= 1
+        assert {i.genre for i in edit.items} <= {g for g, weight in plan.genre_mix if weight > 0}
+        assert edit.interaction_ids == episode.interaction_ids
+        assert edit.items
+        assert YIELDS[0] in edit.yields
+        assert all(0 <= y.kept <= y.made for y in edit.yields)
+
+
+def test_the_same_seed_makes_the_same_edits(episode_of: Callable[..., Episode]) -> None:
+    """Ids come from the id-maker, all else from the seed."""
+    settings = Settings(candidates=3)
+    assert _edits(episode_of(), settings, seed=5) == _edits(episode_of(), settings, seed=5)
+    assert _edits(episode_of(), settings, seed=5) != _edits(episode_of(), settings, seed=6)
+
+
+@given(data=st.data(), seed=st.integers(0, 50))
+def test_a_held_out_question_is_never_an_item(
+    episode_of: Callable[..., Episode], data: st.DataObject, seed: int
+) -> None:
+    """Not even in other case or punctuation: whatever would have been trained is left out when held out."""
+    episode, settings = episode_of(title="The harbour"), Settings(candidates=2)
+    offered = sorted({i.prompt for i in model_free_items(statements_of(episode), title="The harbour", seed=seed)})
+    held_out = data.draw(st.lists(st.sampled_from(offered), min_size=1, max_size=5))
+    shown = [data.draw(st.sampled_from([q, q.upper(), q.rstrip("?.") + " ?"])) for q in held_out]
+    reserved = {normalise(q) for q in held_out}
+    for edit in _edits(episode, settings, held_out=shown, seed=seed):
+        assert not reserved & {normalise(i.prompt) for i in edit.items}
+        assert any(y.kept < y.made for y in edit.yields) or seed != edit.seed
+
+
+# -- row weights ------------------------------------------------------------------------------------
+
+genres = st.sampled_from([Genre.QA, Genre.CLOZE, Genre.REWRITE])
+items = st.lists(
+    st.builds(TrainingItem, genres, st.sampled_from("abc"), st.sampled_from("xyz"), st.just(("i",))), max_size=20
+)
+
+
+@given(items=items, qa=st.floats(0.1, 5), cloze=st.floats(0, 5))
+def test_genres_share_as_planned_and_targets_evenly(items: list[TrainingItem], qa: float, cloze: float) -> None:
+    """Each genre's rows sum to its share; within a genre every target weighs the same; the unplanned never comes."""
+    plan = Hyperparameters(genre_mix=((Genre.QA, qa), (Genre.CLOZE, cloze)))
+    weights = row_weights(items, plan)
+    by_genre: dict[Genre, float] = defaultdict(float)
+    by_target: dict[tuple[Genre, str], float] = defaultdict(float)
+    for item, weight in zip(items, weights, strict=True):
+        by_genre[item.genre] += weight
+        by_target[item.genre, item.target] += weight
+    for genre, share in ((Genre.QA, qa), (Genre.CLOZE, cloze), (Genre.REWRITE, 0.0)):
+        assert by_genre.get(genre, share) == pytest.approx(share)
+        shares = [w for (g, _), w in by_target.items() if g is genre]
+        assert all(w == pytest.approx(shares[0]) for w in shares)

@@ -1,0 +1,59 @@
+"""The genres that need no model: nothing in them that is not in the source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from seal_memory import prompts
+from seal_memory.records import Episode, Genre
+from seal_memory.self_edits.genres import messages_of, model_free_items
+from seal_memory.self_edits.statements import statements_of
+
+FREE = {Genre.SENTENCES, Genre.ENTITY_STATEMENT, Genre.CLOZE, Genre.CLOZE_QUESTION}
+
+
+def test_every_target_occurs_in_its_source(episode_of: Callable[..., Episode]) -> None:
+    """And every item names the interaction it comes from."""
+    episode = episode_of(title="The harbour")
+    sources = {i.id: i.text for i in episode.interactions}
+    items = model_free_items(statements_of(episode), title=episode.title, seed=0)
+    assert {i.genre for i in items} == FREE
+    for item in items:
+        (source,) = item.interaction_ids
+        assert item.target in sources[source]
+        assert item.target.strip()
+        assert item.prompt.strip()
+
+
+def test_a_statement_gets_every_genre_it_allows(episode_of: Callable[..., Episode]) -> None:
+    """An entity's item for each span; sentences only where there is a title to ask by."""
+    statements = statements_of(episode_of())
+    items = model_free_items(statements, title=None, seed=0)
+    assert {i.genre for i in items} == FREE - {Genre.SENTENCES}
+    cues = {i.prompt for i in items if i.genre is Genre.ENTITY_STATEMENT}
+    assert cues == {prompts.about(span.text) for s in statements for span in s.spans}
+
+
+def test_a_cloze_leaves_its_answer_out(episode_of: Callable[..., Episode]) -> None:
+    """A blank stands where the target was."""
+    items = model_free_items(statements_of(episode_of()), title=None, seed=0)
+    clozes = [i for i in items if i.genre is Genre.CLOZE]
+    assert clozes
+    assert all("____" in i.prompt and i.target not in i.prompt for i in clozes)
+
+
+def test_items_repeat_themselves_by_seed(episode_of: Callable[..., Episode]) -> None:
+    """The same seed, the same items; another one, other questions."""
+    statements = statements_of(episode_of())
+    first, again, other = (model_free_items(statements, title="T", seed=s) for s in (1, 1, 2))
+    assert first == again != other
+
+
+def test_items_are_trained_as_they_will_be_asked(episode_of: Callable[..., Episode]) -> None:
+    """Under the closed-book prompt: the cue alone, never the source."""
+    for item in model_free_items(statements_of(episode_of()), title="T", seed=0):
+        assert messages_of(item) == prompts.direct(item.prompt)
+
+
+def test_nothing_makes_nothing() -> None:
+    assert model_free_items([], title="T", seed=0) == []
