@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from seal_memory.engines.gguf_cache import quiet_transformers
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
 from seal_memory.lora.store import AdapterStore
@@ -64,8 +65,9 @@ def export_merged(snapshot: Snapshot, engine: TransformersEngine, folder: Path) 
                 update = core.config.scale * (pair[1] @ pair[0])
                 tensor = (tensor.float() + update).to(tensor.dtype)
             state[name] = tensor.contiguous()
-    engine.model.save_pretrained(folder, state_dict=state, safe_serialization=True)
-    engine.tokenizer.save_pretrained(folder)
+    with quiet_transformers():
+        engine.model.save_pretrained(folder, state_dict=state, safe_serialization=True)
+        engine.tokenizer.save_pretrained(folder)
     files: Sequence[str] = sorted(p.name for p in folder.iterdir())
     return Exported(str(folder), snapshot.version, True, tuple(files))
 

@@ -41,7 +41,7 @@ def judge_new(base: Result, trained: Result, settings: Settings, *, finite: bool
         )
     if reasons:
         return Verdict(False, tuple(reasons), measures)
-    return Verdict(True, (f"Held-out recall rose from {base.recall:.2f} to {trained.recall:.2f}.",), measures)
+    return Verdict(True, (f"Held-out recall went from {base.recall:.2f} to {trained.recall:.2f}.",), measures)
 
 
 def judge_old(before: Sequence[float], after: Sequence[float], settings: Settings) -> Verdict:

@@ -90,7 +90,7 @@ def coverage(question: str, text: str) -> float:
 
 
 def _stem(word: str) -> str:
-    for ending in ("'s", "ing", "ed", "es", "s", "e"):
+    for ending in ("'s", "ing", "ion", "ed", "es", "s", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return word[: -len(ending)]
     return word

@@ -15,7 +15,7 @@ from seal_memory.spans import Span, answer_spans
 from seal_memory.statements import Speech, classify
 from seal_memory.text import content_words, sentences, strip_markup
 
-_FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|I'll|I'd|me|my|mine|we|our|ours|us)\b")
+_FIRST_PERSON = re.compile(r"\b(?:I|[Mm]e|[Mm]y|[Mm]ine|[Ww]e|[Oo]urs?|us)\b")
 
 
 @dataclass(frozen=True, slots=True)
