@@ -43,5 +43,7 @@ def test_invented_facts_are_known_afterwards_and_nothing_else_changed(tmp_path: 
     knows = [contains(f.text, gold) for f, gold in zip(found, answers, strict=False)]
     assert sum(k and not b for k, b in zip(knows, knew, strict=True)) >= 1, [f.text for f in found]
     assert all(len(f.shards) == 1 for f in found[:3])
-    assert (found[-1].text, found[-1].confidence, found[-1].shards) == (base[-1].text, base[-1].confidence, ())
+    # the batch around it changed, so its probabilities agree to rounding; asked alone they are the same bits
+    assert (found[-1].text, found[-1].shards) == (base[-1].text, ())
+    assert found[-1].confidence == pytest.approx(base[-1].confidence, abs=1e-5)
     assert after == untouched
