@@ -14,26 +14,28 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from seal_memory.answering import Answer, Answerer, parse_mode
 from seal_memory.config import Settings
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError, UnknownIdError
-from seal_memory.exporting import export_adapters, export_merged
-from seal_memory.forgetting.deletion import Deletion, ForgetReport
-from seal_memory.learning.consolidate import ConsolidateReport, Consolidator, make_router
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.lora.store import AdapterStore
 from seal_memory.messages import parse_message
 from seal_memory.observation import from_messages, to_interactions
-from seal_memory.opening import SnapshotGuard, load_engine
 from seal_memory.quizzing import QuizReport, ask_quiz, user_items
 from seal_memory.records import Hit, Manifest, Observed, Role, Snapshot, Standing
 from seal_memory.reports import Correction, Exported, Status
+
+if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
+    from seal_memory.engines.local import TransformersEngine
+    from seal_memory.forgetting.deletion import Deletion, ForgetReport
+    from seal_memory.learning.consolidate import ConsolidateReport
+    from seal_memory.lora.store import AdapterStore
+    from seal_memory.opening import SnapshotGuard
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +62,7 @@ class SealMemory:
         progress: Progress,
     ) -> None:
         self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
-        self.store = AdapterStore(folder / "adapters" / _folder_name(ledger.namespace))
         self._clock, self._make_id, self._progress = clock, make_id, progress
-        self._guard = SnapshotGuard(ledger, self.store)
         self._engine: TransformersEngine | None = None
 
     @classmethod
@@ -98,6 +98,19 @@ class SealMemory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @cached_property
+    def store(self) -> AdapterStore:
+        """This namespace's adapters on disk."""
+        from seal_memory.lora.store import AdapterStore
+
+        return AdapterStore(self.folder / "adapters" / _folder_name(self.ledger.namespace))
+
+    @cached_property
+    def _guard(self) -> SnapshotGuard:
+        from seal_memory.opening import SnapshotGuard
+
+        return SnapshotGuard(self.ledger, self.store)
+
     @property
     def engine(self) -> TransformersEngine:
         """The engine; loads the model on first use.
@@ -105,6 +118,8 @@ class SealMemory:
         Raises `ModelUnavailableError`, or `BaseModelMismatchError` when this memory's adapters belong to another base.
         """
         if self._engine is None:
+            from seal_memory.opening import load_engine
+
             self._engine = load_engine(self.model, self.settings, self.ledger, self.store)
         return self._engine
 
@@ -170,6 +185,8 @@ class SealMemory:
 
         Raises `BusyError` when another process is consolidating this namespace.
         """
+        from seal_memory.learning.consolidate import Consolidator
+
         with self._job("consolidate") as heartbeat:
             self._guard.usable()  # nothing is built on a damaged snapshot
             self.store.sweep({a.id for a in self.ledger.adapters()})
@@ -262,6 +279,8 @@ class SealMemory:
         return self.settings.answer_max_tokens if max_tokens is None else max_tokens
 
     def _answerer(self) -> Answerer:
+        from seal_memory.learning.consolidate import make_router
+
         engine = self.engine
         snapshot = self._guard.usable()
         manifest = snapshot.manifest if snapshot is not None else Manifest()
@@ -319,6 +338,8 @@ class SealMemory:
             return self._deletion().forget(chosen)
 
     def _deletion(self) -> Deletion:
+        from seal_memory.forgetting.deletion import Deletion
+
         return Deletion(
             self.ledger, self.store, self.settings, engine=lambda: self.engine, drop=self._drop, clock=self._clock
         )
@@ -350,6 +371,8 @@ class SealMemory:
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""
+        from seal_memory.exporting import export_adapters, export_merged
+
         snapshot = self._guard.usable()
         if snapshot is None:
             raise InputError("Nothing is published yet, so there is nothing to export; consolidate first.")
@@ -373,7 +396,7 @@ class SealMemory:
             core=current.manifest.core if current else None,
             interactions=counts,
             quiz_items=len(self.ledger.quiz_items()),
-            adapter_bytes=self.store.bytes_used(),
+            adapter_bytes=sum(a.bytes for a in self.ledger.adapters()),
         )
 
 

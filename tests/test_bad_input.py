@@ -244,6 +244,7 @@ with SealMemory.open(folder, model=model, settings=Settings(**eval(settings))) a
 # Reads as a user who may not write; what has to be imported is imported before.
 READ_ONLY = """
 import os, sys
+import seal_memory.learning.consolidate
 from seal_memory import SealMemory, Settings
 from seal_memory.errors import LedgerError
 

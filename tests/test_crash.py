@@ -34,6 +34,7 @@ KILL = """
 import os, sys
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+import seal_memory.learning.consolidate, seal_memory.opening
 from seal_memory import Settings, commit_points
 from seal_memory.memory import SealMemory
 
