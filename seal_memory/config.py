@@ -111,7 +111,6 @@ class Settings(BaseSettings):
     retrieval_passages: int = Field(3, ge=1, le=100, description="passages put in the prompt by retrieval")
 
     # the machine and the store
-    keep_snapshots: int = Field(20, ge=1, le=100_000, description="published versions kept for rollback")
     seed: int = Field(0, ge=0, lt=1 << 32, description="seed of everything random")
     device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:N or mps")
     dtype: str = Field("auto", min_length=1, description="of the frozen base: auto, float32, bfloat16 or float16")

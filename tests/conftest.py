@@ -8,7 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# A busy machine is no bug: how long an example takes decides nothing.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 # Before anything imports the hub's client: no test talks to the network.
 os.environ["HF_HUB_OFFLINE"] = "1"

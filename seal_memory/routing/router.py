@@ -1,7 +1,7 @@
 """The router: for each question the shard that should answer, or none.
 
 It reads the ledger's full-text index (BM25) and puts no text in any prompt. BM25 ranks; whether to trust the best
-hit is decided by *coverage*: which share of the question's content words, weighted by their rarity in the memory,
+hit is decided by *coverage*: which share of the question's content words, names and long words weighing more,
 the hit holds. Below the threshold the router abstains to the core or the untouched base. Not here: embeddings, mixing.
 """
 
