@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from seal_memory.config import Settings
 from seal_memory.learning.grading import Result
 
+ROUNDING = 1e-9  # 0.8 - 0.7 is more than 0.1 in floating point: a margin that is just met is met
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -34,7 +36,7 @@ def judge_new(base: Result, trained: Result, settings: Settings, *, finite: bool
         reasons.append("The adapter's weights are not finite: training diverged; lower learning_rate.")
     if not trained.grades:
         reasons.append("No held-out quiz item passed the gates, so nothing proves that the new is known.")
-    elif gain < settings.gate_min_gain:
+    elif gain < settings.gate_min_gain - ROUNDING:
         reasons.append(
             f"Held-out recall went from {base.recall:.2f} to {trained.recall:.2f}; "
             f"at least +{settings.gate_min_gain:.2f} is needed."
@@ -48,7 +50,7 @@ def judge_old(before: Sequence[float], after: Sequence[float], settings: Setting
     """Audited recall of earlier memories through the new router against the published one."""
     old, new = _mean(before), _mean(after)
     measures = {"audited_items": float(len(before)), "audit_before": old, "audit_after": new}
-    if before and old - new > settings.gate_max_old_loss:
+    if before and old - new > settings.gate_max_old_loss + ROUNDING:
         return Verdict(
             False,
             (
