@@ -1,7 +1,7 @@
 """What the rooms hand to each other: frozen records and their enums. No behaviour, no torch.
 
 Times are Unix seconds. Log-probabilities are natural logarithms. Ids are opaque strings.
-Answers returned to users are in `answers.py`-style records at the end (`Answer`, reports).
+Not here: what the public verbs return (`answering.Answer`, `reports`).
 """
 
 from __future__ import annotations

@@ -249,7 +249,7 @@ class Consolidator:
     def _audit(self, current: Snapshot | None, new: Router) -> tuple[list[float], list[float]]:
         """Recall of earlier held-out items under the published router and under the new one.
 
-        Shards are immutable, so an item is only re-asked where the two routers disagree.
+        Adapters are immutable, so a grade in the ledger still holds: only what no grade covers is asked.
         """
         if current is None or not current.manifest.shards:
             return [], []
@@ -261,25 +261,24 @@ class Consolidator:
             if set(item.interaction_ids) <= learned and item.interaction_ids
         ]
         items = core_room.spread(items, AUDIT_ITEMS)  # the oldest are audited as often as the newest
-        moved = [
-            (item, a, b)
-            for item in items
-            if (a := old.route(item.question).adapter_id) != (b := new.route(item.question).adapter_id)
-        ]
-        pairs: list[tuple[QuizItem, str | None]] = []
-        for item, a, b in moved:
-            pairs += [(item, a), (item, b)]
-        grades = grading.grade(
-            pairs,
+        before = [(item, old.route(item.question).adapter_id) for item in items]
+        after = [(item, new.route(item.question).adapter_id) for item in items]
+        known = self._correctness([*before, *after])
+        return [known[i.id, a] for i, a in before], [known[i.id, a] for i, a in after]
+
+    def _correctness(self, pairs: Sequence[tuple[QuizItem, str | None]]) -> dict[tuple[str, str | None], float]:
+        """1.0 or 0.0 per (item id, adapter id), from the ledger where it was graded, else asked now."""
+        stored = self.ledger.grades(quiz_item_ids=sorted({item.id for item, _ in pairs}))
+        known = {(g.quiz_item_id, g.adapter_id): float(g.correct) for g in stored if g.correct is not None}
+        missing = {(item.id, a): (item, a) for item, a in pairs if (item.id, a) not in known}
+        asked = grading.grade(
+            list(missing.values()),
             self.engine,
             max_tokens=self.settings.recite_max_tokens,
             snapshot_version=None,
             clock=self.clock,
         )
-        same = [0.0] * (len(items) - len(moved))  # equal on both sides, so their value does not matter
-        before = [float(bool(g.correct)) for g in grades[0::2]]
-        after = [float(bool(g.correct)) for g in grades[1::2]]
-        return same + before, same + after
+        return known | {(g.quiz_item_id, g.adapter_id): float(bool(g.correct)) for g in asked}
 
     def _commit(
         self,

@@ -106,6 +106,7 @@ def test_a_shard_that_steals_the_routes_of_the_old_is_refused(
 ) -> None:
     """The audit asks the old questions through the new router and finds recall lost."""
     memory = open_memory(gate_max_old_loss=0.0)
+    _say(memory, monkeypatch, lambda p: "Maud Ellery" if p.adapter else "")  # so it is graded as it will be asked
     old = _observe(memory, LIGHTHOUSE, ("Which engineer planned the Korrin lighthouse?", "Maud Ellery"), "one")
     assert memory.consolidate().version == 1
     current = memory.ledger.current()
