@@ -21,7 +21,7 @@ from seal_memory.errors import InputError, SealMemoryError
 TASKS = ("squad", "diary", "locomo")
 EXPERIMENT_NAMES = ("single", "sessions", "scale", "update", "delete")
 RESULTS = Path(__file__).parent / "results"
-BENCH_SETTINGS = {"candidates": 1, "epochs": 6}  # as the demo: what two cores can bear
+BENCH_SETTINGS = {"candidates": 1}  # as the demo: what two cores can bear
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -75,7 +75,9 @@ class Settings(BaseSettings):
     rank: int = Field(16, ge=1, le=512, description="rank of every LoRA adapter")
     alpha: float = Field(32.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
     learning_rate: float = Field(2e-3, gt=0, le=1.0, description="AdamW's peak learning rate")
-    epochs: int = Field(8, ge=1, le=1000, description="passes over a self-edit's items")
+    epochs: int = Field(4, ge=1, le=1000, description="passes over a self-edit's questions")
+    passes: int = Field(8, ge=0, le=1000, description="times the text itself is read, beside the questions")
+    least_steps: int = Field(36, ge=1, le=1 << 20, description="a short text's epochs and passes grow to these steps")
     target_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         LLAMA_LINEAR, min_length=1, description="names of the linear layers that get an adapter"
     )
@@ -94,6 +96,9 @@ class Settings(BaseSettings):
     # quizzes and the publish gate
     quiz_per_statement: int = Field(3, ge=1, le=32, description="quiz questions tried per statement")
     held_out_share: float = Field(0.5, gt=0, lt=1, description="share of quiz items kept out of training for good")
+    finalists: int = Field(
+        2, ge=1, le=64, description="candidates per episode that answer the quiz; the others only have it scored"
+    )
     gate_min_gain: Share = Field(0.05, description="least rise of held-out recall that publishes a shard")
     gate_max_old_loss: Share = Field(0.02, description="most that audited recall of the old may fall")
     gate_max_perplexity_increase: float = Field(

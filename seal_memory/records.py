@@ -33,8 +33,9 @@ class Standing(StrEnum):
 
 
 class Genre(StrEnum):
-    """Kinds of training items. The first four need no model, the others are model-written."""
+    """Kinds of training items. The first five need no model, the others are model-written."""
 
+    PASSAGE = "passage"
     SENTENCES = "sentences"
     ENTITY_STATEMENT = "entity_statement"
     CLOZE = "cloze"
@@ -117,7 +118,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class TrainingItem:
-    """One row to train: the loss is on `target` only. `prompt` empty means plain text."""
+    """One row to train: the loss is on `target` only. `prompt` empty means plain text: no chat around it."""
 
     genre: Genre
     prompt: str
@@ -129,7 +130,8 @@ class TrainingItem:
 class Hyperparameters:
     """The training plan that a self-edit carries (SEAL, arXiv 2506.10943, section 3.1).
 
-    `epochs` passes over at most `rows_per_epoch` items (0: all), drawn by `genre_mix` weights.
+    `epochs` passes over at most `rows_per_epoch` items (0: all), drawn by `genre_mix` weights; plain text
+    (genre `passage`) is not drawn but read `passes` times, in steps of its own.
     """
 
     learning_rate: float = 1e-3
@@ -138,6 +140,7 @@ class Hyperparameters:
     alpha: float = 64.0
     rows_per_epoch: int = 0
     genre_mix: tuple[tuple[Genre, float], ...] = ()
+    passes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,8 @@ def easy_settings() -> Callable[..., Any]:
         "dtype": "float32",
         "candidates": 1,
         "epochs": 1,
+        "passes": 1,
+        "least_steps": 1,
         "rank": 4,
         "model_genres": False,
         "answer_max_tokens": 4,

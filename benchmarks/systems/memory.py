@@ -21,11 +21,11 @@ from seal_memory.config import Settings
 from seal_memory.engines.base import Prompt
 from seal_memory.learning import drift
 from seal_memory.learning.consolidate import make_router
+from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.memory import SealMemory
 from seal_memory.records import Manifest, Standing
 from seal_memory.routing.router import Router
-from seal_memory.self_edits.genres import messages_of
 
 WEIGHTS, RIGHT_SHARD, CORE, HYBRID = "weights", "weights-right-shard", "core", "hybrid"
 ANY_PERPLEXITY = 10.0  # the largest that the setting allows
@@ -89,15 +89,14 @@ class Memory:
             self._chunk_of.update((o.id, chunk.id) for o in seen)
 
     def _training_tokens(self, known: set[str]) -> int:
-        """Real tokens of the new self-edits' training, refused ones too: rows drawn x mean row length."""
-        engine, total = self.asker.engine, 0.0
+        """Real tokens of the new self-edits' training, refused ones too."""
+        engine, total = self.asker.engine, 0
         for edit in self.memory.ledger.self_edits():
             if edit.id not in known:
-                sizes = [len(engine.encode_row(messages_of(i), i.target).ids) for i in edit.items]
-                plan = edit.hyperparameters
-                rows = min(plan.rows_per_epoch or len(sizes), len(sizes))
-                total += plan.epochs * rows * sum(sizes) / max(1, len(sizes))
-        return round(total)
+                sizes = [len(encode_item(engine, i).ids) for i in edit.items]
+                steps = plan_steps(edit, batch_size=self.settings.batch_rows)
+                total += sum(sizes[n] for step in steps for n in step)
+        return total
 
     def forget(self, chunk_ids: Sequence[str]) -> None:
         """The product's own `forget`, then what else the dropped shards held is learned again."""

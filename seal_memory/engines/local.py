@@ -168,6 +168,11 @@ class TransformersEngine:
             ids.append(int(self.tokenizer.eos_token_id))
         return Row(tuple(prompt + ids), len(prompt))
 
+    def encode_text(self, text: str) -> Row:
+        """A row of plain text, all of it counted by the loss, cut where the model's context ends."""
+        ids = [*self.tokenizer(text, add_special_tokens=False)["input_ids"], int(self.tokenizer.eos_token_id)]
+        return Row(tuple(ids[: self.max_length]), 0)
+
     def count_tokens(self, text: str) -> int:
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 

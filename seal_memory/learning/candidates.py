@@ -13,14 +13,14 @@ from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
 from seal_memory.learning.grading import Result
-from seal_memory.learning.inner_loop import TrainingJob, plan_batches, train
+from seal_memory.learning.inner_loop import TrainingJob, train
+from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.learning.progress import Progress
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.quizzes.generator import QuizPlan, hold_out, make_quiz
 from seal_memory.records import Episode, Grade, QuizItem, SelfEdit
-from seal_memory.self_edits.generator import make_self_edits, row_weights
-from seal_memory.self_edits.genres import messages_of
+from seal_memory.self_edits.generator import make_self_edits
 from seal_memory.self_edits.statements import Statement, statements_of
 from seal_memory.self_edits.writer import Written, write_items
 
@@ -158,15 +158,9 @@ class Candidates:
     def _job(self, edit: SelfEdit, batch_rows: int) -> TrainingJob:
         plan = edit.hyperparameters
         config = LoraConfig(plan.rank, plan.alpha, self.settings.target_modules)
-        batches = plan_batches(
-            row_weights(edit.items, plan),
-            epochs=plan.epochs,
-            rows_per_epoch=plan.rows_per_epoch,
-            batch_size=batch_rows,
-            seed=edit.seed,
-        )
-        rows = [self.engine.encode_row(messages_of(i), i.target) for i in edit.items]
-        return TrainingJob(self.engine.stack.create(config, seed=edit.seed), rows, batches, plan.learning_rate)
+        rows = [encode_item(self.engine, i) for i in edit.items]
+        steps = plan_steps(edit, batch_size=batch_rows)
+        return TrainingJob(self.engine.stack.create(config, seed=edit.seed), rows, steps, plan.learning_rate)
 
     def train_and_choose(self, studies: Sequence[Study]) -> list[Trained]:
         """Train every candidate of `studies` in one stack and keep the best of each episode."""

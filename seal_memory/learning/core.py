@@ -15,7 +15,7 @@ from seal_memory.learning.candidates import Candidates, candidate_id
 from seal_memory.learning.gate import Verdict
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
-from seal_memory.records import Hyperparameters, Manifest, QuizItem, SelfEdit
+from seal_memory.records import Genre, Hyperparameters, Manifest, QuizItem, SelfEdit
 
 CORE_ITEMS = 64  # held-out items that judge a core, spread over the memory
 CORE_BATCH = 4  # a core's batches are this many times a shard's
@@ -28,7 +28,7 @@ def core_edit(ledger: Ledger, manifest: Manifest, candidates: Candidates) -> Sel
     edits = ledger.self_edits(ids=[r.self_edit_id for r in records if r.self_edit_id])
     settings = candidates.settings
     items = tuple(item for edit in edits for item in edit.items)
-    statements = len({item.target for item in items})
+    statements = len({item.target for item in items if item.genre is not Genre.PASSAGE})
     mixes = [dict(edit.hyperparameters.genre_mix) for edit in edits]
     genres = {genre for mix in mixes for genre in mix}
     mix = tuple((g, sum(m.get(g, 0.0) for m in mixes) / len(mixes)) for g in sorted(genres))
@@ -39,6 +39,7 @@ def core_edit(ledger: Ledger, manifest: Manifest, candidates: Candidates) -> Sel
         settings.alpha,
         max(1, round(settings.rows_per_statement * statements)),
         mix,
+        settings.passes,
     )
     ids = tuple(dict.fromkeys(i for edit in edits for i in edit.interaction_ids))
     return SelfEdit(candidates.make_id(), CORE_EPISODE, ids, items, plan, settings.seed)

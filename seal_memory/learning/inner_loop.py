@@ -5,13 +5,13 @@ candidates of all pending episodes step together: every global step takes each a
 batch, packs all rows by length under a token budget, and updates each adapter with its own AdamW.
 An adapter's result equals training it alone (up to floating-point summation order).
 
-Not here: grading and choosing candidates (`grading`), publishing (`consolidate`).
+Not here: which rows are trained when (`plans`), grading and choosing candidates (`candidates`), publishing
+(`consolidate`).
 """
 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -33,24 +33,6 @@ class TrainingJob:
     learning_rate: float
     weight_decay: float = 0.0
     losses: list[float] = field(default_factory=list)
-
-
-def plan_batches(
-    weights: Sequence[float], *, epochs: int, rows_per_epoch: int, batch_size: int, seed: int
-) -> list[list[int]]:
-    """The row indices of every optimizer step.
-
-    Each epoch visits all rows in a new order, or draws `rows_per_epoch` of them without replacement
-    by weight (Efraimidis-Spirakis), so that a small budget still sees many phrasings over the epochs.
-    """
-    rng = random.Random(seed)
-    steps: list[list[int]] = []
-    for _ in range(epochs):
-        keyed = sorted(range(len(weights)), key=lambda i: -math.log(rng.random() + 1e-12) / max(weights[i], 1e-9))
-        order = keyed[:rows_per_epoch] if rows_per_epoch else keyed
-        rng.shuffle(order)
-        steps.extend(order[i : i + batch_size] for i in range(0, len(order), batch_size))
-    return steps
 
 
 def train(

@@ -6,6 +6,7 @@ whom is for the inner loop to find out. Not here: grading (`learning`), learning
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -78,18 +79,29 @@ def make_self_edits(
         free = model_free_items(statements, title=episode.title, seed=seed + k)
         fit = [i for i in free if not checks.too_close(i.prompt, held_out)]
         wanted = {genre for genre, weight in arm.mix if weight > 0}
+        if settings.passes:
+            wanted.add(Genre.PASSAGE)
         items = tuple(i for i in (*fit, *written) if i.genre in wanted)
-        plan = Hyperparameters(
-            learning_rate=settings.learning_rate * arm.learning_rate_factor,
-            epochs=settings.epochs,
-            rank=settings.rank,
-            alpha=settings.alpha,
-            rows_per_epoch=max(1, round(settings.rows_per_statement * len(statements))),
-            genre_mix=arm.mix,
-        )
+        rows = max(1, round(settings.rows_per_statement * len(statements)))
+        plan = _training_plan(arm, rows, questions=sum(i.genre is not Genre.PASSAGE for i in items), settings=settings)
         yields = (*_yields(free, fit), *written_yields)
         edits.append(SelfEdit(make_id(), episode.id, episode.interaction_ids, items, plan, seed + k, yields))
     return edits
+
+
+def _training_plan(arm: Arm, rows: int, *, questions: int, settings: Settings) -> Hyperparameters:
+    """The settings' plan, stretched where it would end before a short text is learned."""
+    steps = settings.epochs * math.ceil(min(rows, questions) / settings.batch_rows) + settings.passes
+    stretch = max(1.0, settings.least_steps / max(1, steps))
+    return Hyperparameters(
+        learning_rate=settings.learning_rate * arm.learning_rate_factor,
+        epochs=math.ceil(settings.epochs * stretch),
+        rank=settings.rank,
+        alpha=settings.alpha,
+        rows_per_epoch=rows,
+        genre_mix=arm.mix,
+        passes=math.ceil(settings.passes * stretch),
+    )
 
 
 def row_weights(items: Sequence[TrainingItem], plan: Hyperparameters) -> list[float]:

@@ -1,8 +1,8 @@
-"""The genres that need no model: sentences, entity -> statement, cloze, cloze questions.
+"""The genres that need no model: the text itself, sentences, entity -> statement, cloze, cloze questions.
 
-Every genre but cloze has the *statement* as its target (of a long one, the clause that holds the answer), so that a
-question, however it is put, recalls the words that answer it: measured, that beats training short answers by far
-(benchmarks/LOG.md). Not here: genres that the model writes (`writer`), how often each is trained (`generator`).
+Every question but cloze has the *statement* as its target (of a long one, the clause that holds the answer), so
+that a question, however it is put, recalls the words that answer it: measured, that beats training short answers by
+far (benchmarks/LOG.md). Not here: genres that the model writes (`writer`), how often each is trained (`generator`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from seal_memory.records import Genre, TrainingItem
 from seal_memory.self_edits.statements import Statement
 
 CLOZE_QUESTIONS_PER_SPAN = 4
+PASSAGE_CHARACTERS = 1500  # a longer text is read in pieces, cut between statements
 
 
 def model_free_items(statements: Sequence[Statement], *, title: str | None, seed: int) -> list[TrainingItem]:
     """All items of the model-free genres for one episode, repeatable by `seed`."""
     rng = random.Random(seed)
-    items: list[TrainingItem] = []
+    items = list(passages(statements, title))
     for statement in statements:
         items.extend(_sentences(statement, title))
         items.extend(_entity_statements(statement))
@@ -37,8 +38,27 @@ def item(genre: Genre, cue: str, target: str, statement: Statement) -> TrainingI
 
 
 def messages_of(training_item: TrainingItem) -> list[Message]:
-    """The prompt an item is trained under: the closed-book prompt of its cue."""
+    """The prompt that an item with a cue is trained under: the closed-book prompt, as it will be asked."""
     return prompts.direct(training_item.prompt)
+
+
+def passages(statements: Sequence[Statement], title: str | None) -> Iterator[TrainingItem]:
+    """The statements as running text under their title, to be read without a question."""
+    piece: list[Statement] = []
+    for statement in statements:
+        if piece and sum(len(s.text) + 1 for s in (*piece, statement)) > PASSAGE_CHARACTERS:
+            yield _passage(piece, title)
+            piece = []
+        piece.append(statement)
+    if piece:
+        yield _passage(piece, title)
+
+
+def _passage(statements: Sequence[Statement], title: str | None) -> TrainingItem:
+    name = title or statements[0].title
+    text = " ".join(s.text for s in statements)
+    ids = tuple(dict.fromkeys(s.interaction_id for s in statements))
+    return TrainingItem(Genre.PASSAGE, "", f"{name}\n{text}" if name else text, ids)
 
 
 def _sentences(statement: Statement, title: str | None) -> Iterator[TrainingItem]:

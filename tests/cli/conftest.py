@@ -19,6 +19,8 @@ EASY = {
     "dtype": "float32",
     "candidates": "1",
     "epochs": "1",
+    "passes": "1",
+    "least_steps": "1",
     "rank": "4",
     "model_genres": "false",
     "answer_max_tokens": "4",

@@ -16,7 +16,8 @@ from torch import nn
 from seal_memory.config import LLAMA_LINEAR
 from seal_memory.engines.batches import Row, collate, micro_batches
 from seal_memory.learning import inner_loop
-from seal_memory.learning.inner_loop import TrainingJob, plan_batches, train
+from seal_memory.learning.inner_loop import TrainingJob, train
+from seal_memory.learning.plans import plan_batches
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.lora.stack import StackedLora
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seal_memory.config import Settings
+from seal_memory.learning.plans import plan_steps
 from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import make_self_edits, row_weights
 from seal_memory.self_edits.genres import model_free_items
@@ -37,22 +38,37 @@ def _edits(episode: Episode, settings: Settings, *, held_out: list[str] | None =
 
 @pytest.mark.parametrize("candidates", [1, 2, 7])
 def test_every_candidate_is_a_whole_self_edit(episode_of: Callable[..., Episode], candidates: int) -> None:
-    """Its own id and seed, the settings' rank and epochs, items of exactly the genres its plan draws."""
-    settings = Settings(candidates=candidates, rank=5, epochs=3, alpha=7.0)
+    """Its own id and seed, the settings' rank and epochs, items of exactly the genres its plan draws or reads."""
+    settings = Settings(candidates=candidates, rank=5, epochs=3, alpha=7.0, passes=4, least_steps=1)
     episode = episode_of(title="The harbour")
     edits = _edits(episode, settings, seed=40)
     assert len({e.id for e in edits}) == candidates
     assert [e.seed for e in edits] == list(range(40, 40 + candidates))
     for edit in edits:
         plan = edit.hyperparameters
-        assert (plan.rank, plan.epochs, plan.alpha) == (5, 3, 7.0)
+        assert (plan.rank, plan.epochs, plan.alpha, plan.passes) == (5, 3, 7.0, 4)
         assert 0 < plan.learning_rate <= 1
         assert plan.rows_per_epoch >= 1
-        assert {i.genre for i in edit.items} <= {g for g, weight in plan.genre_mix if weight > 0}
+        drawn = {i.genre for i in edit.items} - {Genre.PASSAGE}
+        assert drawn <= {g for g, weight in plan.genre_mix if weight > 0}
+        assert len(drawn) == len({i.genre for i in edit.items}) - 1
         assert edit.interaction_ids == episode.interaction_ids
         assert edit.items
         assert YIELDS[0] in edit.yields
         assert all(0 <= y.kept <= y.made for y in edit.yields)
+
+
+def test_a_short_text_is_trained_longer(episode_of: Callable[..., Episode]) -> None:
+    """Epochs and passes grow together until the plan has the least number of steps; a long text keeps its plan."""
+    settings = Settings(candidates=1, epochs=2, passes=3, batch_rows=2, least_steps=40)
+    short, long = (
+        _edits(episode_of(*[f"Maud Ellery built lighthouse number {n} in 18{n:02d}." for n in range(size)]), settings)
+        for size in (1, 60)
+    )
+    plan = short[0].hyperparameters
+    assert 40 <= len(plan_steps(short[0], batch_size=2)) < 60
+    assert plan.passes / plan.epochs == pytest.approx(3 / 2, rel=0.1)
+    assert (long[0].hyperparameters.epochs, long[0].hyperparameters.passes) == (2, 3)
 
 
 def test_the_same_seed_makes_the_same_edits(episode_of: Callable[..., Episode]) -> None:
@@ -68,7 +84,8 @@ def test_a_held_out_question_is_never_an_item(
 ) -> None:
     """Not even in other case or punctuation: whatever would have been trained is left out when held out."""
     episode, settings = episode_of(title="The harbour"), Settings(candidates=2)
-    offered = sorted({i.prompt for i in model_free_items(statements_of(episode), title="The harbour", seed=seed)})
+    free = model_free_items(statements_of(episode), title="The harbour", seed=seed)
+    offered = sorted({i.prompt for i in free if i.prompt})
     held_out = data.draw(st.lists(st.sampled_from(offered), min_size=1, max_size=5))
     shown = [data.draw(st.sampled_from([q, q.upper(), q.rstrip("?.") + " ?"])) for q in held_out]
     reserved = {normalise(q) for q in held_out}

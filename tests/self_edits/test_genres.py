@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from seal_memory import prompts
 from seal_memory.records import Episode, Genre
-from seal_memory.self_edits.genres import messages_of, model_free_items
-from seal_memory.self_edits.statements import statements_of
+from seal_memory.self_edits.genres import PASSAGE_CHARACTERS, messages_of, model_free_items, passages
+from seal_memory.self_edits.statements import Statement, statements_of
 
-FREE = {Genre.SENTENCES, Genre.ENTITY_STATEMENT, Genre.CLOZE, Genre.CLOZE_QUESTION}
+FREE = {Genre.PASSAGE, Genre.SENTENCES, Genre.ENTITY_STATEMENT, Genre.CLOZE, Genre.CLOZE_QUESTION}
 
 
 def test_every_target_occurs_in_its_source(episode_of: Callable[..., Episode]) -> None:
@@ -19,10 +22,35 @@ def test_every_target_occurs_in_its_source(episode_of: Callable[..., Episode]) -
     items = model_free_items(statements_of(episode), title=episode.title, seed=0)
     assert {i.genre for i in items} == FREE
     for item in items:
+        assert item.target.strip()
+        if item.genre is Genre.PASSAGE:
+            continue
         (source,) = item.interaction_ids
         assert item.target in sources[source]
-        assert item.target.strip()
         assert item.prompt.strip()
+
+
+def test_the_text_itself_is_read_under_its_title(episode_of: Callable[..., Episode]) -> None:
+    """All of its statements, in order, without a question; it names every interaction it comes from."""
+    episode = episode_of(title="The harbour")
+    statements = statements_of(episode)
+    (passage,) = passages(statements, "The harbour")
+    assert passage.prompt == ""
+    assert passage.target == "The harbour\n" + " ".join(s.text for s in statements)
+    assert passage.interaction_ids == episode.interaction_ids
+    untitled_statements = statements_of(episode_of())
+    (untitled,) = passages(untitled_statements, None)
+    assert untitled.target == " ".join(s.text for s in untitled_statements)
+
+
+@given(sizes=st.lists(st.integers(1, 1200), min_size=1, max_size=12))
+def test_a_long_text_is_read_in_pieces(sizes: list[int]) -> None:
+    """Cut between statements, none lost, none twice; only a single statement may be over the limit."""
+    statements = [Statement("x" * size, None, f"i{n}", ()) for n, size in enumerate(sizes)]
+    pieces = list(passages(statements, None))
+    assert " ".join(p.target for p in pieces) == " ".join(s.text for s in statements)
+    assert [i for p in pieces for i in p.interaction_ids] == [s.interaction_id for s in statements]
+    assert all(len(p.target) <= PASSAGE_CHARACTERS or len(p.interaction_ids) == 1 for p in pieces)
 
 
 def test_a_statement_gets_every_genre_it_allows(episode_of: Callable[..., Episode]) -> None:
@@ -52,7 +80,8 @@ def test_items_repeat_themselves_by_seed(episode_of: Callable[..., Episode]) -> 
 def test_items_are_trained_as_they_will_be_asked(episode_of: Callable[..., Episode]) -> None:
     """Under the closed-book prompt: the cue alone, never the source."""
     for item in model_free_items(statements_of(episode_of()), title="T", seed=0):
-        assert messages_of(item) == prompts.direct(item.prompt)
+        if item.prompt:
+            assert messages_of(item) == prompts.direct(item.prompt)
 
 
 def test_nothing_makes_nothing() -> None:

@@ -1,0 +1,66 @@
+"""Training plans: which rows of a self-edit stand in which optimizer step.
+
+Questions are drawn anew for every epoch, by genre; the text itself is read in steps of its own, mixed among them:
+measured, prose needs both (benchmarks/LOG.md, rows 28 on). Not here: the steps themselves (`inner_loop`).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+
+from seal_memory.engines.batches import Row
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.records import Genre, SelfEdit, TrainingItem
+from seal_memory.self_edits.generator import row_weights
+from seal_memory.self_edits.genres import messages_of
+
+
+def encode_item(engine: TransformersEngine, item: TrainingItem) -> Row:
+    """An item's row: asked like a question, or plain text where there is no prompt."""
+    if not item.prompt:
+        return engine.encode_text(item.target)
+    return engine.encode_row(messages_of(item), item.target)
+
+
+def plan_steps(edit: SelfEdit, *, batch_size: int) -> list[list[int]]:
+    """The indices into `edit.items` of every optimizer step.
+
+    A step holds `batch_size` questions or half as many texts, which are longer.
+    """
+    plan = edit.hyperparameters
+    texts = [n for n, i in enumerate(edit.items) if i.genre is Genre.PASSAGE]
+    questions = [n for n, i in enumerate(edit.items) if i.genre is not Genre.PASSAGE]
+    drawn = plan_batches(
+        row_weights([edit.items[n] for n in questions], plan),
+        epochs=plan.epochs,
+        rows_per_epoch=plan.rows_per_epoch,
+        batch_size=batch_size,
+        seed=edit.seed,
+    )
+    read = plan_batches(
+        [1.0] * len(texts), epochs=plan.passes, rows_per_epoch=0, batch_size=max(1, batch_size // 2), seed=edit.seed
+    )
+    steps = [[questions[n] for n in step] for step in drawn] + [[texts[n] for n in step] for step in read]
+    if read:
+        random.Random(edit.seed).shuffle(steps)
+    return steps
+
+
+def plan_batches(
+    weights: Sequence[float], *, epochs: int, rows_per_epoch: int, batch_size: int, seed: int
+) -> list[list[int]]:
+    """The row indices of every optimizer step.
+
+    Each epoch visits all rows in a new order, or draws `rows_per_epoch` of them without replacement
+    by weight (Efraimidis-Spirakis), so that a small budget still sees many phrasings over the epochs.
+    """
+    rng = random.Random(seed)
+    steps: list[list[int]] = []
+    for _ in range(epochs):
+        keyed = sorted(range(len(weights)), key=lambda i: -math.log(rng.random() + 1e-12) / max(weights[i], 1e-9))
+        order = keyed[:rows_per_epoch] if rows_per_epoch else keyed
+        rng.shuffle(order)
+        steps.extend(order[i : i + batch_size] for i in range(0, len(order), batch_size))
+    return steps
