@@ -16,6 +16,7 @@ from seal_memory.learning.grading import Result
 from seal_memory.learning.inner_loop import TrainingJob, train
 from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.learning.progress import Progress
+from seal_memory.learning.screen import Choice, Contest, choose
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.quizzes.generator import QuizPlan, hold_out, make_quiz
@@ -53,6 +54,12 @@ class Trained:
     adapter: LoraAdapter
     base: Result
     result: Result
+    choice: Choice
+
+    @property
+    def screen_agreed(self) -> bool | None:
+        """Whether the screen's best was also the best by generation; None where nothing was compared."""
+        return self.choice.screen_agreed
 
     @property
     def temporary_id(self) -> str:
@@ -163,30 +170,31 @@ class Candidates:
         return TrainingJob(self.engine.stack.create(config, seed=edit.seed), rows, steps, plan.learning_rate)
 
     def train_and_choose(self, studies: Sequence[Study]) -> list[Trained]:
-        """Train every candidate of `studies` in one stack and keep the best of each episode."""
+        """Train every candidate of `studies` in one stack and keep the best of each episode (`screen`)."""
         adapters = self.train([edit for study in studies for edit in study.edits])
-        chosen = [self._best(study) for study in studies]
+        choices = self._choose(studies)
+        chosen = [
+            next(e for e in study.edits if candidate_id(e) == choice.adapter)
+            for study, choice in zip(studies, choices, strict=True)
+        ]
         results = self._held_out_results(studies, chosen)
         for study in studies:
             for edit in study.edits:
                 if edit not in chosen:
                     self.engine.drop(candidate_id(edit))
         return [
-            Trained(study, edit, adapters[edit.id], base, result)
-            for study, edit, (base, result) in zip(studies, chosen, results, strict=True)
+            Trained(study, edit, adapters[edit.id], base, result, choice)
+            for study, edit, (base, result), choice in zip(studies, chosen, results, choices, strict=True)
         ]
 
-    def _best(self, study: Study) -> SelfEdit:
-        """The candidate with the highest practice reward; the first where there is no practice item."""
-        if len(study.edits) == 1 or not study.practice:
-            return study.edits[0]
-        pairs = [(item, candidate_id(edit)) for edit in study.edits for item in study.practice]
-        grades = self._grade(pairs)
-        by_edit = {
-            edit.id: grading.summarise([g for g in grades if g.adapter_id == candidate_id(edit)])
-            for edit in study.edits
-        }
-        return max(study.edits, key=lambda e: by_edit[e.id].reward)
+    def _choose(self, studies: Sequence[Study]) -> list[Choice]:
+        """The best candidate of each study on its practice items."""
+        return choose(
+            [Contest(tuple(candidate_id(e) for e in s.edits), tuple(s.practice)) for s in studies],
+            self.engine,
+            finalists=self.settings.finalists,
+            max_tokens=self.settings.recite_max_tokens,
+        )
 
     def _held_out_results(self, studies: Sequence[Study], chosen: Sequence[SelfEdit]) -> list[tuple[Result, Result]]:
         pairs: list[tuple[QuizItem, str | None]] = []

@@ -1,7 +1,9 @@
 """Closed-book grading of candidates: generation for what is known, log-probability beside it.
 
-All candidates' quiz items go through the engine in one batch, each row with its own adapter. Not here: training,
-the gate's verdict.
+All candidates' quiz items go through the engine in one batch, each row with its own adapter; the base's part is
+computed once (`engines.base_cache`). An answer is right when it holds the quiz's answer, which is a span of the source;
+what people hand in is free text, so there the local grader may also say that it means the same. Not here: training,
+choosing (`screen`), the gate's verdict.
 """
 
 from __future__ import annotations
@@ -10,9 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from seal_memory import prompts
-from seal_memory.engines.base import Engine, Prompt
+from seal_memory.engines import base_cache
+from seal_memory.engines.base import Engine, Prompt, Score
+from seal_memory.quizzes.grader import judge
+from seal_memory.quizzes.grader_forms import tokenise
 from seal_memory.quizzes.grading import contains, mean
 from seal_memory.records import Grade, QuizItem
+
+Question = tuple[QuizItem, str | None]
+"""A quiz item and the adapter that is asked; None is the base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +33,54 @@ class Result:
 
     @property
     def reward(self) -> float:
-        """Recall first; log-probability (nats) only breaks ties."""
-        return self.recall + 0.01 * self.logprob
+        """See `reward`."""
+        return reward(self.recall, self.logprob)
+
+
+def reward(recall: float, logprob: float) -> float:
+    """Recall first; log-probability (nats) only breaks ties."""
+    return recall + 0.01 * logprob
+
+
+def score(questions: Sequence[Question], engine: Engine) -> list[Score]:
+    """The log-probability of every answer, closed book, in one batch."""
+    return base_cache.score(engine, [(_prompt(q), q[0].answer) for q in questions])
+
+
+def ask(questions: Sequence[Question], engine: Engine, *, max_tokens: int) -> list[bool]:
+    """Whether each question is answered right, closed book, in one batch."""
+    answers = base_cache.complete(engine, [_prompt(q) for q in questions], max_tokens=max_tokens)
+    return [is_right(item, a.text) for (item, _), a in zip(questions, answers, strict=True)]
+
+
+def is_right(item: QuizItem, answer: str) -> bool:
+    """Normalised containment; of items that people handed in also what the local grader accepts."""
+    if contains(answer, item.answer):
+        return True
+    free = item.origin == "user" and tokenise(item.answer)
+    return bool(free) and judge(item.question, item.answer, answer).correct
+
+
+def _prompt(question: Question) -> Prompt:
+    item, adapter = question
+    return Prompt(prompts.direct(item.question), adapter)
 
 
 def grade(
-    questions: Sequence[tuple[QuizItem, str | None]],
+    questions: Sequence[Question],
     engine: Engine,
     *,
     max_tokens: int,
     snapshot_version: int | None,
     clock: Callable[[], float],
 ) -> list[Grade]:
-    """Ask every (item, adapter id) closed book; `correct` is normalised containment of the answer."""
-    asked = [Prompt(prompts.direct(item.question), adapter) for item, adapter in questions]
-    answers = engine.complete(asked, max_tokens=max_tokens)
-    scores = engine.score([(p, item.answer) for p, (item, _) in zip(asked, questions, strict=True)])
+    """Ask and score every (item, adapter id) closed book."""
+    right = ask(questions, engine, max_tokens=max_tokens)
+    scores = score(questions, engine)
     now = clock()
     return [
-        Grade(item.id, adapter, snapshot_version, s.logprob, s.share_likely, contains(a.text, item.answer), now)
-        for (item, adapter), a, s in zip(questions, answers, scores, strict=True)
+        Grade(item.id, adapter, snapshot_version, s.logprob, s.share_likely, correct, now)
+        for (item, adapter), correct, s in zip(questions, right, scores, strict=True)
     ]
 
 

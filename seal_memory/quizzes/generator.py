@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory import prompts
+from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
 from seal_memory.questions import Shape, cloze_question
 from seal_memory.quizzes.grading import contains
@@ -52,7 +53,7 @@ def gate(items: Sequence[QuizItem], sources: Sequence[str], engine: Engine) -> l
     with_text = engine.score(
         [(Prompt(prompts.read(s, i.question)), i.answer) for i, s in zip(items, sources, strict=True)]
     )
-    without = engine.score([(Prompt(prompts.direct(i.question)), i.answer) for i in items])
+    without = base_cache.score(engine, [(Prompt(prompts.direct(i.question)), i.answer) for i in items])
     kept = []
     for item, there, closed in zip(items, with_text, without, strict=True):
         if there.logprob - closed.logprob >= MIN_GAIN:

@@ -154,7 +154,7 @@ def test_everything_behind_a_shard_is_in_the_ledger(open_memory: Open) -> None:
 
 def test_the_best_of_several_candidates_is_kept(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chosen by practice items; the others leave no trace but their self-edits."""
-    memory = open_memory(candidates=3, stack_size=3)
+    memory = open_memory(candidates=3, stack_size=3, finalists=3)
     chosen: list[str] = []
 
     def likes_the_third(prompt: Prompt) -> str:
