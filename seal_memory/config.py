@@ -95,7 +95,9 @@ class Settings(BaseSettings):
 
     # quizzes and the publish gate
     quiz_per_statement: int = Field(3, ge=1, le=32, description="quiz questions tried per statement")
-    held_out_share: float = Field(0.5, gt=0, lt=1, description="share of quiz items kept out of training for good")
+    held_out_share: float = Field(
+        0.5, gt=0, lt=1, description="share of quiz items that judge, where the others choose between candidates"
+    )
     finalists: int = Field(
         2, ge=1, le=64, description="candidates per episode that answer the quiz; the others only have it scored"
     )

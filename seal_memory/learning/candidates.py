@@ -105,7 +105,9 @@ class Candidates:
 
     def _quizzes(self, studies: Sequence[Study]) -> None:
         settings = self.settings
-        plan = QuizPlan(settings.quiz_per_statement, settings.held_out_share, settings.model_genres)
+        # where nothing is chosen, all items are left to judge: four or five are a matter of luck
+        share = settings.held_out_share if settings.candidates > 1 else 1.0
+        plan = QuizPlan(settings.quiz_per_statement, share, settings.model_genres)
         known = [self.ledger.quiz_items(interaction_ids=s.episode.interaction_ids) for s in studies]
         asked = {id for items in known for i in items if i.origin == "generated" for id in i.interaction_ids}
         # what was quizzed before keeps its items: held out is held out for good

@@ -67,7 +67,8 @@ def _study(memory: SealMemory) -> tuple[Candidates, list[Study]]:
     episodes = group_episodes(pending, max_tokens=120, count_tokens=memory.engine.count_tokens)
     studies = candidates.study(episodes)
     assert len(studies) == 2
-    assert all(s.held_out and s.practice for s in studies)
+    assert all(s.held_out for s in studies)
+    assert all(bool(s.practice) == (memory.settings.candidates > 1) for s in studies)
     return candidates, studies
 
 
@@ -103,7 +104,7 @@ def test_the_chosen_one_is_a_finalist_and_how_it_won_is_known(open_memory: Open)
 
 
 def test_with_one_candidate_nothing_is_asked_to_choose(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the held-out items are asked, and whether a screen would have agreed is unknown."""
+    """All items are held out, only they are asked, and whether a screen would have agreed is unknown."""
     candidates, studies = _study(open_memory(candidates=1))
     watched = Watched(candidates.engine, monkeypatch)
     chosen = candidates.train_and_choose(studies)
