@@ -21,6 +21,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def provenance(engine: TransformersEngine, model: str) -> dict[str, Any]:
     """What was run, on what, with what."""
+    return about(model, engine.fingerprint, engine.hardware.base_dtype)
+
+
+def about(model: str, fingerprint: str, dtype: str) -> dict[str, Any]:
+    """The same, before an engine is loaded."""
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -28,10 +33,10 @@ def provenance(engine: TransformersEngine, model: str) -> dict[str, Any]:
         "cpu": cpu_name(),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
-        "dtype": engine.hardware.base_dtype,
+        "dtype": dtype,
         "python": platform.python_version(),
         "platform": platform.system(),
-        "model": {"name": model, "fingerprint": engine.fingerprint},
+        "model": {"name": model, "fingerprint": fingerprint},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["python -m benchmarks", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]),
     }

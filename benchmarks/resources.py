@@ -1,11 +1,13 @@
-"""Peak memory while something runs: the process' resident bytes, sampled by a thread."""
+"""Peak memory while something runs (the process' resident bytes, sampled by a thread) or of the whole process."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -37,3 +39,21 @@ def peak_memory() -> Iterator[Peak]:
         stop.set()
         thread.join()
         peak.bytes = max(peak.bytes, process.memory_info().rss)
+
+
+def peak_resident_bytes() -> int:
+    """The most this process ever held, as the system counted it.
+
+    Linux' `ru_maxrss` begins with what the parent held when it forked, so there `VmHWM` is read, which does not.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) * (1 if sys.platform == "darwin" else 1024)

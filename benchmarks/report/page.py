@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from benchmarks.report import tables
 from benchmarks.report.plots import Picture
 from benchmarks.report.records import Results
+from benchmarks.report.speed import Speed
 from benchmarks.report.tables import Table
 
 TITLES = {
@@ -63,7 +64,13 @@ class Section:
     provenance: tuple[tuple[str, str], ...]
 
 
-def render(results: Sequence[Results], pictures: Mapping[str, Sequence[Picture]], *, left_out: int = 0) -> str:
+def render(
+    results: Sequence[Results],
+    pictures: Mapping[str, Sequence[Picture]],
+    *,
+    speed: Speed | None = None,
+    left_out: int = 0,
+) -> str:
     """The page. `pictures`: by the name of their results."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -73,6 +80,7 @@ def render(results: Sequence[Results], pictures: Mapping[str, Sequence[Picture]]
         undefined=StrictUndefined,
     )
     sections = [_section(one, pictures.get(one.name, ())) for one in results]
+    sections += [_speed(speed)] if speed is not None else []
     present = {way.name for one in results for way in one.ways}
     glossary = [(name, said) for name, said in WAYS.items() if name in present]
     template = environment.get_template("page.html.j2")
@@ -106,6 +114,19 @@ def _section(results: Results, pictures: Sequence[Picture]) -> Section:
         pictures=tuple((picture, data_uri(picture.png)) for picture in pictures),
         notes=tuple((way.name, way.notes) for way in results.ways if way.notes),
         provenance=(("results file", results.file.name), *((k, words(v)) for k, v in results.provenance.items())),
+    )
+
+
+def _speed(speed: Speed) -> Section:
+    return Section(
+        id=speed.name,
+        title="How fast",
+        lead="The inner loop beside what others do with the same rows on the same machine in the same run; ratios are "
+        "the result. A figure that is counted up comes from a few timed steps of work that costs the same every time.",
+        tables=(speed.bars, *speed.tables),
+        pictures=(),
+        notes=(),
+        provenance=(("results file", speed.file.name), *((k, words(v)) for k, v in speed.provenance.items())),
     )
 
 

@@ -1,7 +1,7 @@
 """Refreshes the README's tables, each between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`.
 
-NAME is an experiment and a task, such as `sessions-squad`. All text outside the markers stays byte for byte, and the
-same results give the same README again. A marker without results is left as it is, and told.
+NAME is an experiment and a task, such as `sessions-squad`, or `speed`. All text outside the markers stays byte for
+byte, and the same results give the same README again. A marker without results is left as it is, and told.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from pathlib import Path
 
 from benchmarks.report import tables
 from benchmarks.report.records import EXPERIMENTS, TASKS, Results
+from benchmarks.report.speed import NAME as SPEED
+from benchmarks.report.speed import Speed
 from benchmarks.report.tables import Cell, Table
 from seal_memory.errors import InputError
 
-NAMES = tuple(f"{experiment}-{task}" for experiment in EXPERIMENTS for task in TASKS)
+NAMES = (*(f"{experiment}-{task}" for experiment in EXPERIMENTS for task in TASKS), SPEED)
 _MARKER = re.compile(r"<!-- (/?)bench:(.*?) -->")
 
 
@@ -29,27 +31,31 @@ class Refreshed:
     without_results: tuple[str, ...]
 
 
-def refresh_file(path: Path, results: Sequence[Results], *, check: bool = False) -> tuple[Refreshed, bool]:
+def refresh_file(
+    path: Path, results: Sequence[Results], *, speed: Speed | None = None, check: bool = False
+) -> tuple[Refreshed, bool]:
     """Refresh a README on disk, and tell whether it was stale. `check`: look, write nothing."""
     try:
         old = path.read_bytes().decode("utf-8")  # bytes, so that no line ending changes
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    new = refresh(old, results, name=str(path))
+    new = refresh(old, results, speed=speed, name=str(path))
     stale = new.text != old
     if stale and not check:
         path.write_bytes(new.text.encode("utf-8"))
     return new, stale
 
 
-def refresh(text: str, results: Sequence[Results], *, name: str = "README") -> Refreshed:
+def refresh(text: str, results: Sequence[Results], *, speed: Speed | None = None, name: str = "README") -> Refreshed:
     """The text with every table between known markers made anew."""
-    by_name = {one.name: one for one in results}
+    by_name = {one.name: tables.compact(one) for one in results}
+    if speed is not None:
+        by_name[speed.name] = speed.bars
     newline = "\r\n" if "\r\n" in text else "\n"
     out, done, missing, end = "", [], [], 0
     for marker, start, stop in _pairs(text, name):
         if marker in by_name:
-            lines = markdown(tables.compact(by_name[marker]))
+            lines = markdown(by_name[marker])
             out += text[end:start] + newline + newline.join(lines) + newline
             done.append(marker)
         else:

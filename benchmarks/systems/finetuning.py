@@ -58,14 +58,14 @@ class Recipe:
 
 
 class TrainableBase:
-    """A float32 copy of the base to train adapters on, loaded when first used; shared by systems and steps.
+    """A copy of the base (float32 unless asked otherwise) to train adapters on, loaded when first used.
 
-    The engine's own model cannot be it: its layers are wrapped already.
+    Shared by systems and steps. The engine's own model cannot be it: its layers are wrapped already.
     """
 
-    def __init__(self, files: ModelFiles, hardware: Hardware) -> None:
+    def __init__(self, files: ModelFiles, hardware: Hardware, *, dtype: str = "float32") -> None:
         self.files = files
-        self.hardware = replace(hardware, base_dtype="float32")
+        self.hardware = replace(hardware, base_dtype=dtype)
         self._loaded: LoadedModel | None = None
 
     def load(self) -> LoadedModel:

@@ -41,6 +41,16 @@ def notes(path: Path, field: str) -> dict[str, str]:
     return {_unit_id(record, where): _note(record[field], f"{where}, '{field}'") for where, record in held.items()}
 
 
+def every_note(path: Path) -> dict[str, list[str]]:
+    """All notes that other models wrote about each passage, by unit id, in the order of the fields' names."""
+    found: dict[str, list[str]] = {}
+    for where, record in _records(path).items():
+        fields = sorted(key for key in record if key.startswith("notes_"))
+        values = [record[f] if isinstance(record[f], list) else [record[f]] for f in fields]
+        found[_unit_id(record, where)] = [_note(v, where) for several in values for v in several]
+    return found
+
+
 def _records(path: Path) -> dict[str, dict[str, Any]]:
     """Every line's record, under the words that name the line in an error."""
     records: dict[str, dict[str, Any]] = {}

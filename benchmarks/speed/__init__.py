@@ -1,0 +1,1 @@
+"""How fast the inner loop is: `python -m benchmarks speed`. Ratios on one machine in one run, against stated bars."""

@@ -1,0 +1,158 @@
+"""What the parts share: the engine, the passages, steps that are kept, a budget of seconds, words on standard error.
+
+A part is cut into steps; each finished one is in the part's journal, so that a killed run goes on after it. Figures of
+different commits can therefore meet in one part: each step says its commit, and `--fresh` begins anew.
+
+Not here: what is measured (the other modules), the command line (`command`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.journal import Journal, finished
+from benchmarks.resources import peak_resident_bytes
+from benchmarks.speed.options import Options
+from benchmarks.systems.finetuning import TrainableBase
+from benchmarks.tasks import squad
+from benchmarks.tasks.base import Task, Unit
+from seal_memory.config import Settings
+from seal_memory.engines.hardware import Hardware, detect
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.engines.models import ModelFiles, load, resolve
+from seal_memory.errors import InputError
+from seal_memory.lora.adapter import LoraAdapter, LoraConfig
+
+Figures = dict[str, Any]
+
+
+class Bench:
+    """One part's surroundings. `work`: where the part may write; whatever is dear is made when first used."""
+
+    def __init__(self, part: str, options: Options, work: Path) -> None:
+        self.part, self.options, self.work = part, options, work
+        self.commit: str | None = None
+        self._journal: Journal | None = None
+        self._known: dict[str, Figures] = {}
+
+    # -- what is measured -------------------------------------------------------------------------
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings.load(None, seed=self.options.seed, **self.options.settings)
+
+    @cached_property
+    def files(self) -> ModelFiles:
+        return resolve(self.options.model, cache_dir=self.settings.cache_dir)
+
+    @cached_property
+    def hardware(self) -> Hardware:
+        return detect(self.settings.device, self.settings.dtype)
+
+    @cached_property
+    def engine(self) -> TransformersEngine:
+        return TransformersEngine(load(self.files, self.hardware), keep=256)
+
+    def plain_copy(self, dtype: str) -> TrainableBase:
+        """A copy of the model that no layer of ours is in, for transformers and PEFT."""
+        return TrainableBase(self.files, self.hardware, dtype=dtype)
+
+    @cached_property
+    def task(self) -> Task:
+        """All passages of the file. Raises `InputError` where none was given."""
+        if self.options.data is None:
+            raise InputError(f"Part {self.part!r} reads passages that are not shipped: give them with --data FILE.")
+        return squad.load(self.options.data)
+
+    def passages(self, count: int) -> list[Unit]:
+        """`count` passages from `start` on, from the file's beginning again where it ends."""
+        units = self.task.units
+        if not 0 <= self.options.start < len(units):
+            raise InputError(f"--start is {self.options.start}; expected 0 to {len(units) - 1}, a passage of the file")
+        return [units[(self.options.start + n) % len(units)] for n in range(min(count, len(units)))]
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def keep_in(self, path: Path, head: Mapping[str, Any]) -> None:
+        """Keep finished steps in a journal, and take over those that are there. Raises `InputError` as `Journal`."""
+        self._journal = Journal(path, head)
+        self._known = {r["step"]: r["figures"] for r in finished(path) if r["kind"] == "figures"}
+
+    def step(self, name: str, measure: Callable[[], Figures]) -> Figures:
+        """The figures of a step, measured now or by the run that this one continues."""
+        if name in self._known:
+            return self._known[name]
+        began = time.perf_counter()
+        figures: Figures = json.loads(json.dumps(measure()))  # as they will be read again
+        seconds = time.perf_counter() - began
+        self._known[name] = figures
+        if self._journal is not None:
+            peak = peak_resident_bytes()
+            record = {"kind": "figures", "figures": figures, "peak": peak, "seconds": seconds, "commit": self.commit}
+            self._journal.add(name, [record])
+        self.say(f"{name}: {_brief(figures)} ({seconds:.1f} s)")
+        return figures
+
+    def took(self, seconds: float) -> None:
+        """Note the wall time of this process' share of the part."""
+        if self._journal is not None:
+            self._journal.took(seconds)
+
+    def say(self, text: str) -> None:
+        """Progress, for people."""
+        print(f"speed {self.part}: {text}", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The seconds of each repetition."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def best(self) -> float:
+        return min(self.seconds)
+
+    @property
+    def median(self) -> float:
+        return sorted(self.seconds)[len(self.seconds) // 2]
+
+
+def repeat(run: Callable[[], object], *, budget: float, most: int) -> Timed:
+    """Run at least once, then again while the budget of seconds lasts, at most `most` times."""
+    taken: list[float] = []
+    while not taken or (len(taken) < most and sum(taken) + min(taken) <= budget):
+        began = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - began)
+    return Timed(tuple(taken))
+
+
+def random_adapter(engine: TransformersEngine, config: LoraConfig, *, seed: int, size: float = 0.01) -> LoraAdapter:
+    """An adapter that changes the model a little: what a trained one costs, without training it."""
+    adapter = engine.stack.create(config, seed=seed)
+    rng = torch.Generator().manual_seed(seed + 1)
+    for _, b in adapter.pairs.values():
+        b.copy_(torch.randn(b.shape, generator=rng) * size)
+    return adapter
+
+
+def dtype_of(engine: TransformersEngine) -> torch.dtype:
+    """The number type of the frozen base."""
+    found: torch.dtype = next(engine.model.parameters()).dtype
+    return found
+
+
+def _brief(figures: Figures) -> str:
+    """The numbers of some figures in one line."""
+    shown = {k: v for k, v in figures.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return ", ".join(f"{k} {v:.4g}" for k, v in list(shown.items())[:6]) or "done"

@@ -1,0 +1,193 @@
+"""Rollouts: new tokens a second of our decoding beside `transformers.generate`, greedy, and a vLLM server's.
+
+The prompts are real closed-book questions. Where equal work is compared, the stop id is one that never comes; one more
+run has the model's own stops. "many" gives every row its own adapter. transformers has no such thing: there rows run
+one after another, `one_by_one` of them are timed and counted up (`extrapolated`). Not here: sampling, the HTTP
+(`vllm_server`), and whether the tokens are equal (tests/engines): `same_tokens` only tells that nothing is amiss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import fmean
+
+from benchmarks.speed import vllm_server
+from benchmarks.speed.baselines import greedy, loaded_adapters, saved
+from benchmarks.speed.bench import Bench, Figures, random_adapter, repeat
+from benchmarks.systems.finetuning import TrainableBase
+from seal_memory import prompts
+from seal_memory.engines.decode import generate
+from seal_memory.lora.adapter import LoraAdapter, LoraConfig
+
+KINDS = ("base", "one", "many")
+MOST = 3  # repetitions of which the best counts
+
+Tokens = list[list[int]]
+
+
+def run(bench: Bench) -> Figures:
+    """A cell per batch size and kind; the vLLM server's beside it when there is one."""
+    options = bench.options
+    base = bench.plain_copy(bench.hardware.base_dtype)
+    cells = []
+    for batch in options.batches:
+        for kind in KINDS:
+            cells.append(bench.step(f"batch {batch}, {kind}", partial(_cell, bench, base, batch, kind)))
+    largest = max(options.batches)
+    stops = bench.step(f"batch {largest}, real stops", partial(_with_stops, bench, base, largest))
+    found: Figures = {
+        "new_tokens": options.new_tokens,
+        "dtype": bench.hardware.base_dtype,
+        "adapter": {"rank": options.rank, "targets": list(bench.settings.target_modules)},
+        "cells": cells,
+        "real_stops": stops,
+    }
+    if options.vllm_url is not None:
+        found["vllm"] = _vllm(bench, options.vllm_url)
+    return found
+
+
+def questions(bench: Bench, count: int) -> list[list[int]]:
+    """Encoded closed-book prompts of real questions, repeated where the file has too few."""
+    asked = [q for unit in bench.passages(len(bench.task.units)) for q in unit.questions]
+    chosen = [asked[n % len(asked)] for n in range(count)]
+    return [bench.engine.encode_prompt(prompts.direct(q.text)) for q in chosen]
+
+
+def _cell(bench: Bench, base: TrainableBase, batch: int, kind: str) -> Figures:
+    asked = questions(bench, batch)
+    adapters = _adapters(bench, batch, kind)
+    never = int(bench.engine.model.config.vocab_size)  # no token has this id
+    budget = bench.options.budget_seconds / (2 * len(KINDS) * len(bench.options.batches))
+    ours, tokens = _ours(bench, asked, adapters, [never], budget)
+    if kind == "many":
+        theirs, known = _one_by_one(bench, base, asked, adapters, never)
+    else:
+        theirs, known = _together(bench, base, asked, adapters[0], [never], budget)
+    return {
+        "batch": batch,
+        "kind": kind,
+        "tokens_per_second": ours,
+        "transformers_tokens_per_second": theirs,
+        "times_faster": ours / theirs,
+        "extrapolated": kind == "many" and len(known) < batch,
+        "same_tokens": _same(tokens, known),
+    }
+
+
+def _with_stops(bench: Bench, base: TrainableBase, batch: int) -> Figures:
+    """The base with the model's own stops: rows end when they have something to end with."""
+    asked = questions(bench, batch)
+    stops = sorted(bench.engine.stop_ids)
+    ours, tokens = _ours(bench, asked, [None] * batch, stops, budget=0.0)
+    theirs, known = _together(bench, base, asked, None, stops, budget=0.0)
+    return {
+        "batch": batch,
+        "kind": "base",
+        "tokens_per_second": ours,
+        "transformers_tokens_per_second": theirs,
+        "times_faster": ours / theirs,
+        "new_tokens_of_a_row": sum(map(len, tokens)) / batch,
+        "same_tokens": _same(tokens, known),
+    }
+
+
+def _adapters(bench: Bench, batch: int, kind: str) -> list[LoraAdapter | None]:
+    if kind == "base":
+        return [None] * batch
+    options = bench.options
+    config = LoraConfig(options.rank, 2.0 * options.rank, bench.settings.target_modules)
+    made = [random_adapter(bench.engine, config, seed=n) for n in range(batch if kind == "many" else 1)]
+    return [made[n % len(made)] for n in range(batch)]
+
+
+def _ours(
+    bench: Bench, asked: Tokens, adapters: Sequence[LoraAdapter | None], stops: Sequence[int], budget: float
+) -> tuple[float, Tokens]:
+    engine, options = bench.engine, bench.options
+
+    def once() -> Tokens:
+        with engine.lock:
+            done = generate(
+                engine.stack,
+                asked,
+                adapters,
+                max_new_tokens=options.new_tokens,
+                stop_ids=frozenset(stops),
+                pad_id=engine.pad_id,
+            )
+        return [list(g.ids) for g in done]
+
+    return _best_rate(once, budget)
+
+
+def _together(
+    bench: Bench, base: TrainableBase, asked: Tokens, adapter: LoraAdapter | None, stops: Sequence[int], budget: float
+) -> tuple[float, Tokens]:
+    """One batch of transformers, on the base or with one adapter for all rows."""
+    limits = {"max_new_tokens": bench.options.new_tokens, "pad_id": bench.engine.pad_id}
+    if adapter is None:
+        plain = base.load().model
+        return _best_rate(lambda: greedy(plain, asked, stop_ids=stops, **limits), budget)
+    with saved([adapter]) as folders, loaded_adapters(base, folders) as model:
+        return _best_rate(lambda: greedy(model, asked, stop_ids=stops, **limits), budget)
+
+
+def _one_by_one(
+    bench: Bench, base: TrainableBase, asked: Tokens, adapters: Sequence[LoraAdapter | None], stop: int
+) -> tuple[float, Tokens]:
+    """The first few rows, each with its own adapter, one after another; loading the adapters is not counted."""
+    engine, count = bench.engine, min(len(asked), bench.options.one_by_one)
+    limits = {"max_new_tokens": bench.options.new_tokens, "pad_id": engine.pad_id}
+    with saved([a for a in adapters[:count] if a is not None]) as folders, loaded_adapters(base, folders) as model:
+
+        def once() -> Tokens:
+            out: Tokens = []
+            for n, prompt in enumerate(asked[:count]):
+                model.set_adapter(str(n))
+                out += greedy(model, [prompt], stop_ids=[stop], **limits)
+            return out
+
+        return _best_rate(once, budget=0.0)
+
+
+def _best_rate(once: Callable[[], Tokens], budget: float) -> tuple[float, Tokens]:
+    """New tokens a second, of the best repetition, and the tokens."""
+    made: list[Tokens] = []
+    timed = repeat(lambda: made.append(once()), budget=budget, most=MOST)
+    return sum(map(len, made[0])) / timed.best, made[0]
+
+
+def _same(ours: Tokens, theirs: Tokens) -> float:
+    """The share of compared rows that are equal token for token."""
+    return fmean(float(a == b) for a, b in zip(ours, theirs, strict=False))
+
+
+def _vllm(bench: Bench, url: str) -> Figures:
+    """The server's tokens a second: the base, its first named adapter, and all named adapters at once."""
+    server = vllm_server.Server(url)
+    named = bench.options.vllm_adapters
+    kinds = {"base": (server.base_model(),), "one": named[:1], "many": named if len(named) > 1 else ()}
+    cells = []
+    for batch in bench.options.batches:
+        asked = questions(bench, batch)
+        for kind, models in kinds.items():
+            if models:
+                measure = partial(_of_server, bench, server, asked, kind, models)
+                cells.append(bench.step(f"vLLM at {url}, batch {batch}, {kind}", measure))
+    return {"url": url, "adapters": list(named), "cells": cells}
+
+
+def _of_server(bench: Bench, server: vllm_server.Server, asked: Tokens, kind: str, models: Sequence[str]) -> Figures:
+    spread = [models[n % len(models)] for n in range(len(asked))]
+    tokens = 0
+
+    def once() -> None:
+        nonlocal tokens
+        tokens = server.complete(asked, spread, max_tokens=bench.options.new_tokens)
+
+    once()  # a server compiles and fills caches at first
+    cells = len(bench.options.batches) * len(KINDS)
+    timed = repeat(once, budget=bench.options.budget_seconds / (2 * cells), most=MOST)
+    return {"batch": len(asked), "kind": kind, "models": len(models), "tokens_per_second": tokens / timed.best}
