@@ -1,22 +1,24 @@
 """Batched decoding in which every row may use its own adapter.
 
-Greedy or temperature sampling with a top-k cut before the softmax (transformers' top-p sorts the whole
-vocabulary for every row and token). Finished rows leave the batch. Prompts under one adapter that begin alike
-have their beginning computed once (`prefixes`). Not here: chat templates, routing.
+Finished rows leave the batch. What prompts under one adapter begin with in common is computed once: in the batch
+itself (`padded`), or, where it is too long to be repeated for every row, packed behind it (`prefixes`). `on_token`
+sees every token as it is made: for streaming, and for stop strings, of which only the caller knows the text.
+Not here: chat templates, routing, how a token is chosen (`sampling`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from seal_memory.engines.batches import length_buckets
+from seal_memory.engines.padded import PaddedRows
 from seal_memory.engines.prefixes import (
+    MIN_HEAD,
     MIN_PREFIX,
     PACKED_TOKENS,
     PREFILL_TOKENS,
@@ -27,29 +29,22 @@ from seal_memory.engines.prefixes import (
     find_groups,
     packs,
 )
+from seal_memory.engines.sampling import GREEDY, Sampling, choose, draws
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
+
+__all__ = ["GREEDY", "LIMITS", "Generated", "Limits", "OnToken", "Sampling", "generate"]
+
+OnToken = Callable[[int, int], bool | None]  # (index of the prompt, its new token): True stops the row after it
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """New token ids without the stop token; `logprobs` has one more entry, its own, when it stopped."""
+    """New token ids without the stop token; `logprobs` has one more entry, its own, when a stop token was met."""
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
-    stopped: bool  # by a stop token, not by the limit
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """`temperature` 0 is greedy."""
-
-    temperature: float = 0.0
-    top_k: int = 50
-    seed: int = 0
-
-
-GREEDY = Sampling()
+    stopped: bool  # by a stop token or by `on_token`, not by the limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +53,9 @@ class Limits:
 
     token_budget: int = 8192  # padded tokens of a batch
     prefill_tokens: int = PREFILL_TOKENS
-    min_prefix: int = MIN_PREFIX
+    min_prefix: int = MIN_PREFIX  # for rows that decode packed, as the budget has no room for them side by side
     packed_tokens: int = PACKED_TOKENS
+    min_head: int = MIN_HEAD  # for rows side by side
 
 
 LIMITS = Limits()
@@ -76,24 +72,48 @@ def generate(
     pad_id: int,
     sampling: Sampling = GREEDY,
     limits: Limits = LIMITS,
+    on_token: OnToken | None = None,
 ) -> list[Generated]:
     """Continue each prompt under its own adapter; results in the order of the prompts."""
-    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, torch.Generator().manual_seed(sampling.seed))
+    drawn = draws(sampling, len(prompts), max_new_tokens)
+    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, drawn, on_token)
+    sharing = limits.min_prefix > 0 and can_share(stack.model)
     results: dict[int, Generated] = {}
-    if limits.min_prefix and can_share(stack.model):
-        for group in find_groups(prompts, [id(a) for a in adapters], min_prefix=limits.min_prefix):
-            results.update(_shared(stack, group, prompts, adapters[group.index[0]], loop, limits))
+    for group in find_groups(prompts, [id(a) for a in adapters], min_prefix=limits.min_prefix) if sharing else []:
+        if len(group.index) * (max(len(prompts[i]) for i in group.index) + max_new_tokens) > limits.token_budget:
+            results.update(_packed(stack, group, prompts, adapters[group.index[0]], loop, limits))
     alone = [i for i in range(len(prompts)) if i not in results]
     for places in length_buckets([len(prompts[i]) + max_new_tokens for i in alone], limits.token_budget):
         bucket = [alone[n] for n in places]
         first_seen = {id(adapters[i]): n for n, i in reversed(list(enumerate(bucket)))}
         bucket.sort(key=lambda i: (first_seen[id(adapters[i])], i))
-        batch = _Batch(stack, [prompts[i] for i in bucket], [adapters[i] for i in bucket], pad_id, limits)
-        results.update(zip(bucket, loop.run(batch), strict=True))
+        rows = _side_by_side(stack, [(prompts[i], adapters[i]) for i in bucket], loop, limits, pad_id, sharing)
+        results.update(loop.run(rows, bucket))
     return [results[i] for i in range(len(prompts))]
 
 
-def _shared(
+def _side_by_side(
+    stack: StackedLora,
+    bucket: Sequence[tuple[Sequence[int], LoraAdapter | None]],
+    loop: _Loop,
+    limits: Limits,
+    pad_id: int,
+    sharing: bool,
+) -> PaddedRows:
+    prompts, adapters = [p for p, _ in bucket], [a for _, a in bucket]
+    owners = [id(a) for a in adapters]
+    return PaddedRows(
+        stack,
+        prompts,
+        adapters,
+        pad_id=pad_id,
+        max_new_tokens=loop.max_new_tokens,
+        prefill_tokens=limits.prefill_tokens,
+        groups=find_groups(prompts, owners, min_prefix=limits.min_head) if sharing else (),
+    )
+
+
+def _packed(
     stack: StackedLora,
     group: Group,
     prompts: Sequence[Sequence[int]],
@@ -103,17 +123,21 @@ def _shared(
 ) -> dict[int, Generated]:
     """The results of a group, by the index of the prompt."""
     length, first = group.prefix_length, group.index[0]
-    prefix = SharedPrefix(stack, prompts[first][:length], adapter, prefill_tokens=limits.prefill_tokens)
     suffixes = [prompts[i][length:] for i in group.index]
+    together = list(packs([len(s) for s in suffixes], loop.max_new_tokens, limits.packed_tokens))
+    room = max(sum(len(suffixes[n]) + loop.max_new_tokens for n in pack) for pack in together)
+    prefix = SharedPrefix(
+        stack, prompts[first][:length], adapter, prefill_tokens=limits.prefill_tokens, room_behind=room
+    )
     results: dict[int, Generated] = {}
-    for pack in packs([len(s) for s in suffixes], loop.max_new_tokens, limits.packed_tokens):
-        done = loop.run(PackedRows(prefix, [suffixes[n] for n in pack]))
-        results.update(zip([group.index[n] for n in pack], done, strict=True))
+    for pack in together:
+        rows = PackedRows(prefix, [suffixes[n] for n in pack])
+        results.update(loop.run(rows, [group.index[n] for n in pack]))
     return results
 
 
 class _Rows(Protocol):
-    """Rows that are decoded together; `live` are the indices of those that still run."""
+    """Rows that are decoded together; `live` are their indices. Finished ones may stay for a while, unread."""
 
     live: list[int]
 
@@ -122,99 +146,51 @@ class _Rows(Protocol):
         ...
 
     def advance(self, chosen: Tensor, keep: list[int]) -> None:
-        """Append the chosen tokens (B,); only the rows `keep` stay."""
+        """Append the chosen tokens (B,); only the rows `keep` must stay."""
         ...
+
+
+@dataclass(slots=True)
+class _Row:
+    """One continuation in the making."""
+
+    index: int  # of the prompt
+    ids: list[int]
+    logprobs: list[float]
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """Decodes rows to their ends; one generator of random numbers for all of a call."""
+    """Decodes rows to their ends; `drawn` has the random numbers (prompts, tokens) of all of a call."""
 
     max_new_tokens: int
     stop_ids: frozenset[int]
     sampling: Sampling
-    rng: torch.Generator
+    drawn: Tensor | None
+    on_token: OnToken | None
 
-    def run(self, rows: _Rows) -> list[Generated]:
-        out: list[list[int]] = [[] for _ in rows.live]
-        scores: list[list[float]] = [[] for _ in rows.live]
-        stopped = [False] * len(rows.live)
-        for _ in range(self.max_new_tokens):
-            chosen, logprob = _choose(rows.logits(), self.sampling, self.rng)
+    def run(self, rows: _Rows, index: Sequence[int]) -> dict[int, Generated]:
+        """The results by the index of the prompt; row i is prompt `index[i]`."""
+        made = [_Row(i, [], []) for i in index]
+        for step in range(self.max_new_tokens):
+            drawn = None if self.drawn is None else self.drawn[[index[i] for i in rows.live], step]
+            chosen, logprob = choose(rows.logits(), self.sampling, drawn)
             keep = []
-            for row, (token, score) in enumerate(zip(chosen.tolist(), logprob.tolist(), strict=True)):
-                i = rows.live[row]
-                scores[i].append(score)
-                if token in self.stop_ids:
-                    stopped[i] = True
-                else:
-                    out[i].append(token)
-                    keep.append(row)
-            if not keep:
+            for place, (token, score) in enumerate(zip(chosen.tolist(), logprob.tolist(), strict=True)):
+                row = made[rows.live[place]]
+                if not row.stopped and self._goes_on(row, token, score):
+                    keep.append(place)
+            if not keep or step + 1 == self.max_new_tokens:
                 break
             rows.advance(chosen, keep)
-        return [Generated(tuple(o), tuple(s), e) for o, s, e in zip(out, scores, stopped, strict=True)]
+        return {row.index: Generated(tuple(row.ids), tuple(row.logprobs), row.stopped) for row in made}
 
-
-class _Batch:
-    """Rows that have nothing in common, left-padded."""
-
-    def __init__(
-        self,
-        stack: StackedLora,
-        prompts: Sequence[Sequence[int]],
-        adapters: Sequence[LoraAdapter | None],
-        pad_id: int,
-        limits: Limits,
-    ) -> None:
-        self.stack, self.adapters, self.prefill_tokens = stack, adapters, limits.prefill_tokens
-        self.backbone, self.head = stack.model.get_submodule("model"), stack.model.get_submodule("lm_head")
-        device = next(stack.model.parameters()).device
-        width = max(len(p) for p in prompts)
-        ids = torch.full((len(prompts), width), pad_id, dtype=torch.long)
-        mask = torch.zeros((len(prompts), width), dtype=torch.long)
-        for b, p in enumerate(prompts):  # left padding: all rows' next token is the last column
-            ids[b, width - len(p) :] = torch.tensor(p)
-            mask[b, width - len(p) :] = 1
-        self.ids, self.mask = ids.to(device), mask.to(device)
-        self.positions = (self.mask.cumsum(1) - 1).clamp(min=0)
-        self.cache = DynamicCache(config=stack.model.config)
-        self.live = list(range(len(prompts)))
-
-    def logits(self) -> Tensor:
-        """A long prompt goes into the cache piece by piece: attention's memory grows with what runs at once."""
-        width, seen = self.ids.shape[1], self.mask.shape[1] - self.ids.shape[1]
-        with self.stack.rows([self.adapters[i] for i in self.live]):
-            for at in range(0, width, self.prefill_tokens):
-                end = min(at + self.prefill_tokens, width)
-                hidden = self.backbone(
-                    input_ids=self.ids[:, at:end],
-                    attention_mask=self.mask[:, : seen + end],
-                    position_ids=self.positions[:, at:end],
-                    past_key_values=self.cache,
-                    use_cache=True,
-                ).last_hidden_state[:, -1]
-            logits: Tensor = self.head(hidden).float()
-        return logits
-
-    def advance(self, chosen: Tensor, keep: list[int]) -> None:
-        if len(keep) < len(self.live):
-            index = torch.tensor(keep, device=chosen.device)
-            self.cache.batch_select_indices(index)
-            self.live = [self.live[row] for row in keep]
-            chosen, self.mask, self.positions = chosen[index], self.mask[index], self.positions[index]
-        self.ids = chosen[:, None]
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(keep), 1)], dim=1)
-        self.positions = self.positions[:, -1:] + 1
-
-
-def _choose(logits: Tensor, sampling: Sampling, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Next tokens (B,) and their log-probabilities under the *untempered* distribution."""
-    if sampling.temperature == 0:
-        top, chosen = logits.max(dim=-1)
-    else:
-        values, indices = logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1)
-        shares = (values / sampling.temperature).softmax(dim=-1)
-        pick = torch.multinomial(shares.cpu(), 1, generator=rng).to(logits.device)
-        chosen, top = indices.gather(1, pick)[:, 0], values.gather(1, pick)[:, 0]
-    return chosen, top - logits.logsumexp(dim=-1)
+    def _goes_on(self, row: _Row, token: int, score: float) -> bool:
+        row.logprobs.append(score)
+        if token in self.stop_ids:
+            row.stopped = True
+        else:
+            row.ids.append(token)
+            row.stopped = self.on_token is not None and bool(self.on_token(row.index, token))
+        return not row.stopped

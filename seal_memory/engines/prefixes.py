@@ -5,8 +5,9 @@ follows it in each prompt lies behind it one after another in the *same* cache, 
 beginning and itself. So the beginning's keys and values exist once however many rows there are (repeated for a
 batch, 8,000 tokens of a 135M model are 380 MB a row), and each step reads them once for all.
 
-Not here: rows without a common beginning and choosing tokens (`decode`), a beginning kept from one call to the
-next, and models with sliding or other special attention, which decode without sharing.
+Not here: rows few or short enough to lie side by side, with a common beginning or none (`padded`), choosing tokens
+(`sampling`), a beginning kept from one call to the next, and models with sliding or other special attention, which
+decode without sharing.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from itertools import pairwise, takewhile
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
+from seal_memory.engines.cache import is_plain, new_cache
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
 MIN_PREFIX = 256  # tokens; what is shorter is cheaper computed again
+MIN_HEAD = 16  # tokens, where what is shared is only computed once, not also kept once (`padded`)
 PACKED_TOKENS = 4096  # behind the beginning, of all rows that decode together
 PREFILL_TOKENS = 1024  # that go through the model at one time: attention's memory grows with them
 _EVERY_ROW = -1  # the owner of the beginning's positions
@@ -41,7 +42,7 @@ def can_share(model: nn.Module) -> bool:
     """Whether the model's attention is plain: every layer sees everything that the mask allows."""
     if getattr(model.config, "_attn_implementation", None) not in ("sdpa", "eager"):
         return False
-    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+    return is_plain(model.config)
 
 
 def find_groups(
@@ -124,13 +125,14 @@ class SharedPrefix:
         adapter: LoraAdapter | None,
         *,
         prefill_tokens: int = PREFILL_TOKENS,
+        room_behind: int = 0,
     ) -> None:
         self.stack, self.adapter, self.prefill_tokens = stack, adapter, prefill_tokens
         self.backbone, self.head = stack.model.get_submodule("model"), stack.model.get_submodule("lm_head")
         weight = next(stack.model.parameters())
         self.device, self.dtype = weight.device, weight.dtype
         self.length = len(ids)
-        self.cache = DynamicCache(config=stack.model.config)
+        self.cache = new_cache(stack.model.config, self.length + room_behind)
         tokens = torch.tensor([ids], device=self.device)
         positions = torch.arange(self.length, device=self.device)[None]
         for at in range(0, self.length, prefill_tokens):

@@ -18,6 +18,7 @@ from seal_memory.lora.stack import StackedLora
 
 PAD = 0
 APART = Limits(min_prefix=0)
+PACKED = Limits(token_budget=1, min_prefix=8)  # no room for a group's rows side by side
 LONG = [(7 * n) % 400 + 3 for n in range(60)]
 
 tokens = st.integers(3, 400)
@@ -79,6 +80,7 @@ def _same(found: Sequence[Generated], expected: Sequence[Generated]) -> None:
     made=rows,
     min_prefix=st.integers(1, 8),
     packed=st.sampled_from([1, 30, 4096]),
+    budget=st.sampled_from([1, 60, 8192]),
     stop_at=st.integers(0, 5),
 )
 def test_sharing_changes_no_token(
@@ -88,14 +90,15 @@ def test_sharing_changes_no_token(
     made: list[tuple[int, int, list[int], int]],
     min_prefix: int,
     packed: int,
+    budget: int,
     stop_at: int,
 ) -> None:
-    """Any mix of groups, single prompts, adapters and stop tokens (5: none), packed in one go or row by row."""
+    """Any mix of groups, single prompts, adapters and stop tokens (5: none), packed in one go or row by row, or not."""
     prompts = [[*starts[s % len(starts)][:cut], *rest] or [5] for s, cut, rest, _ in made]
     owners = [adapters[a] for *_, a in made]
     apart = _run(stack, prompts, owners, APART, tokens=5)
     stop_ids = apart[0].ids[stop_at : stop_at + 1]
-    limits = Limits(min_prefix=min_prefix, packed_tokens=packed, prefill_tokens=7)
+    limits = Limits(budget, prefill_tokens=7, min_prefix=min_prefix, packed_tokens=packed, min_head=min_prefix)
     found = _run(stack, prompts, owners, limits, stop_ids=stop_ids, tokens=5)
     _same(found, [_cut(g, stop_ids) for g in apart])
 
@@ -104,9 +107,9 @@ def test_rows_of_a_group_stop_on_their_own(stack: StackedLora, adapters: list[Lo
     """Each row is its own continuation up to the first stop token, whoever has stopped before it."""
     prompts = [[*LONG, 9, n] for n in range(3, 11)]
     owners = [adapters[1]] * len(prompts)
-    free = _run(stack, prompts, owners, Limits(min_prefix=8), tokens=20)
+    free = _run(stack, prompts, owners, PACKED, tokens=20)
     stop_ids = [free[0].ids[2], free[3].ids[9]]
-    cut = _run(stack, prompts, owners, Limits(min_prefix=8), tokens=20, stop_ids=stop_ids)
+    cut = _run(stack, prompts, owners, PACKED, tokens=20, stop_ids=stop_ids)
     _same(cut, [_cut(whole, stop_ids) for whole in free])
     assert len({len(g.ids) for g in cut}) > 1
 
@@ -120,7 +123,7 @@ def test_the_beginning_is_computed_once(stack: StackedLora, adapters: list[LoraA
         lambda module, args, given: seen.append(tuple(given["input_ids"].shape)), with_kwargs=True
     )
     try:
-        _run(stack, prompts, owners, Limits(min_prefix=8, packed_tokens=1), tokens=2)
+        _run(stack, prompts, owners, Limits(token_budget=1, min_prefix=8, packed_tokens=1), tokens=2)
     finally:
         hook.remove()
     assert sum(b * t for b, t in seen if t > 2) == 2 * (len(LONG) + 1)
@@ -150,7 +153,7 @@ def test_a_long_prompt_in_pieces(stack: StackedLora) -> None:
 def test_sampling_repeats_and_keeps_to_each_row(stack: StackedLora) -> None:
     """The same seed says the same; the best token alone is greedy."""
     prompts = [[*LONG, n] for n in range(3, 7)]
-    limits = Limits(min_prefix=8)
+    limits = PACKED
     first = _run(stack, prompts, [None] * 4, limits, sampling=Sampling(1.0, seed=1))
     assert _run(stack, prompts, [None] * 4, limits, sampling=Sampling(1.0, seed=1)) == first
     best = _run(stack, prompts, [None] * 4, limits, sampling=Sampling(1.0, top_k=1, seed=1))
@@ -162,7 +165,7 @@ def test_prompts_that_are_equal_share_all_but_one_token(stack: StackedLora) -> N
     prompts = [LONG, LONG, LONG[:40], LONG]
     assert find_groups(prompts, [0] * 4, min_prefix=8) == [Group((2, 0, 1, 3), 39)]
     assert find_groups(prompts[:2], [0] * 2, min_prefix=8) == [Group((0, 1), 59)]
-    _same(_run(stack, prompts, [None] * 4, Limits(min_prefix=8)), _run(stack, prompts, [None] * 4, APART))
+    _same(_run(stack, prompts, [None] * 4, PACKED), _run(stack, prompts, [None] * 4, APART))
 
 
 def test_what_makes_a_group() -> None:

@@ -1,0 +1,67 @@
+"""Choosing the next tokens: greedy, or temperature sampling with a top-k cut *before* anything is sorted.
+
+transformers' top-p sorts the whole vocabulary for every row and token; here the nucleus is cut out of the k
+likeliest. Every row draws with its own numbers, so that a sample does not depend on who else is in the batch, when
+they finish, or how the batch is split. Not here: running the model (`decode`), repetition penalties, beams.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seal_memory.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """`temperature` 0 is greedy. `top_p` cuts what `top_k` has left, as transformers does in this order."""
+
+    temperature: float = 0.0
+    top_k: int = 50
+    seed: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise InputError(f"temperature is {self.temperature!r}: expected 0 (greedy) or more")
+        if self.top_k < 1:
+            raise InputError(f"top_k is {self.top_k!r}: expected 1 or more")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p is {self.top_p!r}: expected more than 0 and at most 1")
+
+
+GREEDY = Sampling()
+
+
+def draws(sampling: Sampling, rows: int, tokens: int) -> Tensor | None:
+    """Uniform numbers (rows, tokens) for all of a call, on the CPU; None when nothing is drawn."""
+    if sampling.temperature == 0:
+        return None
+    rng = torch.Generator().manual_seed(sampling.seed)
+    return torch.rand(rows, tokens, generator=rng, dtype=torch.float64)
+
+
+def choose(logits: Tensor, sampling: Sampling, drawn: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Next tokens (B,) and their log-probabilities (B,) under the *untempered* distribution; `drawn` is (B,)."""
+    if drawn is None:
+        chosen = logits.argmax(dim=-1)
+    else:
+        values, indices = logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1)  # likeliest first
+        place = _place(values.cpu(), sampling, drawn).to(logits.device)
+        chosen = indices.gather(1, place[:, None])[:, 0]
+    top = logits.gather(1, chosen[:, None])[:, 0]
+    return chosen, top - logits.logsumexp(dim=-1)
+
+
+def _place(values: Tensor, sampling: Sampling, drawn: Tensor) -> Tensor:
+    """Where in (B, k) logits, sorted downwards, the number drawn by each row falls. In float64, so on the CPU."""
+    shares = (values.double() / sampling.temperature).softmax(dim=-1)
+    if sampling.top_p < 1:
+        before = shares.cumsum(dim=-1) - shares
+        shares = shares.masked_fill(before >= sampling.top_p, 0.0)
+    sums = shares.cumsum(dim=-1)
+    target = drawn[:, None] * sums[:, -1:]
+    return torch.searchsorted(sums, target, right=True)[:, 0].clamp(max=values.shape[-1] - 1)
