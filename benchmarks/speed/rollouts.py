@@ -1,9 +1,11 @@
 """Rollouts: new tokens a second of our decoding beside `transformers.generate`, greedy, and a vLLM server's.
 
-The prompts are real closed-book questions. Where equal work is compared, the stop id is one that never comes; one more
-run has the model's own stops. "many" gives every row its own adapter. transformers has no such thing: there rows run
-one after another, `one_by_one` of them are timed and counted up (`extrapolated`). Not here: sampling, the HTTP
-(`vllm_server`), and whether the tokens are equal (tests/engines): `same_tokens` only tells that nothing is amiss.
+The prompts are real: closed-book questions, as a quiz is answered (they share little of their beginnings), and for
+"notes" the few-shot prompts by which the model writes questions about a text (self-edits, which share most of it).
+Where equal work is compared, the stop id is one that never comes; one more run has the model's own stops. "many" gives
+every row its own adapter. transformers has no such thing: there rows run one after another, `one_by_one` of them are
+timed and counted up (`extrapolated`). Not here: sampling, the HTTP (`vllm_server`), and whether the tokens are equal
+(tests/engines): `same_tokens` only tells that nothing is amiss.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from benchmarks.systems.finetuning import TrainableBase
 from seal_memory import prompts
 from seal_memory.engines.decode import generate
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
+from seal_memory.spans import answer_spans
+from seal_memory.text import sentences
 
-KINDS = ("base", "one", "many")
+KINDS = ("notes", "base", "one", "many")
 MOST = 3  # repetitions of which the best counts
 
 Tokens = list[list[int]]
@@ -55,8 +59,16 @@ def questions(bench: Bench, count: int) -> list[list[int]]:
     return [bench.engine.encode_prompt(prompts.direct(q.text)) for q in chosen]
 
 
+def note_prompts(bench: Bench, count: int) -> list[list[int]]:
+    """Encoded prompts for notes about real statements, repeated where the file has too few."""
+    chunks = [unit.chunks[0].text for unit in bench.passages(len(bench.task.units))]
+    asked = [(text, span.text) for chunk in chunks for text in sentences(chunk) for span in answer_spans(text)[:1]]
+    chosen = [asked[n % len(asked)] for n in range(count)]
+    return [bench.engine.encode_prompt(prompts.write_question(text, answer)) for text, answer in chosen]
+
+
 def _cell(bench: Bench, base: TrainableBase, batch: int, kind: str) -> Figures:
-    asked = questions(bench, batch)
+    asked = (note_prompts if kind == "notes" else questions)(bench, batch)
     adapters = _adapters(bench, batch, kind)
     never = int(bench.engine.model.config.vocab_size)  # no token has this id
     budget = bench.options.budget_seconds / (2 * len(KINDS) * len(bench.options.batches))
@@ -94,7 +106,7 @@ def _with_stops(bench: Bench, base: TrainableBase, batch: int) -> Figures:
 
 
 def _adapters(bench: Bench, batch: int, kind: str) -> list[LoraAdapter | None]:
-    if kind == "base":
+    if kind in ("base", "notes"):
         return [None] * batch
     options = bench.options
     config = LoraConfig(options.rank, 2.0 * options.rank, bench.settings.target_modules)
