@@ -134,7 +134,13 @@ def _rollout(node: Node, name: str, vllm: dict[str, float]) -> tuple[Cell, ...]:
 
 
 def _cell_name(node: Node) -> str:
-    kinds = {"notes": "notes", "base": "base", "one": "one adapter", "many": "each its own adapter"}
+    kinds = {
+        "notes": "notes",
+        "sampled": "notes, sampled",
+        "base": "base",
+        "one": "one adapter",
+        "many": "each its own adapter",
+    }
     kind = node.need("kind", nodes.one_of(tuple(kinds)))
     return f"{node.need('batch', nodes.count)}, {kinds[kind]}"
 

@@ -63,7 +63,7 @@ def _rollouts(figures: Figures) -> list[Bar]:
     """For notes, and for answers by the base and by one adapter: an answer from the weights has one."""
     wanted, kinds = (
         {64: 4.0, 1: 1.0},
-        {"notes": "notes", "base": "answers of the base", "one": "answers of one adapter"},
+        {"notes": "notes", "sampled": "sampled notes", "base": "answers of the base", "one": "answers of one adapter"},
     )
     return [
         _bar("rollouts", f"rollouts, against transformers.generate, batch {batch}, {said}", least, cell["times_faster"])

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from benchmarks.systems.finetuning import TrainableBase
 from seal_memory.engines.local import TransformersEngine
+from seal_memory.engines.sampling import GREEDY, Sampling
 from seal_memory.lora import peft_files
 from seal_memory.lora.adapter import LoraAdapter
 
@@ -52,10 +53,21 @@ def saved(adapters: Sequence[LoraAdapter]) -> Iterator[list[Path]]:
 
 
 @torch.inference_mode()
-def greedy(
-    model: Any, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop_ids: Sequence[int], pad_id: int
+def rollout(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    stop_ids: Sequence[int],
+    pad_id: int,
+    sampling: Sampling = GREEDY,
 ) -> list[list[int]]:
     """`generate` of transformers on one left-padded batch; the new tokens of each row up to its stop."""
+    how: dict[str, Any] = {"do_sample": False}
+    if sampling != GREEDY:
+        torch.manual_seed(sampling.seed)
+        names = ("temperature", "top_k", "top_p")
+        how = {"do_sample": True, **{name: getattr(sampling, name) for name in names}}
     width = max(len(p) for p in prompts)
     ids = torch.full((len(prompts), width), pad_id, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -66,7 +78,7 @@ def greedy(
         input_ids=ids,
         attention_mask=mask,
         max_new_tokens=max_new_tokens,
-        do_sample=False,
+        **how,
         eos_token_id=list(stop_ids),
         pad_token_id=pad_id,
     )
@@ -81,7 +93,7 @@ def answer_one_by_one(
     began = time.perf_counter()
     texts = []
     for question in questions:
-        new = greedy(model, [question], max_new_tokens=max_new_tokens, stop_ids=stops, pad_id=engine.pad_id)
+        new = rollout(model, [question], max_new_tokens=max_new_tokens, stop_ids=stops, pad_id=engine.pad_id)
         texts.append(str(engine.tokenizer.decode(new[0], skip_special_tokens=True)).strip())
     return time.perf_counter() - began, texts
 

@@ -1,7 +1,8 @@
-"""Rollouts: new tokens a second of our decoding beside `transformers.generate`, greedy, and a vLLM server's.
+"""Rollouts: new tokens a second of our decoding beside `transformers.generate`, and a vLLM server's.
 
 The prompts are real: closed-book questions, as a quiz is answered (they share little of their beginnings), and for
-"notes" the few-shot prompts by which the model writes questions about a text (self-edits, which share most of it).
+"notes" the few-shot prompts by which the model writes questions about a text (self-edits, which share most of it):
+greedily, and "sampled" as notes are, by temperature, top-k and top-p. The others are greedy.
 Where equal work is compared, the stop id is one that never comes; one more run has the model's own stops. "many" gives
 every row its own adapter. transformers has no such thing: there rows run one after another, `one_by_one` of them are
 timed and counted up (`extrapolated`). Not here: sampling, the HTTP (`vllm_server`), and whether the tokens are equal
@@ -13,18 +14,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import fmean
+from typing import Any
 
 from benchmarks.speed import vllm_server
-from benchmarks.speed.baselines import greedy, loaded_adapters, saved
+from benchmarks.speed.baselines import loaded_adapters, rollout, saved
 from benchmarks.speed.bench import Bench, Figures, random_adapter, repeat
 from benchmarks.systems.finetuning import TrainableBase
 from seal_memory import prompts
 from seal_memory.engines.decode import generate
+from seal_memory.engines.sampling import GREEDY, Sampling
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.spans import answer_spans
 from seal_memory.text import sentences
 
-KINDS = ("notes", "base", "one", "many")
+KINDS = ("notes", "sampled", "base", "one", "many")
+SAMPLING = Sampling(temperature=0.7, top_k=50, top_p=0.95)
 MOST = 3  # repetitions of which the best counts
 
 Tokens = list[list[int]]
@@ -68,15 +72,16 @@ def note_prompts(bench: Bench, count: int) -> list[list[int]]:
 
 
 def _cell(bench: Bench, base: TrainableBase, batch: int, kind: str) -> Figures:
-    asked = (note_prompts if kind == "notes" else questions)(bench, batch)
+    asked = (note_prompts if kind in ("notes", "sampled") else questions)(bench, batch)
+    sampling = SAMPLING if kind == "sampled" else GREEDY
     adapters = _adapters(bench, batch, kind)
     never = int(bench.engine.model.config.vocab_size)  # no token has this id
     budget = bench.options.budget_seconds / (2 * len(KINDS) * len(bench.options.batches))
-    ours, tokens = _ours(bench, asked, adapters, [never], budget)
+    ours, tokens = _ours(bench, asked, adapters, [never], budget, sampling)
     if kind == "many":
         theirs, known = _one_by_one(bench, base, asked, adapters, never)
     else:
-        theirs, known = _together(bench, base, asked, adapters[0], [never], budget)
+        theirs, known = _together(bench, base, asked, adapters[0], [never], budget, sampling)
     return {
         "batch": batch,
         "kind": kind,
@@ -84,7 +89,7 @@ def _cell(bench: Bench, base: TrainableBase, batch: int, kind: str) -> Figures:
         "transformers_tokens_per_second": theirs,
         "times_faster": ours / theirs,
         "extrapolated": kind == "many" and len(known) < batch,
-        "same_tokens": _same(tokens, known),
+        **({} if kind == "sampled" else {"same_tokens": _same(tokens, known)}),
     }
 
 
@@ -106,7 +111,7 @@ def _with_stops(bench: Bench, base: TrainableBase, batch: int) -> Figures:
 
 
 def _adapters(bench: Bench, batch: int, kind: str) -> list[LoraAdapter | None]:
-    if kind in ("base", "notes"):
+    if kind not in ("one", "many"):
         return [None] * batch
     options = bench.options
     config = LoraConfig(options.rank, 2.0 * options.rank, bench.settings.target_modules)
@@ -115,7 +120,12 @@ def _adapters(bench: Bench, batch: int, kind: str) -> list[LoraAdapter | None]:
 
 
 def _ours(
-    bench: Bench, asked: Tokens, adapters: Sequence[LoraAdapter | None], stops: Sequence[int], budget: float
+    bench: Bench,
+    asked: Tokens,
+    adapters: Sequence[LoraAdapter | None],
+    stops: Sequence[int],
+    budget: float,
+    sampling: Sampling = GREEDY,
 ) -> tuple[float, Tokens]:
     engine, options = bench.engine, bench.options
 
@@ -128,6 +138,7 @@ def _ours(
                 max_new_tokens=options.new_tokens,
                 stop_ids=frozenset(stops),
                 pad_id=engine.pad_id,
+                sampling=sampling,
             )
         return [list(g.ids) for g in done]
 
@@ -135,15 +146,22 @@ def _ours(
 
 
 def _together(
-    bench: Bench, base: TrainableBase, asked: Tokens, adapter: LoraAdapter | None, stops: Sequence[int], budget: float
+    bench: Bench,
+    base: TrainableBase,
+    asked: Tokens,
+    adapter: LoraAdapter | None,
+    stops: Sequence[int],
+    budget: float,
+    sampling: Sampling = GREEDY,
 ) -> tuple[float, Tokens]:
     """One batch of transformers, on the base or with one adapter for all rows."""
-    limits = {"max_new_tokens": bench.options.new_tokens, "pad_id": bench.engine.pad_id}
+    limits: dict[str, Any] = {"max_new_tokens": bench.options.new_tokens, "pad_id": bench.engine.pad_id}
+    limits["sampling"] = sampling
     if adapter is None:
         plain = base.load().model
-        return _best_rate(lambda: greedy(plain, asked, stop_ids=stops, **limits), budget)
+        return _best_rate(lambda: rollout(plain, asked, stop_ids=stops, **limits), budget)
     with saved([adapter]) as folders, loaded_adapters(base, folders) as model:
-        return _best_rate(lambda: greedy(model, asked, stop_ids=stops, **limits), budget)
+        return _best_rate(lambda: rollout(model, asked, stop_ids=stops, **limits), budget)
 
 
 def _one_by_one(
@@ -151,14 +169,14 @@ def _one_by_one(
 ) -> tuple[float, Tokens]:
     """The first few rows, each with its own adapter, one after another; loading the adapters is not counted."""
     engine, count = bench.engine, min(len(asked), bench.options.one_by_one)
-    limits = {"max_new_tokens": bench.options.new_tokens, "pad_id": engine.pad_id}
+    limits: dict[str, Any] = {"max_new_tokens": bench.options.new_tokens, "pad_id": engine.pad_id}
     with saved([a for a in adapters[:count] if a is not None]) as folders, loaded_adapters(base, folders) as model:
 
         def once() -> Tokens:
             out: Tokens = []
             for n, prompt in enumerate(asked[:count]):
                 model.set_adapter(str(n))
-                out += greedy(model, [prompt], stop_ids=[stop], **limits)
+                out += rollout(model, [prompt], stop_ids=[stop], **limits)
             return out
 
         return _best_rate(once, budget=0.0)
