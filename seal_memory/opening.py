@@ -6,6 +6,7 @@ published one, loudly, and what the damaged shards held becomes pending again. N
 
 from __future__ import annotations
 
+import json
 import logging
 from functools import partial
 
@@ -20,6 +21,8 @@ from seal_memory.lora.store import AdapterStore
 from seal_memory.records import Snapshot, Standing
 
 logger = logging.getLogger(__name__)
+
+_VERIFIED = "verified adapters"  # adapter id -> its files' stamp when the checksum was right
 
 
 def load_engine(model: str, settings: Settings, ledger: Ledger) -> TransformersEngine:
@@ -60,11 +63,15 @@ def _fetch(ledger: Ledger, store: AdapterStore, engine: TransformersEngine, adap
 
 
 class SnapshotGuard:
-    """Serves the published snapshot, after its files' checksums; each adapter is read once per process."""
+    """Serves the published snapshot, after its files' checksums.
+
+    A file is read for that once, until it is written again: a memory may hold many gigabytes of adapters. What decays
+    on the disk later is found when the adapter is first used.
+    """
 
     def __init__(self, ledger: Ledger, store: AdapterStore) -> None:
         self._ledger, self._store = ledger, store
-        self._whole: set[str] = set()
+        self._whole: set[str] = set()  # in this process
 
     def usable(self) -> Snapshot | None:
         """The published snapshot, or the newest older one whose files are whole; None: the untouched base."""
@@ -90,11 +97,19 @@ class SnapshotGuard:
 
     def _damaged(self, snapshot: Snapshot) -> set[str]:
         unread = [a for a in snapshot.manifest.adapter_ids if a not in self._whole]
-        records = {r.id: r for r in self._ledger.adapters(ids=unread)} if unread else {}
-        for adapter_id in unread:
-            if self._store.verify(adapter_id, records[adapter_id].sha256):
-                self._whole.add(adapter_id)
-        return set(unread) - self._whole
+        if not unread:
+            return set()
+        known: dict[str, str] = json.loads(self._ledger.meta_get(_VERIFIED) or "{}")
+        stamps = {a: self._store.stamp(a) for a in unread}
+        changed = [a for a in unread if stamps[a] is None or known.get(a) != stamps[a]]
+        records = {r.id: r for r in self._ledger.adapters(ids=changed)} if changed else {}
+        damaged = {a for a in changed if not self._store.verify(a, records[a].sha256)}
+        self._whole.update(set(unread) - damaged)
+        if set(changed) - damaged and not self._ledger.read_only:
+            kept = {a: stamp for a, stamp in known.items() if a in snapshot.manifest.adapter_ids}
+            sound = {a: stamp for a in changed if a not in damaged and (stamp := stamps[a]) is not None}
+            self._ledger.meta_set(_VERIFIED, json.dumps({**kept, **sound}))
+        return damaged
 
     def _lost(self, current: Snapshot, found: Snapshot | None) -> list[str]:
         held = {i for s in current.manifest.shards for i in s.interaction_ids}

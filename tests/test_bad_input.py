@@ -18,6 +18,7 @@ import pytest
 from seal_memory import Answer, SealMemory
 from seal_memory.errors import BaseModelMismatchError, InputError, LedgerError, ModelUnavailableError
 from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE
+from seal_memory.lora.store import AdapterStore
 from seal_memory.records import Standing
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -95,6 +96,28 @@ def test_a_damaged_adapter_falls_back_to_the_version_before(
     assert _ask(open_memory(), SECOND).shards == ()
     assert memory.consolidate().version == 3
     assert _ask(open_memory(), SECOND).shards[0].adapter_id == broken.name  # the same bytes again
+
+
+def test_a_file_is_checked_again_only_when_it_was_written_again(
+    published: SealMemory, open_memory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once per process: a memory may hold many gigabytes of adapters."""
+    read: list[str] = []
+    verify = AdapterStore.verify
+
+    def watched(store: AdapterStore, adapter_id: str, sha256: str) -> bool:
+        read.append(adapter_id)
+        return verify(store, adapter_id, sha256)
+
+    _ask(open_memory(), FIRST)
+    monkeypatch.setattr(AdapterStore, "verify", watched)
+    memory = open_memory()
+    _ask(memory, FIRST)
+    assert read == []
+    folder = _folder_of(memory, 2)
+    (folder / TENSORS_FILE).write_bytes((folder / TENSORS_FILE).read_bytes())
+    assert _ask(open_memory(), FIRST).snapshot == 2
+    assert read == [folder.name]
 
 
 def test_with_every_adapter_damaged_the_base_answers(published: SealMemory, open_memory: Open) -> None:

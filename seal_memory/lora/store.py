@@ -115,6 +115,14 @@ class AdapterStore:
         except CorruptAdapterError:
             return False
 
+    def stamp(self, adapter_id: str) -> str | None:
+        """Changes when the adapter's files are written again (their sizes, times, places on disk); None: not there."""
+        try:
+            found = [(self.folder(adapter_id) / name).stat() for name in (TENSORS_FILE, CONFIG_FILE)]
+        except OSError:
+            return None
+        return " ".join(f"{s.st_size}-{s.st_mtime_ns}-{s.st_ino}" for s in found)
+
     def remove(self, adapter_id: str) -> bool:
         """Delete an adapter; False when it was not there. There is never a half adapter under its id.
 
