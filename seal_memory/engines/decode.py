@@ -7,7 +7,7 @@ have their beginning computed once (`prefixes`). Not here: chat templates, routi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,9 +76,14 @@ def generate(
     pad_id: int,
     sampling: Sampling = GREEDY,
     limits: Limits = LIMITS,
+    between: Callable[[], None] = lambda: None,
 ) -> list[Generated]:
-    """Continue each prompt under its own adapter; results in the order of the prompts."""
-    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, torch.Generator().manual_seed(sampling.seed))
+    """Continue each prompt under its own adapter; results in the order of the prompts.
+
+    `between` is called before every token; other batches may run in it, or it may raise to end all of this.
+    """
+    rng = torch.Generator().manual_seed(sampling.seed)
+    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, rng, between)
     results: dict[int, Generated] = {}
     if limits.min_prefix and can_share(stack.model):
         for group in find_groups(prompts, [id(a) for a in adapters], min_prefix=limits.min_prefix):
@@ -134,12 +139,14 @@ class _Loop:
     stop_ids: frozenset[int]
     sampling: Sampling
     rng: torch.Generator
+    between: Callable[[], None]
 
     def run(self, rows: _Rows) -> list[Generated]:
         out: list[list[int]] = [[] for _ in rows.live]
         scores: list[list[float]] = [[] for _ in rows.live]
         stopped = [False] * len(rows.live)
         for _ in range(self.max_new_tokens):
+            self.between()
             chosen, logprob = _choose(rows.logits(), self.sampling, self.rng)
             keep = []
             for row, (token, score) in enumerate(zip(chosen.tolist(), logprob.tolist(), strict=True)):
