@@ -4,6 +4,7 @@ python -m benchmarks run single --task squad --data FILE --limit 40 --systems al
 python -m benchmarks run sessions --task diary --limit 6 --per-session 1
 python -m benchmarks quick      # every experiment once, small
 python -m benchmarks report     # pictures, page, README tables
+python -m benchmarks worker-kills --kills 50
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report(arguments[1:])
         if arguments[:1] == ["quick"]:
             return quick.main(arguments[1:], main, _report)
+        if arguments[:1] == ["worker-kills"]:
+            return _worker_kills(arguments[1:])
         return _run(_parser().parse_args(arguments))
     except SealMemoryError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -44,12 +47,19 @@ def _report(arguments: Sequence[str]) -> int:
     return report(arguments)
 
 
+def _worker_kills(arguments: Sequence[str]) -> int:
+    from benchmarks.worker_kills import main as worker_kills
+
+    return worker_kills(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=raw)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("quick", help="every experiment once, small, and the report: what `make bench` runs")
     verbs.add_parser("report", help="pictures, one HTML page and the README's tables from the results files")
+    verbs.add_parser("worker-kills", help="a background worker killed at random against an undisturbed one")
     run = verbs.add_parser("run", help="run an experiment; killed, the same command goes on")
     run.add_argument("experiment", choices=EXPERIMENT_NAMES)
     run.add_argument("--task", choices=TASKS, required=True)
