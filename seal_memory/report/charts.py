@@ -37,7 +37,7 @@ def _cell(x: float, y: float, value: float | None, name: str) -> str:
     box = f'x="{x:g}" y="{y:g}" width="{CELL - 2}" height="{CELL - 2}" rx="3"'
     if value is None:
         return f'<rect {box} class="none"/>'
-    tone = "strong" if value > 0.5 else "weak"
+    tone = "strong" if value > 0.65 else "weak"
     said = f"{escape(name)}: {value:.2f}"
     return (
         f'<g><title>{said}</title><rect {box} class="heat" fill-opacity="{0.08 + 0.92 * value:.2f}"/>'
