@@ -5,6 +5,7 @@ python -m benchmarks run sessions --task diary --limit 6 --per-session 1
 python -m benchmarks speed --data FILE              # the inner loop against others, in seconds
 python -m benchmarks quick      # every experiment once, small
 python -m benchmarks report     # pictures, page, README tables
+python -m benchmarks worker-kills --kills 50
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return quick.main(arguments[1:], main, _report)
         if arguments[:1] == ["speed"]:
             return _speed(arguments[1:])
+        if arguments[:1] == ["worker-kills"]:
+            return _worker_kills(arguments[1:])
         return _run(_parser().parse_args(arguments))
     except SealMemoryError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -53,6 +56,12 @@ def _speed(arguments: Sequence[str]) -> int:
     return speed(arguments, _setting)
 
 
+def _worker_kills(arguments: Sequence[str]) -> int:
+    from benchmarks.worker_kills import main as worker_kills
+
+    return worker_kills(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=raw)
@@ -60,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("quick", help="every experiment once, small, and the report: what `make bench` runs")
     verbs.add_parser("report", help="pictures, one HTML page and the README's tables from the results files")
     verbs.add_parser("speed", help="seconds, tokens a second and memory of the inner loop, against stated bars")
+    verbs.add_parser("worker-kills", help="a background worker killed at random against an undisturbed one")
     run = verbs.add_parser("run", help="run an experiment; killed, the same command goes on")
     run.add_argument("experiment", choices=EXPERIMENT_NAMES)
     run.add_argument("--task", choices=TASKS, required=True)

@@ -1,6 +1,7 @@
-"""Figures from answers: means with bootstrap intervals, times, and what a retention matrix says.
+"""Figures from answers: means with bootstrap intervals, and times.
 
-Not here: judging one answer (`seal_memory.quizzes`), running anything.
+Not here: judging one answer (`seal_memory.quizzes`), what a retention matrix says (`seal_memory.forgetting.retention`),
+running anything.
 """
 
 from __future__ import annotations
@@ -37,27 +38,3 @@ def times(seconds: Sequence[float]) -> dict[str, float] | None:
 def mean(values: Sequence[float]) -> float | None:
     """Arithmetic mean; None of nothing."""
     return float(np.mean(values)) if values else None
-
-
-def average_accuracy(matrix: Sequence[Sequence[float | None]]) -> float | None:
-    """Mean of the last row of R: accuracy on every session after the last one (Lopez-Paz & Ranzato 2017)."""
-    return mean([r for r in matrix[-1] if r is not None]) if matrix else None
-
-
-def backward_transfer(matrix: Sequence[Sequence[float | None]]) -> float | None:
-    """BWT: mean of R[T][j] - R[j][j] over the earlier sessions (Lopez-Paz & Ranzato 2017)."""
-    if not matrix:
-        return None
-    pairs = [(matrix[-1][j], matrix[j][j]) for j in range(len(matrix) - 1)]
-    return mean([last - first for last, first in pairs if last is not None and first is not None])
-
-
-def forgetting(matrix: Sequence[Sequence[float | None]]) -> float | None:
-    """Mean over the earlier sessions of the best accuracy ever had before the end, less the last (Chaudhry 2018)."""
-    losses = []
-    for j in range(len(matrix) - 1):
-        earlier = [r for r in (matrix[i][j] for i in range(j, len(matrix) - 1)) if r is not None]
-        last = matrix[-1][j]
-        if earlier and last is not None:
-            losses.append(max(earlier) - last)
-    return mean(losses)

@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks import metrics
 from benchmarks.journal import SUFFIX, Record, finished
 from benchmarks.tasks.base import Question, Task
+from seal_memory.forgetting import retention
 from seal_memory.quizzes.grading import contains, exact_match, token_f1
 
 FORMAT = 1
@@ -222,9 +223,9 @@ def _sessions(way: str, run: Run, own: Sequence[Judged]) -> dict[str, Any]:
     matrix = [[metrics.mean(cells[i, j]) for j in range(i + 1)] for i in range(count)]
     return {
         "retention": matrix,
-        "average_accuracy": metrics.average_accuracy(matrix),
-        "bwt": metrics.backward_transfer(matrix),
-        "forgetting": metrics.forgetting(matrix),
+        "average_accuracy": retention.average_accuracy(matrix),
+        "bwt": retention.backward_transfer(matrix),
+        "forgetting": retention.forgetting(matrix),
         **_update(way, run, own),
     }
 

@@ -117,6 +117,14 @@ class Settings(BaseSettings):
     hybrid_threshold: Share = Field(0.5, description="below this confidence hybrid mode adds text")
     retrieval_passages: int = Field(3, ge=1, le=100, description="passages put in the prompt by retrieval")
 
+    # the background trainer
+    background_cpu_share: float = Field(
+        1.0, gt=0, le=1, description="share of the time that the worker computes; it rests between training steps"
+    )
+    job_attempts: int = Field(5, ge=1, le=1000, description="times a background job is tried before it is given up")
+    audit_interval: float = Field(3600.0, ge=1, le=1e9, description="seconds to a shard's first audit; then it doubles")
+    audit_max_loss: Share = Field(0.25, description="most that a shard's audited recall may fall before it is rebuilt")
+
     # the machine and the store
     seed: int = Field(0, ge=0, lt=1 << 32, description="seed of everything random")
     device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:N or mps")

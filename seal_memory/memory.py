@@ -6,9 +6,7 @@ Not here: any of the work itself.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -25,11 +23,13 @@ from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.messages import parse_message
 from seal_memory.observation import from_messages, to_interactions
+from seal_memory.overview import status_of
 from seal_memory.quizzing import QuizReport, ask_quiz, user_items
 from seal_memory.records import Hit, Manifest, Observed, Role, Snapshot, Standing
 from seal_memory.reports import Correction, Exported, Status
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
+    from seal_memory.background import Background
     from seal_memory.engines.local import Fetch, TransformersEngine
     from seal_memory.forgetting.deletion import Deletion, ForgetReport
     from seal_memory.learning.consolidate import ConsolidateReport
@@ -61,10 +61,11 @@ class SealMemory:
         engine: TransformersEngine | None = None,
     ) -> None:
         self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
-        self._clock, self._make_id, self._progress = clock, make_id, progress
+        self._clock, self._make_id, self.progress = clock, make_id, progress
         self._given_engine = engine
         self._engine: TransformersEngine | None = None
         self._source: Fetch | None = None
+        self._background: Background | None = None
 
     @classmethod
     def open(
@@ -91,7 +92,9 @@ class SealMemory:
         return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, engine=engine)
 
     def close(self) -> None:
-        """Close the ledger and let go of the model; an engine that was handed in stays usable by others."""
+        """Stop the background, close the ledger and let go of the model; an engine that was handed in stays usable."""
+        if self._background is not None:
+            self._background.stop()
         if self._engine is not None and self._source is not None:
             self._engine.remove_source(self._source)
         self.ledger.close()
@@ -106,9 +109,9 @@ class SealMemory:
     @cached_property
     def store(self) -> AdapterStore:
         """This namespace's adapters on disk."""
-        from seal_memory.lora.store import AdapterStore
+        from seal_memory.lora.store import AdapterStore, folder_name
 
-        return AdapterStore(self.folder / "adapters" / _folder_name(self.ledger.namespace))
+        return AdapterStore(self.folder / "adapters" / folder_name(self.ledger.namespace))
 
     @cached_property
     def _guard(self) -> SnapshotGuard:
@@ -192,29 +195,47 @@ class SealMemory:
 
     # -- learning ---------------------------------------------------------------------------------
 
-    def consolidate(self, *, core: bool = False) -> ConsolidateReport:
+    def consolidate(
+        self, *, core: bool = False, rebuild: Sequence[str] = (), progress: Progress | None = None
+    ) -> ConsolidateReport:
         """Learn everything pending and publish what passes the gate; `core=True` then rebuilds the core.
 
-        Raises `BusyError` when another process is consolidating this namespace.
+        `rebuild`: adapter ids of published shards to train again; each goes on answering until its successor is
+        published. `progress` is told instead of the memory's own. Raises `BusyError` when another process is
+        consolidating this namespace.
         """
         from seal_memory.learning.consolidate import Consolidator
+        from seal_memory.learning.rebuilding import reopen
 
         with self._job("consolidate") as heartbeat:
             self._guard.usable()  # nothing is built on a damaged snapshot
             self.store.sweep({a.id for a in self.ledger.adapters()})
+            seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
             consolidator = Consolidator(
                 self.ledger,
                 self.engine,
                 self.store,
-                self.settings,
+                self.settings.model_copy(update={"seed": seed}),
                 base_model=self.model,
                 clock=self._clock,
                 make_id=self._make_id,
-                progress=self._progress,
+                progress=progress or self.progress,
                 heartbeat=heartbeat,
             )
             report = consolidator.run()
             return consolidator.build_core(report) if core else report
+
+    def start_background(self, *, poll_seconds: float = 2.0) -> Background:
+        """Learn what is pending and audit what is due in a thread of this process, until stopped or closed.
+
+        Answers go before training. Raises `InputError` when it runs already.
+        """
+        from seal_memory.background import Background
+
+        if self._background is not None and self._background.running:
+            raise InputError("This memory's background trainer runs already; stop it first, or use its handle.")
+        self._background = Background(self, clock=self._clock, poll_seconds=poll_seconds)
+        return self._background
 
     def _job(self, kind: str) -> AbstractContextManager[Callable[[], None]]:
         return lease(self.ledger, kind)
@@ -366,26 +387,14 @@ class SealMemory:
         return export_adapters(snapshot, self.store, target, base_model=self.model)
 
     def status(self) -> Status:
-        """Counts, the published version, sizes: needs no model."""
-        current = self.ledger.current()
-        counts = {standing.value: 0 for standing in Standing}
-        counts.update({s.value: n for s, n in self.ledger.counts().items()})
-        return Status(
-            folder=str(self.folder),
-            namespace=self.ledger.namespace,
-            model=self.model,
-            version=current.version if current else None,
-            versions=len(self.ledger.history()),
-            shards=len(current.manifest.shards) if current else 0,
-            core=current.manifest.core if current else None,
-            interactions=counts,
-            quiz_items=len(self.ledger.quiz_items()),
-            adapter_bytes=sum(a.bytes for a in self.ledger.adapters()),
-        )
+        """Counts, the published version, sizes, and the background's queue: needs no model."""
+        return status_of(self.ledger, self.folder, self.model, now=self._clock())
 
+    def report(self, file: str | Path) -> Path:
+        """Write one self-contained HTML page about this memory; it quotes texts. Returns the file. Needs no model."""
+        from seal_memory.report.page import page
 
-def _folder_name(namespace: str) -> str:
-    """A namespace's folder of adapters: its own name where every file system can carry that, else a hash."""
-    if re.fullmatch(r"[a-z0-9_-]{1,64}", namespace):
-        return namespace
-    return f"n-{hashlib.sha256(namespace.encode()).hexdigest()[:24]}"
+        target = Path(file).expanduser()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(page(self.ledger, self.status(), now=self._clock()), encoding="utf-8")
+        return target

@@ -264,13 +264,68 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A unit of background or foreground work with its lease."""
+    """A lease: who trains a namespace now, or did."""
 
     id: str
     kind: str
-    state: str  # queued | running | done | failed
+    state: str  # running | done | failed
     payload: Mapping[str, Any]
     created: float
     lease_until: float | None
     owner: str | None
     error: str | None
+
+
+class JobState(StrEnum):
+    """What becomes of a queued job."""
+
+    QUEUED = "queued"  # waits for a worker
+    RUNNING = "running"  # leased by `owner`
+    DONE = "done"
+    FAILED = "failed"  # waits for its next attempt; error says what went wrong
+    DEAD = "dead"  # out of attempts; error says why
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A unit of background work. `leases` counts every start, `attempts` those that were not handed back."""
+
+    id: str
+    kind: str
+    state: JobState
+    payload: Mapping[str, Any]
+    priority: int
+    attempts: int
+    max_attempts: int
+    leases: int
+    not_before: float
+    created: float
+    changed: float
+    lease_until: float | None
+    owner: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Recall (0..1) of one shard's held-out items at a time, asked closed book through the published router.
+
+    The first of a shard is what the gate measured when it was published.
+    """
+
+    adapter_id: str
+    episode_id: str
+    snapshot_version: int
+    time: float
+    recall: float
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditDue:
+    """When a published shard is audited next; `step` k means the interval before was the first one times 2^k."""
+
+    adapter_id: str
+    episode_id: str
+    due: float
+    step: int

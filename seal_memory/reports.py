@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from seal_memory.records import QueuedJob
+
 
 @dataclass(frozen=True, slots=True)
 class Correction:
@@ -27,7 +29,10 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`status`: counts and sizes. `interactions` maps each standing to its count."""
+    """`status`: counts and sizes. `interactions` maps each standing to its count.
+
+    `queue`: background jobs that wait or run, oldest first; `dead`: those given up, newest first, with their reasons.
+    """
 
     folder: str
     namespace: str
@@ -39,3 +44,7 @@ class Status:
     interactions: dict[str, int]
     quiz_items: int
     adapter_bytes: int
+    queue: tuple[QueuedJob, ...]
+    dead: tuple[QueuedJob, ...]
+    audits_due: int
+    next_audit: float | None  # when, in Unix seconds

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmarks.metrics import average_accuracy as after_last
-from benchmarks.metrics import backward_transfer, forgetting, mean
+from benchmarks.metrics import mean
 from benchmarks.report.records import Matrix
+from seal_memory.forgetting.retention import average_accuracy as after_last
+from seal_memory.forgetting.retention import backward_transfer, forgetting
 
 __all__ = ["SEAL_PUBLISHED", "after_last", "backward_transfer", "curve", "followed", "forgetting", "right_after"]
 

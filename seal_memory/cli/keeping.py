@@ -210,5 +210,22 @@ def _show_status(found: Status, data: dict[str, Any], out: Console) -> None:
             out.print(table([f"{standing} because", "count>"], list(summary["reasons"].items())[:LATEST]))
             rows = [(one["id"], one["reason"], shortened(one["text"], 48)) for one in summary["latest"]]
             out.print(table([f"latest {standing}!", "reason", "text"], rows))
+    _show_background(found, out)
     if found.interactions.get("pending"):
         say(out, f"{found.interactions['pending']} are pending: consolidate learns them.")
+
+
+def _show_background(found: Status, out: Console) -> None:
+    """What the worker has before it, and what it gave up."""
+    if found.queue:
+        rows = [
+            (j.id, j.kind, j.state.value, f"{j.attempts}/{j.max_attempts}", when(j.not_before), j.error)
+            for j in found.queue
+        ]
+        out.print(table(["job!", "kind", "state", "attempts>", "not before", "last error"], rows))
+    if found.dead:
+        out.print(table(["given up", "because"], [(j.kind, j.error) for j in found.dead[:LATEST]]))
+    if found.audits_due:
+        say(out, f"{found.audits_due} audits are due: the worker makes them.")
+    elif found.next_audit is not None:
+        say(out, f"next audit: {when(found.next_audit)}")

@@ -73,10 +73,14 @@ def generate(
     sampling: Sampling = GREEDY,
     limits: Limits = LIMITS,
     on_token: OnToken | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> list[Generated]:
-    """Continue each prompt under its own adapter; results in the order of the prompts."""
+    """Continue each prompt under its own adapter; results in the order of the prompts.
+
+    `between` is called before every token; other batches may run in it, or it may raise to end all of this.
+    """
     drawn = draws(sampling, len(prompts), max_new_tokens)
-    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, drawn, on_token)
+    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, drawn, on_token, between)
     sharing = limits.min_prefix > 0 and can_share(stack.model)
     results: dict[int, Generated] = {}
     for group in find_groups(prompts, [id(a) for a in adapters], min_prefix=limits.min_prefix) if sharing else []:
@@ -169,11 +173,13 @@ class _Loop:
     sampling: Sampling
     drawn: Tensor | None
     on_token: OnToken | None
+    between: Callable[[], None]
 
     def run(self, rows: _Rows, index: Sequence[int]) -> dict[int, Generated]:
         """The results by the index of the prompt; row i is prompt `index[i]`."""
         made = [_Row(i, [], []) for i in index]
         for step in range(self.max_new_tokens):
+            self.between()
             drawn = None if self.drawn is None else self.drawn[[index[i] for i in rows.live], step]
             chosen, logprob = choose(rows.logits(), self.sampling, drawn)
             keep = []

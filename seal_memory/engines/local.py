@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -19,6 +18,7 @@ from seal_memory.engines.base import Completion, Messages, Prompt, Score
 from seal_memory.engines.batches import Row, micro_batches, target_logprobs
 from seal_memory.engines.decode import Generated, Sampling, generate
 from seal_memory.engines.models import LoadedModel
+from seal_memory.engines.turns import Turns
 from seal_memory.errors import AdapterError, InputError, UnknownIdError
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
@@ -31,14 +31,14 @@ SCORE_TOKEN_BUDGET = 4096  # padded tokens per forward pass without gradients
 
 
 class TransformersEngine:
-    """Generates, scores, and holds the stack that trains. One lock: one batch at a time."""
+    """Generates, scores, and holds the stack that trains. One lock: one batch at a time, answers before training."""
 
     def __init__(self, loaded: LoadedModel, *, fetch: Fetch | None = None, keep: int = 64) -> None:
         self.model, self.tokenizer = loaded.model, loaded.tokenizer
         self.fingerprint = loaded.files.fingerprint
         self.hardware = loaded.hardware
         self.stack = StackedLora(loaded.model)
-        self.lock = threading.RLock()
+        self.lock = Turns()
         self._sources: list[Fetch] = [] if fetch is None else [fetch]
         self._keep = keep
         self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
@@ -120,6 +120,7 @@ class TransformersEngine:
                 stop_ids=self.stop_ids,
                 pad_id=self.pad_id,
                 sampling=Sampling(temperature=temperature, seed=seed),
+                between=self.lock.give_way,
             )
         return [self._completion(len(i), g) for i, g in zip(ids, done, strict=True)]
 
@@ -141,6 +142,7 @@ class TransformersEngine:
             for batch in micro_batches(
                 rows, owners, token_budget=SCORE_TOKEN_BUDGET, pad_id=self.pad_id, device=device
             ):
+                self.lock.give_way()
                 with self.stack.rows([adapters[i] for i in batch.index]):
                     logprobs = target_logprobs(self.model, batch)
                 for b, i in enumerate(batch.index):

@@ -152,14 +152,14 @@ class Candidates:
         """One adapter per self-edit, all in one stack, put into the engine; by self-edit id."""
         size = self.settings.batch_rows if batch_rows is None else batch_rows
         jobs = {edit.id: self._job(edit, size) for edit in edits}
-        with self.engine.lock:
-            train(
-                self.engine.stack,
-                list(jobs.values()),
-                token_budget=self.settings.token_budget,
-                pad_id=self.engine.pad_id,
-                progress=lambda done, total: self.progress("train", done, total),
-            )
+        train(
+            self.engine.stack,
+            list(jobs.values()),
+            token_budget=self.settings.token_budget,
+            pad_id=self.engine.pad_id,
+            progress=lambda done, total: self.progress("train", done, total),
+            turn=self.engine.lock.step,
+        )
         for edit in edits:
             self.engine.put(candidate_id(edit), jobs[edit.id].adapter)
         return {edit_id: job.adapter for edit_id, job in jobs.items()}

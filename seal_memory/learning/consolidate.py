@@ -310,13 +310,18 @@ class Consolidator:
                 self.ledger.add_decision(decision)
                 tally.decisions.append(decision)
                 self._add_grades(t, decision)
-                standing = Standing.LEARNED if v.accepted else Standing.REFUSED
-                self.ledger.set_standing(
-                    list(t.study.episode.interaction_ids), standing, None if v.accepted else v.reasons[0]
-                )
+                self._mark(t.study.episode.interaction_ids, v, current)
                 commit_points.reached("interactions-marked")
+            self.ledger.audits.schedule(self.settings.audit_interval)
         commit_points.reached("snapshot-committed")
         tally.version = version if version is not None else tally.version
+
+    def _mark(self, ids: Sequence[str], verdict: Verdict, current: Snapshot | None) -> None:
+        """Learned or refused; what was to be rebuilt and was refused is still held by its old shard."""
+        held = {i for s in current.manifest.shards for i in s.interaction_ids} if current is not None else set()
+        learned = [i for i in ids if verdict.accepted or i in held]
+        self.ledger.set_standing(learned, Standing.LEARNED)
+        self.ledger.set_standing([i for i in ids if i not in learned], Standing.REFUSED, (*verdict.reasons, None)[0])
 
     def _decision(
         self, t: Trained, v: Verdict, whole: Verdict, record: AdapterRecord | None, version: int | None
@@ -362,7 +367,13 @@ def _with_shards(current: Snapshot | None, accepted: Sequence[Trained], records:
     new = tuple(
         ShardEntry(records[t.edit.id].id, t.study.episode.id, t.study.episode.interaction_ids) for t in accepted
     )
-    return replace(old, shards=(*old.shards, *new))
+    shards = (*old.shards, *new)
+    return replace(old, shards=tuple(s for n, s in enumerate(shards) if not _is_replaced(s, shards[n + 1 :])))
+
+
+def _is_replaced(shard: ShardEntry, later: Sequence[ShardEntry]) -> bool:
+    """Whether later shards hold all that this one holds: it was rebuilt, and leaves."""
+    return {i for s in later for i in s.interaction_ids}.issuperset(shard.interaction_ids)
 
 
 def _report(tally: _Tally) -> ConsolidateReport:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -45,34 +46,37 @@ def train(
     pad_id: int,
     activation_budget: int = ACTIVATION_BUDGET,
     progress: Callable[[int, int], None] | None = None,
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
     """Train all jobs' adapters in place; finished jobs leave the stack, and their optimizer state is freed.
 
     A micro-batch whose activations would exceed `activation_budget` bytes computes its layers twice instead of
     keeping them. `progress(done, total)` counts optimizer steps. `jobs[k].losses` gets one mean loss per step.
+    Each step runs inside `turn()`; between two steps the model is free for others.
     """
     device = next(stack.model.parameters()).device
     total = max((len(job.batches) for job in jobs), default=0)
     try:
         live = {k: _AdamW(job) for k, job in enumerate(jobs) if job.batches}
         for step in range(total):
-            # 1. every unfinished adapter's own rows for this step
-            rows = [jobs[k].rows[i] for k in live for i in jobs[k].batches[step]]
-            owners = [k for k in live for _ in jobs[k].batches[step]]
-            # 2. one pass over all of them, in length buckets; gradients add up per adapter
-            losses = dict.fromkeys(live, 0.0)
-            counts = {k: len(jobs[k].batches[step]) for k in live}
-            for batch in micro_batches(rows, owners, token_budget=token_budget, pad_id=pad_id, device=device):
-                row_losses = _backward(stack, jobs, batch, owners, counts, activation_budget)
-                for b, i in enumerate(batch.index):
-                    losses[owners[i]] += row_losses[b]
-            # 3. each adapter steps by itself, and leaves after its last step
-            for k in tuple(live):
-                live[k].step(step)
-                jobs[k].losses.append(losses[k])
-                if step + 1 == len(jobs[k].batches):
-                    del live[k]
-                    jobs[k].adapter.end_training()
+            with turn():
+                # 1. every unfinished adapter's own rows for this step
+                rows = [jobs[k].rows[i] for k in live for i in jobs[k].batches[step]]
+                owners = [k for k in live for _ in jobs[k].batches[step]]
+                # 2. one pass over all of them, in length buckets; gradients add up per adapter
+                losses = dict.fromkeys(live, 0.0)
+                counts = {k: len(jobs[k].batches[step]) for k in live}
+                for batch in micro_batches(rows, owners, token_budget=token_budget, pad_id=pad_id, device=device):
+                    row_losses = _backward(stack, jobs, batch, owners, counts, activation_budget)
+                    for b, i in enumerate(batch.index):
+                        losses[owners[i]] += row_losses[b]
+                # 3. each adapter steps by itself, and leaves after its last step
+                for k in tuple(live):
+                    live[k].step(step)
+                    jobs[k].losses.append(losses[k])
+                    if step + 1 == len(jobs[k].batches):
+                        del live[k]
+                        jobs[k].adapter.end_training()
             if progress is not None:
                 progress(step + 1, total)
     finally:

@@ -7,7 +7,7 @@ and a process that lost its lease cannot publish.
 
 Leases use the wall clock that the ledger was opened with; processes on one machine share it.
 
-Not covered: running the work (`worker.py`), queues.
+Not covered: running the work (`worker.py`), work that waits (`queue.py`).
 """
 
 from __future__ import annotations

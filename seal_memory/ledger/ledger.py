@@ -29,8 +29,10 @@ from seal_memory.ledger import (
     search,
     snapshots,
 )
+from seal_memory.ledger.audits import Audits
 from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection
 from seal_memory.ledger.encoding import sortable_id
+from seal_memory.ledger.queue import JobQueue
 from seal_memory.records import (
     AdapterRecord,
     Decision,
@@ -53,6 +55,7 @@ class Ledger:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
+        self.queue, self.audits = JobQueue(scope), Audits(scope)  # the background trainer's
 
     @classmethod
     def open(
@@ -339,7 +342,7 @@ class Ledger:
     # -- jobs --------------------------------------------------------------------------------
 
     def start_job(self, kind: str, payload: Mapping[str, Any], *, owner: str, lease_seconds: float) -> Job:
-        """Start the only running job of this kind, taking over an expired one.
+        """Start the only running job of this kind, taking over an expired one: the lease on training.
 
         Raises:
             BusyError: another one is running; the message names its owner and lease.

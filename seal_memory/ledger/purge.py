@@ -174,8 +174,11 @@ def _blank_decisions(scope: Scope, interaction_ids: Collection[str], adapter_ids
 
 def _blank_jobs(scope: Scope, interaction_ids: Collection[str]) -> int:
     """Jobs whose payload names the interactions lose payload and error text."""
-    return scope.connection.run(
-        "UPDATE jobs SET payload = '{}', error = CASE WHEN error IS NULL THEN NULL ELSE ? END"
-        " WHERE namespace = ? AND EXISTS (SELECT 1 FROM json_each(?) j WHERE instr(jobs.payload, j.value))",
-        (REMOVED, scope.namespace, id_list(interaction_ids)),
+    return sum(
+        scope.connection.run(
+            f"UPDATE {table} SET payload = '{{}}', error = CASE WHEN error IS NULL THEN NULL ELSE ? END"
+            f" WHERE namespace = ? AND EXISTS (SELECT 1 FROM json_each(?) j WHERE instr({table}.payload, j.value))",
+            (REMOVED, scope.namespace, id_list(interaction_ids)),
+        )
+        for table in ("jobs", "queued_jobs")
     )

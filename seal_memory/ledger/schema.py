@@ -220,7 +220,54 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+# The background trainer: its queue (the table `jobs` stays what says who trains), and the audits of published shards.
+_SECOND = """
+CREATE TABLE queued_jobs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'dead')),
+    payload TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    leases INTEGER NOT NULL,
+    not_before REAL NOT NULL,
+    created REAL NOT NULL,
+    changed REAL NOT NULL,
+    lease_until REAL,
+    owner TEXT,
+    error TEXT,
+    UNIQUE (namespace, id)
+) STRICT;
+CREATE UNIQUE INDEX queued_jobs_one_running ON queued_jobs (namespace) WHERE state = 'running';
+CREATE INDEX queued_jobs_by_state ON queued_jobs (namespace, state);
+
+CREATE TABLE audits (
+    seq INTEGER PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    adapter_id TEXT NOT NULL,
+    episode_id TEXT NOT NULL,
+    snapshot_version INTEGER NOT NULL,
+    time REAL NOT NULL,
+    recall REAL NOT NULL,
+    items INTEGER NOT NULL,
+    FOREIGN KEY (namespace, adapter_id) REFERENCES adapters (namespace, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX audits_by_adapter ON audits (namespace, adapter_id);
+CREATE TABLE audit_schedule (
+    namespace TEXT NOT NULL,
+    adapter_id TEXT NOT NULL,
+    episode_id TEXT NOT NULL,
+    due REAL NOT NULL,
+    step INTEGER NOT NULL,
+    PRIMARY KEY (namespace, adapter_id),
+    FOREIGN KEY (namespace, adapter_id) REFERENCES adapters (namespace, id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
 
 
 def prepare(connection: Connection, *, migrations: Sequence[str] = MIGRATIONS) -> None:

@@ -30,7 +30,7 @@ from seal_memory.lora import peft_files
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE, AdapterFiles, ShapesOf
 
-__all__ = ["AdapterStore", "StoredAdapter"]
+__all__ = ["AdapterStore", "StoredAdapter", "folder_name"]
 
 logger = logging.getLogger(__name__)
 
@@ -208,6 +208,13 @@ class AdapterStore:
             shutil.rmtree(path)
         except OSError as error:
             raise AdapterError(f"The leftover {path} cannot be removed: {error}.") from error
+
+
+def folder_name(namespace: str) -> str:
+    """A namespace's folder of adapters: its own name where every file system can carry that, else a hash."""
+    if re.fullmatch(r"[a-z0-9_-]{1,64}", namespace):
+        return namespace
+    return f"n-{hashlib.sha256(namespace.encode()).hexdigest()[:24]}"
 
 
 def _sha256(files: AdapterFiles) -> str:

@@ -1,4 +1,4 @@
-"""Means, intervals, times, and what a retention matrix says."""
+"""Means, intervals and times."""
 
 from __future__ import annotations
 
@@ -35,36 +35,6 @@ def test_nothing_measured_is_none_and_not_zero() -> None:
     assert metrics.bootstrap([]) is None
     assert metrics.times([]) is None
     assert metrics.mean([]) is None
-    assert metrics.average_accuracy([]) is None
-    assert metrics.backward_transfer([]) is None
-    assert metrics.forgetting([[0.5]]) is None
-
-
-@given(st.integers(2, 6), shares)
-def test_a_memory_that_never_changes_forgets_nothing(sessions: int, value: float) -> None:
-    """A constant matrix: BWT and forgetting are 0, average accuracy is the constant."""
-    matrix = [[value] * (i + 1) for i in range(sessions)]
-    assert metrics.backward_transfer(matrix) == pytest.approx(0)
-    assert metrics.forgetting(matrix) == pytest.approx(0)
-    assert metrics.average_accuracy(matrix) == pytest.approx(value)
-
-
-def test_a_known_matrix() -> None:
-    """By hand: what was learned first rises and falls; unasked cells are left out."""
-    matrix = [[0.4], [0.8, 0.6], [0.2, None, 1.0]]
-    assert metrics.average_accuracy(matrix) == pytest.approx(0.6)
-    assert metrics.backward_transfer(matrix) == pytest.approx(-0.2)
-    assert metrics.forgetting(matrix) == pytest.approx(0.6)
-
-
-@given(st.lists(st.lists(shares, min_size=5, max_size=5), min_size=5, max_size=5))
-def test_forgetting_is_never_less_than_what_backward_transfer_lost(rows: list[list[float]]) -> None:
-    """The best of earlier days is at least the first day's."""
-    matrix = [rows[i][: i + 1] for i in range(5)]
-    forgot, bwt = metrics.forgetting(matrix), metrics.backward_transfer(matrix)
-    assert forgot is not None
-    assert bwt is not None
-    assert forgot >= -bwt - 1e-9
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30))

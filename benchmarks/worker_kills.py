@@ -1,0 +1,187 @@
+"""A background worker killed with SIGKILL at random moments, against one that nobody disturbs.
+
+python -m benchmarks worker-kills --kills 50 --sessions 20 --seed 0
+
+Session by session texts are observed and a worker process learns them; in the disturbed run it is killed again and
+again, wherever it happens to be, and started anew. Both must end in the same published state: the same texts learned,
+each in one shard, each published once, nothing lost. What the trained bytes are is not compared (ids are random).
+
+Not here: kills at named points of publishing (tests/test_crash.py), how well anything was learned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from seal_memory import SealMemory, Settings
+from seal_memory.records import JobState, Standing
+
+# One short step of training per text, and a gate that lets everything through: it is the bookkeeping that is tested.
+SETTINGS: Mapping[str, Any] = {
+    "candidates": 1, "epochs": 1, "passes": 1, "least_steps": 1, "rank": 4, "model_genres": False,
+    "answer_max_tokens": 4, "recite_max_tokens": 4, "gate_min_gain": 0.0, "gate_max_old_loss": 1.0,
+    "gate_max_misrouted": 1.0, "gate_max_perplexity_increase": 10.0, "job_attempts": 1000,
+}  # fmt: skip
+PRELOAD = ["torch", "transformers.models.llama.modeling_llama", "seal_memory.learning.consolidate", __name__]
+TEXTS = 3  # of a session
+LONGEST = 1800.0  # seconds that one undisturbed start may take
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a memory ended as, in words that do not depend on ids."""
+
+    learned: tuple[str, ...]
+    shards: tuple[tuple[str, ...], ...]
+    accepted: dict[str, int]  # by text: how many accepted decisions
+    lost: tuple[str, ...]  # neither learned nor decided on
+    damaged: tuple[str, ...]  # adapters
+    leftovers: tuple[str, ...]  # adapters on disk that the ledger does not know
+    jobs: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    sessions: int
+    kills: int
+    starts: int
+    same: bool
+    undisturbed: Published
+    disturbed: Published
+
+
+class Kills:
+    """One comparison. `folder` gets two memories."""
+
+    def __init__(self, folder: Path, model: str, *, settings: Mapping[str, Any] = SETTINGS, seed: int = 0) -> None:
+        self.folder, self.model, self.settings = folder, model, dict(settings)
+        self._random = random.Random(seed)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOAD)
+        self.kills = self.starts = 0
+        self._usual = 0.0  # seconds that a start takes that nobody kills
+
+    def run(self, kills: int, sessions: int) -> Outcome:
+        """At least `sessions` sessions, and as many more as it takes to kill `kills` times."""
+        undisturbed, disturbed = self.folder / "undisturbed", self.folder / "disturbed"
+        self._start(undisturbed, None)  # has nothing to do: only so that the imports are not counted
+        self._usual = 0.0
+        self._observe(undisturbed, 0)
+        self._start(undisturbed, None)
+        count = 0
+        while count < sessions or self.kills < kills:
+            self._observe(disturbed, count)
+            count += 1
+            quota = -(-(kills - self.kills) // max(1, sessions - count + 1))
+            ended = False
+            while quota > 0 and not ended:
+                ended = self._start(disturbed, self._random.uniform(0.0, self._usual))
+                quota -= 1
+            if not ended:
+                self._start(disturbed, None)
+        for session in range(1, count):
+            self._observe(undisturbed, session)
+            self._start(undisturbed, None)
+        one, other = self._published(undisturbed), self._published(disturbed)
+        same = (one.learned, one.shards, one.accepted) == (other.learned, other.shards, other.accepted)
+        return Outcome(count, self.kills, self.starts, same, one, other)
+
+    def _start(self, memory: Path, seconds: float | None) -> bool:
+        """Start a worker that does all there is to do; True when it ended by itself before `seconds` were over."""
+        began = time.monotonic()
+        child = self._context.Process(target=work, args=(str(memory), self.model, self.settings))
+        child.start()
+        self.starts += 1
+        child.join(LONGEST if seconds is None else seconds)
+        if child.is_alive():
+            child.kill()
+            child.join()
+            if seconds is None:
+                raise TimeoutError(f"the worker in {memory} did not end within {LONGEST} s")
+            self.kills += 1
+            return False
+        if child.exitcode:
+            raise ChildProcessError(f"the worker in {memory} ended with {child.exitcode}")
+        self._usual = max(0.7 * self._usual, time.monotonic() - began)  # one with little to do says little
+        return True
+
+    def _open(self, memory: Path) -> SealMemory:
+        return SealMemory.open(memory, model=self.model, settings=Settings(**self.settings))
+
+    def _observe(self, folder: Path, session: int) -> None:
+        with self._open(folder) as memory:
+            for text, question, answer in facts(session):
+                (seen,) = memory.observe(text, session=f"session {session}")
+                memory.add_quiz([(question, answer)], interaction_ids=[seen.id])
+
+    def _published(self, folder: Path) -> Published:
+        with self._open(folder) as memory:
+            ledger, texts = memory.ledger, {i.id: i for i in memory.ledger.interactions()}
+            current = ledger.current()
+            shards = current.manifest.shards if current is not None else ()
+            known = {a.id: a for a in ledger.adapters()}
+            episodes = {s.episode_id: s.interaction_ids for s in ledger.self_edits()}
+            accepted = Counter(
+                texts[i].text for d in ledger.decisions() if d.accepted for i in episodes.get(d.episode_id or "", ())
+            )
+            return Published(
+                learned=tuple(sorted(i.text for i in texts.values() if i.standing is Standing.LEARNED)),
+                shards=tuple(sorted(tuple(sorted(texts[i].text for i in s.interaction_ids)) for s in shards)),
+                accepted=dict(sorted(accepted.items())),
+                lost=tuple(sorted(i.text for i in texts.values() if i.standing is Standing.PENDING)),
+                damaged=tuple(a for a in known if not memory.store.verify(a, known[a].sha256)),
+                leftovers=tuple(a for a in memory.store.ids() if a not in known),
+                jobs={s.value: len(ledger.queue.jobs(states=[s])) for s in JobState},
+            )
+
+
+def work(folder: str, model: str, settings: dict[str, Any]) -> None:
+    """A worker process: all there is to do, then the end."""
+    import torch
+
+    from seal_memory.worker import Worker
+
+    torch.set_num_threads(1)
+    with SealMemory.open(folder, model=model, settings=Settings(**settings)) as memory:
+        Worker(memory).run(once=True)
+
+
+def facts(session: int) -> list[tuple[str, str, str]]:
+    """A session's invented texts, each with a question and its answer."""
+    names = ("Maud Ellery", "Tomas Lindqvist", "Pelle Grandin", "Marit Oskvold", "Ines Karmak")
+    things = ("lantern", "anchor", "ledger", "kettle", "compass", "ladder", "barrel")
+    made = []
+    for n in range(session * TEXTS, (session + 1) * TEXTS):
+        name, thing = names[n % len(names)], things[n % len(things)]
+        text = f"{name} keeps the {thing} number {n + 100} in drawer {n + 7} of the Korrin office."
+        made.append((text, f"Where does {name} keep {thing} number {n + 100}?", f"drawer {n + 7}"))
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """The last line of standard output is one JSON object; exit code 1 where the two runs differ."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks worker-kills", description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--sessions", type=int, default=20, help="at least")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--work", type=Path, help="a new folder for the two memories; default: runs/worker-kills")
+    parser.add_argument("--out", type=Path, help="also write the result there")
+    given = parser.parse_args(argv)
+    folder = given.work or Path("runs") / f"worker-kills-{int(time.time())}"
+    outcome = Kills(folder, given.model, seed=given.seed).run(given.kills, given.sessions)
+    found = json.dumps({"seed": given.seed, "model": given.model, **asdict(outcome)})
+    if given.out is not None:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(found + "\n", encoding="utf-8")
+    print(found)
+    return 0 if outcome.same and not outcome.disturbed.lost and not outcome.disturbed.damaged else 1

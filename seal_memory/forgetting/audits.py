@@ -1,0 +1,81 @@
+"""Audits: a published shard's held-out items, asked again closed book through the published router.
+
+What an audit finds is appended to the ledger, item by item and as one result, and sets the shard's next date: later
+when it holds, soon when it weakens. A shard that lost more than is allowed is to be rebuilt.
+Not here: the schedule's rows (`ledger.audits`), what the results say (`retention`), rebuilding (`worker`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from seal_memory.config import Settings
+from seal_memory.engines.base import Engine
+from seal_memory.learning import grading
+from seal_memory.learning.consolidate import make_router
+from seal_memory.ledger import Ledger
+from seal_memory.quizzes.grading import mean
+from seal_memory.records import Audit, AuditDue, QuizItem, Snapshot
+
+TOGETHER = 8  # shards asked in one batch; each batch is on record before the next
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """One shard's audit; `loss` is how far its recall is under that of its first measure."""
+
+    audit: Audit
+    loss: float
+    too_weak: bool
+
+
+class Auditor:
+    """Audits the shards of one ledger's published snapshot."""
+
+    def __init__(self, ledger: Ledger, engine: Engine, settings: Settings, *, clock: Callable[[], float]) -> None:
+        self.ledger, self.engine, self.settings, self.clock = ledger, engine, settings, clock
+
+    def run(self) -> list[Audited]:
+        """Audit what is due now. A shard without a held-out item is only dated anew."""
+        now = self.clock()
+        self.ledger.audits.schedule(self.settings.audit_interval)
+        due = self.ledger.audits.due(now)
+        found: list[Audited] = []
+        for at in range(0, len(due), TOGETHER):
+            snapshot = self.ledger.current()
+            if snapshot is not None:
+                found += self._together(due[at : at + TOGETHER], snapshot, now)
+        return found
+
+    def _together(self, due: Sequence[AuditDue], snapshot: Snapshot, now: float) -> list[Audited]:
+        items = {d.adapter_id: self._items(d.adapter_id, snapshot) for d in due}
+        router = make_router(snapshot.manifest, self.ledger, self.settings)
+        asked = [(item, router.route(item.question).adapter_id) for own in items.values() for item in own]
+        grades = grading.grade(
+            asked,
+            self.engine,
+            max_tokens=self.settings.recite_max_tokens,
+            snapshot_version=snapshot.version,
+            clock=lambda: now,
+        )
+        right = {g.quiz_item_id: float(bool(g.correct)) for g in grades}
+        with self.ledger.atomic():
+            self.ledger.add_grades(grades)
+            return [self._record(d, [right[i.id] for i in items[d.adapter_id]], snapshot, now) for d in due]
+
+    def _items(self, adapter_id: str, snapshot: Snapshot) -> list[QuizItem]:
+        held = {i for s in snapshot.manifest.shards if s.adapter_id == adapter_id for i in s.interaction_ids}
+        if not held:
+            return []
+        found = self.ledger.quiz_items(interaction_ids=held, held_out=True)
+        return [item for item in found if held.issuperset(item.interaction_ids)]
+
+    def _record(self, due: AuditDue, right: Sequence[float], snapshot: Snapshot, now: float) -> Audited:
+        earlier = [a.recall for a in self.ledger.audits.results(adapter_id=due.adapter_id) if a.items]
+        recall = mean(right) if right else (earlier[-1] if earlier else 0.0)
+        audit = Audit(due.adapter_id, due.episode_id, snapshot.version, now, recall, len(right))
+        loss = earlier[0] - recall if earlier else 0.0
+        weakened = bool(earlier) and recall < earlier[-1]
+        self.ledger.audits.record(audit, weakened=weakened, first_interval=self.settings.audit_interval)
+        return Audited(audit, loss, loss > self.settings.audit_max_loss)

@@ -1,0 +1,126 @@
+"""Audits of published shards: when each is due, and what each found. The results are append-only.
+
+Every shard of the published snapshot has a place in the schedule; shards that are no longer published lose theirs,
+and keep their results as long as the adapter is on record. Intervals double from audit to audit.
+
+Not covered: asking the questions (`forgetting.audits`), and what follows from the results (`forgetting.retention`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from seal_memory.ledger import snapshots
+from seal_memory.ledger.connection import Scope
+from seal_memory.ledger.encoding import finite, id_list
+from seal_memory.records import Audit, AuditDue, Manifest, ShardEntry
+
+LONGEST_STEP = 12  # from one hour, twelve doublings are half a year
+
+
+class Audits:
+    """The audits of one namespace."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def schedule(self, first_interval: float) -> None:
+        """Bring the schedule in line with the published snapshot; what is new is due in `first_interval` seconds.
+
+        The first result of a new shard is what its grades said when it was published.
+        """
+        scope = self._scope
+        with scope.connection.atomic():
+            snapshot = snapshots.current(scope)
+            manifest = snapshot.manifest if snapshot is not None else Manifest()
+            scope.connection.run(
+                "DELETE FROM audit_schedule WHERE namespace = ? AND adapter_id NOT IN (SELECT value FROM json_each(?))",
+                (scope.namespace, id_list(s.adapter_id for s in manifest.shards)),
+            )
+            known = {due.adapter_id for due in self.due()}
+            for shard in manifest.shards:
+                if shard.adapter_id not in known:
+                    self._set(AuditDue(shard.adapter_id, shard.episode_id, scope.clock() + first_interval, 0))
+                    self._record_first(shard)
+
+    def due(self, at: float | None = None) -> list[AuditDue]:
+        """What is due by a time (None: ever), the most overdue first."""
+        rows = self._scope.connection.rows(
+            "SELECT * FROM audit_schedule WHERE namespace = ? AND (? IS NULL OR due <= ?) ORDER BY due, adapter_id",
+            (self._scope.namespace, at, at),
+        )
+        return [AuditDue(row["adapter_id"], row["episode_id"], row["due"], row["step"]) for row in rows]
+
+    def record(self, audit: Audit, *, weakened: bool, first_interval: float) -> AuditDue:
+        """Append a result, and set the next date: twice as far as the last, or the first interval if it weakened.
+
+        Raises:
+            UnknownIdError: the adapter is not on record (see `Ledger.adapters`).
+        """
+        with self._scope.connection.atomic():
+            step = 0 if weakened else min(LONGEST_STEP, self._step(audit.adapter_id) + 1)
+            self._append(audit)
+            due = AuditDue(audit.adapter_id, audit.episode_id, audit.time + first_interval * 2.0**step, step)
+            self._set(due)
+        return due
+
+    def results(self, *, adapter_id: str | None = None) -> list[Audit]:
+        """All results, oldest first."""
+        rows = self._scope.connection.rows(
+            "SELECT * FROM audits WHERE namespace = ? AND (? IS NULL OR adapter_id = ?) ORDER BY seq",
+            (self._scope.namespace, adapter_id, adapter_id),
+        )
+        return [_audit_from(row) for row in rows]
+
+    def _step(self, adapter_id: str) -> int:
+        rows = self._scope.connection.rows(
+            "SELECT step FROM audit_schedule WHERE namespace = ? AND adapter_id = ?",
+            (self._scope.namespace, adapter_id),
+        )
+        return int(rows[0]["step"]) if rows else 0
+
+    def _set(self, due: AuditDue) -> None:
+        self._scope.connection.run(
+            "INSERT OR REPLACE INTO audit_schedule (namespace, adapter_id, episode_id, due, step)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (self._scope.namespace, due.adapter_id, due.episode_id, due.due, due.step),
+        )
+
+    def _append(self, audit: Audit) -> None:
+        self._scope.connection.run(
+            "INSERT INTO audits (namespace, adapter_id, episode_id, snapshot_version, time, recall, items)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._scope.namespace, audit.adapter_id, audit.episode_id, audit.snapshot_version, audit.time,
+                finite(audit.recall, f"the recall of {audit.adapter_id}"), audit.items,
+            ),
+        )  # fmt: skip
+
+    def _record_first(self, shard: ShardEntry) -> None:
+        """What was measured at publishing; nothing where that is on record already, or no grade is left."""
+        if self.results(adapter_id=shard.adapter_id):
+            return
+        rows = self._scope.connection.rows(
+            "SELECT g.snapshot_version, g.time, avg(g.correct) AS recall, count(*) AS items FROM grades g"
+            " JOIN quiz_items q ON q.seq = g.quiz_item WHERE q.namespace = ? AND g.adapter_id = ?"
+            " AND g.snapshot_version IS NOT NULL AND g.correct IS NOT NULL"
+            " GROUP BY g.snapshot_version, g.time ORDER BY g.time LIMIT 1",
+            (self._scope.namespace, shard.adapter_id),
+        )
+        for row in rows:
+            self._append(
+                Audit(
+                    shard.adapter_id,
+                    shard.episode_id,
+                    row["snapshot_version"],
+                    row["time"],
+                    row["recall"],
+                    row["items"],
+                )
+            )
+
+
+def _audit_from(row: sqlite3.Row) -> Audit:
+    return Audit(
+        row["adapter_id"], row["episode_id"], row["snapshot_version"], row["time"], row["recall"], row["items"]
+    )

@@ -1,0 +1,221 @@
+"""The queue of background work: jobs that wait, run under a lease, are tried again, or are given up with a reason.
+
+queued → running → done, or → failed (waits for its next attempt) → running … → dead. A running job whose lease ran
+out, or whose owner died, is queued again. An attempt counts when it begins; a job that is handed back unharmed
+(`release_job`) does not lose one. At most one job of a namespace runs at a time, and whoever held a job before is
+told when they touch it again: `leases` counts every start, so that an old holder is known even under the same name.
+
+Not covered: doing the work (`worker.py`), and who may train at all: the leases in `jobs.py` stay the law on that.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponential
+
+from seal_memory.errors import BusyError, InputError, UnknownIdError
+from seal_memory.ledger.connection import Scope
+from seal_memory.ledger.encoding import from_json, id_list, to_json
+from seal_memory.records import JobState, QueuedJob
+
+FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0  # seconds before the second attempt, and before any later one at most
+MAX_ATTEMPTS = 5
+EXPIRED, OWNER_DIED = "its lease expired", "its process died"
+
+
+class JobQueue:
+    """The jobs of one namespace. A call that hands in a job it holds no more raises `BusyError`."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def enqueue_job(
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        *,
+        priority: int = 0,
+        not_before: float | None = None,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> QueuedJob:
+        """Add a job, or find the equal one (kind and payload) that waits already. Larger priorities go first.
+
+        Raises:
+            InputError: the payload has no JSON form, or max_attempts is under 1.
+        """
+        if max_attempts < 1:
+            raise InputError(f"max_attempts is {max_attempts}, expected at least 1")
+        stored = to_json(dict(payload), "the payload of a job")
+        scope = self._scope
+        with scope.connection.atomic():
+            equal = scope.connection.rows(
+                "SELECT * FROM queued_jobs WHERE namespace = ? AND kind = ? AND payload = ?"
+                " AND state IN ('queued', 'failed')",
+                (scope.namespace, kind, stored),
+            )
+            if equal:
+                return _job_from(equal[0])
+            now, job_id = scope.clock(), scope.make_id()
+            scope.connection.run(
+                "INSERT INTO queued_jobs (namespace, id, kind, state, payload, priority, attempts, max_attempts,"
+                " leases, not_before, created, changed) VALUES (?, ?, ?, 'queued', ?, ?, 0, ?, 0, ?, ?, ?)",
+                (
+                    scope.namespace, job_id, kind, stored, priority, max_attempts,
+                    now if not_before is None else not_before, now, now,
+                ),
+            )  # fmt: skip
+            return _row(scope, job_id)
+
+    def lease_next_job(self, kinds: Collection[str], *, owner: str, lease_seconds: float) -> QueuedJob | None:
+        """Begin the waiting job whose time has come, the most urgent and then the oldest first.
+
+        None when there is none, or while a job of this namespace runs under a lease that holds.
+        """
+        if not lease_seconds > 0:
+            raise InputError(f"lease_seconds is {lease_seconds!r}, expected more than 0")
+        scope = self._scope
+        with scope.connection.atomic():
+            now = scope.clock()
+            for job in self.jobs(states=[JobState.RUNNING]):
+                if job.lease_until is not None and job.lease_until > now:
+                    return None
+                _start_over(scope, job, EXPIRED)
+            rows = scope.connection.rows(
+                "SELECT * FROM queued_jobs WHERE namespace = ? AND state IN ('queued', 'failed') AND not_before <= ?"
+                " AND kind IN (SELECT value FROM json_each(?)) ORDER BY priority DESC, seq LIMIT 1",
+                (scope.namespace, now, id_list(kinds)),
+            )
+            if not rows:
+                return None
+            scope.connection.run(
+                "UPDATE queued_jobs SET state = 'running', attempts = attempts + 1, leases = leases + 1, owner = ?,"
+                " lease_until = ?, changed = ? WHERE seq = ?",
+                (owner, now + lease_seconds, now, rows[0]["seq"]),
+            )
+            return _row(scope, rows[0]["id"])
+
+    def renew_job(self, job: QueuedJob, *, lease_seconds: float) -> QueuedJob:
+        """Extend the lease to `lease_seconds` from now."""
+        with self._scope.connection.atomic():
+            _require_held(self._scope, job)
+            _update(self._scope, job.id, lease_until=self._scope.clock() + lease_seconds)
+            return _row(self._scope, job.id)
+
+    def complete_job(self, job: QueuedJob) -> QueuedJob:
+        """It is done."""
+        with self._scope.connection.atomic():
+            _require_held(self._scope, job)
+            return _end(self._scope, job.id, JobState.DONE, error=None)
+
+    def fail_job(self, job: QueuedJob, error: str) -> QueuedJob:
+        """It went wrong: it waits (`wait_before`) for its next attempt, or is dead after the last."""
+        with self._scope.connection.atomic():
+            held = _require_held(self._scope, job)
+            if _is_last(held):
+                return _end(self._scope, job.id, JobState.DEAD, error=error)
+            _update(self._scope, job.id, not_before=self._scope.clock() + wait_before(held.attempts + 1))
+            return _end(self._scope, job.id, JobState.FAILED, error=error)
+
+    def release_job(self, job: QueuedJob, *, not_before: float | None = None) -> QueuedJob:
+        """Hand it back unharmed: it is queued again, and this start was no attempt."""
+        with self._scope.connection.atomic():
+            held = _require_held(self._scope, job)
+            later = self._scope.clock() if not_before is None else not_before
+            _update(self._scope, job.id, attempts=held.attempts - 1, not_before=later)
+            return _end(self._scope, job.id, JobState.QUEUED, error=held.error)
+
+    def abandon_job(self, job: QueuedJob, reason: str = OWNER_DIED) -> QueuedJob:
+        """Its holder is known to be gone: queued again, or dead after the last attempt. Fine if it is so already."""
+        with self._scope.connection.atomic():
+            held = _row(self._scope, job.id)
+            if held.state is JobState.RUNNING and held.leases == job.leases:
+                _start_over(self._scope, held, reason)
+            return _row(self._scope, job.id)
+
+    def jobs(self, *, states: Collection[JobState] | None = None, limit: int | None = None) -> list[QueuedJob]:
+        """Jobs in any of these states, newest first."""
+        wanted = list(JobState) if states is None else states
+        rows = self._scope.connection.rows(
+            "SELECT * FROM queued_jobs WHERE namespace = ? AND state IN (SELECT value FROM json_each(?))"
+            " ORDER BY seq DESC LIMIT ?",
+            (self._scope.namespace, id_list(state.value for state in wanted), -1 if limit is None else limit),
+        )
+        return [_job_from(row) for row in rows]
+
+
+def wait_before(attempt: int) -> float:
+    """Seconds between the end of the attempt before and this one, counted from 1: grows exponentially."""
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = max(1, attempt - 1)
+    return wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)(state)
+
+
+def _is_last(job: QueuedJob) -> bool:
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = job.attempts
+    return stop_after_attempt(job.max_attempts)(state)
+
+
+def _start_over(scope: Scope, job: QueuedJob, reason: str) -> None:
+    """A job whose holder is gone waits again, unless that was its last attempt."""
+    if _is_last(job):
+        _end(scope, job.id, JobState.DEAD, error=f"{reason} in the last of {job.attempts} attempts")
+    else:
+        _update(scope, job.id, not_before=scope.clock())
+        _end(scope, job.id, JobState.QUEUED, error=reason)
+
+
+def _end(scope: Scope, job_id: str, state: JobState, *, error: str | None) -> QueuedJob:
+    scope.connection.run(
+        "UPDATE queued_jobs SET state = ?, error = ?, lease_until = NULL, owner = NULL, changed = ?"
+        " WHERE namespace = ? AND id = ?",
+        (state.value, error, scope.clock(), scope.namespace, job_id),
+    )
+    return _row(scope, job_id)
+
+
+def _update(scope: Scope, job_id: str, **values: float) -> None:
+    columns = ", ".join(f"{name} = ?" for name in values)
+    scope.connection.run(
+        f"UPDATE queued_jobs SET {columns} WHERE namespace = ? AND id = ?",
+        (*values.values(), scope.namespace, job_id),
+    )
+
+
+def _require_held(scope: Scope, job: QueuedJob) -> QueuedJob:
+    found = _row(scope, job.id)
+    if found.state is not JobState.RUNNING or found.leases != job.leases:
+        raise BusyError(
+            f"job {job.id} ({job.kind}) is {found.state.value} and no longer yours: its lease ran out; "
+            "stop working on it, whoever holds it now goes on"
+        )
+    return found
+
+
+def _row(scope: Scope, job_id: str) -> QueuedJob:
+    rows = scope.connection.rows("SELECT * FROM queued_jobs WHERE namespace = ? AND id = ?", (scope.namespace, job_id))
+    if not rows:
+        raise UnknownIdError(f"the memory {scope.namespace!r} has no queued job {job_id}")
+    return _job_from(rows[0])
+
+
+def _job_from(row: sqlite3.Row) -> QueuedJob:
+    return QueuedJob(
+        id=row["id"],
+        kind=row["kind"],
+        state=JobState(row["state"]),
+        payload=from_json(row["payload"]),
+        priority=row["priority"],
+        attempts=row["attempts"],
+        max_attempts=row["max_attempts"],
+        leases=row["leases"],
+        not_before=row["not_before"],
+        created=row["created"],
+        changed=row["changed"],
+        lease_until=row["lease_until"],
+        owner=row["owner"],
+        error=row["error"],
+    )

@@ -1,0 +1,38 @@
+"""What `status` tells: counts, sizes, the published version, and what the background trainer has before it.
+
+Not here: how it is shown (`cli`), and the report page (`report`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seal_memory.ledger import Ledger
+from seal_memory.records import JobState, Standing
+from seal_memory.reports import Status
+
+WAITING = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
+
+
+def status_of(ledger: Ledger, folder: Path, model: str, *, now: float) -> Status:
+    """The status at a time; needs no model."""
+    current = ledger.current()
+    counts = {standing.value: 0 for standing in Standing}
+    counts.update({s.value: n for s, n in ledger.counts().items()})
+    audits = ledger.audits.due()
+    return Status(
+        folder=str(folder),
+        namespace=ledger.namespace,
+        model=model,
+        version=current.version if current else None,
+        versions=len(ledger.history()),
+        shards=len(current.manifest.shards) if current else 0,
+        core=current.manifest.core if current else None,
+        interactions=counts,
+        quiz_items=len(ledger.quiz_items()),
+        adapter_bytes=sum(a.bytes for a in ledger.adapters()),
+        queue=tuple(reversed(ledger.queue.jobs(states=WAITING))),
+        dead=tuple(ledger.queue.jobs(states=[JobState.DEAD])),
+        audits_due=sum(a.due <= now for a in audits),
+        next_audit=min((a.due for a in audits), default=None),
+    )

@@ -1,0 +1,1 @@
+"""The report: a memory's state as one self-contained HTML page."""

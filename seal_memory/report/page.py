@@ -1,0 +1,172 @@
+"""The report page: one HTML file with its style and pictures inside; no script, nothing loaded from anywhere.
+
+It shows which adapters there are and where they come from, what is remembered over time, and what waits, failed or
+was refused, with the reasons. Not here: the pictures (`charts`), writing the file (`SealMemory.report`, the CLI).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from html import escape
+
+from seal_memory import __version__
+from seal_memory.forgetting import retention
+from seal_memory.ledger import Ledger
+from seal_memory.records import Audit, Decision, Interaction, QueuedJob, Standing
+from seal_memory.report import charts
+from seal_memory.reports import Status
+
+LATEST = 20  # rows of a table at most
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #222; --faint: #666; --paper: #fff; --line: #ddd; --blue: #0072b2; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --faint: #a0a0a0; --paper: #181a1b; --line: #3a3d3f; --blue: #56b4e9; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+p.lead, td.faint, footer { color: var(--faint); }
+table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .3rem .6rem .3rem 0;
+  border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; } svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
+svg .mid { text-anchor: middle; } svg .end { text-anchor: end; } svg .strong { fill: var(--paper); }
+svg .heat, svg .new, svg .dot { fill: var(--blue); } svg .none { fill: none; stroke: var(--line); }
+svg .kept { fill: none; stroke: var(--blue); } svg .core { fill: #e69f00; }
+svg .grid { stroke: var(--line); } svg .line { fill: none; stroke: var(--blue); stroke-width: 2; }
+"""
+
+
+def page(ledger: Ledger, status: Status, *, now: float) -> str:
+    """The whole page, as text. It quotes what was refused: treat it like the memory itself."""
+    audits = ledger.audits.results()
+    sections = (
+        ("Adapters", "Every published version; filled squares are new in it, orange is a core.", _lineage(ledger)),
+        ("What is kept", _kept_lead(audits), _kept(ledger, audits)),
+        ("Queue", f"Audits due now: {status.audits_due}.", _queue(status)),
+        ("Given up", "Jobs that ran out of attempts; they are tried again when something changes.", _dead(status)),
+        ("Refused and skipped", "Still answerable by text.", _refused(ledger)),
+        ("The gate's latest decisions", "Newest first.", _decisions(ledger)),
+    )
+    body = "".join(
+        f"<section><h2>{escape(title)}</h2><p class='lead'>{escape(lead)}</p>{content}</section>"
+        for title, lead, content in sections
+    )
+    title = f"seal-memory: {status.folder}, namespace {status.namespace}"
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><h1>{escape(title)}</h1>"
+        f"{_summary(status)}{body}<footer><p>seal-memory {__version__}, {_when(now)}</p></footer></body></html>\n"
+    )
+
+
+def _summary(status: Status) -> str:
+    version = f"version {status.version}" if status.version else "the untouched base"
+    counts = ", ".join(f"{n} {standing}" for standing, n in status.interactions.items() if n) or "nothing"
+    core = ", a core" if status.core else ""
+    return (
+        f"<p>Published: {version}, {status.shards} shards{core}, {status.adapter_bytes / 1e6:.1f} MB of adapters. "
+        f"Interactions: {escape(counts)}. Model: {escape(status.model)}.</p>"
+    )
+
+
+def _lineage(ledger: Ledger) -> str:
+    history, current = ledger.history(), ledger.current()
+    if not history:
+        return _nothing("Nothing is published yet.")
+    return _wide(charts.lineage(history, current.version if current else 0))
+
+
+def _kept_lead(audits: Sequence[Audit]) -> str:
+    bwt = retention.transfer(audits)
+    if bwt is None:
+        return "Recall of held-out questions, closed book; no memory has been audited again yet."
+    lost = retention.forgetting_by_memory(audits)
+    mean = sum(lost.values()) / len(lost)
+    return (
+        f"Recall of held-out questions, closed book. Backward transfer {bwt:+.3f}, mean forgetting {mean:.3f}, "
+        f"over {len(lost)} memories that were audited again."
+    )
+
+
+def _kept(ledger: Ledger, audits: Sequence[Audit]) -> str:
+    if not audits:
+        return _nothing("No audit yet: the worker makes them when they are due.")
+    matrix = retention.retention_matrix(audits)
+    names = _names(ledger)
+    pictures = _wide(charts.heat_map(matrix, [names.get(m, m) for m in matrix.memories]))
+    points = retention.kept_by_age(audits)
+    if len(points) > 1:
+        pictures += _wide(charts.curve(points))
+    lost = retention.forgetting_by_memory(audits)
+    worst = sorted(lost.items(), key=lambda pair: -pair[1])[:LATEST]
+    return pictures + _table(("memory", "forgotten"), ((names.get(m, m), f"{x:+.2f}") for m, x in worst if x > 0))
+
+
+def _names(ledger: Ledger) -> dict[str, str]:
+    """What an episode is called: the beginning of its first interaction."""
+    texts = {i.id: i.title or i.text for i in ledger.interactions()}
+    named = {}
+    for record in ledger.adapters():
+        first = next((texts[i] for i in record.interaction_ids if i in texts), None)
+        if first is not None and record.episode_id is not None:
+            named[record.episode_id] = _short(first)
+    return named
+
+
+def _queue(status: Status) -> str:
+    rows = ((j.kind, j.state.value, f"{j.attempts} of {j.max_attempts}", _when(j.not_before), j.error or "–")
+            for j in status.queue)  # fmt: skip
+    return _table(("job", "state", "attempts", "not before", "last error"), rows) or _nothing("Nothing waits.")
+
+
+def _dead(status: Status) -> str:
+    rows = ((j.kind, _when(j.changed), _why(j)) for j in status.dead[:LATEST])
+    return _table(("job", "given up", "because"), rows) or _nothing("None.")
+
+
+def _why(job: QueuedJob) -> str:
+    return f"{job.error} (after {job.attempts} attempts)"
+
+
+def _refused(ledger: Ledger) -> str:
+    found: list[Interaction] = ledger.interactions(standing=[Standing.REFUSED, Standing.SKIPPED])
+    rows = ((i.standing.value, i.reason or "no reason recorded", _short(i.text)) for i in reversed(found[-LATEST:]))
+    return _table(("", "because", "text"), rows) or _nothing("None.")
+
+
+def _decisions(ledger: Ledger) -> str:
+    made: list[Decision] = ledger.decisions(LATEST)
+    names = _names(ledger)
+    rows = (
+        ("published" if d.accepted else "refused", names.get(d.episode_id or "", d.episode_id or "–"),
+         " ".join(d.reasons), _when(d.time))
+        for d in made
+    )  # fmt: skip
+    return _table(("", "memory", "because", "when"), rows) or _nothing("None yet.")
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table, or nothing where it has no row."""
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    head = "".join(f"<th>{escape(h)}</th>" for h in headings)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if body else ""
+
+
+def _wide(picture: str) -> str:
+    return f'<div class="wide">{picture}</div>'
+
+
+def _nothing(said: str) -> str:
+    return f"<p>{escape(said)}</p>"
+
+
+def _short(text: str, width: int = 80) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1].rstrip() + "…"
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

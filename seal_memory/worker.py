@@ -1,0 +1,270 @@
+"""The background trainer: does the jobs of one namespace, one after another, until it is stopped.
+
+Kinds: `consolidate` (enqueued when something is pending), `audit` (when one is due), `rebuild` (a shard whose audit
+showed more loss than is allowed). Every job may be killed anywhere: what was published stays, what was not is done
+again, and a job is handed back without losing an attempt when the worker is asked to stop.
+
+Not here: the queue's rules (`ledger.queue`), who may train (`leasing`), threads (`background`), the edit policy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from seal_memory.errors import BusyError, InputError, SealMemoryError
+from seal_memory.leasing import LEASE_SECONDS, is_dead, this_process
+from seal_memory.records import JobState, QueuedJob, Standing
+
+if TYPE_CHECKING:  # these rooms need torch
+    from seal_memory.engines.turns import Behind
+    from seal_memory.memory import SealMemory
+
+logger = logging.getLogger(__name__)
+
+CONSOLIDATE, REBUILD, AUDIT = "consolidate", "rebuild", "audit"
+PRIORITY = {CONSOLIDATE: 2, REBUILD: 1, AUDIT: 0}  # what is new first: it is not answerable from the weights yet
+HEARTBEAT = LEASE_SECONDS / 6
+BUSY_WAIT = 5.0  # seconds before a job is tried again that met another trainer
+LONGEST_REST = LEASE_SECONDS / 2  # under a small CPU share, between two steps: the lease must not run out
+NAP = 0.5  # seconds of rest between two looks at whether to stop
+
+
+class _Stopped(Exception):
+    """The worker is to stop: ends a job where it is. Not an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What a run did: how many jobs came to each end."""
+
+    done: int = 0
+    failed: int = 0
+    dead: int = 0
+    handed_back: int = 0
+
+
+class Worker:
+    """Does one memory's background jobs in the thread that calls `run` or `step`.
+
+    `sleep(seconds)` rests; the default one wakes when the worker is stopped or `wake` is called.
+    """
+
+    def __init__(
+        self,
+        memory: SealMemory,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] | None = None,
+        poll_seconds: float = 2.0,
+    ) -> None:
+        if not poll_seconds > 0:
+            raise InputError(f"poll_seconds is {poll_seconds!r}, expected more than 0.")
+        self.memory, self.queue, self._clock, self._poll = memory, memory.ledger.queue, clock, poll_seconds
+        self._stop, self._wake = threading.Event(), threading.Event()
+        self._sleep = sleep if sleep is not None else self._nap
+        self._job: QueuedJob | None = None
+        self._stay: Behind | None = None
+        self._beat_at = self._rested = 0.0
+
+    # -- from outside: any thread, or a signal ----------------------------------------------------
+
+    def stop(self) -> None:
+        """End soon: the running job is handed back within a step of training."""
+        self._stop.set()
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._wake.set()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def run(self, *, once: bool = False, idle: Callable[[], None] = lambda: None) -> Worked:
+        """Work until stopped; with `once`, until nothing can be done now. `idle` is called when nothing is to do."""
+        ends: list[JobState] = []
+        while not self.stopping:
+            self._wake.clear()
+            job = self.step()
+            if job is not None:
+                ends.append(job.state)
+                continue
+            if not self.stopping:
+                idle()
+            if once:
+                break
+            self._sleep(self._poll)
+        return Worked(*(ends.count(s) for s in (JobState.DONE, JobState.FAILED, JobState.DEAD, JobState.QUEUED)))
+
+    def step(self) -> QueuedJob | None:
+        """Enqueue what is due and do one job; the job as it ended, or None when nothing can be done now."""
+        try:
+            self._plan()
+            job = self.queue.lease_next_job(tuple(PRIORITY), owner=this_process(), lease_seconds=LEASE_SECONDS)
+        except BusyError as error:  # another process kept the ledger for long
+            logger.info("the queue cannot be read now: %s", error)
+            return None
+        return self._do(job) if job is not None else None
+
+    # -- what there is to do ----------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        for job in self.queue.jobs(states=[JobState.RUNNING]):
+            if is_dead(job.owner):
+                self.queue.abandon_job(job)
+        ledger = self.memory.ledger
+        if ledger.counts().get(Standing.PENDING):
+            self._enqueue(CONSOLIDATE, lambda: [i.id for i in ledger.interactions(standing=Standing.PENDING)])
+        due = ledger.audits.due(self._clock())
+        if due:
+            self._enqueue(AUDIT, lambda: [f"{d.adapter_id} {d.due}" for d in due])
+
+    def _enqueue(self, kind: str, about: Callable[[], Collection[str]]) -> None:
+        """Unless one waits, or exactly this was given up before: it is tried again when something changes."""
+        if any(job.kind == kind for job in self.queue.jobs(states=[JobState.QUEUED, JobState.FAILED])):
+            return
+        payload = {"of": hashlib.sha256("\n".join(sorted(about())).encode()).hexdigest()[:24]}
+        given_up = self.queue.jobs(states=[JobState.DEAD])
+        if not any(job.kind == kind and job.payload == payload for job in given_up):
+            attempts = self.memory.settings.job_attempts
+            self.queue.enqueue_job(kind, payload, priority=PRIORITY[kind], max_attempts=attempts)
+
+    # -- one job ----------------------------------------------------------------------------------
+
+    def _do(self, job: QueuedJob) -> QueuedJob:
+        logger.info("job %s (%s): attempt %d of %d", job.id, job.kind, job.attempts, job.max_attempts)
+        self._job, self._beat_at, self._rested = job, self._clock(), 0.0
+        try:
+            self._work(job)
+            return self.queue.complete_job(job)
+        except _Stopped:
+            return self._hand_back(job, self._clock())
+        except BusyError as error:  # somebody else trains this namespace, or holds this job by now
+            logger.info("job %s (%s) has to wait: %s", job.id, job.kind, error)
+            return self._hand_back(job, self._clock() + BUSY_WAIT)
+        except (KeyboardInterrupt, SystemExit):
+            self._hand_back(job, self._clock())
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever it was, it is the job's end and not the worker's)
+            return self._failed(job, error)
+        finally:
+            self._job = self._stay = None
+
+    def _work(self, job: QueuedJob) -> None:
+        if self.stopping:
+            raise _Stopped
+        lock = self.memory.engine.lock  # loads the model
+        with lock.behind(self._check) as self._stay:
+            if job.kind == CONSOLIDATE:
+                self.memory.consolidate(progress=self._progress)
+            elif job.kind == REBUILD:
+                self._rebuild(str(job.payload.get("shard", "")))
+            else:
+                self._audit()
+
+    def _rebuild(self, adapter_id: str) -> None:
+        """Train a shard again, unless it is no longer published: then it was done, or forgotten."""
+        current = self.memory.ledger.current()
+        if current is not None and adapter_id in current.manifest.adapter_ids:
+            self.memory.consolidate(rebuild=[adapter_id], progress=self._progress)
+
+    def _audit(self) -> None:
+        """Audit what is due; what lost too much is rebuilt, each adapter once."""
+        from seal_memory.forgetting.audits import Auditor
+
+        memory = self.memory
+        tried = {str(job.payload.get("shard")) for job in self.queue.jobs() if job.kind == REBUILD}
+        for found in Auditor(memory.ledger, memory.engine, memory.settings, clock=self._clock).run():
+            shard = found.audit.adapter_id
+            if found.too_weak and shard not in tried:
+                attempts = memory.settings.job_attempts
+                self.queue.enqueue_job(REBUILD, {"shard": shard}, priority=PRIORITY[REBUILD], max_attempts=attempts)
+
+    def _failed(self, job: QueuedJob, error: Exception) -> QueuedJob:
+        """The reason of our own errors is their message; another's may quote what was observed, so only its place."""
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, SealMemoryError) else _place(error)
+        logger.error("job %s (%s) failed: %s", job.id, job.kind, reason)
+        logger.debug("job %s failed", job.id, exc_info=error)
+        try:
+            return self.queue.fail_job(job, reason)
+        except BusyError:
+            return self._now(job)
+
+    def _hand_back(self, job: QueuedJob, not_before: float) -> QueuedJob:
+        try:
+            return self.queue.release_job(job, not_before=not_before)
+        except BusyError:  # its lease ran out meanwhile: whoever holds it goes on
+            return self._now(job)
+
+    def _now(self, job: QueuedJob) -> QueuedJob:
+        return next(j for j in self.queue.jobs() if j.id == job.id)
+
+    # -- between two steps ------------------------------------------------------------------------
+
+    def _progress(self, phase: str, done: int, total: int) -> None:
+        self._check()
+        self.memory.progress(phase, done, total)
+        self._rest()
+
+    def _check(self) -> None:
+        """Stops the job, or renews its lease. Raises `BusyError` when the lease is another's."""
+        if self.stopping:
+            raise _Stopped
+        now = self._clock()
+        if self._job is not None and now - self._beat_at >= HEARTBEAT:
+            self.queue.renew_job(self._job, lease_seconds=LEASE_SECONDS)
+            self._beat_at = now
+
+    def _rest(self) -> None:
+        """Rest until the model was held for no more than the CPU share of the time."""
+        if self._stay is None:
+            return
+        share = self.memory.settings.background_cpu_share
+        left = min(LONGEST_REST, self._stay.seconds * (1.0 / share - 1.0) - self._rested)
+        while left > 0:
+            self._sleep(min(NAP, left))
+            self._rested += min(NAP, left)
+            left -= NAP
+            self._check()
+
+    def _nap(self, seconds: float) -> None:
+        """Until then, or until stopped; between jobs also until woken."""
+        (self._stop if self._job is not None else self._wake).wait(seconds)
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
+
+
+@contextmanager
+def stopping_on_signals(worker: Worker) -> Iterator[None]:
+    """SIGTERM and SIGINT stop the worker; a second one does what it did before. Only in the main thread."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        worker.stop()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
