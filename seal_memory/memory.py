@@ -198,6 +198,7 @@ class SealMemory:
         Raises `BusyError` when another process is consolidating this namespace.
         """
         from seal_memory.learning.consolidate import Consolidator
+        from seal_memory.policy.arms import arm_source
 
         with self._job("consolidate") as heartbeat:
             self._guard.usable()  # nothing is built on a damaged snapshot
@@ -212,6 +213,7 @@ class SealMemory:
                 make_id=self._make_id,
                 progress=self._progress,
                 heartbeat=heartbeat,
+                arms=arm_source(self.ledger, self.engine, self.settings),
             )
             report = consolidator.run()
             return consolidator.build_core(report) if core else report
