@@ -113,17 +113,24 @@ class Candidates:
         make_id: Callable[[], str],
         progress: Progress,
         arms: ArmSource | None = None,
+        note_writer: str | None = None,
     ) -> None:
         self.ledger, self.engine, self.settings = ledger, engine, settings
         self.clock, self.make_id, self.progress = clock, make_id, progress
         self.arms: ArmSource = arms or TakingTurns()
+        self.note_writer = note_writer  # the adapter that writes notes; None: the untouched base
 
     def study(self, episodes: Sequence[Episode]) -> list[Study]:
         """Statements, quiz and self-edits of every episode that states something."""
+        studies = self.quizzed(episodes)
+        self._self_edits(studies)
+        return studies
+
+    def quizzed(self, episodes: Sequence[Episode]) -> list[Study]:
+        """The same without self-edits: for who writes notes of their own (`policy`)."""
         studies = [Study(e, statements_of(e)) for e in episodes]
         studies = [s for s in studies if s.statements]
         self._quizzes(studies)
-        self._self_edits(studies)
         return studies
 
     def _quizzes(self, studies: Sequence[Study]) -> None:
@@ -156,6 +163,7 @@ class Candidates:
                 per_statement=settings.notes_per_statement,
                 held_out=held_out,
                 seed=settings.seed,
+                adapter=self.note_writer,
             )
         for study, (items, yields), reserved in zip(studies, written, held_out, strict=True):
             study.arms = self.arms.choose(study.episode.id, settings.candidates)

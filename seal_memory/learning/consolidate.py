@@ -88,12 +88,20 @@ class Consolidator:
         progress: Progress,
         heartbeat: Callable[[], None],
         arms: ArmSource | None = None,
+        note_writer: str | None = None,
     ) -> None:
         self.ledger, self.engine, self.store, self.settings = ledger, engine, store, settings
         self.base_model, self.clock, self.make_id = base_model, clock, make_id
         self.heartbeat = heartbeat
         self.candidates = Candidates(
-            ledger, engine, settings, clock=clock, make_id=make_id, progress=self._beating(progress), arms=arms
+            ledger,
+            engine,
+            settings,
+            clock=clock,
+            make_id=make_id,
+            progress=self._beating(progress),
+            arms=arms,
+            note_writer=note_writer,
         )
 
     def _beating(self, progress: Progress) -> Progress:
