@@ -203,7 +203,7 @@ def improve(
     """
     old = writers.current()
     parent = old.version if old is not None else None
-    known = writers.ledger.policy.examples(old.version) if old is not None else []
+    known = writers.examples(old) if old is not None else []
     examples = different([*known, *kept])
     measures = {"round": float(number), "kept": float(len(kept)), "examples": float(len(examples))}
     if not kept:

@@ -1,9 +1,10 @@
 """Versions of the note-writer: which one writes now, how a new one is kept, what a forget leaves.
 
 A promoted version's adapter lies in the same store as memory adapters, under kind `policy`, and in no manifest: the
-ledger refuses it there. A forget of anything that it was trained on destroys it like a shard; the next older promoted
-one writes then, until `retrain` has made a new one from the examples that are left. Callers hold the namespace's lease
-("consolidate"): the store is swept under it. Not here: training (`note_writer`), deciding (`promotion`).
+ledger refuses it there. A forget or correction of anything that it was trained on destroys it like a shard; the next
+older promoted one writes then, until `retrain` has made a new one from the examples that are left. Callers hold the
+namespace's lease ("consolidate"): the store is swept under it. Not here: training (`note_writer`), deciding
+(`promotion`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
 from seal_memory.policy.note_writer import examples_hash, train_note_writers
-from seal_memory.records import AdapterKind, AdapterRecord, PolicyExample, PolicyVersion
+from seal_memory.records import AdapterKind, AdapterRecord, PolicyExample, PolicyVersion, Standing
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,14 @@ class NoteWriters:
     def current(self) -> PolicyVersion | None:
         """The version that writes now; None: the untouched base."""
         return self.ledger.policy.current(self.engine.fingerprint)
+
+    def examples(self, version: PolicyVersion) -> list[PolicyExample]:
+        """What a version learned from, less what was forgotten or corrected since."""
+        found = self.ledger.policy.examples(version.version)
+        ids = {i for e in found for i in e.interaction_ids}
+        rows = self.ledger.interactions(ids=sorted(ids)) if ids else []
+        outdated = {i.id for i in rows if i.standing is Standing.SUPERSEDED}
+        return [e for e in found if not outdated.intersection(e.interaction_ids)]
 
     def promote(
         self,
@@ -118,7 +127,7 @@ class NoteWriters:
         if not promoted or promoted[-1].adapter_id is not None:
             return None
         lost = promoted[-1]
-        examples = self.ledger.policy.examples(lost.version)
+        examples = self.examples(lost)
         if len(examples) < LEAST_EXAMPLES:
             logger.info("note-writer %d is dropped: %d of its examples are left", lost.version, len(examples))
             return None

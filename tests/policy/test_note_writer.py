@@ -239,6 +239,22 @@ def test_a_forget_drops_the_writer_and_retraining_makes_one_without(
     assert writers.retrain() is None
 
 
+def test_a_correction_drops_the_writer_and_the_old_wording_is_not_trained_again(
+    opened: tuple[SealMemory, NoteWriters], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wording stays in the history, its examples do not teach."""
+    memory, writers = opened
+    examples = _examples(memory)
+    _promote(memory, writers, examples)
+    monkeypatch.setattr(versions, "LEAST_EXAMPLES", 3)
+    memory.correct(examples[0].interaction_ids[0], "Maud Ellery built the lighthouse at Korrin Bay in 1889.")
+    assert writers.current() is None
+    again = writers.retrain()
+    assert again is not None
+    left = memory.ledger.policy.examples(again.version)
+    assert {e.interaction_ids for e in left} == {examples[1].interaction_ids}
+
+
 def test_with_too_few_examples_left_the_base_writes(opened: tuple[SealMemory, NoteWriters]) -> None:
     """Five are not enough."""
     memory, writers = opened
