@@ -20,6 +20,8 @@ from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
     from benchmarks.policy.options import Options
+    from seal_memory.config import Settings
+    from seal_memory.engines.local import TransformersEngine
     from seal_memory.learning.progress import Progress
 
 DEFAULT_OUT = Path(__file__).resolve().parents[1] / "results" / "policy-squad.json"
@@ -41,9 +43,7 @@ def _run(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -
     from benchmarks.policy import results
     from benchmarks.policy.run import OutOfTime, Run
     from benchmarks.policy.surroundings import Surroundings
-    from benchmarks.provenance import provenance
     from benchmarks.running import bars
-    from benchmarks.tasks.base import file_sha256
     from seal_memory.config import Settings
     from seal_memory.engines.hardware import detect
     from seal_memory.engines.local import TransformersEngine
@@ -51,21 +51,14 @@ def _run(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -
 
     options = _options(given, setting)
     settings = Settings.load(None, seed=options.seed, **{**SETTINGS, **options.settings})
-    files = resolve(options.model, cache_dir=settings.cache_dir)
-    engine = TransformersEngine(load(files, detect(settings.device, settings.dtype)), keep=256)
-    head = {
-        "options": options.head,
-        "data_sha256": file_sha256(options.data),
-        "fingerprint": engine.fingerprint,
-        "settings": settings.model_dump(mode="json", exclude={"cache_dir"}),
-        "provenance": {**provenance(engine, options.model), "note": given.note},
-    }
-    journal = Journal(given.work / "policy.jsonl", head)
+    loaded = load(resolve(options.model, cache_dir=settings.cache_dir), detect(settings.device, settings.dtype))
+    engine = TransformersEngine(loaded, keep=256)
+    journal = Journal(given.work / "policy.jsonl", _head(options, settings, engine, given.note))
     began = time.monotonic()
+    deadline = began + given.budget_seconds if given.budget_seconds is not None else None
     with bars() as shown:
         tick = _ticker(shown)
         here = Surroundings(options, given.work, settings, engine=engine, progress=tick)
-        deadline = began + given.budget_seconds if given.budget_seconds is not None else None
         try:
             found = Run(here, journal, deadline=deadline, tick=tick).all()
         except OutOfTime as stopped:
@@ -73,9 +66,21 @@ def _run(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -
         finally:
             here.close()
             journal.took(time.monotonic() - began)
-    made = results.figures(found, options, provenance=journal.head["provenance"])
-    results.write(made, given.out)
-    return results.last_line(made, given.out)
+    return results.write(results.figures(found, options, provenance=journal.head["provenance"]), given.out)
+
+
+def _head(options: Options, settings: Settings, engine: TransformersEngine, note: str) -> dict[str, Any]:
+    """What must be the same for a run to go on, and where it comes from."""
+    from benchmarks.provenance import provenance
+    from benchmarks.tasks.base import file_sha256
+
+    return {
+        "options": options.head,
+        "data_sha256": file_sha256(options.data),
+        "fingerprint": engine.fingerprint,
+        "settings": settings.model_dump(mode="json", exclude={"cache_dir"}),
+        "provenance": {**provenance(engine, options.model), "note": note},
+    }
 
 
 def _options(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -> Options:

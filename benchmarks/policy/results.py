@@ -60,12 +60,13 @@ def compare(old: Answers, new: Answers, *, names: tuple[str, str], seed: int) ->
     return row
 
 
-def write(found: Record, path: Path) -> None:
-    """Whole, or not at all."""
+def write(found: Record, path: Path) -> Record:
+    """The file, whole or not at all; returns its `last_line`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
+    return last_line(found, path)
 
 
 def last_line(found: Record, path: Path) -> Record:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from benchmarks.journal import Journal, finished
 from benchmarks.policy.measuring import Answers, own_notes, with_notes
 from benchmarks.policy.surroundings import Surroundings
 from benchmarks.tasks.base import Unit
+from seal_memory.learning.candidates import candidate_id
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.bandit import arm_name
@@ -168,21 +170,8 @@ class Run:
         """Arms learned on the training passages, notes by the untouched base; beside it the arm it began with."""
         here = self.here
         arms = BanditArms(here.ledger, here.engine, here.settings)
-
-        def learn(part: Sequence[Unit]) -> list[Record]:
-            settings = here.settings.model_copy(update={"candidates": self.options.arms})
-            making = here.making(settings, self.tick)
-            making.arms = arms
-            for unit in part:
-                studies = making.study([here.episode(unit)])
-                making.train([e for s in studies for e in s.edits])
-                arms.learn(studies)
-                for edit in (e for s in studies for e in s.edits):
-                    here.engine.drop(f"candidate:{edit.id}")
-            return []
-
         if "bandit/learned" not in self._known:
-            self._chunks("bandit/learn", here.units["train"], learn)
+            self._chunks("bandit/learn", here.units["train"], partial(self._learn_arms, arms))
         best = arms.bandit().best()
         learned = self.step("bandit/learned", lambda: {"arm": arm_name(best), "rewards": _by_arm(arms)})
         best = next(a for a in arms.arms if arm_name(a) == learned["arm"])
@@ -198,6 +187,20 @@ class Run:
 
             found[name] = self._chunks(f"ask/{name}", here.units["held_out"], ask)
         return found
+
+    def _learn_arms(self, arms: BanditArms, units: Sequence[Unit]) -> list[Record]:
+        """Several arms per passage, each candidate rewarded; what they earned is in the ledger."""
+        here = self.here
+        making = here.making(here.settings.model_copy(update={"candidates": self.options.arms}), self.tick)
+        making.arms = arms
+        for unit in units:
+            studies = making.study([here.episode(unit)])
+            edits = [e for s in studies for e in s.edits]
+            making.train(edits)
+            arms.learn(studies)
+            for edit in edits:
+                here.engine.drop(candidate_id(edit))
+        return []
 
 
 def _by_arm(arms: BanditArms) -> Record:

@@ -89,27 +89,15 @@ class PolicyRows:
         """
         if promoted and adapter_id is None:
             raise InputError("a promoted policy version has no adapter: expected the id of a stored one")
-        scope = self._scope
-        with scope.connection.atomic():
+        with self._scope.connection.atomic():
             self._require_adapter(adapter_id)
-            version = 1 + int(
-                scope.connection.rows(
-                    "SELECT coalesce(max(version), 0) FROM policy_versions WHERE namespace = ?", (scope.namespace,)
-                )[0][0]
-            )
             made = PolicyVersion(
-                version, parent, adapter_id, promoted, tuple(reasons), dict(measures), base_fingerprint, scope.clock()
-            )
-            scope.connection.run(
-                "INSERT INTO policy_versions (namespace, version, parent, adapter_id, promoted, reasons, measures,"
-                " base_fingerprint, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    scope.namespace, version, parent, adapter_id, int(promoted), to_json(list(reasons), "the reasons"),
-                    to_json(made.measures, "the measures of a policy version"), base_fingerprint, made.created,
-                ),
+                self._next_version(), parent, adapter_id, promoted, tuple(reasons), dict(measures), base_fingerprint,
+                self._scope.clock(),
             )  # fmt: skip
+            self._insert(made)
             for example in examples:
-                self._add_example(version, example)
+                self._add_example(made.version, example)
         return made
 
     def versions(self) -> list[PolicyVersion]:
@@ -123,9 +111,8 @@ class PolicyRows:
 
     def current(self, base_fingerprint: str) -> PolicyVersion | None:
         """The newest promoted version for this base whose adapter is still there; None: the untouched base writes."""
-        fit = [
-            v for v in self.versions() if v.promoted and v.adapter_id and v.base_fingerprint == base_fingerprint
-        ]  # fmt: skip
+        usable = [v for v in self.versions() if v.promoted and v.adapter_id is not None]
+        fit = [v for v in usable if v.base_fingerprint == base_fingerprint]
         return fit[-1] if fit else None
 
     def examples(self, version: int) -> list[PolicyExample]:
@@ -165,6 +152,24 @@ class PolicyRows:
         )
         if adapter_id is not None and not found:
             raise UnknownIdError(f"the ledger holds no adapter {adapter_id}: add it before its policy version")
+
+    def _next_version(self) -> int:
+        rows = self._scope.connection.rows(
+            "SELECT coalesce(max(version), 0) FROM policy_versions WHERE namespace = ?", (self._scope.namespace,)
+        )
+        return 1 + int(rows[0][0])
+
+    def _insert(self, version: PolicyVersion) -> None:
+        self._scope.connection.run(
+            "INSERT INTO policy_versions (namespace, version, parent, adapter_id, promoted, reasons, measures,"
+            " base_fingerprint, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._scope.namespace, version.version, version.parent, version.adapter_id, int(version.promoted),
+                to_json(list(version.reasons), "the reasons of a policy version"),
+                to_json(dict(version.measures), "the measures of a policy version"),
+                version.base_fingerprint, version.created,
+            ),
+        )  # fmt: skip
 
     def _add_example(self, version: int, example: PolicyExample) -> None:
         scope = self._scope

@@ -78,16 +78,21 @@ def bootstrap(
     )
     checked = [d for own, quiz in zip(drafts, held_out, strict=True) for d in fit_drafts(own, quiz)]
     gains = round_trip(checked, engine, plan=plan)
-    answered = sorted((n for n, gain in enumerate(gains) if gain is not None), key=lambda n: -(gains[n] or 0.0))
-    kept: list[int] = []
-    per_statement: Counter[str] = Counter()
-    for n in answered:
-        statement = checked[n].request.statement.text
-        if per_statement[statement] < plan.keep:
-            per_statement[statement] += 1
-            kept.append(n)
-    examples = tuple(example_of(checked[n], id=f"bootstrap-{n}") for n in sorted(kept))
+    answered = [(d, gain) for d, gain in zip(checked, gains, strict=True) if gain is not None]
+    kept = _best(answered, plan.keep)
+    examples = tuple(example_of(d, id=f"bootstrap-{n}") for n, d in enumerate(kept))
     return Bootstrap(examples, sum(map(len, drafts)), len(checked), len(answered))
+
+
+def _best(answered: Sequence[tuple[Draft, float]], count: int) -> list[Draft]:
+    """Of each statement the `count` drafts with the largest gains."""
+    per_statement: Counter[str] = Counter()
+    kept = []
+    for draft, _ in sorted(answered, key=lambda pair: -pair[1]):
+        per_statement[draft.request.statement.text] += 1
+        if per_statement[draft.request.statement.text] <= count:
+            kept.append(draft)
+    return kept
 
 
 def fit_statements(statements: Sequence[Statement]) -> list[Statement]:

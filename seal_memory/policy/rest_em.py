@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory.learning.candidates import Candidates, Study
+from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.policy import promotion
 from seal_memory.policy.note_writer import different, example_of, fit_drafts, fit_statements, train_note_writers
 from seal_memory.policy.reliability import Reliability, more_seeds, noise, reliability
@@ -104,10 +105,26 @@ def explore(
     ]
     sets = [list({s.items: s for s in own if s.items}.values()) for own in zip(*rounds, strict=True)]
     studies, sets = [s for s, own in zip(studies, sets, strict=True) if own], [own for own in sets if own]
-    entries = [[Entry(study, (), plan.arm)] + [Entry(study, s.items, plan.arm) for s in own]
-               for study, own in zip(studies, sets, strict=True)]  # fmt: skip
-    rewards = _run(entries, candidates, seeds=range(seed, seed + plan.seeds))
+    entries = [
+        [Entry(study, notes, plan.arm) for notes in ((), *(s.items for s in own))]  # the baseline first
+        for study, own in zip(studies, sets, strict=True)
+    ]
     weights = RewardWeights.of(candidates.settings)
+    rewards = _run(entries, candidates, seeds=range(seed, seed + plan.seeds))
+    _run_more(rewards, entries, candidates, weights, plan=plan, seed=seed)
+    return [_explored(*one, weights) for one in zip(studies, sets, rewards, strict=True)]
+
+
+def _run_more(
+    rewards: list[list[list[Reward]]],
+    entries: Sequence[Sequence[Entry]],
+    candidates: Candidates,
+    weights: RewardWeights,
+    *,
+    plan: RoundPlan,
+    seed: int,
+) -> None:
+    """Add rewards under more seeds where they are unreliable, in place."""
     wanted = _more(rewards, weights, plan)
     for extra in sorted({n for n in wanted if n}):  # one more seed for all that want at least so many
         places = [p for p, n in enumerate(wanted) if n >= extra]
@@ -115,9 +132,6 @@ def explore(
         more = _run([entries[p] for p in places], candidates, seeds=range(seed + first, seed + plan.seeds + extra))
         for place, own in zip(places, more, strict=True):
             rewards[place] = [old + new for old, new in zip(rewards[place], own, strict=True)]
-    return [
-        _explored(study, own, earned, weights) for study, own, earned in zip(studies, sets, rewards, strict=True)
-    ]  # fmt: skip
 
 
 def select(explored: Sequence[Explored], *, margin: float) -> list[PolicyExample]:
@@ -197,9 +211,9 @@ def improve(
     seed: int,
     number: int = 0,
 ) -> PolicyVersion:
-    """Train a new writer on what was kept, judge it against the current one, and promote it or keep the evidence.
+    """Train a new writer on what was kept, judge it against the current one, promote it or keep the evidence.
 
-    `taught_on` are interactions that may not judge beside those of the examples; `number` is kept with the figures.
+    Neither interactions in `taught_on` nor those of the examples judge; `number` is kept with the figures.
     """
     old = writers.current()
     parent = old.version if old is not None else None
@@ -211,17 +225,29 @@ def improve(
         return writers.keep_as_evidence(reasons=[reason], measures=measures, parent=parent)
     (adapter,) = train_note_writers([examples], candidates.engine, candidates.settings, seed=seed)
     fair = promotion.unseen(judges, taught_on | {i for e in examples for i in e.interaction_ids})
-    candidates.engine.put(NEW_WRITER, adapter)
-    try:
-        both = (old.adapter_id if old is not None else None, NEW_WRITER)
-        before, after = compare(fair, candidates, writers=both, plan=plan, seed=seed)
-    finally:
-        candidates.engine.drop(NEW_WRITER)
-    verdict = promotion.judge(before, after, seed=seed)
+    verdict = _judge(adapter, old.adapter_id if old else None, fair, candidates, plan=plan, seed=seed)
     measures |= verdict.measures
     if not verdict.accepted:
         return writers.keep_as_evidence(reasons=verdict.reasons, measures=measures, parent=parent)
     return writers.promote(adapter, examples, seed=seed, reasons=verdict.reasons, measures=measures, parent=parent)
+
+
+def _judge(
+    adapter: LoraAdapter,
+    old: str | None,
+    studies: Sequence[Study],
+    candidates: Candidates,
+    *,
+    plan: RoundPlan,
+    seed: int,
+) -> promotion.Promotion:
+    """The verdict on a new writer, which the engine holds only for so long."""
+    candidates.engine.put(NEW_WRITER, adapter)
+    try:
+        before, after = compare(studies, candidates, writers=(old, NEW_WRITER), plan=plan, seed=seed)
+    finally:
+        candidates.engine.drop(NEW_WRITER)
+    return promotion.judge(before, after, seed=seed)
 
 
 def _note_set(study: Study, drafts: Sequence[Draft], quiz: Sequence[str], candidates: Candidates) -> NoteSet:

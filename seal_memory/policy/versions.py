@@ -73,9 +73,24 @@ class NoteWriters:
 
         Raises `UnknownIdError` where an example's interaction was forgotten meanwhile: then nothing changes.
         """
+        record = self._store(adapter, examples, seed)
+        with self.ledger.atomic():
+            self.ledger.add_adapter(record)
+            return self.ledger.policy.add_version(
+                record.id,
+                examples,
+                parent=parent,
+                promoted=True,
+                reasons=reasons,
+                measures=dict(measures),
+                base_fingerprint=self.engine.fingerprint,
+            )
+
+    def _store(self, adapter: LoraAdapter, examples: Sequence[PolicyExample], seed: int) -> AdapterRecord:
+        """The adapter's files on disk; until the record is in the ledger, a sweep may take them."""
         stored = self.store.write(adapter, base_model=self.base_model, base_fingerprint=self.engine.fingerprint)
         config = adapter.config
-        record = AdapterRecord(
+        return AdapterRecord(
             stored.id,
             AdapterKind.POLICY,
             None,
@@ -89,17 +104,6 @@ class NoteWriters:
             stored.bytes,
             self.clock(),
         )
-        with self.ledger.atomic():
-            self.ledger.add_adapter(record)
-            return self.ledger.policy.add_version(
-                stored.id,
-                examples,
-                parent=parent,
-                promoted=True,
-                reasons=reasons,
-                measures=dict(measures),
-                base_fingerprint=self.engine.fingerprint,
-            )
 
     def keep_as_evidence(
         self, *, reasons: Sequence[str], measures: Mapping[str, float], parent: int | None = None

@@ -57,10 +57,12 @@ def write_items(
 
     See `write_drafts` for the options.
     """
-    written = write_drafts(
-        groups, engine, per_statement=per_statement, held_out=held_out, seed=seed, adapter=adapter
-    )  # fmt: skip
-    return [_kept(drafts) for drafts in written]
+    return [
+        _kept(drafts)
+        for drafts in write_drafts(
+            groups, engine, per_statement=per_statement, held_out=held_out, seed=seed, adapter=adapter
+        )
+    ]
 
 
 def write_drafts(
@@ -81,18 +83,8 @@ def write_drafts(
     """
     rng = random.Random(seed)
     asked = [[r for n, s in enumerate(group) for r in _requests(s, n, per_statement, genres, rng)] for group in groups]
-    done = iter(
-        engine.complete(
-            [
-                Prompt(writing_prompt(r.genre, r.statement.text, r.span.text), adapter)
-                for requests in asked
-                for r in requests
-            ],
-            max_tokens=WRITE_TOKENS,
-            temperature=temperature,
-            seed=seed,
-        )
-    )
+    wanted = [Prompt(_messages(r), adapter) for requests in asked for r in requests]
+    done = iter(engine.complete(wanted, max_tokens=WRITE_TOKENS, temperature=temperature, seed=seed))
     return [
         [_draft(r, next(done).text, reserved) for r in requests]
         for requests, reserved in zip(asked, held_out, strict=True)
@@ -139,6 +131,10 @@ def writing_prompt(genre: Genre, statement: str, answer: str) -> list[prompts.Me
     if genre is Genre.IMPLICATIONS:
         return prompts.write_implication(statement)
     return prompts.write_question(statement, answer)
+
+
+def _messages(request: Request) -> list[prompts.Message]:
+    return writing_prompt(request.genre, request.statement.text, request.span.text)
 
 
 def _item(request: Request, text: str, held_out: Collection[str]) -> TrainingItem | None:
