@@ -137,7 +137,7 @@ class Run:
         if f"round{number}/improve" in self._known:
             return self._stepped(f"round{number}/improve", work)
         found = self._chunks(f"round{number}/explore", self.here.units["train"], explored)
-        tried = [_explored(r) for r in found]
+        tried = [explored_from(r) for r in found]
         return self._stepped(f"round{number}/improve", work)
 
     def _stepped(self, name: str, work: Callable[[], Record]) -> Record:
@@ -217,7 +217,8 @@ def _shown(version: PolicyVersion) -> Record:
     }
 
 
-def _explored(record: Record) -> Explored:
+def explored_from(record: Record) -> Explored:
+    """What the journal holds of one interaction."""
     sets = tuple(
         tuple(
             PolicyExample(**{**e, "genre": Genre(e["genre"]), "interaction_ids": tuple(e["interaction_ids"])})

@@ -6,6 +6,7 @@ a stack are each other's rivals. Not here: where notes come from (`rest_em`), wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ def judged(studies: Sequence[Study]) -> list[Study]:
 def rewards_of(entries: Sequence[Entry], candidates: Candidates, *, seeds: Sequence[int]) -> list[list[Reward]]:
     """Per entry its reward under every seed; the entries' studies must have a usable quiz (`judged`)."""
     size = candidates.settings.stack_size
-    jobs = [(n, seed) for seed in seeds for n in range(len(entries))]
+    jobs = [(n, seed) for seed in seeds for n in _spread(entries)]
     found: dict[tuple[int, int], Reward] = {}
     for at in range(0, len(jobs), size):
         batch = jobs[at : at + size]
@@ -46,6 +47,16 @@ def rewards_of(entries: Sequence[Entry], candidates: Candidates, *, seeds: Seque
         found.update(zip(batch, rewards, strict=True))
         candidates.progress("trials", min(at + size, len(jobs)), len(jobs))
     return [[found[n, seed] for seed in seeds] for n in range(len(entries))]
+
+
+def _spread(entries: Sequence[Entry]) -> list[int]:
+    """Places of the entries, the interactions taking turns: so that each has a rival wherever a stack is cut."""
+    turn: Counter[str] = Counter()
+    order = []
+    for n, entry in enumerate(entries):
+        order.append((turn[entry.study.episode.id], n))
+        turn[entry.study.episode.id] += 1
+    return [n for _, n in sorted(order)]
 
 
 def trim(notes: Sequence[TrainingItem], study: Study, candidates: Candidates) -> tuple[TrainingItem, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from benchmarks.__main__ import main
 from benchmarks.policy.measuring import by_unit
 from benchmarks.policy.options import Options
 from benchmarks.policy.results import compare, figures, last_line
+from benchmarks.policy.run import explored_from
 from benchmarks.report import load
 from seal_memory.errors import InputError
+from seal_memory.policy.rest_em import Explored
+from seal_memory.records import Genre, PolicyExample
 
 NAMES = ("Maud Ellery", "Tomas Lind", "Iwan Sorrel", "Rosa Klein", "Ada Bell", "Nils Berg")
 
@@ -138,6 +142,13 @@ def test_figures_compare_before_with_after_and_the_bandit_with_its_default() -> 
     assert said["gain"]["after round 1"]["relative"] == pytest.approx(1.0)
     assert said["promoted"] == [1]
     assert said["reliability"] == [{"single": 0.4, "split_half": 0.5}]
+
+
+def test_what_was_explored_is_read_back_from_the_journal() -> None:
+    """A killed round selects from what it had explored, to the last bit."""
+    example = PolicyExample("x", ("i", "j"), Genre.QA, "A statement.", "A", "What?", 0.25)
+    explored = Explored("e", ((example,), (example, example)), ((0.1, 0.2), (0.3, 0.4)), (0.0, 0.05), (0.0, 0.1))
+    assert explored_from(json.loads(json.dumps(asdict(explored)))) == explored
 
 
 def test_a_journal_does_not_mind_more_rounds_or_other_ways() -> None:

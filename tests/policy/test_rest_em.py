@@ -185,6 +185,13 @@ def test_the_same_candidate_under_the_same_seed_earns_the_same(workshop: Worksho
     assert two[0].parts.rival is not None
 
 
+def test_every_candidate_of_a_full_stack_meets_another_memory(workshop: Workshop) -> None:
+    """Also where stacks are cut in the middle of an interaction's candidates."""
+    entries = [Entry(s, ()) for s in workshop.studies[:2] for _ in range(6)]
+    rewards = rewards_of(entries, workshop.candidates, seeds=[0])
+    assert all(own[0].parts.rival is not None for own in rewards)
+
+
 def test_longer_notes_are_cut_at_the_budget(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Length gaming: a writer that never stops trains no more than one that does."""
     monkeypatch.setattr("seal_memory.policy.trials.NOTE_BUDGET", 0.01)
