@@ -3,6 +3,7 @@
 python -m benchmarks run single --task squad --data FILE --limit 40 --systems all --seed 0
 python -m benchmarks run sessions --task diary --limit 6 --per-session 1
 python -m benchmarks speed --data FILE              # the inner loop against others, in seconds
+python -m benchmarks policy --data FILE             # notes before and after ReST-EM rounds
 python -m benchmarks quick      # every experiment once, small
 python -m benchmarks report     # pictures, page, README tables
 python -m benchmarks worker-kills --kills 50
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _speed(arguments[1:])
         if arguments[:1] == ["worker-kills"]:
             return _worker_kills(arguments[1:])
+        if arguments[:1] == ["policy"]:
+            return _policy(arguments[1:])
         return _run(_parser().parse_args(arguments))
     except SealMemoryError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -62,12 +65,19 @@ def _worker_kills(arguments: Sequence[str]) -> int:
     return worker_kills(arguments)
 
 
+def _policy(arguments: Sequence[str]) -> int:
+    from benchmarks.policy.command import main as policy
+
+    return policy(arguments, _setting)
+
+
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=raw)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("quick", help="every experiment once, small, and the report: what `make bench` runs")
     verbs.add_parser("report", help="pictures, one HTML page and the README's tables from the results files")
+    verbs.add_parser("policy", help="own notes before and after ReST-EM rounds on the note-writer")
     verbs.add_parser("speed", help="seconds, tokens a second and memory of the inner loop, against stated bars")
     verbs.add_parser("worker-kills", help="a background worker killed at random against an undisturbed one")
     run = verbs.add_parser("run", help="run an experiment; killed, the same command goes on")

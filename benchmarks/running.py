@@ -48,12 +48,12 @@ class Plan:
 
 def run(plan: Plan, workshop: Callable[[int], Workshop]) -> dict[str, Any]:
     """Run what is not done yet, then write and return the results of everything in the work folder."""
-    with _bars() as bars:
+    with bars() as shown:
         for seed in plan.seeds:
             shop = workshop(seed)
             for name in plan.systems:
-                bar = bars.add_task(f"{plan.experiment} {plan.task.name}: {name}, seed {seed}", total=None)
-                _run_system(plan, shop, name, seed, partial(_show, bars, bar))
+                bar = shown.add_task(f"{plan.experiment} {plan.task.name}: {name}, seed {seed}", total=None)
+                _run_system(plan, shop, name, seed, partial(_show, shown, bar))
     return write_results(plan)
 
 
@@ -77,8 +77,8 @@ def _run_system(plan: Plan, shop: Workshop, name: str, seed: int, tick: Callable
     journal.took(time.perf_counter() - began)
 
 
-def _show(bars: Progress, bar: TaskID, done: int, total: int) -> None:
-    bars.update(bar, completed=done, total=total)
+def _show(shown: Progress, bar: TaskID, done: int, total: int) -> None:
+    shown.update(bar, completed=done, total=total)
 
 
 def write_results(plan: Plan) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def write_results(plan: Plan) -> dict[str, Any]:
     return found
 
 
-def _bars() -> Progress:
+def bars() -> Progress:
     """Progress bars on standard error; standard output is for the result."""
     console = Console(file=sys.stderr)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -109,6 +109,19 @@ class Settings(BaseSettings):
 
     gate_max_misrouted: Share = Field(0.5, description="most unrelated prompts that may reach a shard")
 
+    # the edit policy
+    learn_arms: bool = Field(False, description="let rewards choose the arms of candidates; else they take turns")
+    policy_learning_rate: float = Field(1e-3, gt=0, le=1.0, description="of the note-writer's own adapter")
+    policy_epochs: int = Field(4, ge=1, le=1000, description="passes over the notes that the note-writer learns from")
+    reward_probability: Share = Field(
+        0.5, description="share of the answers' probability in a reward's recall; the rest: tokens with p > 0.5"
+    )
+    reward_specificity: float = Field(1.0, ge=0, le=10, description="taken off per recall that another memory gains")
+    reward_drift: float = Field(0.5, ge=0, le=10, description="taken off per nat a token lost on the fixed text")
+    reward_old_loss: float = Field(1.0, ge=0, le=10, description="taken off per recall lost on audited old quizzes")
+    reward_diversity: float = Field(0.05, ge=0, le=1, description="given for notes that have nothing in common")
+    reward_length: float = Field(0.2, ge=0, le=10, description="taken off per share of tokens over the budget")
+
     # answering
     router_threshold: Share = Field(0.35, description="below this score the router abstains to core or base")
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")

@@ -206,6 +206,8 @@ class SealMemory:
         """
         from seal_memory.learning.consolidate import Consolidator
         from seal_memory.learning.rebuilding import reopen
+        from seal_memory.policy.arms import arm_source
+        from seal_memory.policy.versions import current_writer
 
         with self._job("consolidate") as heartbeat:
             self._guard.usable()  # nothing is built on a damaged snapshot
@@ -221,6 +223,8 @@ class SealMemory:
                 make_id=self._make_id,
                 progress=progress or self.progress,
                 heartbeat=heartbeat,
+                arms=arm_source(self.ledger, self.engine, self.settings),
+                note_writer=current_writer(self.ledger, self.engine.fingerprint),
             )
             report = consolidator.run()
             return consolidator.build_core(report) if core else report

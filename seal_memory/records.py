@@ -49,6 +49,7 @@ class Genre(StrEnum):
 class AdapterKind(StrEnum):
     SHARD = "shard"
     CORE = "core"
+    POLICY = "policy"  # the note-writer's own; never part of a manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,3 +330,40 @@ class AuditDue:
     episode_id: str
     due: float
     step: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyExample:
+    """One note that the note-writer learns from: what it was asked (`statement`, `answer`) and what it should say."""
+
+    id: str
+    interaction_ids: tuple[str, ...]
+    genre: Genre
+    statement: str
+    answer: str
+    target: str
+    reward: float | None = None  # None: it passed the checks, no inner loop was run for it
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """One trained note-writer. Not promoted: kept as evidence, `adapter_id` None. Reasons hold figures, no text."""
+
+    version: int
+    parent: int | None
+    adapter_id: str | None
+    promoted: bool
+    reasons: tuple[str, ...]
+    measures: Mapping[str, float]
+    base_fingerprint: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class ArmReward:
+    """What one candidate's arm earned. `arm` is its canonical name (`policy.bandit.arm_name`)."""
+
+    edit_id: str
+    arm: str
+    reward: float
+    time: float

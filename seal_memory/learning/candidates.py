@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
@@ -21,7 +22,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.quizzes.generator import QuizPlan, hold_out, make_quiz
 from seal_memory.records import Episode, Grade, QuizItem, SelfEdit
-from seal_memory.self_edits.generator import make_self_edits
+from seal_memory.self_edits.generator import ARMS, Arm, make_self_edits
 from seal_memory.self_edits.statements import Statement, statements_of
 from seal_memory.self_edits.writer import Written, write_items
 
@@ -34,6 +35,7 @@ class Study:
     statements: list[Statement]
     quiz: list[QuizItem] = field(default_factory=list)
     edits: list[SelfEdit] = field(default_factory=list)
+    arms: tuple[Arm, ...] = ()  # of `edits`, in their order
 
     @property
     def held_out(self) -> list[QuizItem]:
@@ -66,6 +68,25 @@ class Trained:
         return candidate_id(self.edit)
 
 
+class ArmSource(Protocol):
+    """Which arms an episode's candidates get, and a look at what came of them (`policy.arms` learns from it)."""
+
+    def choose(self, episode_id: str, count: int) -> tuple[Arm, ...]: ...
+
+    def learn(self, studies: Sequence[Study]) -> None:
+        """Called when all candidates of `studies` are trained and in the engine, before any is chosen."""
+
+
+class TakingTurns:
+    """The arms in their order, whatever came of them."""
+
+    def choose(self, episode_id: str, count: int) -> tuple[Arm, ...]:
+        return tuple(ARMS[k % len(ARMS)] for k in range(count))
+
+    def learn(self, studies: Sequence[Study]) -> None:
+        """Learns nothing."""
+
+
 def candidate_id(edit: SelfEdit) -> str:
     """The id under which the engine holds a candidate that has no name on disk yet."""
     return f"candidate:{edit.id}"
@@ -91,16 +112,25 @@ class Candidates:
         clock: Callable[[], float],
         make_id: Callable[[], str],
         progress: Progress,
+        arms: ArmSource | None = None,
+        note_writer: str | None = None,
     ) -> None:
         self.ledger, self.engine, self.settings = ledger, engine, settings
         self.clock, self.make_id, self.progress = clock, make_id, progress
+        self.arms: ArmSource = arms or TakingTurns()
+        self.note_writer = note_writer  # the adapter that writes notes; None: the untouched base
 
     def study(self, episodes: Sequence[Episode]) -> list[Study]:
         """Statements, quiz and self-edits of every episode that states something."""
+        studies = self.quizzed(episodes)
+        self._self_edits(studies)
+        return studies
+
+    def quizzed(self, episodes: Sequence[Episode]) -> list[Study]:
+        """The same without self-edits: for who writes notes of their own (`policy`)."""
         studies = [Study(e, statements_of(e)) for e in episodes]
         studies = [s for s in studies if s.statements]
         self._quizzes(studies)
-        self._self_edits(studies)
         return studies
 
     def _quizzes(self, studies: Sequence[Study]) -> None:
@@ -133,8 +163,10 @@ class Candidates:
                 per_statement=settings.notes_per_statement,
                 held_out=held_out,
                 seed=settings.seed,
+                adapter=self.note_writer,
             )
         for study, (items, yields), reserved in zip(studies, written, held_out, strict=True):
+            study.arms = self.arms.choose(study.episode.id, settings.candidates)
             study.edits = make_self_edits(
                 study.episode,
                 study.statements,
@@ -144,6 +176,7 @@ class Candidates:
                 held_out=reserved,
                 seed=settings.seed,
                 make_id=self.make_id,
+                arms=study.arms,
             )
             self.ledger.add_self_edits(study.edits)
         self.progress("self-edits", len(studies), len(studies))
@@ -174,6 +207,7 @@ class Candidates:
     def train_and_choose(self, studies: Sequence[Study]) -> list[Trained]:
         """Train every candidate of `studies` in one stack and keep the best of each episode (`screen`)."""
         adapters = self.train([edit for study in studies for edit in study.edits])
+        self.arms.learn(studies)
         choices = self._choose(studies)
         chosen = [
             next(e for e in study.edits if candidate_id(e) == choice.adapter)

@@ -18,7 +18,7 @@ from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import core as core_room
 from seal_memory.learning import drift, gate, grading
-from seal_memory.learning.candidates import Candidates, Trained, candidate_id, data_hash
+from seal_memory.learning.candidates import ArmSource, Candidates, Trained, candidate_id, data_hash
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.progress import Progress
@@ -87,12 +87,21 @@ class Consolidator:
         make_id: Callable[[], str],
         progress: Progress,
         heartbeat: Callable[[], None],
+        arms: ArmSource | None = None,
+        note_writer: str | None = None,
     ) -> None:
         self.ledger, self.engine, self.store, self.settings = ledger, engine, store, settings
         self.base_model, self.clock, self.make_id = base_model, clock, make_id
         self.heartbeat = heartbeat
         self.candidates = Candidates(
-            ledger, engine, settings, clock=clock, make_id=make_id, progress=self._beating(progress)
+            ledger,
+            engine,
+            settings,
+            clock=clock,
+            make_id=make_id,
+            progress=self._beating(progress),
+            arms=arms,
+            note_writer=note_writer,
         )
 
     def _beating(self, progress: Progress) -> Progress:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
+from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
 from seal_memory.quizzes.grading import mean
 from seal_memory.routing.router import Router
@@ -34,11 +35,20 @@ def unrelated_questions() -> tuple[str, ...]:
 def perplexity(engine: Engine, adapters: Sequence[str | None]) -> float:
     """exp of the mean negative log-probability per token over the fixed paragraphs, one adapter each."""
     paragraphs = fixed_paragraphs()
-    scores = engine.score(
-        [(Prompt([{"role": "user", "content": "Go on."}], a), p) for p, a in zip(paragraphs, adapters, strict=True)]
-    )
+    scores = engine.score([(_go_on(a), p) for p, a in zip(paragraphs, adapters, strict=True)])
     tokens = sum(s.tokens for s in scores)
     return math.exp(-sum(s.logprob * s.tokens for s in scores) / tokens)
+
+
+def fixed_text_logprobs(engine: Engine, adapters: Sequence[str | None]) -> list[float]:
+    """Per adapter its mean log-probability per token of the fixed text, unrouted: all in one batch."""
+    paragraphs = fixed_paragraphs()
+    scores = base_cache.score(engine, [(_go_on(a), p) for a in adapters for p in paragraphs])
+    found = []
+    for at in range(0, len(scores), len(paragraphs)):
+        own = scores[at : at + len(paragraphs)]
+        found.append(sum(s.logprob * s.tokens for s in own) / sum(s.tokens for s in own))
+    return found
 
 
 def routed_perplexity_increase(engine: Engine, router: Router) -> float:
@@ -53,3 +63,7 @@ def routed_perplexity_increase(engine: Engine, router: Router) -> float:
 def misrouted_share(router: Router) -> float:
     """Share of the unrelated prompts that reach a shard."""
     return mean(float(router.route(q).episode_id is not None) for q in unrelated_questions())
+
+
+def _go_on(adapter: str | None) -> Prompt:
+    return Prompt([{"role": "user", "content": "Go on."}], adapter)

@@ -24,6 +24,7 @@ from seal_memory.ledger import (
     jobs,
     learning_rows,
     meta,
+    policy_rows,
     purge,
     schema,
     search,
@@ -112,6 +113,11 @@ class Ledger:
     @property
     def read_only(self) -> bool:
         return self._scope.connection.read_only
+
+    @property
+    def policy(self) -> policy_rows.PolicyRows:
+        """The note-writer's versions and examples, and what arms earned."""
+        return policy_rows.PolicyRows(self._scope)
 
     def atomic(self) -> AbstractContextManager[None]:
         """All writes in the block or none; nested blocks join. Other threads and processes wait.

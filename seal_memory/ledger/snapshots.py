@@ -17,7 +17,7 @@ from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import from_json, id_list, to_json
 from seal_memory.ledger.interactions import require_interactions
 from seal_memory.ledger.learning_rows import delete_adapters
-from seal_memory.records import Manifest, ShardEntry, Snapshot
+from seal_memory.records import AdapterKind, Manifest, ShardEntry, Snapshot
 
 DESTROYED_NOTE = "destroyed by a forget"
 
@@ -130,6 +130,7 @@ def _check_manifest(scope: Scope, manifest: Manifest) -> None:
         raise UnknownIdError(
             f"the ledger holds no adapter {', '.join(row[0] for row in rows)}: add it before it is published"
         )
+    _refuse_policies(scope, manifest)
     trained_on = scope.connection.rows(
         "SELECT DISTINCT l.interaction_id FROM adapter_links l JOIN adapters a ON a.seq = l.owner"
         " WHERE a.namespace = ? AND a.id IN (SELECT value FROM json_each(?))",
@@ -137,6 +138,16 @@ def _check_manifest(scope: Scope, manifest: Manifest) -> None:
     )
     named = [i for shard in manifest.shards for i in shard.interaction_ids]
     require_interactions(scope, {*(row[0] for row in trained_on), *named})
+
+
+def _refuse_policies(scope: Scope, manifest: Manifest) -> None:
+    """Raises InputError for a note-writer's adapter: it is never mixed with memory adapters."""
+    rows = scope.connection.rows(
+        "SELECT id FROM adapters WHERE namespace = ? AND kind = ? AND id IN (SELECT value FROM json_each(?))",
+        (scope.namespace, AdapterKind.POLICY, id_list(manifest.adapter_ids)),
+    )
+    if rows:
+        raise InputError(f"adapter {rows[0][0]} is a note-writer's; expected shards and a core in a manifest")
 
 
 def _row_of(scope: Scope, version: int) -> sqlite3.Row:

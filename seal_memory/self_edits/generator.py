@@ -20,10 +20,12 @@ from seal_memory.self_edits.statements import Statement
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A training plan to try: how often each genre is drawn, and how hot."""
+    """A training plan to try: how often each genre is drawn, how hot, how long, and how wide."""
 
     mix: tuple[tuple[Genre, float], ...]
     learning_rate_factor: float = 1.0
+    steps_factor: float = 1.0
+    rank_factor: float = 1.0
 
 
 ARMS = (
@@ -71,33 +73,60 @@ def make_self_edits(
     held_out: Collection[str],
     seed: int,
     make_id: Callable[[], str],
+    arms: Sequence[Arm] = ARMS,
 ) -> list[SelfEdit]:
-    """`settings.candidates` self-edits of one episode; items that copy a held-out question are left out."""
-    edits = []
-    for k in range(settings.candidates):
-        arm = ARMS[k % len(ARMS)]
-        free = model_free_items(statements, title=episode.title, seed=seed + k)
-        fit = [i for i in free if not checks.too_close(i.prompt, held_out)]
-        wanted = {genre for genre, weight in arm.mix if weight > 0}
-        if settings.passes:
-            wanted.add(Genre.PASSAGE)
-        items = tuple(i for i in (*fit, *written) if i.genre in wanted)
-        rows = max(1, round(settings.rows_per_statement * len(statements)))
-        plan = _training_plan(arm, rows, questions=sum(i.genre is not Genre.PASSAGE for i in items), settings=settings)
-        yields = (*_yields(free, fit), *written_yields)
-        edits.append(SelfEdit(make_id(), episode.id, episode.interaction_ids, items, plan, seed + k, yields))
-    return edits
+    """`settings.candidates` self-edits of one episode, the arms taking turns; see `make_self_edit`."""
+    return [
+        make_self_edit(
+            episode,
+            statements,
+            written,
+            written_yields,
+            arm=arms[k % len(arms)],
+            settings=settings,
+            held_out=held_out,
+            seed=seed + k,
+            id=make_id(),
+        )
+        for k in range(settings.candidates)
+    ]
+
+
+def make_self_edit(
+    episode: Episode,
+    statements: Sequence[Statement],
+    written: Sequence[TrainingItem],
+    written_yields: Sequence[GenreYield],
+    *,
+    arm: Arm,
+    settings: Settings,
+    held_out: Collection[str],
+    seed: int,
+    id: str,
+) -> SelfEdit:
+    """One self-edit under one arm; items that copy a held-out question are left out."""
+    free = model_free_items(statements, title=episode.title, seed=seed)
+    fit = [i for i in free if not checks.too_close(i.prompt, held_out)]
+    wanted = {genre for genre, weight in arm.mix if weight > 0}
+    if settings.passes:
+        wanted.add(Genre.PASSAGE)
+    items = tuple(i for i in (*fit, *written) if i.genre in wanted)
+    rows = max(1, round(settings.rows_per_statement * len(statements)))
+    plan = _training_plan(arm, rows, questions=sum(i.genre is not Genre.PASSAGE for i in items), settings=settings)
+    yields = (*_yields(free, fit), *written_yields)
+    return SelfEdit(id, episode.id, episode.interaction_ids, items, plan, seed, yields)
 
 
 def _training_plan(arm: Arm, rows: int, *, questions: int, settings: Settings) -> Hyperparameters:
-    """The settings' plan, stretched where it would end before a short text is learned."""
+    """The settings' plan as the arm turns it, stretched where it would end before a short text is learned."""
     steps = settings.epochs * math.ceil(min(rows, questions) / settings.batch_rows) + settings.passes
-    stretch = max(1.0, settings.least_steps / max(1, steps))
+    stretch = arm.steps_factor * max(1.0, settings.least_steps / max(1, steps))
+    rank = max(1, round(settings.rank * arm.rank_factor))
     return Hyperparameters(
         learning_rate=settings.learning_rate * arm.learning_rate_factor,
         epochs=math.ceil(settings.epochs * stretch),
-        rank=settings.rank,
-        alpha=settings.alpha,
+        rank=rank,
+        alpha=settings.alpha * (rank / settings.rank),  # the update's scale stays
         rows_per_epoch=rows,
         genre_mix=arm.mix,
         passes=math.ceil(settings.passes * stretch),

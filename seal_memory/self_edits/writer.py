@@ -24,11 +24,21 @@ MODEL_GENRES = (Genre.QA, Genre.REVERSED, Genre.REWRITE, Genre.IMPLICATIONS)
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class Request:
+    """What the note-writer is asked: one text of a genre about a statement."""
+
     genre: Genre
     statement: Statement
     span: Span  # the answer of a question; the name to ask by for rewrites and implications
-    messages: list[prompts.Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What it wrote (the first line), and the training item where that passed every check."""
+
+    request: Request
+    text: str
+    item: TrainingItem | None
 
 
 Written = tuple[list[TrainingItem], list[GenreYield]]
@@ -45,53 +55,77 @@ def write_items(
 ) -> list[Written]:
     """Per group of statements what the model wrote that is fit to train, and the yield of each genre.
 
+    See `write_drafts` for the options.
+    """
+    return [
+        _kept(drafts)
+        for drafts in write_drafts(
+            groups, engine, per_statement=per_statement, held_out=held_out, seed=seed, adapter=adapter
+        )
+    ]
+
+
+def write_drafts(
+    groups: Sequence[Sequence[Statement]],
+    engine: Engine,
+    *,
+    per_statement: int,
+    held_out: Sequence[Collection[str]],
+    seed: int,
+    adapter: str | None = None,
+    genres: Sequence[Genre] = MODEL_GENRES,
+    temperature: float = WRITE_TEMPERATURE,
+) -> list[list[Draft]]:
+    """Per group of statements all that the model wrote, with what passed the checks.
+
     All groups are written in one batch. `per_statement` texts are asked for per statement, genres taking turns.
     `adapter` is the note-writer's own policy adapter. `held_out[g]` are quiz questions that group g may not copy.
     """
     rng = random.Random(seed)
-    asked = [[r for n, s in enumerate(group) for r in _requests(s, n, per_statement, rng)] for group in groups]
-    done = iter(
-        engine.complete(
-            [Prompt(r.messages, adapter) for requests in asked for r in requests],
-            max_tokens=WRITE_TOKENS,
-            temperature=WRITE_TEMPERATURE,
-            seed=seed,
-        )
-    )
+    asked = [[r for n, s in enumerate(group) for r in _requests(s, n, per_statement, genres, rng)] for group in groups]
+    wanted = [Prompt(_messages(r), adapter) for requests in asked for r in requests]
+    done = iter(engine.complete(wanted, max_tokens=WRITE_TOKENS, temperature=temperature, seed=seed))
     return [
-        _check([(r, next(done).text) for r in requests], reserved)
+        [_draft(r, next(done).text, reserved) for r in requests]
         for requests, reserved in zip(asked, held_out, strict=True)
     ]
 
 
-def _check(written: Sequence[tuple[_Request, str]], held_out: Collection[str]) -> Written:
-    """The items of one group that pass every check, and how many of each genre did."""
+def _draft(request: Request, text: str, held_out: Collection[str]) -> Draft:
+    first = text.strip().split("\n")[0].strip()
+    return Draft(request, first, _item(request, first, held_out))
+
+
+def _kept(drafts: Sequence[Draft]) -> Written:
+    """The items of one group that passed every check, none twice, and how many of each genre did."""
     kept: list[TrainingItem] = []
     made_by, kept_by = dict.fromkeys(MODEL_GENRES, 0), dict.fromkeys(MODEL_GENRES, 0)
-    for request, text in written:
-        made_by[request.genre] += 1
-        found = _item(request, text.strip().split("\n")[0].strip(), held_out)
-        if found is not None and found not in kept:
-            kept_by[request.genre] += 1
-            kept.append(found)
+    for draft in drafts:
+        made_by[draft.request.genre] += 1
+        if draft.item is not None and draft.item not in kept:
+            kept_by[draft.request.genre] += 1
+            kept.append(draft.item)
     return kept, [GenreYield(g, made_by[g], kept_by[g]) for g in MODEL_GENRES if made_by[g]]
 
 
-def _requests(statement: Statement, place: int, count: int, rng: random.Random) -> list[_Request]:
+def _requests(
+    statement: Statement, place: int, count: int, genres: Sequence[Genre], rng: random.Random
+) -> list[Request]:
     """`count` requests; the genres start at another one for each statement."""
     spans = statement.spans
     if not spans:
         return []
     wanted = []
     for turn in range(count):
-        genre = MODEL_GENRES[(place + turn) % len(MODEL_GENRES)]
+        genre = genres[(place + turn) % len(genres)]
         subject = min(spans, key=lambda s: s.start)  # reversed: ask for what the statement is about
         span = subject if genre is Genre.REVERSED else rng.choice(spans)
-        wanted.append(_Request(genre, statement, span, _messages(genre, statement.text, span.text)))
+        wanted.append(Request(genre, statement, span))
     return wanted
 
 
-def _messages(genre: Genre, statement: str, answer: str) -> list[prompts.Message]:
+def writing_prompt(genre: Genre, statement: str, answer: str) -> list[prompts.Message]:
+    """What the note-writer is asked with; its adapter is trained under the same words."""
     if genre is Genre.REWRITE:
         return prompts.write_rewrite(statement)
     if genre is Genre.IMPLICATIONS:
@@ -99,7 +133,11 @@ def _messages(genre: Genre, statement: str, answer: str) -> list[prompts.Message
     return prompts.write_question(statement, answer)
 
 
-def _item(request: _Request, text: str, held_out: Collection[str]) -> TrainingItem | None:
+def _messages(request: Request) -> list[prompts.Message]:
+    return writing_prompt(request.genre, request.statement.text, request.span.text)
+
+
+def _item(request: Request, text: str, held_out: Collection[str]) -> TrainingItem | None:
     """The training item of one written text, or None when a check fails."""
     statement = request.statement
     if request.genre in (Genre.QA, Genre.REVERSED):

@@ -1,0 +1,133 @@
+"""`python -m benchmarks policy`: own-notes recall of held-out passages before and after ReST-EM rounds.
+
+    python -m benchmarks policy --data squad.jsonl --train 24 --held-out 24 --rounds 2 --seed 0
+
+Progress goes to standard error; the last line of standard output is one JSON object. Finished steps are kept under
+--work: killed, or out of --budget-seconds, the same command goes on. Not here: the steps (`run`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seal_memory.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmarks.policy.options import Options
+    from seal_memory.config import Settings
+    from seal_memory.engines.local import TransformersEngine
+    from seal_memory.learning.progress import Progress
+
+DEFAULT_OUT = Path(__file__).resolve().parents[1] / "results" / "policy-squad.json"
+SETTINGS = {"candidates": 1}  # the rounds sample their own; with one candidate all quiz items are held out
+WAYS = ("text-only", "before", "after", "genres", "bandit")
+
+
+def main(arguments: Sequence[str], setting: Callable[[str], tuple[str, Any]]) -> int:
+    """Run what is not done yet. `setting` parses one --set."""
+    given = _parser().parse_args(list(arguments))
+    if given.data is None:
+        raise InputError("policy reads passages that are not shipped: give the squad file with --data FILE.")
+    print(json.dumps(_run(given, setting)))
+    return 0
+
+
+def _run(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -> dict[str, Any]:
+    from benchmarks.journal import Journal
+    from benchmarks.policy import results
+    from benchmarks.policy.run import OutOfTime, Run
+    from benchmarks.policy.surroundings import Surroundings
+    from benchmarks.running import bars
+    from seal_memory.config import Settings
+    from seal_memory.engines.hardware import detect
+    from seal_memory.engines.local import TransformersEngine
+    from seal_memory.engines.models import load, resolve
+
+    options = _options(given, setting)
+    settings = Settings.load(None, seed=options.seed, **{**SETTINGS, **options.settings})
+    loaded = load(resolve(options.model, cache_dir=settings.cache_dir), detect(settings.device, settings.dtype))
+    engine = TransformersEngine(loaded, keep=256)
+    journal = Journal(given.work / "policy.jsonl", _head(options, settings, engine, given.note))
+    began = time.monotonic()
+    deadline = began + given.budget_seconds if given.budget_seconds is not None else None
+    with bars() as shown:
+        tick = _ticker(shown)
+        here = Surroundings(options, given.work, settings, engine=engine, progress=tick)
+        try:
+            found = Run(here, journal, deadline=deadline, tick=tick).all()
+        except OutOfTime as stopped:
+            return {"out": None, "complete": False, "next": str(stopped), "journal": str(journal.path)}
+        finally:
+            here.close()
+            journal.took(time.monotonic() - began)
+    return results.write(results.figures(found, options, provenance=journal.head["provenance"]), given.out)
+
+
+def _head(options: Options, settings: Settings, engine: TransformersEngine, note: str) -> dict[str, Any]:
+    """What must be the same for a run to go on, and where it comes from."""
+    from benchmarks.provenance import provenance
+    from benchmarks.tasks.base import file_sha256
+
+    return {
+        "options": options.head,
+        "data_sha256": file_sha256(options.data),
+        "fingerprint": engine.fingerprint,
+        "settings": settings.model_dump(mode="json", exclude={"cache_dir"}),
+        "provenance": {**provenance(engine, options.model), "note": note},
+    }
+
+
+def _options(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -> Options:
+    from benchmarks.policy.options import Options
+
+    values = {f.name: getattr(given, f.name) for f in fields(Options) if f.name != "settings"}
+    values["ways"] = tuple(WAYS if "all" in given.ways else given.ways)
+    return Options(**values, settings=dict(setting(s) for s in given.set))
+
+
+def _ticker(shown: Any) -> Progress:
+    """One bar per phase."""
+    known: dict[str, Any] = {}
+
+    def tick(phase: str, done: int, total: int) -> None:
+        if phase not in known:
+            known[phase] = shown.add_task(phase, total=total)
+        shown.update(known[phase], completed=done, total=total)
+
+    return tick
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m benchmarks policy", description=__doc__, formatter_class=raw)
+    add = parser.add_argument
+    add("--data", type=Path, help="the squad file")
+    add("--model", default="smollm2-135m")
+    add("--start", type=int, default=0, help="first passage; then come --train, --judges and --held-out of them")
+    add("--train", type=int, default=24, help="passages that notes are explored on")
+    add("--judges", type=int, default=12, help="passages that decide about promotion, and nothing else")
+    add("--held-out", type=int, default=24, help="passages that the figures are about")
+    add("--rounds", type=int, default=2)
+    add("--seed", type=int, default=0)
+    add("--samples", type=int, default=4, help="note sets per passage and round")
+    add("--per-statement", type=int, default=2, help="texts asked for per statement and set")
+    add("--seeds", type=int, default=2, help="inner loops per note set")
+    add("--most-seeds", type=int, default=4, help="where the reward is unreliable")
+    add("--eval-seeds", type=int, default=1, help="inner loops per held-out passage and way")
+    add("--bootstrap-samples", type=int, default=8, help="questions sampled per statement before round 1; 0: none")
+    add("--arms", type=int, default=4, help="candidates per training passage for the bandit")
+    add("--ways", nargs="+", default=["all"], help=f"all, or some of {', '.join(WAYS)}")
+    add("--chunk", type=int, default=4, help="passages between two lines of the journal")
+    add("--max-tokens", type=int, default=24, help="of an answer")
+    add("--budget-seconds", type=float, help="stop before the next step after so many; call again to go on")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, JSON values")
+    add("--work", type=Path, default=Path("runs") / "policy", help="the journal and the memory")
+    add("--out", type=Path, default=DEFAULT_OUT, help="results file")
+    add("--note", default="", help="goes into the results file: what else ran on the machine, say")
+    return parser

@@ -1,0 +1,86 @@
+"""Own-notes recall of a note-writer on held-out passages: their own questions, closed book, one adapter per passage.
+
+Judged by containment within `max_tokens` (as everywhere in the benchmarks) and by log-probability, as the reward is.
+The questions are the data set's, so no generated quiz judges the writer that learned from such quizzes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.policy.surroundings import Surroundings
+from benchmarks.tasks.base import Unit
+from seal_memory import prompts
+from seal_memory.engines.base import Prompt
+from seal_memory.learning.candidates import Candidates, Study, candidate_id
+from seal_memory.policy.rest_em import RoundPlan, write_sets
+from seal_memory.policy.rewards import recall
+from seal_memory.quizzes.grading import contains, mean, token_f1
+from seal_memory.records import TrainingItem
+from seal_memory.self_edits.generator import Arm, make_self_edit
+
+Answers = list[dict[str, Any]]
+
+
+def own_notes(here: Surroundings, units: Sequence[Unit], *, writer: str | None, plan: RoundPlan) -> Answers:
+    """One record per question: the writer's notes (none without `plan.genres`) are trained and asked about."""
+    studies = here.studies(units)
+    notes: list[tuple[TrainingItem, ...]] = [() for _ in studies]
+    if plan.genres:
+        written = write_sets(studies, here.candidates, writer=writer, plan=plan, seed=here.settings.seed)
+        notes = [s.items for s in written]
+    return with_notes(here, units, studies, notes, arm=plan.arm)
+
+
+def with_notes(
+    here: Surroundings, units: Sequence[Unit], studies: Sequence[Study], notes: Sequence[tuple[TrainingItem, ...]],
+    *, arm: Arm,
+) -> Answers:  # fmt: skip
+    """The same with notes handed in, under any arm; model-free items come along where the arm draws them."""
+    unit_of = {f"e-{u.id}": u for u in units}
+    found: Answers = []
+    for turn in range(here.options.eval_seeds):
+        edits = [
+            make_self_edit(
+                s.episode, s.statements, own, (), arm=arm, settings=here.settings,
+                held_out=[i.question for i in s.held_out], seed=here.settings.seed + turn,
+                id=here.candidates.make_id(),
+            )
+            for s, own in zip(studies, notes, strict=True)
+        ]  # fmt: skip
+        size = here.settings.stack_size
+        for at in range(0, len(edits), size):
+            batch = edits[at : at + size]
+            here.candidates.train(batch)
+            asked = [(unit_of[e.episode_id], candidate_id(e)) for e in batch]
+            found += [{**r, "turn": turn} for r in _ask(here.candidates, asked, here)]
+            for edit in batch:
+                here.engine.drop(candidate_id(edit))
+    counts = {f"e-{u.id}": 0 for u in units} | {s.episode.id: len(n) for s, n in zip(studies, notes, strict=True)}
+    return [{**r, "notes": counts[f"e-{r['unit']}"]} for r in found]
+
+
+def _ask(candidates: Candidates, asked: Sequence[tuple[Unit, str]], here: Surroundings) -> Answers:
+    questions = [(unit, q, adapter) for unit, adapter in asked for q in unit.questions]
+    wanted = [Prompt(prompts.direct(q.text), adapter) for _, q, adapter in questions]
+    answers = candidates.engine.complete(wanted, max_tokens=here.options.max_tokens)
+    scores = candidates.engine.score([(p, q.answers[0]) for p, (_, q, _) in zip(wanted, questions, strict=True)])
+    return [
+        {
+            "unit": unit.id,
+            "question": q.id,
+            "correct": float(any(contains(a.text, gold) for gold in q.answers)),
+            "f1": max(token_f1(a.text, gold) for gold in q.answers),
+            "recall": recall(s, here.settings.reward_probability),
+        }
+        for (unit, q, _), a, s in zip(questions, answers, scores, strict=True)
+    ]
+
+
+def by_unit(answers: Answers, figure: str) -> dict[str, float]:
+    """The mean of a figure over each passage's questions and seeds: the pairs of a paired comparison."""
+    groups: dict[str, list[float]] = {}
+    for record in answers:
+        groups.setdefault(record["unit"], []).append(record[figure])
+    return {unit: mean(values) for unit, values in groups.items()}

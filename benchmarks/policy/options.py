@@ -1,0 +1,66 @@
+"""What a policy run may vary, with its defaults.
+
+Not here: the command line (`command`), the run itself (`run`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.policy.command import WAYS
+from seal_memory.errors import InputError
+from seal_memory.policy.rest_em import RoundPlan
+
+SEAL = {"reliability_single": 0.32, "reliability_split_half": 0.17, "recall_before": 0.397, "recall_after": 0.470}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Passages `start` on: first those that train, then those that judge promotions, then the held-out ones."""
+
+    data: Path
+    model: str = "smollm2-135m"
+    start: int = 0
+    train: int = 24
+    judges: int = 12
+    held_out: int = 24
+    rounds: int = 2
+    samples: int = 4
+    per_statement: int = 2
+    seeds: int = 2
+    most_seeds: int = 4
+    eval_seeds: int = 1
+    bootstrap_samples: int = 8
+    arms: int = 4
+    chunk: int = 4
+    max_tokens: int = 24
+    seed: int = 0
+    ways: tuple[str, ...] = WAYS
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        least = {"train": 1, "judges": 0, "held_out": 1, "rounds": 0, "samples": 1, "per_statement": 1, "seeds": 1}
+        least |= {"most_seeds": self.seeds, "eval_seeds": 1, "bootstrap_samples": 0, "arms": 2, "chunk": 1}
+        for name, limit in least.items():
+            value = getattr(self, name)
+            if value < limit:
+                raise InputError(f"--{name.replace('_', '-')} is {value}; expected {limit} or more")
+        unknown = [w for w in self.ways if w not in WAYS]
+        if unknown:
+            raise InputError(f"Unknown way {unknown[0]!r}; expected some of {', '.join(WAYS)}.")
+
+    @property
+    def plan(self) -> RoundPlan:
+        """What a round spends."""
+        return RoundPlan(
+            samples=self.samples, per_statement=self.per_statement, seeds=self.seeds, most_seeds=self.most_seeds
+        )
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        own = asdict(self)
+        return {k: v for k, v in own.items() if k not in ("data", "model", "ways", "rounds")}

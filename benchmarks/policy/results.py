@@ -1,0 +1,102 @@
+"""The results file of a policy run: every way's recall with its interval, paired comparisons, reliability, versions.
+
+Figures only, no text of passages or notes. Pairs are passages: each is one draw of what there is to learn.
+Not here: running (`run`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks import metrics
+from benchmarks.policy.measuring import Answers, by_unit
+from benchmarks.policy.options import SEAL, Options
+from seal_memory.policy.promotion import paired_bootstrap
+
+FIGURES = ("correct", "f1", "recall")
+Record = dict[str, Any]
+
+
+def figures(found: Mapping[str, Any], options: Options, *, provenance: Mapping[str, Any]) -> Record:
+    """What goes into the file; `found` is what `Run.all` returned."""
+    answers: dict[str, Answers] = found["answers"]
+    ways = {name: _way(own, options.seed) for name, own in answers.items()}
+    last = [name for name in answers if name.startswith("after round") or name == "after bootstrap"][-1:]
+    pairs = [("before", name) for name in answers if name.startswith("after ")]
+    pairs += [("text-only", "before"), *(("text-only", name) for name in last), ("default arm", "bandit only")]
+    pairs += [(f"before: {n}", f"after: {n}") for n in _genres(answers)]
+    return {
+        "experiment": "policy",
+        "task": "squad",
+        "options": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()},
+        "ways": ways,
+        "compared": [
+            compare(answers[a], answers[b], names=(a, b), seed=options.seed)
+            for a, b in pairs
+            if answers.get(a) and answers.get(b)
+        ],
+        "rounds": found["steps"],
+        "reliability": [s.get("reliability") for s in found["steps"] if s.get("reliability")],
+        "seal": SEAL,
+        "bandit": found["bandit"],
+        "provenance": dict(provenance),
+    }
+
+
+def compare(old: Answers, new: Answers, *, names: tuple[str, str], seed: int) -> Record:
+    """Each figure's paired difference over the passages that both answered; gain as a share of the old mean."""
+    row: Record = {"old": names[0], "new": names[1]}
+    for figure in FIGURES:
+        before, after = by_unit(old, figure), by_unit(new, figure)
+        units = sorted(set(before) & set(after))
+        interval = paired_bootstrap([before[u] for u in units], [after[u] for u in units], seed=seed)
+        level = sum(before[u] for u in units) / len(units)
+        row[figure] = {**asdict(interval), "relative": interval.mean / level if level > 0 else None}
+    return row
+
+
+def write(found: Record, path: Path) -> Record:
+    """The file, whole or not at all; returns its `last_line`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return last_line(found, path)
+
+
+def last_line(found: Record, path: Path) -> Record:
+    """The run in one line."""
+    gains = [c for c in found["compared"] if c["old"] == "before"]
+    return {
+        "out": str(path),
+        "complete": True,
+        "recall": {name: _rounded(way["recall"]) for name, way in found["ways"].items()},
+        "accuracy": {name: _rounded(way["correct"]) for name, way in found["ways"].items()},
+        "gain": {c["new"]: {k: c["recall"][k] for k in ("mean", "low", "high", "relative")} for c in gains},
+        "promoted": [r["round"] for r in found["rounds"] if r.get("promoted")],
+        "reliability": [{k: r[k] for k in ("single", "split_half")} for r in found["reliability"]],
+    }
+
+
+def _way(answers: Answers, seed: int) -> Record:
+    """Intervals over passages, so that the many questions of one passage are no independent draws."""
+    row: Record = {f: metrics.bootstrap(list(by_unit(answers, f).values()), seed=seed) for f in FIGURES}
+    return {**row, "questions": len({a["question"] for a in answers}), "notes": _notes(answers)}
+
+
+def _notes(answers: Answers) -> float | None:
+    """How many notes a passage was trained with."""
+    return metrics.mean(list(by_unit(answers, "notes").values()))
+
+
+def _genres(answers: Mapping[str, Answers]) -> Sequence[str]:
+    return [name.removeprefix("before: ") for name in answers if name.startswith("before: ")]
+
+
+def _rounded(interval: Mapping[str, float] | None) -> float | None:
+    return round(interval["mean"], 4) if interval else None

@@ -1,0 +1,234 @@
+"""The steps of a policy run: bootstrap, rounds, the bandit, and what each way recalls of the held-out passages.
+
+Every step is cut into chunks that are journalled as they finish: killed, or out of its budget, the same command goes
+on. A promotion that was committed before a kill is found in the ledger by its round. Not here: parsing, figures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+from benchmarks.journal import Journal, finished
+from benchmarks.policy.measuring import Answers, own_notes, with_notes
+from benchmarks.policy.surroundings import Surroundings
+from benchmarks.tasks.base import Unit
+from seal_memory.learning.candidates import candidate_id
+from seal_memory.learning.progress import Progress, silent
+from seal_memory.policy.arms import BanditArms
+from seal_memory.policy.bandit import arm_name
+from seal_memory.policy.note_writer import BootstrapPlan, bootstrap
+from seal_memory.policy.rest_em import Explored, explore, how_reliable, improve, select, write_sets
+from seal_memory.records import Genre, PolicyExample, PolicyVersion
+from seal_memory.self_edits.generator import ARMS
+from seal_memory.self_edits.writer import MODEL_GENRES
+
+Record = dict[str, Any]
+
+
+class OutOfTime(Exception):
+    """The budget is spent; what is done is kept."""
+
+
+class Run:
+    """One run over its surroundings and journal. `deadline`: seconds of the monotonic clock, None: no limit."""
+
+    def __init__(
+        self, here: Surroundings, journal: Journal, *, deadline: float | None = None, tick: Progress = silent
+    ) -> None:
+        self.here, self.options, self.journal, self.deadline, self.tick = here, here.options, journal, deadline, tick
+        self._known = {r["step"]: r["figures"] for r in finished(journal.path) if r["kind"] == "figures"}
+
+    def all(self) -> Record:
+        """Every step that is still to be done, then the figures of all. Raises `OutOfTime` between steps."""
+        options = self.options
+        answers: dict[str, Answers] = {}
+        if "text-only" in options.ways:
+            answers["text-only"] = self._asked("text-only", None, genres=())
+        if "before" in options.ways:
+            answers["before"] = self._asked("before", None)
+        if "genres" in options.ways:
+            for genre in MODEL_GENRES:
+                answers[f"before: {genre}"] = self._asked(f"before-{genre}", None, genres=(genre,))
+        if "bandit" in options.ways:
+            answers |= self._bandit()
+        steps = [self._bootstrap(), *[self._round(n) for n in range(1, options.rounds + 1)]]
+        if "after" in options.ways:
+            for number, found in enumerate(steps):
+                name = "after bootstrap" if number == 0 else f"after round {number}"
+                answers[name] = self._asked(name, found["writer"])
+            if "genres" in options.ways:
+                for genre in MODEL_GENRES:
+                    answers[f"after: {genre}"] = self._asked(f"after-{genre}", steps[-1]["writer"], genres=(genre,))
+        return {"answers": answers, "steps": steps, "bandit": self._known.get("bandit/learned")}
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def step(self, name: str, work: Callable[[], Any]) -> Any:
+        """The figures of a step, made now or found in the journal."""
+        if name in self._known:
+            return self._known[name]
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise OutOfTime(name)
+        figures = work()
+        self.journal.add(name, [{"kind": "figures", "figures": figures}])
+        self._known[name] = next(
+            r["figures"] for r in finished(self.journal.path) if r["kind"] == "figures" and r["step"] == name
+        )
+        return self._known[name]
+
+    def _chunks(self, name: str, units: Sequence[Unit], work: Callable[[Sequence[Unit]], list[Any]]) -> list[Any]:
+        """`work` over the units, some at a time, each time a step of its own."""
+        found, size = [], self.options.chunk
+        for at in range(0, len(units), size):
+            part = units[at : at + size]
+            found += self.step(f"{name}/{at}", lambda part=part: work(part))  # type: ignore[misc]
+            self.tick(name, min(at + size, len(units)), len(units))
+        return found
+
+    def _asked(self, name: str, writer: str | None, *, genres: tuple[Genre, ...] = MODEL_GENRES) -> Answers:
+        plan = replace(self.options.plan, genres=genres)
+        units = self.here.units["held_out"]
+        return self._chunks(f"ask/{name}", units, lambda part: own_notes(self.here, part, writer=writer, plan=plan))
+
+    def _bootstrap(self) -> Record:
+        """Round 0: survivors of the round trip instead of inner loops."""
+        if not self.options.bootstrap_samples:
+            return {"round": 0, "writer": self._writer()}
+
+        def work() -> Record:
+            studies = self.here.studies(self.here.units["train"])
+            found = bootstrap(
+                [s.statements for s in studies],
+                self.here.engine,
+                plan=BootstrapPlan(samples=self.options.bootstrap_samples),
+                held_out=[[i.question for i in s.held_out] for s in studies],
+                seed=self.here.settings.seed,
+            )
+            yields = {"sampled": found.sampled, "checked": found.checked, "answered": found.answered}
+            return {**self._improved(0, list(found.examples)), **yields}
+
+        return self._stepped("bootstrap", work)
+
+    def _round(self, number: int) -> Record:
+        writer, seed = self._writer(), self.here.settings.seed + 100 * number
+
+        def explored(part: Sequence[Unit]) -> list[Record]:
+            studies = self.here.studies(part)
+            plan = self.options.plan
+            return [asdict(e) for e in explore(studies, self.here.candidates, writer=writer, plan=plan, seed=seed)]
+
+        def work() -> Record:
+            kept = select(tried, margin=self.options.plan.margin)
+            reliable = how_reliable(tried, seed=seed)
+            sets = sum(len(e.sets) for e in tried)
+            return {
+                **self._improved(number, kept),
+                "sets": sets,
+                "interactions": len(tried),
+                "reward": _mean([x for e in tried for own in e.rewards for x in own]),
+                "baseline": _mean([x for e in tried for x in e.baseline]),
+                "reliability": asdict(reliable) if reliable is not None else None,
+            }
+
+        if f"round{number}/improve" in self._known:
+            return self._stepped(f"round{number}/improve", work)
+        found = self._chunks(f"round{number}/explore", self.here.units["train"], explored)
+        tried = [explored_from(r) for r in found]
+        return self._stepped(f"round{number}/improve", work)
+
+    def _stepped(self, name: str, work: Callable[[], Record]) -> Record:
+        found: Record = self.step(name, work)
+        return found
+
+    def _improved(self, number: int, kept: Sequence[PolicyExample]) -> Record:
+        """The version of a round; one that a killed run has left in the ledger is taken over."""
+        version = next((v for v in self.here.ledger.policy.versions() if v.measures.get("round") == number), None)
+        if version is None:
+            version = improve(
+                kept,
+                self.here.interaction_ids(self.here.units["train"]),
+                self.here.studies(self.here.units["judges"]),
+                self.here.candidates,
+                self.here.writers,
+                plan=self.options.plan,
+                seed=self.here.settings.seed + 100 * number,
+                number=number,
+            )
+        return {"round": number, **_shown(version), "writer": self._writer()}
+
+    def _writer(self) -> str | None:
+        version = self.here.writers.current()
+        return version.adapter_id if version is not None else None
+
+    # -- the bandit -------------------------------------------------------------------------------
+
+    def _bandit(self) -> dict[str, Answers]:
+        """Arms learned on the training passages, notes by the untouched base; beside it the arm it began with."""
+        here = self.here
+        arms = BanditArms(here.ledger, here.engine, here.settings)
+        if "bandit/learned" not in self._known:
+            self._chunks("bandit/learn", here.units["train"], partial(self._learn_arms, arms))
+        best = arms.bandit().best()
+        learned = self.step("bandit/learned", lambda: {"arm": arm_name(best), "rewards": _by_arm(arms)})
+        best = next(a for a in arms.arms if arm_name(a) == learned["arm"])
+        found = {}
+        for name, arm in (("default arm", ARMS[0]), ("bandit only", best)):
+
+            def ask(part: Sequence[Unit], arm: Any = arm) -> Answers:
+                studies = here.studies(part)
+                sets = write_sets(
+                    studies, here.candidates, writer=None, plan=self.options.plan, seed=here.settings.seed
+                )
+                return with_notes(here, part, studies, [s.items for s in sets], arm=arm)
+
+            found[name] = self._chunks(f"ask/{name}", here.units["held_out"], ask)
+        return found
+
+    def _learn_arms(self, arms: BanditArms, units: Sequence[Unit]) -> list[Record]:
+        """Several arms per passage, each candidate rewarded; what they earned is in the ledger."""
+        here = self.here
+        making = here.making(here.settings.model_copy(update={"candidates": self.options.arms}), self.tick)
+        making.arms = arms
+        for unit in units:
+            studies = making.study([here.episode(unit)])
+            edits = [e for s in studies for e in s.edits]
+            making.train(edits)
+            arms.learn(studies)
+            for edit in edits:
+                here.engine.drop(candidate_id(edit))
+        return []
+
+
+def _by_arm(arms: BanditArms) -> Record:
+    bandit = arms.bandit()
+    return {arm_name(a): {"tried": bandit.posterior(a).tried, "mean": bandit.posterior(a).mean} for a in arms.arms}
+
+
+def _shown(version: PolicyVersion) -> Record:
+    return {
+        "version": version.version,
+        "promoted": version.promoted,
+        "reasons": list(version.reasons),
+        "measures": dict(version.measures),
+    }
+
+
+def explored_from(record: Record) -> Explored:
+    """What the journal holds of one interaction."""
+    sets = tuple(
+        tuple(
+            PolicyExample(**{**e, "genre": Genre(e["genre"]), "interaction_ids": tuple(e["interaction_ids"])})
+            for e in s
+        )
+        for s in record["sets"]
+    )
+    rewards = tuple(tuple(r) for r in record["rewards"])
+    return Explored(record["episode_id"], sets, rewards, tuple(record["bonus"]), tuple(record["baseline"]))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

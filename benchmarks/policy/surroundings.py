@@ -1,0 +1,94 @@
+"""A policy run's memory: the passages observed once, their quizzes, and the note-writers' versions, in one folder.
+
+Killed, the same folder goes on: what the ledger holds is not made again. Not here: the steps (`run`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.policy.options import Options
+from benchmarks.tasks import squad
+from benchmarks.tasks.base import Unit
+from seal_memory.config import Settings
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.errors import InputError
+from seal_memory.learning.candidates import Candidates, Study
+from seal_memory.learning.progress import Progress
+from seal_memory.ledger.encoding import sortable_id
+from seal_memory.memory import SealMemory
+from seal_memory.policy.versions import NoteWriters
+from seal_memory.records import Episode, Interaction
+
+
+class Surroundings:
+    """Opened once a run; `close` it. `units`: train, judges, held_out, each a list of passages."""
+
+    def __init__(
+        self, options: Options, work: Path, settings: Settings, *, engine: TransformersEngine, progress: Progress
+    ) -> None:
+        self.options, self.settings, self.engine = options, settings, engine
+        self.units = _split(options)
+        self.memory = SealMemory.open(work / "memory", model=options.model, settings=settings, engine=engine)
+        self.ledger = self.memory.ledger
+        self.candidates = self.making(settings, progress)
+        self.writers = NoteWriters(
+            self.ledger,
+            self.memory.engine,
+            self.memory.store,
+            settings,
+            base_model=options.model,
+            clock=time.time,
+        )
+        self._interactions = self._observe()
+
+    def making(self, settings: Settings, progress: Progress) -> Candidates:
+        """Candidates under other settings (more of them, say), over the same ledger."""
+        return Candidates(
+            self.ledger, self.memory.engine, settings, clock=time.time, make_id=sortable_id, progress=progress
+        )
+
+    def studies(self, units: Sequence[Unit]) -> list[Study]:
+        """The units' studies with their quizzes, which are made when first asked for."""
+        return self.candidates.quizzed([self.episode(u) for u in units])
+
+    def episode(self, unit: Unit) -> Episode:
+        """A passage is an episode of its own."""
+        seen = tuple(self._interactions[c.id] for c in unit.chunks)
+        return Episode(f"e-{unit.id}", unit.chunks[0].title, seen)
+
+    def interaction_ids(self, units: Sequence[Unit]) -> set[str]:
+        """What the units were recorded as."""
+        return {self._interactions[c.id].id for u in units for c in u.chunks}
+
+    def close(self) -> None:
+        """The engine stays usable."""
+        self.memory.close()
+
+    def _observe(self) -> dict[str, Interaction]:
+        found: dict[str, Interaction] = {}
+        for unit in (u for own in self.units.values() for u in own):
+            for chunk in unit.chunks:
+                (seen,) = self.memory.observe(
+                    chunk.text, role=chunk.role, title=chunk.title, source=chunk.source, session=unit.id
+                )
+                (found[chunk.id],) = self.ledger.interactions(ids=[seen.id])
+        return found
+
+
+def _split(options: Options) -> dict[str, list[Unit]]:
+    sizes = {"train": options.train, "judges": options.judges, "held_out": options.held_out}
+    wanted = sum(sizes.values())
+    units = squad.load(options.data, start=options.start, limit=wanted).units
+    if len(units) < wanted:
+        raise InputError(
+            f"{options.data} has {len(units)} passages from {options.start} on; expected {wanted} for --train, "
+            "--judges and --held-out together: ask for fewer"
+        )
+    found, at = {}, 0
+    for name, size in sizes.items():
+        found[name] = list(units[at : at + size])
+        at += size
+    return found

@@ -1,0 +1,215 @@
+"""The edit policy's rows: versions of the note-writer, the notes it learned from, what arms earned.
+
+A version's adapter is a row of `adapters` (kind `policy`), linked to every interaction that it was trained on: a
+forget removes it like any other derivative, and the version, left without an adapter, is no longer used. Its examples
+are linked one by one, so that what is left of them can be trained again. Arm rewards are appended, never summed: their
+posterior cannot depend on the order of updates. No text but that of the examples is stored here.
+
+Not covered: the adapters' files, and deciding what is promoted (`seal_memory.policy`).
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Sequence
+
+from seal_memory.errors import InputError, UnknownIdError
+from seal_memory.ledger.connection import Scope
+from seal_memory.ledger.encoding import finite, from_json, id_list, to_json
+from seal_memory.ledger.interactions import require_interactions
+from seal_memory.records import ArmReward, Genre, PolicyExample, PolicyVersion
+
+POLICY_TABLES = """
+CREATE TABLE policy_versions (
+    seq INTEGER PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    parent INTEGER,
+    adapter_id TEXT,
+    promoted INTEGER NOT NULL CHECK (promoted IN (0, 1)),
+    reasons TEXT NOT NULL,
+    measures TEXT NOT NULL,
+    base_fingerprint TEXT NOT NULL,
+    created REAL NOT NULL,
+    UNIQUE (namespace, version)
+) STRICT;
+CREATE TABLE policy_examples (
+    seq INTEGER PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    interaction_ids TEXT NOT NULL,
+    genre TEXT NOT NULL,
+    statement TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    target TEXT NOT NULL,
+    reward REAL,
+    UNIQUE (namespace, version, id)
+) STRICT;
+CREATE TABLE policy_example_links (
+    interaction_id TEXT NOT NULL,
+    owner INTEGER NOT NULL REFERENCES policy_examples (seq) ON DELETE CASCADE,
+    PRIMARY KEY (interaction_id, owner)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX policy_example_links_by_owner ON policy_example_links (owner);
+CREATE TABLE arm_rewards (
+    seq INTEGER PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    edit_id TEXT NOT NULL,
+    arm TEXT NOT NULL,
+    reward REAL NOT NULL,
+    time REAL NOT NULL,
+    UNIQUE (namespace, edit_id)
+) STRICT;
+"""
+
+
+class PolicyRows:
+    """One namespace's rows of the edit policy; each verb is atomic by itself and joins an outer `atomic()`."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def add_version(
+        self,
+        adapter_id: str | None,
+        examples: Sequence[PolicyExample],
+        *,
+        parent: int | None,
+        promoted: bool,
+        reasons: Sequence[str],
+        measures: dict[str, float],
+        base_fingerprint: str,
+    ) -> PolicyVersion:
+        """Record a version and what it learned from; its number is the next one.
+
+        Raises `UnknownIdError` when the ledger lacks the adapter, or an example's interaction was forgotten, and
+        `InputError` for a promoted version without an adapter.
+        """
+        if promoted and adapter_id is None:
+            raise InputError("a promoted policy version has no adapter: expected the id of a stored one")
+        with self._scope.connection.atomic():
+            self._require_adapter(adapter_id)
+            made = PolicyVersion(
+                self._next_version(), parent, adapter_id, promoted, tuple(reasons), dict(measures), base_fingerprint,
+                self._scope.clock(),
+            )  # fmt: skip
+            self._insert(made)
+            for example in examples:
+                self._add_example(made.version, example)
+        return made
+
+    def versions(self) -> list[PolicyVersion]:
+        """All versions, oldest first; one whose adapter a forget removed has `adapter_id` None."""
+        rows = self._scope.connection.rows(
+            "SELECT v.*, a.id AS held FROM policy_versions v LEFT JOIN adapters a"
+            " ON a.namespace = v.namespace AND a.id = v.adapter_id WHERE v.namespace = ? ORDER BY v.version",
+            (self._scope.namespace,),
+        )
+        return [_version_from(row) for row in rows]
+
+    def current(self, base_fingerprint: str) -> PolicyVersion | None:
+        """The newest promoted version for this base whose adapter is still there; None: the untouched base writes."""
+        usable = [v for v in self.versions() if v.promoted and v.adapter_id is not None]
+        fit = [v for v in usable if v.base_fingerprint == base_fingerprint]
+        return fit[-1] if fit else None
+
+    def examples(self, version: int) -> list[PolicyExample]:
+        """What is left of the examples of a version, in their order."""
+        rows = self._scope.connection.rows(
+            "SELECT * FROM policy_examples WHERE namespace = ? AND version = ? ORDER BY seq",
+            (self._scope.namespace, version),
+        )
+        return [_example_from(row) for row in rows]
+
+    def add_arm_rewards(self, rewards: Sequence[tuple[str, str, float]]) -> int:
+        """Append (self-edit id, arm name, reward); a self-edit that has one keeps it. Returns how many were new.
+
+        Raises `InputError` for a reward that is not finite.
+        """
+        for edit_id, _, reward in rewards:
+            if not math.isfinite(reward):
+                raise InputError(f"the reward of self-edit {edit_id} is {reward!r}; expected a finite number")
+        now = self._scope.clock()
+        with self._scope.connection.atomic():
+            return self._scope.connection.run_many(
+                "INSERT OR IGNORE INTO arm_rewards (namespace, edit_id, arm, reward, time) VALUES (?, ?, ?, ?, ?)",
+                [(self._scope.namespace, *row, now) for row in rewards],
+            )
+
+    def arm_rewards(self) -> list[ArmReward]:
+        """What arms earned, oldest first."""
+        rows = self._scope.connection.rows(
+            "SELECT edit_id, arm, reward, time FROM arm_rewards WHERE namespace = ? ORDER BY seq",
+            (self._scope.namespace,),
+        )
+        return [ArmReward(*row) for row in rows]
+
+    def _require_adapter(self, adapter_id: str | None) -> None:
+        found = self._scope.connection.rows(
+            "SELECT 1 FROM adapters WHERE namespace = ? AND id = ?", (self._scope.namespace, adapter_id)
+        )
+        if adapter_id is not None and not found:
+            raise UnknownIdError(f"the ledger holds no adapter {adapter_id}: add it before its policy version")
+
+    def _next_version(self) -> int:
+        rows = self._scope.connection.rows(
+            "SELECT coalesce(max(version), 0) FROM policy_versions WHERE namespace = ?", (self._scope.namespace,)
+        )
+        return 1 + int(rows[0][0])
+
+    def _insert(self, version: PolicyVersion) -> None:
+        self._scope.connection.run(
+            "INSERT INTO policy_versions (namespace, version, parent, adapter_id, promoted, reasons, measures,"
+            " base_fingerprint, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._scope.namespace, version.version, version.parent, version.adapter_id, int(version.promoted),
+                to_json(list(version.reasons), "the reasons of a policy version"),
+                to_json(dict(version.measures), "the measures of a policy version"),
+                version.base_fingerprint, version.created,
+            ),
+        )  # fmt: skip
+
+    def _add_example(self, version: int, example: PolicyExample) -> None:
+        scope = self._scope
+        require_interactions(scope, example.interaction_ids)
+        reward = None if example.reward is None else finite(example.reward, f"the reward of example {example.id}")
+        scope.connection.run(
+            "INSERT INTO policy_examples (namespace, id, version, interaction_ids, genre, statement, answer, target,"
+            " reward) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                scope.namespace, example.id, version, id_list(example.interaction_ids), example.genre,
+                example.statement, example.answer, example.target, reward,
+            ),
+        )  # fmt: skip
+        scope.connection.run(
+            "INSERT INTO policy_example_links (interaction_id, owner) SELECT j.value, e.seq FROM json_each(?) j,"
+            " policy_examples e WHERE e.namespace = ? AND e.version = ? AND e.id = ?",
+            (id_list(dict.fromkeys(example.interaction_ids)), scope.namespace, version, example.id),
+        )
+
+
+def _version_from(row: sqlite3.Row) -> PolicyVersion:
+    return PolicyVersion(
+        version=row["version"],
+        parent=row["parent"],
+        adapter_id=row["held"],
+        promoted=bool(row["promoted"]),
+        reasons=tuple(from_json(row["reasons"])),
+        measures=from_json(row["measures"]),
+        base_fingerprint=row["base_fingerprint"],
+        created=row["created"],
+    )
+
+
+def _example_from(row: sqlite3.Row) -> PolicyExample:
+    return PolicyExample(
+        id=row["id"],
+        interaction_ids=tuple(from_json(row["interaction_ids"])),
+        genre=Genre(row["genre"]),
+        statement=row["statement"],
+        answer=row["answer"],
+        target=row["target"],
+        reward=row["reward"],
+    )

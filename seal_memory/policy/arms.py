@@ -1,0 +1,68 @@
+"""The bandit at work in a consolidation: it hands arms to the candidates and learns from their rewards.
+
+Its state is the ledger's, so it survives a restart and belongs to one namespace. With one candidate per episode there
+is nothing to compare and nobody to catch a bad draw: it gets the best arm known, and no reward is measured.
+Not here: the choice between trained candidates (`learning.screen`), notes (`note_writer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seal_memory.config import Settings
+from seal_memory.engines.base import Engine
+from seal_memory.learning.candidates import ArmSource, Study, TakingTurns, candidate_id
+from seal_memory.ledger import Ledger
+from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
+from seal_memory.policy.guards import usable_quiz
+from seal_memory.policy.rewards import RewardWeights, Trial, measure, rivals
+from seal_memory.self_edits.generator import Arm
+from seal_memory.self_edits.writer import MODEL_GENRES
+
+
+def arm_source(ledger: Ledger, engine: Engine, settings: Settings) -> ArmSource:
+    """The bandit, or arms that take turns where the settings say so."""
+    return BanditArms(ledger, engine, settings) if settings.learn_arms else TakingTurns()
+
+
+class BanditArms:
+    """An `ArmSource` whose rewards are in the ledger."""
+
+    def __init__(
+        self, ledger: Ledger, engine: Engine, settings: Settings, *, arms: Sequence[Arm] = POLICY_ARMS
+    ) -> None:
+        self.ledger, self.engine, self.settings, self.arms = ledger, engine, settings, tuple(arms)
+
+    def bandit(self) -> Bandit:
+        """What is known now."""
+        return Bandit(self.arms, [(r.arm, r.reward) for r in self.ledger.policy.arm_rewards()])
+
+    def choose(self, episode_id: str, count: int) -> tuple[Arm, ...]:
+        """The best arm known, then others by Thompson sampling: one candidate is always a safe one."""
+        bandit = self.bandit()
+        best = bandit.best()
+        if count == 1:
+            return (best,)
+        drawn = bandit.choose(count, seed=f"{self.settings.seed}:{episode_id}")
+        return (best, *[a for a in drawn if a != best][: count - 1], *([best] * (count - 1)))[:count]
+
+    def learn(self, studies: Sequence[Study]) -> None:
+        """Measure every candidate on the held-out items of its own episode and keep what its arm earned."""
+        groups = {s.episode.id: [candidate_id(e) for e in s.edits] for s in studies if len(s.edits) > 1}
+        rival = rivals(groups)
+        trials, made = [], []
+        for study in studies:
+            quiz = tuple(usable_quiz(study.held_out))
+            if not quiz or len(study.edits) < 2:
+                continue
+            for edit, arm in zip(study.edits, study.arms, strict=True):
+                adapter = candidate_id(edit)
+                notes = tuple(i.prompt if i.prompt else i.target for i in edit.items if i.genre in MODEL_GENRES)
+                trials.append(Trial(adapter, quiz, rival[adapter], notes))
+                made.append((edit.id, arm))
+        if not trials:
+            return
+        rewards = measure(trials, self.engine, weights=RewardWeights.of(self.settings))
+        self.ledger.policy.add_arm_rewards(
+            [(edit_id, arm_name(arm), r.value) for (edit_id, arm), r in zip(made, rewards, strict=True)]
+        )

@@ -1,0 +1,185 @@
+"""The note-writer: the same base model with an adapter of its own, taught by what it wrote well.
+
+Small models write poor notes at first (2-3 % of a 135M model's questions are usable), so it starts with rejection
+sampling, which costs no inner loop: sample questions, keep those that pass the source checks and the *round trip*, in
+which the model itself, shown the text, finds its own question's answer likely, and without the text unlikely. What
+survives is learned in the stacked inner loop, under the very prompts that ask for notes. After that, inner loops
+decide what is worth keeping (`rest_em`). Its adapter always starts from the base: no weights are handed down.
+Not here: the prompts (`seal_memory.prompts`), which version writes now (`versions`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from seal_memory import prompts
+from seal_memory.config import Settings
+from seal_memory.engines import base_cache
+from seal_memory.engines.base import Engine, Prompt
+from seal_memory.engines.batches import Row
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.errors import InputError
+from seal_memory.learning.inner_loop import TrainingJob, train
+from seal_memory.learning.plans import plan_batches
+from seal_memory.lora.adapter import LoraAdapter, LoraConfig
+from seal_memory.policy.guards import is_fit, is_instruction
+from seal_memory.records import Genre, PolicyExample
+from seal_memory.self_edits.statements import Statement
+from seal_memory.self_edits.writer import Draft, write_drafts, writing_prompt
+
+QUESTION_GENRES = (Genre.QA, Genre.REVERSED)
+BATCH_ROWS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapPlan:
+    """How many questions are sampled per statement, how many may survive, and what the round trip asks of them."""
+
+    samples: int = 8
+    keep: int = 2
+    temperature: float = 0.9
+    least_with: float = math.log(0.2)  # mean log-probability of an answer token with the text in the prompt
+    least_gain: float = math.log(2.0)  # with the text over without
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """The survivors, and how many drafts got how far."""
+
+    examples: tuple[PolicyExample, ...]
+    sampled: int
+    checked: int  # passed the source checks and the guards
+    answered: int  # and the round trip
+
+
+def bootstrap(
+    groups: Sequence[Sequence[Statement]],
+    engine: Engine,
+    *,
+    plan: BootstrapPlan,
+    held_out: Sequence[Collection[str]],
+    seed: int,
+    adapter: str | None = None,
+) -> Bootstrap:
+    """Rejection sampling over the statements of several interactions; `held_out` as in `writer.write_drafts`."""
+    drafts = write_drafts(
+        [fit_statements(group) for group in groups],
+        engine,
+        per_statement=plan.samples,
+        held_out=held_out,
+        seed=seed,
+        adapter=adapter,
+        genres=QUESTION_GENRES,
+        temperature=plan.temperature,
+    )
+    checked = [d for own, quiz in zip(drafts, held_out, strict=True) for d in fit_drafts(own, quiz)]
+    gains = round_trip(checked, engine, plan=plan)
+    answered = [(d, gain) for d, gain in zip(checked, gains, strict=True) if gain is not None]
+    kept = _best(answered, plan.keep)
+    examples = tuple(example_of(d, id=f"bootstrap-{n}") for n, d in enumerate(kept))
+    return Bootstrap(examples, sum(map(len, drafts)), len(checked), len(answered))
+
+
+def _best(answered: Sequence[tuple[Draft, float]], count: int) -> list[Draft]:
+    """Of each statement the `count` drafts with the largest gains."""
+    per_statement: Counter[str] = Counter()
+    kept = []
+    for draft, _ in sorted(answered, key=lambda pair: -pair[1]):
+        per_statement[draft.request.statement.text] += 1
+        if per_statement[draft.request.statement.text] <= count:
+            kept.append(draft)
+    return kept
+
+
+def fit_statements(statements: Sequence[Statement]) -> list[Statement]:
+    """Those that state something; what gives orders teaches the policy nothing."""
+    return [s for s in statements if not is_instruction(s.text)]
+
+
+def fit_drafts(drafts: Sequence[Draft], quiz: Collection[str]) -> list[Draft]:
+    """Those that passed the source checks and the guards, each text once."""
+    found: dict[tuple[Genre, str], Draft] = {}
+    for draft in drafts:
+        if draft.item is not None and is_fit(draft.item, quiz, draft.request.statement.text):
+            found.setdefault((draft.request.genre, draft.text), draft)
+    return list(found.values())
+
+
+def round_trip(drafts: Sequence[Draft], engine: Engine, *, plan: BootstrapPlan) -> list[float | None]:
+    """Nats a token by which the text makes the answer to the model's own question likelier; None: it failed."""
+    asked = [(d.request.statement.text, d.text, d.request.span.text) for d in drafts]
+    with_text = base_cache.score(engine, [(Prompt(prompts.read(s, q)), answer) for s, q, answer in asked])
+    without = base_cache.score(engine, [(Prompt(prompts.direct(q)), answer) for _, q, answer in asked])
+    gains = [there.logprob - closed.logprob for there, closed in zip(with_text, without, strict=True)]
+    return [
+        gain if there.logprob >= plan.least_with and gain >= plan.least_gain else None
+        for there, gain in zip(with_text, gains, strict=True)
+    ]
+
+
+def example_of(draft: Draft, *, id: str, reward: float | None = None) -> PolicyExample:
+    """What the policy learns from a draft: to write this text when asked as it was asked."""
+    request = draft.request
+    return PolicyExample(
+        id,
+        (request.statement.interaction_id,),
+        request.genre,
+        request.statement.text,
+        request.span.text,
+        draft.text,
+        reward,
+    )
+
+
+def different(examples: Sequence[PolicyExample]) -> list[PolicyExample]:
+    """Each (genre, statement, text) once, the last one's reward, under ids that count from 0."""
+    found = {(e.genre, e.statement, e.target): e for e in examples}
+    return [
+        PolicyExample(f"x{n}", e.interaction_ids, e.genre, e.statement, e.answer, e.target, e.reward)
+        for n, e in enumerate(found.values())
+    ]
+
+
+def train_note_writers(
+    sets: Sequence[Sequence[PolicyExample]],
+    engine: TransformersEngine,
+    settings: Settings,
+    *,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[LoraAdapter]:
+    """One policy adapter per set of examples, all in one stack, each from the base.
+
+    Raises `InputError` for a set without examples.
+    """
+    if not all(sets):
+        raise InputError("A note-writer has no example to learn from; expected one or more, or keep the old one.")
+    jobs = [_job(examples, engine, settings, seed + n) for n, examples in enumerate(sets)]
+    with engine.lock:
+        train(engine.stack, jobs, token_budget=settings.token_budget, pad_id=engine.pad_id, progress=progress)
+    return [job.adapter for job in jobs]
+
+
+def examples_hash(examples: Sequence[PolicyExample]) -> str:
+    """The same examples, the same hash."""
+    digest = hashlib.sha256()
+    for e in examples:
+        digest.update(f"{e.genre}\x00{e.statement}\x00{e.answer}\x00{e.target}\x01".encode())
+    return digest.hexdigest()
+
+
+def _job(examples: Sequence[PolicyExample], engine: TransformersEngine, settings: Settings, seed: int) -> TrainingJob:
+    config = LoraConfig(settings.rank, settings.alpha, settings.target_modules)
+    steps = plan_batches(
+        [1.0] * len(examples), epochs=settings.policy_epochs, rows_per_epoch=0, batch_size=BATCH_ROWS, seed=seed
+    )
+    rows = [_row(e, engine) for e in examples]
+    return TrainingJob(engine.stack.create(config, seed=seed), rows, steps, settings.policy_learning_rate)
+
+
+def _row(example: PolicyExample, engine: TransformersEngine) -> Row:
+    return engine.encode_row(writing_prompt(example.genre, example.statement, example.answer), example.target)

@@ -1,0 +1,291 @@
+"""ReST-EM rounds on the note-writer (Singh et al., arXiv 2312.06585; SEAL, arXiv 2506.10943, section 3.2).
+
+1. explore   the writer samples several note sets per interaction; each is trained in the stack beside a baseline that
+             has the text alone, and rewarded on held-out quiz items under shared seeds; where the noise drowns what
+             the sets differ by, more seeds are run
+2. select    per interaction the best set, if it beats the baseline by more than the reward's noise
+3. improve   a new writer learns the selected notes and those that the old one had learned, from the base
+4. promote   only if it writes better about interactions that neither trained on; else it is kept as evidence
+
+Not here: the first examples (`note_writer.bootstrap`), the inner loops (`trials`), the verdict (`promotion`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from seal_memory.learning.candidates import Candidates, Study
+from seal_memory.lora.adapter import LoraAdapter
+from seal_memory.policy import promotion
+from seal_memory.policy.note_writer import different, example_of, fit_drafts, fit_statements, train_note_writers
+from seal_memory.policy.reliability import Reliability, more_seeds, noise, reliability
+from seal_memory.policy.rewards import Reward, RewardWeights
+from seal_memory.policy.trials import NOTES_ARM, Entry, judged, rewards_of, trim
+from seal_memory.policy.versions import NoteWriters
+from seal_memory.quizzes.grading import mean
+from seal_memory.records import Genre, PolicyExample, PolicyVersion, TrainingItem
+from seal_memory.self_edits.generator import Arm
+from seal_memory.self_edits.writer import MODEL_GENRES, Draft, write_drafts
+
+NEW_WRITER = "candidate:note-writer"  # how the engine calls a writer that has no name on disk yet
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """How much a round spends. `margin`: standard errors by which a set must beat the baseline."""
+
+    samples: int = 4
+    per_statement: int = 2
+    seeds: int = 2
+    most_seeds: int = 4
+    temperature: float = 0.9
+    margin: float = 1.0
+    genres: tuple[Genre, ...] = MODEL_GENRES
+    arm: Arm = NOTES_ARM
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSet:
+    """What a writer noted about one interaction: the examples that teach it again, the items that are trained."""
+
+    examples: tuple[PolicyExample, ...]
+    items: tuple[TrainingItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """One interaction's note sets and what they earned under each seed, the diversity bonus apart from it."""
+
+    episode_id: str
+    sets: tuple[tuple[PolicyExample, ...], ...]
+    rewards: tuple[tuple[float, ...], ...]
+    bonus: tuple[float, ...]
+    baseline: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round did; `version` is promoted or kept as evidence."""
+
+    version: PolicyVersion
+    kept: int
+    explored: int
+    reliability: Reliability | None
+
+
+def write_sets(
+    studies: Sequence[Study], candidates: Candidates, *, writer: str | None, plan: RoundPlan, seed: int
+) -> list[NoteSet]:
+    """One note set per study, all written in one batch; only what passes every check and guard, within the budget."""
+    quiz = [[i.question for i in s.held_out] for s in studies]
+    drafts = write_drafts(
+        [fit_statements(s.statements) for s in studies],
+        candidates.engine,
+        per_statement=plan.per_statement,
+        held_out=quiz,
+        seed=seed,
+        adapter=writer,
+        genres=plan.genres,
+        temperature=plan.temperature,
+    )
+    return [_note_set(s, own, q, candidates) for s, own, q in zip(studies, drafts, quiz, strict=True)]
+
+
+def explore(
+    studies: Sequence[Study], candidates: Candidates, *, writer: str | None, plan: RoundPlan, seed: int
+) -> list[Explored]:
+    """Sample, train and reward `plan.samples` note sets of every study that has a usable quiz."""
+    studies = judged(studies)
+    if not studies:
+        return []
+    rounds = [
+        write_sets(studies, candidates, writer=writer, plan=plan, seed=seed + 1000 * k) for k in range(plan.samples)
+    ]
+    sets = [list({s.items: s for s in own if s.items}.values()) for own in zip(*rounds, strict=True)]
+    studies, sets = [s for s, own in zip(studies, sets, strict=True) if own], [own for own in sets if own]
+    entries = [
+        [Entry(study, notes, plan.arm) for notes in ((), *(s.items for s in own))]  # the baseline first
+        for study, own in zip(studies, sets, strict=True)
+    ]
+    weights = RewardWeights.of(candidates.settings)
+    rewards = _run(entries, candidates, seeds=range(seed, seed + plan.seeds))
+    _run_more(rewards, entries, candidates, weights, plan=plan, seed=seed)
+    return [_explored(*one, weights) for one in zip(studies, sets, rewards, strict=True)]
+
+
+def _run_more(
+    rewards: list[list[list[Reward]]],
+    entries: Sequence[Sequence[Entry]],
+    candidates: Candidates,
+    weights: RewardWeights,
+    *,
+    plan: RoundPlan,
+    seed: int,
+) -> None:
+    """Add rewards under more seeds where they are unreliable, in place."""
+    wanted = _more(rewards, weights, plan)
+    for extra in sorted({n for n in wanted if n}):  # one more seed for all that want at least so many
+        places = [p for p, n in enumerate(wanted) if n >= extra]
+        first = len(rewards[places[0]][0])
+        more = _run([entries[p] for p in places], candidates, seeds=range(seed + first, seed + plan.seeds + extra))
+        for place, own in zip(places, more, strict=True):
+            rewards[place] = [old + new for old, new in zip(rewards[place], own, strict=True)]
+
+
+def select(explored: Sequence[Explored], *, margin: float) -> list[PolicyExample]:
+    """The examples of the best note set of every interaction where one really beats the baseline.
+
+    The noise of a seed is pooled over all sets; diversity chooses among winners, it does not make one.
+    """
+    spread = _pooled_noise(explored)
+    kept: list[PolicyExample] = []
+    for one in explored:
+        base = mean(one.baseline)
+        winners = []
+        for n, own in enumerate(one.rewards):
+            error = spread * math.sqrt(1 / len(own) + 1 / len(one.baseline))
+            if mean(own) - base > max(1e-9, margin * error):
+                winners.append((mean(own) + one.bonus[n], -n))
+        if winners:
+            best = -max(winners)[1]
+            kept += [replace(e, reward=mean(one.rewards[best]) - base) for e in one.sets[best]]
+    return kept
+
+
+def how_reliable(explored: Sequence[Explored], *, seed: int = 0) -> Reliability | None:
+    """Of the rewards of sets of one interaction, each less its interaction's mean; None where there are too few."""
+    rows = []
+    for one in explored:
+        width = min(map(len, one.rewards), default=0)
+        level = mean(x for own in one.rewards for x in own[:width])
+        rows += [[x - level for x in own] for own in one.rewards if len(one.rewards) > 1]
+    width = min(map(len, rows), default=0)
+    return reliability([r[:width] for r in rows], seed=seed) if len(rows) > 1 and width > 1 else None
+
+
+def compare(
+    studies: Sequence[Study], candidates: Candidates, *, writers: Sequence[str | None], plan: RoundPlan, seed: int
+) -> list[list[float]]:
+    """Per writer the mean reward of its notes about each judged study: same sampling seed, same training seeds."""
+    studies = judged(studies)
+    if not studies:
+        return [[] for _ in writers]
+    entries = []
+    for writer in writers:
+        sets = write_sets(studies, candidates, writer=writer, plan=plan, seed=seed)
+        entries += [Entry(study, s.items, plan.arm) for study, s in zip(studies, sets, strict=True)]
+    rewards = rewards_of(entries, candidates, seeds=range(seed, seed + plan.seeds))
+    means = [mean(r.value for r in own) for own in rewards]
+    return [means[n * len(studies) : (n + 1) * len(studies)] for n in range(len(writers))]
+
+
+def run_round(
+    training: Sequence[Study],
+    judges: Sequence[Study],
+    candidates: Candidates,
+    writers: NoteWriters,
+    *,
+    plan: RoundPlan,
+    seed: int,
+    number: int = 0,
+) -> Round:
+    """One whole round; `judges` that the old writer was trained on, or that are trained on here, do not judge."""
+    old = writers.current()
+    explored = explore(training, candidates, writer=old.adapter_id if old else None, plan=plan, seed=seed)
+    kept = select(explored, margin=plan.margin)
+    taught_on = {i for s in training for i in s.episode.interaction_ids}
+    version = improve(kept, taught_on, judges, candidates, writers, plan=plan, seed=seed, number=number)
+    return Round(version, len(kept), len(explored), how_reliable(explored, seed=seed))
+
+
+def improve(
+    kept: Sequence[PolicyExample],
+    taught_on: set[str],
+    judges: Sequence[Study],
+    candidates: Candidates,
+    writers: NoteWriters,
+    *,
+    plan: RoundPlan,
+    seed: int,
+    number: int = 0,
+) -> PolicyVersion:
+    """Train a new writer on what was kept, judge it against the current one, promote it or keep the evidence.
+
+    Neither interactions in `taught_on` nor those of the examples judge; `number` is kept with the figures.
+    """
+    old = writers.current()
+    parent = old.version if old is not None else None
+    known = writers.examples(old) if old is not None else []
+    examples = different([*known, *kept])
+    measures = {"round": float(number), "kept": float(len(kept)), "examples": float(len(examples))}
+    if not kept:
+        reason = "No note set beat the baseline by more than the reward's noise."
+        return writers.keep_as_evidence(reasons=[reason], measures=measures, parent=parent)
+    (adapter,) = train_note_writers([examples], candidates.engine, candidates.settings, seed=seed)
+    fair = promotion.unseen(judges, taught_on | {i for e in examples for i in e.interaction_ids})
+    verdict = _judge(adapter, old.adapter_id if old else None, fair, candidates, plan=plan, seed=seed)
+    measures |= verdict.measures
+    if not verdict.accepted:
+        return writers.keep_as_evidence(reasons=verdict.reasons, measures=measures, parent=parent)
+    return writers.promote(adapter, examples, seed=seed, reasons=verdict.reasons, measures=measures, parent=parent)
+
+
+def _judge(
+    adapter: LoraAdapter,
+    old: str | None,
+    studies: Sequence[Study],
+    candidates: Candidates,
+    *,
+    plan: RoundPlan,
+    seed: int,
+) -> promotion.Promotion:
+    """The verdict on a new writer, which the engine holds only for so long."""
+    candidates.engine.put(NEW_WRITER, adapter)
+    try:
+        before, after = compare(studies, candidates, writers=(old, NEW_WRITER), plan=plan, seed=seed)
+    finally:
+        candidates.engine.drop(NEW_WRITER)
+    return promotion.judge(before, after, seed=seed)
+
+
+def _note_set(study: Study, drafts: Sequence[Draft], quiz: Sequence[str], candidates: Candidates) -> NoteSet:
+    fit = {d.item: d for d in fit_drafts(drafts, quiz) if d.item is not None}
+    items = trim(list(fit), study, candidates)
+    return NoteSet(tuple(example_of(fit[i], id=f"{study.episode.id}-{n}") for n, i in enumerate(items)), items)
+
+
+def _run(
+    entries: Sequence[Sequence[Entry]], candidates: Candidates, *, seeds: Sequence[int]
+) -> list[list[list[Reward]]]:
+    """The rewards of every group's entries, all groups in the same stacks."""
+    flat = iter(rewards_of([e for group in entries for e in group], candidates, seeds=seeds))
+    return [[next(flat) for _ in group] for group in entries]
+
+
+def _plain(reward: Reward, weights: RewardWeights) -> float:
+    """Without the bonus, which the baseline, that has no notes, could not get."""
+    return reward.value - weights.diversity * reward.parts.diversity
+
+
+def _more(rewards: Sequence[Sequence[Sequence[Reward]]], weights: RewardWeights, plan: RoundPlan) -> list[int]:
+    """How many more seeds each study gets; none where there is one set or one seed to compare."""
+    tables = {str(n): [[_plain(r, weights) for r in own] for own in group[1:]] for n, group in enumerate(rewards)}
+    known = {name: table for name, table in tables.items() if len(table) > 1 and len(table[0]) > 1}
+    wanted = more_seeds(known, most=plan.most_seeds)
+    return [min(wanted.get(str(n), 0), max(0, plan.most_seeds - plan.seeds)) for n in range(len(rewards))]
+
+
+def _explored(
+    study: Study, sets: Sequence[NoteSet], earned: Sequence[Sequence[Reward]], weights: RewardWeights
+) -> Explored:
+    base, *own = [tuple(_plain(r, weights) for r in rewards) for rewards in earned]
+    bonus = tuple(weights.diversity * rewards[0].parts.diversity for rewards in earned[1:])
+    return Explored(study.episode.id, tuple(s.examples for s in sets), tuple(own), bonus, base)
+
+
+def _pooled_noise(explored: Sequence[Explored]) -> float:
+    """Standard deviation of a seed's reward around its candidate's mean, over all interactions."""
+    tables = [[*one.rewards, one.baseline] for one in explored if one.rewards and len(one.baseline) > 1]
+    return math.sqrt(mean(noise(t) ** 2 for t in tables))

@@ -1,0 +1,199 @@
+"""The reward of a trained candidate on held-out quiz items, by log-probability: generation is too coarse to learn from.
+
+    recall    share of answer tokens with p > 0.5, mixed with the answers' (geometric mean) probability
+    gain      recall less the untouched base's
+    - leak    what an adapter of *another* memory gains on the same items: that was not learned from this text
+    - drift   nats a token lost on the fixed text, read by the adapter itself and not through the router
+    - old     recall lost on audited old quizzes, handed in
+    + diverse notes that differ from each other (SEAL's notes collapse into one kind, arXiv 2506.10943)
+    - excess  tokens over the budget: longer notes are trained more, and are not better for that
+
+Not here: how reliable it is (`reliability`), what is done with it (`bandit`, `rest_em`), other hacks (`guards`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from seal_memory import prompts
+from seal_memory.config import Settings
+from seal_memory.engines import base_cache
+from seal_memory.engines.base import Engine, Prompt, Score
+from seal_memory.errors import InputError
+from seal_memory.learning import drift
+from seal_memory.quizzes.grading import mean
+from seal_memory.records import QuizItem
+from seal_memory.text import content_words
+
+MAX_DRIFT = 5.0  # nats a token; what a diverged adapter is taken to lose
+MAX_COMPARED = 24  # notes compared with each other, evenly spaced: pairs grow with the square
+
+
+@dataclass(frozen=True, slots=True)
+class RewardWeights:
+    """What each part counts; see the settings `reward_*`."""
+
+    probability: float = 0.5
+    specificity: float = 1.0
+    drift: float = 0.5
+    old_loss: float = 1.0
+    diversity: float = 0.05
+    length: float = 0.2
+
+    @classmethod
+    def of(cls, settings: Settings) -> RewardWeights:
+        return cls(
+            settings.reward_probability,
+            settings.reward_specificity,
+            settings.reward_drift,
+            settings.reward_old_loss,
+            settings.reward_diversity,
+            settings.reward_length,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A trained candidate to be rewarded. `rival`: the adapter of another memory of the same stack, if there is one.
+
+    `tokens` are the targets of its training items, `token_budget` what they may be (0: no budget).
+    """
+
+    adapter: str
+    quiz: tuple[QuizItem, ...]
+    rival: str | None = None
+    notes: tuple[str, ...] = ()
+    tokens: int = 0
+    token_budget: int = 0
+    old_loss: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a reward is made of; recall is 0..1, drift in nats a token, excess a share of the budget."""
+
+    recall: float
+    base: float
+    rival: float | None = None
+    drift: float = 0.0
+    old_loss: float = 0.0
+    diversity: float = 0.0
+    excess: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """`value` is what learners maximise."""
+
+    value: float
+    parts: Parts = field(compare=False)
+
+    @property
+    def gain(self) -> float:
+        """Recall over the base's."""
+        return self.parts.recall - self.parts.base
+
+
+def value_of(parts: Parts, weights: RewardWeights) -> float:
+    """The weighted sum; another memory that *loses* recall here, and text that gets likelier, earn nothing."""
+    leak = max(0.0, parts.rival - parts.base) if parts.rival is not None else 0.0
+    return (
+        parts.recall
+        - parts.base
+        - weights.specificity * leak
+        - weights.drift * max(0.0, parts.drift)
+        - weights.old_loss * max(0.0, parts.old_loss)
+        + weights.diversity * parts.diversity
+        - weights.length * max(0.0, parts.excess)
+    )
+
+
+def measure(trials: Sequence[Trial], engine: Engine, *, weights: RewardWeights) -> list[Reward]:
+    """The reward of every trial; all answers are scored in one batch, the base's once for good.
+
+    Raises `InputError` for a trial without a quiz item: nothing can be said about it.
+    """
+    for trial in trials:
+        if not trial.quiz:
+            raise InputError(
+                f"Candidate {trial.adapter!r} has no held-out quiz item; expected one or more, or no trial."
+            )
+    recalls = _recalls(trials, engine, weights.probability)
+    drifts = _drifts([t.adapter for t in trials], engine)
+    rewards = []
+    for trial in trials:
+        ids = tuple(i.id for i in trial.quiz)
+        parts = Parts(
+            recalls[trial.adapter, ids],
+            recalls[None, ids],
+            recalls[trial.rival, ids] if trial.rival is not None else None,
+            drifts[trial.adapter],
+            trial.old_loss,
+            diversity(trial.notes),
+            excess(trial.tokens, trial.token_budget),
+        )
+        rewards.append(Reward(value_of(parts, weights), parts))
+    return rewards
+
+
+def diversity(notes: Sequence[str]) -> float:
+    """1 less the mean overlap (Jaccard) of the notes' content words, pair by pair; 0.0 of fewer than two."""
+    if len(notes) > MAX_COMPARED:
+        notes = [notes[n * len(notes) // MAX_COMPARED] for n in range(MAX_COMPARED)]
+    words = [frozenset(content_words(note)) for note in notes]
+    return mean(1 - _overlap(a, b) for a, b in combinations(words, 2))
+
+
+def excess(tokens: int, budget: int) -> float:
+    """The share by which `tokens` exceed the budget; 0 without one."""
+    return max(0.0, tokens / budget - 1) if budget > 0 else 0.0
+
+
+def rivals(groups: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
+    """For each adapter one of the next group (another memory) of the same stack, by its place; None where none is."""
+    names = list(groups)
+    found: dict[str, str | None] = {}
+    for n, name in enumerate(names):
+        others = groups[names[(n + 1) % len(names)]] if len(names) > 1 else ()
+        for k, adapter in enumerate(groups[name]):
+            found[adapter] = others[k % len(others)] if others else None
+    return found
+
+
+def recall(score: Score, probability: float) -> float:
+    """Recall of one item, 0..1; of a diverged adapter 0."""
+    if math.isnan(score.logprob):
+        return 0.0
+    return (1 - probability) * score.share_likely + probability * math.exp(min(0.0, score.logprob))
+
+
+_Asked = tuple[str | None, tuple[str, ...]]  # adapter, ids of the quiz
+
+
+def _recalls(trials: Sequence[Trial], engine: Engine, probability: float) -> dict[_Asked, float]:
+    """Mean recall of every adapter, rival and the base on every quiz that it is asked."""
+    asked: dict[_Asked, tuple[QuizItem, ...]] = {}
+    for trial in trials:
+        for adapter in (trial.adapter, trial.rival, None):
+            asked[adapter, tuple(i.id for i in trial.quiz)] = trial.quiz
+    requests = [
+        (Prompt(prompts.direct(item.question), adapter), item.answer)
+        for (adapter, _), quiz in asked.items()
+        for item in quiz
+    ]
+    scores = iter(base_cache.score(engine, requests))
+    return {key: mean(recall(next(scores), probability) for _ in quiz) for key, quiz in asked.items()}
+
+
+def _drifts(adapters: Sequence[str], engine: Engine) -> dict[str, float]:
+    """Nats a token that each adapter loses on the fixed text."""
+    once = list(dict.fromkeys(adapters))
+    base, *own = drift.fixed_text_logprobs(engine, [None, *once])
+    return {a: MAX_DRIFT if math.isnan(p) else min(MAX_DRIFT, base - p) for a, p in zip(once, own, strict=True)}
+
+
+def _overlap(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / len(one | other) if one | other else 1.0

@@ -1,0 +1,116 @@
+"""Inner loops over note sets: each trained in the stack under several seeds, each rewarded on held-out quiz items.
+
+The seeds are shared by all candidates of an interaction, so that they differ by their notes only. All interactions of
+a stack are each other's rivals. Not here: where notes come from (`rest_em`), what follows from rewards.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seal_memory.learning.candidates import Candidates, Study, candidate_id
+from seal_memory.policy.guards import usable_quiz, within_budget
+from seal_memory.policy.rewards import Reward, RewardWeights, Trial, measure, rivals
+from seal_memory.records import Genre, SelfEdit, TrainingItem
+from seal_memory.self_edits.generator import Arm, make_self_edit
+
+# The text itself and the model's own notes: what the policy is judged by must not drown in model-free rows.
+NOTES_ARM = Arm(((Genre.QA, 1.0), (Genre.REVERSED, 0.5), (Genre.REWRITE, 1.0), (Genre.IMPLICATIONS, 0.5)))
+NOTE_BUDGET = 3.0  # tokens of notes that are free, as a multiple of the text's
+HARD_BUDGET = 1.5  # times that budget: what is longer is cut
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One candidate: an interaction's study, the notes to train with it, and under which arm."""
+
+    study: Study
+    notes: tuple[TrainingItem, ...]
+    arm: Arm = NOTES_ARM
+
+
+def judged(studies: Sequence[Study]) -> list[Study]:
+    """The studies that have a usable held-out quiz: the others cannot reward anything."""
+    return [s for s in studies if usable_quiz(s.held_out)]
+
+
+def rewards_of(entries: Sequence[Entry], candidates: Candidates, *, seeds: Sequence[int]) -> list[list[Reward]]:
+    """Per entry its reward under every seed; the entries' studies must have a usable quiz (`judged`)."""
+    size = candidates.settings.stack_size
+    jobs = [(n, seed) for seed in seeds for n in _spread(entries)]
+    found: dict[tuple[int, int], Reward] = {}
+    for at in range(0, len(jobs), size):
+        batch = jobs[at : at + size]
+        rewards = _in_one_stack([entries[n] for n, _ in batch], [seed for _, seed in batch], candidates)
+        found.update(zip(batch, rewards, strict=True))
+        candidates.progress("trials", min(at + size, len(jobs)), len(jobs))
+    return [[found[n, seed] for seed in seeds] for n in range(len(entries))]
+
+
+def _spread(entries: Sequence[Entry]) -> list[int]:
+    """Places of the entries, the interactions taking turns: so that each has a rival wherever a stack is cut."""
+    turn: Counter[str] = Counter()
+    order = []
+    for n, entry in enumerate(entries):
+        order.append((turn[entry.study.episode.id], n))
+        turn[entry.study.episode.id] += 1
+    return [n for _, n in sorted(order)]
+
+
+def trim(notes: Sequence[TrainingItem], study: Study, candidates: Candidates) -> tuple[TrainingItem, ...]:
+    """The notes up to the hard token budget: a candidate cannot win by being longer."""
+    budget = int(HARD_BUDGET * _budget(study, candidates))
+    return tuple(within_budget(notes, candidates.engine.count_tokens, budget=budget))
+
+
+def _in_one_stack(entries: Sequence[Entry], seeds: Sequence[int], candidates: Candidates) -> list[Reward]:
+    """Train all entries at once, measure them, and let the engine forget them."""
+    edits = [_edit(entry, seed, candidates) for entry, seed in zip(entries, seeds, strict=True)]
+    candidates.train(edits)
+    try:
+        groups: dict[str, list[str]] = {}
+        for entry, edit in zip(entries, edits, strict=True):
+            groups.setdefault(entry.study.episode.id, []).append(candidate_id(edit))
+        rival = rivals(groups)
+        trials = [
+            _trial(entry, candidate_id(edit), rival[candidate_id(edit)], candidates)
+            for entry, edit in zip(entries, edits, strict=True)
+        ]
+        return measure(trials, candidates.engine, weights=RewardWeights.of(candidates.settings))
+    finally:
+        for edit in edits:
+            candidates.engine.drop(candidate_id(edit))
+
+
+def _edit(entry: Entry, seed: int, candidates: Candidates) -> SelfEdit:
+    study = entry.study
+    return make_self_edit(
+        study.episode,
+        study.statements,
+        entry.notes,
+        (),
+        arm=entry.arm,
+        settings=candidates.settings,
+        held_out=[i.question for i in study.held_out],
+        seed=seed,
+        id=candidates.make_id(),
+    )
+
+
+def _trial(entry: Entry, adapter: str, rival: str | None, candidates: Candidates) -> Trial:
+    count = candidates.engine.count_tokens
+    return Trial(
+        adapter,
+        tuple(usable_quiz(entry.study.held_out)),
+        rival,
+        tuple(f"{i.prompt} {i.target}" for i in entry.notes),
+        sum(count(i.prompt) + count(i.target) for i in entry.notes),
+        round(_budget(entry.study, candidates)),
+    )
+
+
+def _budget(study: Study, candidates: Candidates) -> float:
+    """Tokens of notes that an interaction's text is worth."""
+    return NOTE_BUDGET * sum(candidates.engine.count_tokens(s.text) for s in study.statements)

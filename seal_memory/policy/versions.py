@@ -1,0 +1,146 @@
+"""Versions of the note-writer: which one writes now, how a new one is kept, what a forget leaves.
+
+A promoted version's adapter lies in the same store as memory adapters, under kind `policy`, and in no manifest: the
+ledger refuses it there. A forget or correction of anything that it was trained on destroys it like a shard; the next
+older promoted one writes then, until `retrain` has made a new one from the examples that are left. Callers hold the
+namespace's lease ("consolidate"): the store is swept under it. Not here: training (`note_writer`), deciding
+(`promotion`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from seal_memory.config import Settings
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.ledger import Ledger
+from seal_memory.lora.adapter import LoraAdapter
+from seal_memory.lora.store import AdapterStore
+from seal_memory.policy.note_writer import examples_hash, train_note_writers
+from seal_memory.records import AdapterKind, AdapterRecord, PolicyExample, PolicyVersion, Standing
+
+logger = logging.getLogger(__name__)
+
+LEAST_EXAMPLES = 8  # fewer teach a model nothing but to repeat them
+
+
+def current_writer(ledger: Ledger, base_fingerprint: str) -> str | None:
+    """The adapter that writes notes; None: the untouched base."""
+    version = ledger.policy.current(base_fingerprint)
+    return version.adapter_id if version is not None else None
+
+
+class NoteWriters:
+    """The note-writers of one memory."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        engine: TransformersEngine,
+        store: AdapterStore,
+        settings: Settings,
+        *,
+        base_model: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self.ledger, self.engine, self.store, self.settings = ledger, engine, store, settings
+        self.base_model, self.clock = base_model, clock
+
+    def current(self) -> PolicyVersion | None:
+        """The version that writes now; None: the untouched base."""
+        return self.ledger.policy.current(self.engine.fingerprint)
+
+    def examples(self, version: PolicyVersion) -> list[PolicyExample]:
+        """What a version learned from, less what was forgotten or corrected since."""
+        found = self.ledger.policy.examples(version.version)
+        ids = {i for e in found for i in e.interaction_ids}
+        rows = self.ledger.interactions(ids=sorted(ids)) if ids else []
+        outdated = {i.id for i in rows if i.standing is Standing.SUPERSEDED}
+        return [e for e in found if not outdated.intersection(e.interaction_ids)]
+
+    def promote(
+        self,
+        adapter: LoraAdapter,
+        examples: Sequence[PolicyExample],
+        *,
+        seed: int,
+        reasons: Sequence[str],
+        measures: Mapping[str, float],
+        parent: int | None = None,
+    ) -> PolicyVersion:
+        """Store the adapter and make it the one that writes.
+
+        Raises `UnknownIdError` where an example's interaction was forgotten meanwhile: then nothing changes.
+        """
+        record = self._store(adapter, examples, seed)
+        with self.ledger.atomic():
+            self.ledger.add_adapter(record)
+            return self.ledger.policy.add_version(
+                record.id,
+                examples,
+                parent=parent,
+                promoted=True,
+                reasons=reasons,
+                measures=dict(measures),
+                base_fingerprint=self.engine.fingerprint,
+            )
+
+    def _store(self, adapter: LoraAdapter, examples: Sequence[PolicyExample], seed: int) -> AdapterRecord:
+        """The adapter's files on disk; until the record is in the ledger, a sweep may take them."""
+        stored = self.store.write(adapter, base_model=self.base_model, base_fingerprint=self.engine.fingerprint)
+        config = adapter.config
+        return AdapterRecord(
+            stored.id,
+            AdapterKind.POLICY,
+            None,
+            tuple(dict.fromkeys(i for e in examples for i in e.interaction_ids)),
+            None,
+            self.engine.fingerprint,
+            {"rank": config.rank, "alpha": config.alpha, "target_modules": list(config.target_modules)},
+            seed,
+            examples_hash(examples),
+            stored.sha256,
+            stored.bytes,
+            self.clock(),
+        )
+
+    def keep_as_evidence(
+        self, *, reasons: Sequence[str], measures: Mapping[str, float], parent: int | None = None
+    ) -> PolicyVersion:
+        """Record a version that was not better: figures and reasons, no weights and no text."""
+        return self.ledger.policy.add_version(
+            None,
+            [],
+            parent=parent,
+            promoted=False,
+            reasons=reasons,
+            measures=dict(measures),
+            base_fingerprint=self.engine.fingerprint,
+        )
+
+    def retrain(self) -> PolicyVersion | None:
+        """Train the newest promoted version anew from what a forget has left of its examples.
+
+        None where nothing was lost, it was retrained already, or too few examples are left: an older version or the
+        untouched base writes then.
+        """
+        promoted = [
+            v for v in self.ledger.policy.versions() if v.promoted and v.base_fingerprint == self.engine.fingerprint
+        ]
+        if not promoted or promoted[-1].adapter_id is not None:
+            return None
+        lost = promoted[-1]
+        examples = self.examples(lost)
+        if len(examples) < LEAST_EXAMPLES:
+            logger.info("note-writer %d is dropped: %d of its examples are left", lost.version, len(examples))
+            return None
+        (adapter,) = train_note_writers([examples], self.engine, self.settings, seed=self.settings.seed)
+        return self.promote(
+            adapter,
+            examples,
+            seed=self.settings.seed,
+            reasons=[f"Version {lost.version} trained again without what was forgotten."],
+            measures={**lost.measures, "examples": float(len(examples))},
+            parent=lost.version,
+        )

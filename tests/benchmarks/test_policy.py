@@ -1,0 +1,160 @@
+"""`python -m benchmarks policy`, as a user calls it, with the tiny model: what it says, and what a stop leaves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.policy.measuring import by_unit
+from benchmarks.policy.options import Options
+from benchmarks.policy.results import compare, figures, last_line
+from benchmarks.policy.run import explored_from
+from benchmarks.report import load
+from seal_memory.errors import InputError
+from seal_memory.policy.rest_em import Explored
+from seal_memory.records import Genre, PolicyExample
+
+NAMES = ("Maud Ellery", "Tomas Lind", "Iwan Sorrel", "Rosa Klein", "Ada Bell", "Nils Berg")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Six passages of two sentences, two questions each."""
+    lines = []
+    for n, name in enumerate(NAMES):
+        context = f"{name} built the lighthouse at Bay {n} in 188{n}. The keeper there was called Otto{n} Fenn."
+        questions = [
+            {"question": f"Who built the lighthouse at Bay {n}?", "answer": name},
+            {"question": "Who kept it?", "answer": f"Otto{n} Fenn"},
+        ]
+        lines.append(json.dumps({"id": n, "title": f"Bay {n}", "context": context, "questions": questions}))
+    path = tmp_path / "squad.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _arguments(data: Path, model: Path, place: Path, *more: str) -> list[str]:
+    small = ["--train", "2", "--judges", "2", "--held-out", "2", "--rounds", "2", "--samples", "1", "--seeds", "1"]
+    small += ["--most-seeds", "1", "--chunk", "2", "--max-tokens", "3", "--arms", "2", "--bootstrap-samples", "1"]
+    training = [f"--set={s}" for s in ("rank=2", "epochs=1", "passes=1", "least_steps=1", "policy_epochs=1")]
+    training += ["--set=rows_per_statement=1", "--set=recite_max_tokens=3"]
+    places = ["--work", str(place / "work"), "--out", str(place / "results" / "policy-squad.json")]
+    return ["policy", "--data", str(data), "--model", str(model), *small, *training, *places, *more]
+
+
+def _last_line(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+@pytest.mark.timeout(600)
+def test_a_run_measures_every_way_and_goes_on_after_a_stop(
+    data: Path, tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Out of its budget it says what is next; called again it ends with one JSON object, a third time repeats it."""
+    for name in ("seal_memory.quizzes.generator.MIN_GAIN", "seal_memory.policy.guards.MIN_GAIN"):
+        monkeypatch.setattr(name, -100.0)
+    monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
+    arguments = _arguments(data, tiny_model_folder, tmp_path)
+    assert main([*arguments, "--budget-seconds", "0"]) == 0
+    stopped = _last_line(capsys)
+    assert (stopped["complete"], stopped["next"]) == (False, "ask/text-only/0")
+    assert main(arguments) == 0
+    said = _last_line(capsys)
+    assert said["complete"]
+    ways = ["text-only", "before", "default arm", "bandit only", "after bootstrap", "after round 1", "after round 2"]
+    assert set(ways) <= set(said["recall"])
+    assert {"before: qa", "after: qa", "before: rewrite"} <= set(said["recall"])
+    assert set(said["gain"]) == {"after bootstrap", "after round 1", "after round 2"}
+    found = json.loads(Path(said["out"]).read_text(encoding="utf-8"))
+    assert [r["round"] for r in found["rounds"]] == [0, 1, 2]
+    assert all(r["reasons"] for r in found["rounds"])
+    assert sum(a["tried"] for a in found["bandit"]["rewards"].values()) == 4
+    assert "Maud" not in json.dumps(found)
+    assert load.load(tmp_path / "results").left_out == 1  # the report knows no such file yet
+    journal = (tmp_path / "work" / "policy.jsonl").read_text(encoding="utf-8")
+    assert main(arguments) == 0
+    assert _last_line(capsys) == said
+    again = (tmp_path / "work" / "policy.jsonl").read_text(encoding="utf-8")
+    assert journal.count('"figures"') == again.count('"figures"')
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--held-out", "40"], "has 6 passages from 0 on; expected 44"),
+        (["--train", "0"], "--train is 0; expected 1 or more"),
+        (["--ways", "sideways"], "Unknown way 'sideways'"),
+    ],
+)
+def test_impossible_options_are_refused_with_the_way_out(
+    data: Path, tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str],
+    message: str,
+) -> None:  # fmt: skip
+    """Exit code 2, one sentence."""
+    assert main(_arguments(data, tiny_model_folder, tmp_path, *more)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_data_it_says_which_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """No file is shipped."""
+    assert main(["policy"]) == 2
+    assert "--data FILE" in capsys.readouterr().err
+
+
+# -- figures ----------------------------------------------------------------------------------------
+
+
+def _answers(recalls: dict[str, list[float]]) -> list[dict[str, Any]]:
+    return [
+        {"unit": unit, "question": f"{unit}-{n}", "correct": r, "f1": r, "recall": r, "notes": 2}
+        for unit, values in recalls.items()
+        for n, r in enumerate(values)
+    ]
+
+
+def test_pairs_are_passages() -> None:
+    """A passage with many questions weighs as much as one with few; the gain is also told as a share."""
+    old, new = _answers({"a": [0.2, 0.2, 0.2], "b": [0.4]}), _answers({"a": [0.4, 0.4, 0.4], "b": [0.6]})
+    assert by_unit(old, "recall") == pytest.approx({"a": 0.2, "b": 0.4})
+    row = compare(old, new, names=("x", "y"), seed=0)
+    assert row["recall"]["mean"] == pytest.approx(0.2)
+    assert row["recall"]["pairs"] == 2
+    assert row["recall"]["relative"] == pytest.approx(0.2 / 0.3)
+    assert compare(_answers({"a": [0.0]}), new, names=("x", "y"), seed=0)["recall"]["relative"] is None
+
+
+def test_figures_compare_before_with_after_and_the_bandit_with_its_default() -> None:
+    """Each way once, reliability beside SEAL's."""
+    answers = {w: _answers({"a": [0.1], "b": [0.3]}) for w in ("text-only", "before", "default arm", "bandit only")}
+    answers |= {w: _answers({"a": [0.3], "b": [0.5]}) for w in ("after bootstrap", "after round 1")}
+    steps = [{"round": 1, "promoted": True, "reliability": {"single": 0.4, "split_half": 0.5}}]
+    made = figures({"answers": answers, "steps": steps, "bandit": None}, Options(Path("x")), provenance={})
+    pairs = {(c["old"], c["new"]) for c in made["compared"]}
+    assert {("before", "after round 1"), ("default arm", "bandit only"), ("text-only", "after round 1")} <= pairs
+    assert made["seal"]["reliability_single"] == 0.32
+    said = last_line(made, Path("out"))
+    assert said["gain"]["after round 1"]["relative"] == pytest.approx(1.0)
+    assert said["promoted"] == [1]
+    assert said["reliability"] == [{"single": 0.4, "split_half": 0.5}]
+
+
+def test_what_was_explored_is_read_back_from_the_journal() -> None:
+    """A killed round selects from what it had explored, to the last bit."""
+    example = PolicyExample("x", ("i", "j"), Genre.QA, "A statement.", "A", "What?", 0.25)
+    explored = Explored("e", ((example,), (example, example)), ((0.1, 0.2), (0.3, 0.4)), (0.0, 0.05), (0.0, 0.1))
+    assert explored_from(json.loads(json.dumps(asdict(explored)))) == explored
+
+
+def test_a_journal_does_not_mind_more_rounds_or_other_ways() -> None:
+    """What changes the figures does: then it is another run."""
+    one, other = Options(Path("x"), rounds=1, ways=("before",)), Options(Path("y"), rounds=3)
+    assert one.head == other.head
+    assert Options(Path("x"), samples=2).head != one.head
+    with pytest.raises(InputError, match="--arms is 1; expected 2"):
+        Options(Path("x"), arms=1)

@@ -1,0 +1,206 @@
+"""The bandit: it finds the better arm, starves none, and does not mind the order of rewards."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seal_memory import SealMemory
+from seal_memory.config import Settings
+from seal_memory.errors import InputError
+from seal_memory.learning.candidates import Candidates, TakingTurns
+from seal_memory.learning.episodes import group_episodes
+from seal_memory.learning.progress import silent
+from seal_memory.policy.arms import BanditArms, arm_source
+from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_grid, arm_name
+from seal_memory.records import Episode
+from seal_memory.self_edits.generator import ARMS, make_self_edit
+
+ROUNDS = 120
+rewards = st.lists(st.tuples(st.integers(0, len(POLICY_ARMS) - 1), st.floats(-1, 1)), max_size=30)
+
+
+def _simulate(means: list[float], *, seed: int, rounds: int = ROUNDS, floor: float = 0.1) -> list[int]:
+    """The arm chosen in each round, where arm n earns `means[n]` and noise of 0.15."""
+    rng = random.Random(seed)
+    bandit = Bandit(POLICY_ARMS[: len(means)], floor=floor)
+    chosen = []
+    for n in range(rounds):
+        (arm,) = bandit.choose(1, seed=f"{seed}:{n}")
+        place = bandit.arms.index(arm)
+        bandit.add(arm_name(arm), rng.gauss(means[place], 0.15))
+        chosen.append(place)
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("better", [0, 3])
+def test_a_clearly_better_arm_is_chosen_most_of_the_time(seed: int, better: int) -> None:
+    """In the second half of the rounds, wherever it stands."""
+    means = [0.1] * 4
+    means[better] = 0.4
+    late = _simulate(means, seed=seed)[ROUNDS // 2 :]
+    assert Counter(late)[better] >= 0.7 * len(late)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_arm_starves(seed: int) -> None:
+    """Not even one that is hopeless: each is tried early, and again in the second half."""
+    chosen = _simulate([0.9, 0.0, 0.0, 0.0], seed=seed, floor=0.2)
+    assert set(chosen[: ROUNDS // 4]) == set(range(4))
+    assert len(set(chosen[ROUNDS // 2 :])) == 4
+
+
+@given(rewards, st.randoms())
+@settings(max_examples=40)
+def test_the_order_of_updates_changes_nothing(found: list[tuple[int, float]], rng: random.Random) -> None:
+    """Every posterior and every choice is the same to the last bit."""
+    named = [(arm_name(POLICY_ARMS[n]), x) for n, x in found]
+    shuffled = named.copy()
+    rng.shuffle(shuffled)
+    one, other = Bandit(rewards=named), Bandit(rewards=shuffled)
+    assert [one.posterior(a) for a in one.arms] == [other.posterior(a) for a in other.arms]
+    assert one.choose(3, seed="s") == other.choose(3, seed="s")
+    assert one.best() == other.best()
+
+
+@given(rewards, st.integers(1, 20))
+@settings(max_examples=40)
+def test_arms_repeat_only_when_all_were_given(found: list[tuple[int, float]], size: int) -> None:
+    """A stack of candidates tries as many arms as it has places."""
+    bandit = Bandit(rewards=[(arm_name(POLICY_ARMS[n]), x) for n, x in found])
+    chosen = bandit.choose(size, seed="s")
+    assert len(chosen) == size
+    assert len(set(chosen)) == min(size, len(POLICY_ARMS))
+
+
+def test_more_rewards_make_surer() -> None:
+    """And pull the mean to what was seen; an arm without rewards is believed to be average."""
+    name = arm_name(ARMS[0])
+    few, many = Bandit(rewards=[(name, 0.5)] * 2), Bandit(rewards=[(name, 0.5)] * 50)
+    assert many.posterior(ARMS[0]).weight > few.posterior(ARMS[0]).weight
+    assert many.posterior(ARMS[0]).mean == pytest.approx(0.5)
+    assert many.posterior(ARMS[1]).mean == pytest.approx(0.5)
+    assert many.posterior(ARMS[1]).tried == 0
+
+
+def test_without_rewards_the_first_arm_is_best() -> None:
+    """What was the plan before there was a bandit."""
+    assert Bandit().best() == ARMS[0]
+
+
+def test_rewards_of_arms_that_are_gone_are_ignored() -> None:
+    """A later version may offer others."""
+    assert Bandit(rewards=[("gone", 9.0)]).posterior(ARMS[0]).mean == 0.0
+
+
+def test_bad_arms_and_rewards_are_refused() -> None:
+    """With what was expected."""
+    with pytest.raises(InputError, match="0 arms"):
+        Bandit(())
+    with pytest.raises(InputError, match="2 arms, 1 of them different"):
+        Bandit((ARMS[0], ARMS[0]))
+    with pytest.raises(InputError, match="nan"):
+        Bandit().add(arm_name(ARMS[0]), math.nan)
+    with pytest.raises(InputError, match="0 arms were asked"):
+        Bandit().choose(0, seed="s")
+
+
+def test_a_grid_holds_every_combination_once() -> None:
+    """Mix times learning rate times steps times rank; their names tell them apart."""
+    grid = arm_grid(ARMS[:2], learning_rates=(1.0, 0.5), steps=(1.0, 2.0), ranks=(1.0, 2.0))
+    assert len({arm_name(a) for a in grid}) == len(grid) == 16
+    assert {a.mix for a in grid} == {a.mix for a in ARMS[:2]}
+
+
+def test_an_arm_turns_steps_rank_and_learning_rate() -> None:
+    """Of the settings' plan; the scale of the update stays."""
+    episode = Episode("e", None, ())
+    plain, settings_ = ARMS[0], Settings(rank=8, alpha=16.0, epochs=2, passes=4, least_steps=1)
+    (turned,) = arm_grid([plain], learning_rates=(0.5,), steps=(2.0,), ranks=(2.0,))
+    one, other = (
+        make_self_edit(episode, (), (), (), arm=a, settings=settings_, held_out=(), seed=0, id="x").hyperparameters
+        for a in (plain, turned)
+    )
+    assert (one.rank, one.alpha, one.epochs, one.passes) == (8, 16.0, 2, 4)
+    assert (other.rank, other.alpha, other.epochs, other.passes) == (16, 32.0, 4, 8)
+    assert other.learning_rate == pytest.approx(one.learning_rate / 2)
+
+
+# -- in a consolidation -----------------------------------------------------------------------------
+
+Open = Callable[..., SealMemory]
+
+
+@pytest.fixture
+def _easy_quiz(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seal_memory.quizzes.generator.MIN_GAIN", -100.0)
+    monkeypatch.setattr("seal_memory.policy.guards.MIN_GAIN", -100.0)
+    monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
+
+
+def _candidates(memory: SealMemory) -> tuple[Candidates, list[Any]]:
+    number = count()
+    arms = arm_source(memory.ledger, memory.engine, memory.settings)
+    made = Candidates(
+        memory.ledger, memory.engine, memory.settings, clock=lambda: 0.0, make_id=lambda: f"id{next(number)}",
+        progress=silent, arms=arms,
+    )  # fmt: skip
+    for n, text in enumerate(("Maud Ellery built the lighthouse at Korrin Bay in 1887.", "Tomas keeps drawer 12.")):
+        memory.observe(text, session=str(n))
+    episodes = group_episodes(memory.ledger.interactions(), max_tokens=120, count_tokens=memory.engine.count_tokens)
+    return made, made.study(episodes)
+
+
+@pytest.mark.usefixtures("_easy_quiz")
+def test_every_candidate_teaches_the_bandit(open_memory: Open) -> None:
+    """Its arm and a finite reward, once, in the ledger; the first candidate has the best arm known."""
+    memory = open_memory(candidates=3, learn_arms=True)
+    candidates, studies = _candidates(memory)
+    assert all(s.arms[0] == ARMS[0] and len(set(s.arms)) == 3 for s in studies)
+    candidates.train_and_choose(studies)
+    kept = memory.ledger.policy.arm_rewards()
+    assert {r.edit_id for r in kept} == {e.id for s in studies for e in s.edits if s.held_out}
+    assert [r.arm for r in kept[:3]] == [arm_name(a) for a in studies[0].arms]
+    again = BanditArms(memory.ledger, memory.engine, memory.settings)
+    assert again.bandit().best() == max(again.arms, key=lambda a: again.bandit().posterior(a).mean)
+    assert again.choose("e", 3) == again.choose("e", 3)
+
+
+@pytest.mark.usefixtures("_easy_quiz")
+def test_one_candidate_gets_the_best_arm_and_measures_nothing(open_memory: Open) -> None:
+    """Nobody would catch a bad draw."""
+    memory = open_memory(candidates=1, learn_arms=True)
+    candidates, studies = _candidates(memory)
+    candidates.train_and_choose(studies)
+    assert [s.arms for s in studies] == [(ARMS[0],)] * len(studies)
+    assert memory.ledger.policy.arm_rewards() == []
+    memory.ledger.policy.add_arm_rewards([("x", arm_name(ARMS[2]), 0.9), ("y", arm_name(ARMS[0]), 0.1)])
+    assert candidates.arms.choose("e", 1) == (ARMS[2],)
+
+
+def test_arms_take_turns_unless_the_settings_say_otherwise(open_memory: Open) -> None:
+    """As before there was a bandit, also for more candidates than arms."""
+    memory = open_memory()
+    source = arm_source(memory.ledger, memory.engine, memory.settings)
+    assert isinstance(source, TakingTurns)
+    assert source.choose("e", 6) == (*ARMS, *ARMS[:2])
+
+
+def test_a_consolidation_asks_the_bandit(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`SealMemory.consolidate` hands it to the candidates."""
+    asked = []
+    choose = BanditArms.choose
+    monkeypatch.setattr(BanditArms, "choose", lambda self, e, n: asked.append(n) or choose(self, e, n))
+    memory = open_memory(candidates=2, learn_arms=True)
+    memory.observe("Maud Ellery built the lighthouse at Korrin Bay in 1887.")
+    memory.consolidate()
+    assert asked == [2]
