@@ -20,7 +20,7 @@ from seal_memory.self_edits.checks import too_close
 from seal_memory.text import content_words, normalise
 
 KNOWN = math.log(0.5)  # an answer that the base gives by itself with p > 0.5 a token teaches nothing
-LEAST_WITH = math.log(0.02)  # below this even the text does not lead to the answer
+LEAST_WITH = math.log(0.01)  # a token; below this not even the text leads to the answer
 MAX_ANSWER_WORDS = 12
 _GRAM = 4  # words in a row that make a copy
 
