@@ -51,15 +51,27 @@ def test_diverged_training_is_refused() -> None:
     assert "not finite" in verdict.reasons[0]
 
 
-@given(before=st.lists(st.sampled_from([0.0, 1.0]), max_size=20), data=st.data())
+@given(before=st.lists(st.sampled_from([0.0, 1.0]), max_size=15), data=st.data())
 def test_the_old_may_lose_so_much_and_no_more(before: list[float], data: st.DataObject) -> None:
-    """The verdict follows the means; nothing audited is nothing lost."""
+    """The verdict of a few items follows the means; nothing audited is nothing lost."""
     after = [data.draw(st.sampled_from([0.0, 1.0])) for _ in before]
     verdict = gate.judge_old(before, after, SETTINGS)
     loss = (sum(before) - sum(after)) / len(before) if before else 0.0
     assert verdict.accepted == (loss <= SETTINGS.gate_max_old_loss)
     assert bool(verdict.reasons) != verdict.accepted
     assert verdict.measures["audited_items"] == len(before)
+
+
+@pytest.mark.parametrize(
+    ("share", "items", "lost", "accepted"),
+    [(0.02, 32, 1, True), (0.02, 32, 2, False), (0.02, 100, 2, True), (0.02, 100, 3, False), (0.0, 32, 1, False),
+     (0.02, 15, 1, False), (0.02, 1, 1, False)],
+)  # fmt: skip
+def test_of_many_items_a_started_one_may_be_lost(share: float, items: int, lost: int, accepted: bool) -> None:
+    """Else one question that goes astray refuses all that is new. Of a few items, or with a share of 0, none."""
+    settings = SETTINGS.model_copy(update={"gate_max_old_loss": share})
+    verdict = gate.judge_old([1.0] * items, [0.0] * lost + [1.0] * (items - lost), settings)
+    assert verdict.accepted is accepted
 
 
 @pytest.mark.parametrize(
