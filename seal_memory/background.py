@@ -11,13 +11,9 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from seal_memory.errors import SealMemoryError
-from seal_memory.worker import Worker
-
-if TYPE_CHECKING:
-    from seal_memory.memory import SealMemory
+from seal_memory.worker import Trainable, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +21,7 @@ logger = logging.getLogger(__name__)
 class Background:
     """A running background trainer. Stop it, use it in `with`, or close the memory."""
 
-    def __init__(self, memory: SealMemory, *, clock: Callable[[], float], poll_seconds: float) -> None:
+    def __init__(self, memory: Trainable, *, clock: Callable[[], float], poll_seconds: float) -> None:
         self._worker = Worker(memory, clock=clock, poll_seconds=poll_seconds)
         self._changed = threading.Condition()
         self._asked = self._seen = self._idle_for = 0  # an idle moment counts only for whoever asked before its step

@@ -15,20 +15,23 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from seal_memory.errors import BusyError, InputError, SealMemoryError
 from seal_memory.leasing import LEASE_SECONDS, is_dead, this_process
 from seal_memory.records import JobState, QueuedJob, Standing
 
 if TYPE_CHECKING:  # these rooms need torch
+    from seal_memory.config import Settings
+    from seal_memory.engines.local import TransformersEngine
     from seal_memory.engines.turns import Behind
-    from seal_memory.memory import SealMemory
+    from seal_memory.learning.progress import Progress
+    from seal_memory.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,24 @@ NAP = 0.5  # seconds of rest between two looks at whether to stop
 
 class _Stopped(Exception):
     """The worker is to stop: ends a job where it is. Not an error."""
+
+
+class Trainable(Protocol):
+    """What the worker needs of a memory; `SealMemory` is one."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def engine(self) -> TransformersEngine: ...
+
+    @property
+    def progress(self) -> Progress: ...
+
+    def consolidate(self, *, rebuild: Sequence[str] = (), progress: Progress | None = None) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +83,7 @@ class Worker:
 
     def __init__(
         self,
-        memory: SealMemory,
+        memory: Trainable,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] | None = None,

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
-    from benchmarks.policy.options import Options
+    from benchmarks.policy.options import WAYS, Options
     from seal_memory.config import Settings
     from seal_memory.engines.local import TransformersEngine
     from seal_memory.learning.progress import Progress
 
 DEFAULT_OUT = Path(__file__).resolve().parents[1] / "results" / "policy-squad.json"
 SETTINGS = {"candidates": 1}  # the rounds sample their own; with one candidate all quiz items are held out
-WAYS = ("text-only", "before", "after", "genres", "bandit")
 
 
 def main(arguments: Sequence[str], setting: Callable[[str], tuple[str, Any]]) -> int:
@@ -84,7 +83,7 @@ def _head(options: Options, settings: Settings, engine: TransformersEngine, note
 
 
 def _options(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -> Options:
-    from benchmarks.policy.options import Options
+    from benchmarks.policy.options import WAYS, Options
 
     values = {f.name: getattr(given, f.name) for f in fields(Options) if f.name != "settings"}
     values["ways"] = tuple(WAYS if "all" in given.ways else given.ways)

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.policy.command import WAYS
 from seal_memory.errors import InputError
 from seal_memory.policy.rest_em import RoundPlan
 
 SEAL = {"reliability_single": 0.32, "reliability_split_half": 0.17, "recall_before": 0.397, "recall_after": 0.470}
+
+WAYS = ("text-only", "before", "after", "genres", "bandit")
 
 
 @dataclass(frozen=True, slots=True)
