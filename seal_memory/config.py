@@ -75,8 +75,9 @@ class Settings(BaseSettings):
     rank: int = Field(16, ge=1, le=512, description="rank of every LoRA adapter")
     alpha: float = Field(32.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
     learning_rate: float = Field(2e-3, gt=0, le=1.0, description="AdamW's peak learning rate")
-    epochs: int = Field(4, ge=1, le=1000, description="passes over a self-edit's questions")
-    passes: int = Field(8, ge=0, le=1000, description="times the text itself is read, beside the questions")
+    epochs: int = Field(8, ge=1, le=1000, description="passes over the questions about what was said")
+    document_epochs: int = Field(4, ge=1, le=1000, description="passes over the questions about a document")
+    passes: int = Field(8, ge=0, le=1000, description="times a document itself is read, beside the questions")
     least_steps: int = Field(36, ge=1, le=1 << 20, description="a short text's epochs and passes grow to these steps")
     target_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         LLAMA_LINEAR, min_length=1, description="names of the linear layers that get an adapter"

@@ -90,6 +90,7 @@ def easy_settings() -> Callable[..., Any]:
         "dtype": "float32",
         "candidates": 1,
         "epochs": 1,
+        "document_epochs": 1,
         "passes": 1,
         "least_steps": 1,
         "rank": 4,

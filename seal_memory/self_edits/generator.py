@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from seal_memory.config import Settings
-from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, SelfEdit, TrainingItem
+from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, Role, SelfEdit, TrainingItem
 from seal_memory.self_edits import checks
 from seal_memory.self_edits.genres import model_free_items
 from seal_memory.self_edits.statements import Statement
@@ -108,28 +108,31 @@ def make_self_edit(
     free = model_free_items(statements, title=episode.title, seed=seed)
     fit = [i for i in free if not checks.too_close(i.prompt, held_out)]
     wanted = {genre for genre, weight in arm.mix if weight > 0}
-    if settings.passes:
+    document = all(i.role is Role.DOCUMENT for i in episode.interactions)
+    if document and settings.passes:  # what is said in a dialogue is learned better by questions alone (LOG.md, row 48)
         wanted.add(Genre.PASSAGE)
     items = tuple(i for i in (*fit, *written) if i.genre in wanted)
     rows = max(1, round(settings.rows_per_statement * len(statements)))
-    plan = _training_plan(arm, rows, questions=sum(i.genre is not Genre.PASSAGE for i in items), settings=settings)
+    questions = sum(i.genre is not Genre.PASSAGE for i in items)
+    plan = _training_plan(arm, rows, questions=questions, document=document, settings=settings)
     yields = (*_yields(free, fit), *written_yields)
     return SelfEdit(id, episode.id, episode.interaction_ids, items, plan, seed, yields)
 
 
-def _training_plan(arm: Arm, rows: int, *, questions: int, settings: Settings) -> Hyperparameters:
+def _training_plan(arm: Arm, rows: int, *, questions: int, document: bool, settings: Settings) -> Hyperparameters:
     """The settings' plan as the arm turns it, stretched where it would end before a short text is learned."""
-    steps = settings.epochs * math.ceil(min(rows, questions) / settings.batch_rows) + settings.passes
+    epochs, passes = (settings.document_epochs, settings.passes) if document else (settings.epochs, 0)
+    steps = epochs * math.ceil(min(rows, questions) / settings.batch_rows) + passes
     stretch = arm.steps_factor * max(1.0, settings.least_steps / max(1, steps))
     rank = max(1, round(settings.rank * arm.rank_factor))
     return Hyperparameters(
         learning_rate=settings.learning_rate * arm.learning_rate_factor,
-        epochs=math.ceil(settings.epochs * stretch),
+        epochs=math.ceil(epochs * stretch),
         rank=rank,
         alpha=settings.alpha * (rank / settings.rank),  # the update's scale stays
         rows_per_epoch=rows,
         genre_mix=arm.mix,
-        passes=math.ceil(settings.passes * stretch),
+        passes=math.ceil(passes * stretch),
     )
 
 

@@ -19,6 +19,7 @@ EASY = {
     "dtype": "float32",
     "candidates": "1",
     "epochs": "1",
+    "document_epochs": "1",
     "passes": "1",
     "least_steps": "1",
     "rank": "4",

@@ -124,7 +124,7 @@ def test_a_grid_holds_every_combination_once() -> None:
 def test_an_arm_turns_steps_rank_and_learning_rate() -> None:
     """Of the settings' plan; the scale of the update stays."""
     episode = Episode("e", None, ())
-    plain, settings_ = ARMS[0], Settings(rank=8, alpha=16.0, epochs=2, passes=4, least_steps=1)
+    plain, settings_ = ARMS[0], Settings(rank=8, alpha=16.0, document_epochs=2, passes=4, least_steps=1)
     (turned,) = arm_grid([plain], learning_rates=(0.5,), steps=(2.0,), ranks=(2.0,))
     one, other = (
         make_self_edit(episode, (), (), (), arm=a, settings=settings_, held_out=(), seed=0, id="x").hyperparameters

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from seal_memory.config import Settings
 from seal_memory.learning.plans import plan_steps
-from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, SelfEdit, TrainingItem
+from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, Role, SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import make_self_edits, row_weights
 from seal_memory.self_edits.genres import model_free_items
 from seal_memory.self_edits.statements import statements_of
@@ -39,7 +39,7 @@ def _edits(episode: Episode, settings: Settings, *, held_out: list[str] | None =
 @pytest.mark.parametrize("candidates", [1, 2, 7])
 def test_every_candidate_is_a_whole_self_edit(episode_of: Callable[..., Episode], candidates: int) -> None:
     """Its own id and seed, the settings' rank and epochs, items of exactly the genres its plan draws or reads."""
-    settings = Settings(candidates=candidates, rank=5, epochs=3, alpha=7.0, passes=4, least_steps=1)
+    settings = Settings(candidates=candidates, rank=5, document_epochs=3, alpha=7.0, passes=4, least_steps=1)
     episode = episode_of(title="The harbour")
     edits = _edits(episode, settings, seed=40)
     assert len({e.id for e in edits}) == candidates
@@ -58,9 +58,17 @@ def test_every_candidate_is_a_whole_self_edit(episode_of: Callable[..., Episode]
         assert all(0 <= y.kept <= y.made for y in edit.yields)
 
 
+def test_what_was_said_is_learned_by_questions_alone(episode_of: Callable[..., Episode]) -> None:
+    """A dialogue is asked about more often than a document, and not read as text."""
+    settings = Settings(candidates=1, epochs=9, document_epochs=2, passes=3, least_steps=1)
+    (edit,) = _edits(episode_of(role=Role.USER), settings)
+    assert not [i for i in edit.items if i.genre is Genre.PASSAGE]
+    assert (edit.hyperparameters.epochs, edit.hyperparameters.passes) == (9, 0)
+
+
 def test_a_short_text_is_trained_longer(episode_of: Callable[..., Episode]) -> None:
     """Epochs and passes grow together until the plan has the least number of steps; a long text keeps its plan."""
-    settings = Settings(candidates=1, epochs=2, passes=3, batch_rows=2, least_steps=40)
+    settings = Settings(candidates=1, document_epochs=2, passes=3, batch_rows=2, least_steps=40)
     short, long = (
         _edits(episode_of(*[f"Maud Ellery built lighthouse number {n} in 18{n:02d}." for n in range(size)]), settings)
         for size in (1, 60)
