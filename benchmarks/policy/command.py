@@ -16,10 +16,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.policy.options import WAYS, Options
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
-    from benchmarks.policy.options import WAYS, Options
     from seal_memory.config import Settings
     from seal_memory.engines.local import TransformersEngine
     from seal_memory.learning.progress import Progress
@@ -83,8 +83,6 @@ def _head(options: Options, settings: Settings, engine: TransformersEngine, note
 
 
 def _options(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -> Options:
-    from benchmarks.policy.options import WAYS, Options
-
     values = {f.name: getattr(given, f.name) for f in fields(Options) if f.name != "settings"}
     values["ways"] = tuple(WAYS if "all" in given.ways else given.ways)
     return Options(**values, settings=dict(setting(s) for s in given.set))

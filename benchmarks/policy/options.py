@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seal_memory.errors import InputError
-from seal_memory.policy.rest_em import RoundPlan
+
+if TYPE_CHECKING:  # the command's --help does not wait for torch
+    from seal_memory.policy.rest_em import RoundPlan
 
 SEAL = {"reliability_single": 0.32, "reliability_split_half": 0.17, "recall_before": 0.397, "recall_after": 0.470}
 
@@ -56,6 +58,8 @@ class Options:
     @property
     def plan(self) -> RoundPlan:
         """What a round spends."""
+        from seal_memory.policy.rest_em import RoundPlan
+
         return RoundPlan(
             samples=self.samples, per_statement=self.per_statement, seeds=self.seeds, most_seeds=self.most_seeds
         )
