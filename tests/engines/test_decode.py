@@ -34,11 +34,6 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def stack(load_tiny: Callable[[], Any]) -> StackedLora:
-    return StackedLora(load_tiny().model)
-
-
-@pytest.fixture(scope="module")
 def adapters(stack: StackedLora, random_adapter: Callable[..., LoraAdapter]) -> list[LoraAdapter]:
     return [random_adapter(stack, 4, LLAMA_LINEAR, 1), random_adapter(stack, 2, ("q_proj", "down_proj"), 2)]
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import DynamicCache
 
-from seal_memory.config import LLAMA_LINEAR
 from seal_memory.engines import padded
 from seal_memory.engines.decode import GREEDY, Generated, Limits, OnToken, Sampling, generate
 from seal_memory.lora.adapter import LoraAdapter
@@ -24,16 +23,6 @@ LAYOUTS = [Limits(min_prefix=0), Limits(), Limits(min_head=2, prefill_tokens=5),
 
 # (where in TEXT it begins, its length, which adapter): prompts that are equal, begin alike, or have nothing in common
 rows = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 30), st.integers(0, 2)), min_size=1, max_size=16)
-
-
-@pytest.fixture(scope="module")
-def stack(load_tiny: Callable[[], Any]) -> StackedLora:
-    return StackedLora(load_tiny().model)
-
-
-@pytest.fixture(scope="module")
-def adapters(stack: StackedLora, random_adapter: Callable[..., LoraAdapter]) -> list[LoraAdapter | None]:
-    return [None, random_adapter(stack, 4, LLAMA_LINEAR, 1), random_adapter(stack, 2, ("q_proj", "down_proj"), 2)]
 
 
 def _run(

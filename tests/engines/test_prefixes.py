@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seal_memory.config import LLAMA_LINEAR
 from seal_memory.engines.decode import GREEDY, Generated, Limits, Sampling, generate
 from seal_memory.engines.prefixes import Group, SharedPrefix, can_share, find_groups, packs
 from seal_memory.lora.adapter import LoraAdapter
@@ -28,16 +27,6 @@ rows = st.lists(
     min_size=1,
     max_size=8,
 )
-
-
-@pytest.fixture(scope="module")
-def stack(load_tiny: Callable[[], Any]) -> StackedLora:
-    return StackedLora(load_tiny().model)
-
-
-@pytest.fixture(scope="module")
-def adapters(stack: StackedLora, random_adapter: Callable[..., LoraAdapter]) -> list[LoraAdapter | None]:
-    return [None, random_adapter(stack, 4, LLAMA_LINEAR, 1), random_adapter(stack, 2, ("q_proj", "down_proj"), 2)]
 
 
 def _run(
