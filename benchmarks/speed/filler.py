@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from benchmarks.speed.bench import random_adapter
 from benchmarks.tasks.base import Unit
 from seal_memory.learning.candidates import data_hash
+from seal_memory.learning.storing import store_adapter
 from seal_memory.lora.adapter import LoraConfig
 from seal_memory.memory import SealMemory
 from seal_memory.prompts import about
@@ -106,20 +107,18 @@ def _adapter(memory: SealMemory, edit: SelfEdit, number: int) -> AdapterRecord:
     engine = memory.engine
     config = LoraConfig(1, 2.0, tuple(memory.settings.target_modules[:1]))
     made = random_adapter(engine, config, seed=number)
-    stored = memory.store.write(made, base_model=memory.model, base_fingerprint=engine.fingerprint)
-    return AdapterRecord(
-        stored.id,
-        AdapterKind.SHARD,
-        edit.episode_id,
-        edit.interaction_ids,
-        edit.id,
-        engine.fingerprint,
-        {"rank": config.rank, "alpha": config.alpha, "target_modules": list(config.target_modules)},
-        edit.seed,
-        data_hash(edit),
-        stored.sha256,
-        stored.bytes,
-        created=0.0,
+    return store_adapter(
+        memory.store,
+        made,
+        kind=AdapterKind.SHARD,
+        base_model=memory.model,
+        base_fingerprint=engine.fingerprint,
+        interaction_ids=edit.interaction_ids,
+        seed=edit.seed,
+        data_hash=data_hash(edit),
+        now=0.0,
+        episode_id=edit.episode_id,
+        self_edit_id=edit.id,
     )
 
 

@@ -22,6 +22,7 @@ from seal_memory.learning.candidates import ArmSource, Candidates, Trained, cand
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.progress import Progress
+from seal_memory.learning.storing import store_adapter
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
@@ -218,23 +219,21 @@ class Consolidator:
 
     def _store(self, edit: SelfEdit, adapter: LoraAdapter, kind: AdapterKind) -> AdapterRecord:
         """The adapter's files on disk, and the engine holding it under its lasting id."""
-        stored = self.store.write(adapter, base_model=self.base_model, base_fingerprint=self.engine.fingerprint)
-        self.engine.put(stored.id, adapter)
-        config = adapter.config
-        return AdapterRecord(
-            stored.id,
-            kind,
-            edit.episode_id,
-            edit.interaction_ids,
-            edit.id,
-            self.engine.fingerprint,
-            {"rank": config.rank, "alpha": config.alpha, "target_modules": list(config.target_modules)},
-            edit.seed,
-            data_hash(edit),
-            stored.sha256,
-            stored.bytes,
-            self.clock(),
+        record = store_adapter(
+            self.store,
+            adapter,
+            kind=kind,
+            base_model=self.base_model,
+            base_fingerprint=self.engine.fingerprint,
+            interaction_ids=edit.interaction_ids,
+            seed=edit.seed,
+            data_hash=data_hash(edit),
+            now=self.clock(),
+            episode_id=edit.episode_id,
+            self_edit_id=edit.id,
         )
+        self.engine.put(record.id, adapter)
+        return record
 
     def _judge_whole(self, current: Snapshot | None, manifest: Manifest) -> Verdict:
         """Audit of the old through the new router, and drift."""

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
+from seal_memory.learning.storing import store_adapter
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
 from seal_memory.policy.note_writer import examples_hash, train_note_writers
-from seal_memory.records import AdapterKind, AdapterRecord, PolicyExample, PolicyVersion, Standing
+from seal_memory.records import AdapterKind, PolicyExample, PolicyVersion, Standing
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,17 @@ class NoteWriters:
 
         Raises `UnknownIdError` where an example's interaction was forgotten meanwhile: then nothing changes.
         """
-        record = self._store(adapter, examples, seed)
+        record = store_adapter(
+            self.store,
+            adapter,
+            kind=AdapterKind.POLICY,
+            base_model=self.base_model,
+            base_fingerprint=self.engine.fingerprint,
+            interaction_ids=dict.fromkeys(i for e in examples for i in e.interaction_ids),
+            seed=seed,
+            data_hash=examples_hash(examples),
+            now=self.clock(),
+        )
         with self.ledger.atomic():
             self.ledger.add_adapter(record)
             return self.ledger.policy.add_version(
@@ -85,25 +96,6 @@ class NoteWriters:
                 measures=dict(measures),
                 base_fingerprint=self.engine.fingerprint,
             )
-
-    def _store(self, adapter: LoraAdapter, examples: Sequence[PolicyExample], seed: int) -> AdapterRecord:
-        """The adapter's files on disk; until the record is in the ledger, a sweep may take them."""
-        stored = self.store.write(adapter, base_model=self.base_model, base_fingerprint=self.engine.fingerprint)
-        config = adapter.config
-        return AdapterRecord(
-            stored.id,
-            AdapterKind.POLICY,
-            None,
-            tuple(dict.fromkeys(i for e in examples for i in e.interaction_ids)),
-            None,
-            self.engine.fingerprint,
-            {"rank": config.rank, "alpha": config.alpha, "target_modules": list(config.target_modules)},
-            seed,
-            examples_hash(examples),
-            stored.sha256,
-            stored.bytes,
-            self.clock(),
-        )
 
     def keep_as_evidence(
         self, *, reasons: Sequence[str], measures: Mapping[str, float], parent: int | None = None
