@@ -8,7 +8,8 @@ is the untouched base, bit for bit.
 Each update is added to the base's own output in place, one group after another. Measured (Zen 3, float32, one
 thread, a 576 x 1536 layer forward and backward, K of 4 to 16, rank 8 to 128): up to 17 % less time than autograd's
 own graph of split, two linears and cat; one `baddbmm` over all groups, which needs groups of one size and
-rank and a copy of every matrix, was within 3 % of it.
+rank and a copy of every matrix, was within 3 % of it. A pass without gradients stays out of autograd, and a single
+row is multiplied as a vector: one token of one prompt takes 0.93 of the time (135M, rank 32, all layers, two threads).
 
 Not here: what is trained (`learning`), files (`peft_files`), choosing rows (`routing`), and threads: one
 batch at a time per model, whoever runs it holds a lock.
@@ -60,6 +61,8 @@ class StackedLinear(nn.Module):
             y: Tensor = self.base(x)
             return y
         counts = active.counts if len(groups) > 1 else [len(x)]
+        if not torch.is_grad_enabled():
+            return _answered(x, self.base, groups, counts)
         # autograd has to see one tensor that wants a gradient: the first layers' x wants none
         leaf = next((g.a for g in groups if g is not None and g.a.requires_grad), None)
         adapted: Tensor = _Adapted.apply(x, leaf, self.base, groups, counts)  # type: ignore[no-untyped-call]
@@ -77,6 +80,21 @@ class _Group:
     a: Tensor
     b: Tensor
     scale: float
+
+
+def _answered(x: Tensor, base: nn.Linear, groups: list[_Group | None], counts: list[int]) -> Tensor:
+    """The adapted linear where nobody wants a gradient."""
+    x = x.contiguous()
+    y: Tensor = base(x)
+    for rows, out, group in zip(_flat(x, counts), _flat(y, counts), groups, strict=True):
+        if group is None:
+            continue
+        a, b = group.a.to(x.dtype), group.b.to(x.dtype)
+        if len(rows) == 1:
+            out[0].addmv_(b, torch.mv(a, rows[0]), alpha=group.scale)
+        else:
+            out.addmm_(rows @ a.t(), b.t(), alpha=group.scale)
+    return y
 
 
 class _Adapted(torch.autograd.Function):
@@ -139,6 +157,8 @@ def _add_product(leaf: Tensor, left: Tensor, right: Tensor, scale: float) -> Non
 
 def _flat(x: Tensor, counts: list[int]) -> list[Tensor]:
     """(B, T, D), contiguous, as one (rows x T, D) view for every group."""
+    if len(counts) == 1:
+        return [x.view(-1, x.shape[-1])]
     return [part.view(-1, x.shape[-1]) for part in torch.split(x, counts)]
 
 
