@@ -24,7 +24,6 @@ from seal_memory.errors import InputError, SealMemoryError
 TASKS = ("squad", "diary", "locomo")
 EXPERIMENT_NAMES = ("single", "sessions", "scale", "update", "delete")
 RESULTS = Path(__file__).parent / "results"
-BENCH_SETTINGS = {"candidates": 1}  # as the demo: what two cores can bear
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +110,7 @@ def _run(given: argparse.Namespace) -> int:
     from benchmarks.running import Plan, run
     from seal_memory.config import Settings
 
-    explicit = {**BENCH_SETTINGS, **dict(_setting(s) for s in given.set)}
+    explicit = dict(_setting(s) for s in given.set)
 
     def workshop(seed: int) -> Workshop:
         settings = Settings.load(None, seed=seed, **explicit)

@@ -71,7 +71,9 @@ class Settings(BaseSettings):
     )
 
     # self-edits and training
-    candidates: int = Field(2, ge=1, le=64, description="self-edits tried per episode")
+    candidates: int = Field(
+        1, ge=1, le=64, description="self-edits tried per episode; with one, the whole quiz judges it"
+    )
     rank: int = Field(16, ge=1, le=512, description="rank of every LoRA adapter")
     alpha: float = Field(32.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
     learning_rate: float = Field(2e-3, gt=0, le=1.0, description="AdamW's peak learning rate")

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from seal_memory.learning.progress import Progress
 
 DEFAULT_OUT = Path(__file__).resolve().parents[1] / "results" / "policy-squad.json"
-SETTINGS = {"candidates": 1}  # the rounds sample their own; with one candidate all quiz items are held out
 
 
 def main(arguments: Sequence[str], setting: Callable[[str], tuple[str, Any]]) -> int:
@@ -49,7 +48,7 @@ def _run(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -
     from seal_memory.engines.models import load, resolve
 
     options = _options(given, setting)
-    settings = Settings.load(None, seed=options.seed, **{**SETTINGS, **options.settings})
+    settings = Settings.load(None, seed=options.seed, **options.settings)
     loaded = load(resolve(options.model, cache_dir=settings.cache_dir), detect(settings.device, settings.dtype))
     engine = TransformersEngine(loaded, keep=256)
     journal = Journal(given.work / "policy.jsonl", _head(options, settings, engine, given.note))

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-# One self-edit per episode and fewer epochs: the demo is to end within six minutes on two slow cores.
-DEFAULTS = {"candidates": 1, "epochs": 6}
+# Fewer epochs: the demo is to end within six minutes on two slow cores.
+DEFAULTS = {"epochs": 6}
 
 
 def demo(
