@@ -167,6 +167,17 @@ def _consolidate(part: Node) -> Table:
     return Table("Consolidating one more passage, and the first token of an answer", titles, rows)
 
 
+def _profile(part: Node) -> Table:
+    cells = _cells(part)
+    found = [c.need("shares", Node.entries) for c in cells]
+    kinds = list(dict.fromkeys(kind for entries in found for kind in entries))
+    rows = tuple(
+        (Cell(kind), *(Cell(f"{100 * nodes.amount(e[kind]):.0f} %") if kind in e else Cell() for e in found))
+        for kind in kinds
+    )
+    return Table("Where the time goes", ("work", *(c.need("what", nodes.text) for c in cells)), rows)
+
+
 def _memory(parts: dict[str, Node]) -> Table:
     rows = tuple(
         (
@@ -195,4 +206,5 @@ _TABLES: dict[str, Callable[[Node], Table]] = {
     "rollouts": _rollouts,
     "consolidate": _consolidate,
     "peak": _peak,
+    "profile": _profile,
 }

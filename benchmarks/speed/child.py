@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.provenance import about
-from benchmarks.speed import consolidating, grading, memory_use, peak, rollouts, training
+from benchmarks.speed import consolidating, grading, memory_use, peak, profiling, rollouts, training
 from benchmarks.speed.bench import Bench, Figures
 from benchmarks.speed.options import Options
 from benchmarks.speed.results import WHOLE, journal_path
@@ -25,6 +25,7 @@ RUN: dict[str, Callable[[Bench], Figures]] = {
     "rollouts": rollouts.run,
     "consolidate": consolidating.run,
     "memory": memory_use.run,
+    "profile": profiling.run,
 }
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-PARTS = ("peak", "grading", "training", "rollouts", "consolidate", "memory")
+PARTS = ("peak", "grading", "training", "rollouts", "consolidate", "memory", "profile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +74,5 @@ _OF_PART = {
     "rollouts": ("batches", "new_tokens", "one_by_one", "rank", "vllm_url", "vllm_adapters"),
     "consolidate": ("sizes", "new_memories", "repeat"),
     "memory": ("memory_passages",),
+    "profile": ("candidates", "rank", "step_rows", "batches", "new_tokens"),
 }

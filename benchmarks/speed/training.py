@@ -64,6 +64,11 @@ def _cell(bench: Bench, k: int, rank: int, length: int, *, budget: float) -> Fig
     }
 
 
+def train_steps(bench: Bench, k: int, rank: int, length: int, steps: int) -> float:
+    """The wall time of `steps` steps of K fresh adapters, each on its own rows of about `length` tokens."""
+    return _seconds(bench, k, rank, _rows(bench, k * bench.options.step_rows, length), steps)
+
+
 def _seconds(bench: Bench, k: int, rank: int, rows: Sequence[Row], steps: int) -> float:
     """The wall time of `steps` steps of fresh adapters, with what a training sets up and takes down."""
     engine = bench.engine

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.__main__ import main
@@ -23,6 +25,7 @@ from benchmarks.speed.child import RUN, run_part
 from benchmarks.speed.filler import fill
 from benchmarks.speed.flops import geometry, row_flops
 from benchmarks.speed.options import PARTS, Options
+from benchmarks.speed.profiling import shares
 from benchmarks.speed.vllm_server import Server
 from benchmarks.tasks import squad
 from seal_memory.errors import InputError
@@ -220,6 +223,27 @@ def test_memory_learns_and_asks_with_the_given_settings(bench: Bench) -> None:
     assert found["episodes"] == found["published"] + found["refused"]
 
 
+def test_a_profile_shares_out_the_whole_time(bench: Bench) -> None:
+    """Training and decoding, in kinds of work that add up to 1; products are seen."""
+    cells = RUN["profile"](bench)["cells"]
+    assert [c["what"].split(",")[0] for c in cells] == ["training", "decoding", "decoding"]
+    for cell in cells:
+        assert sum(cell["shares"].values()) == pytest.approx(1.0)
+        assert cell["shares"]["matrix products"] > 0
+
+
+OPERATIONS = st.sampled_from(["aten::mm", "aten::addmm_", "aten::mul", "aten::_fused_adamw_"])
+
+
+@given(st.lists(st.tuples(OPERATIONS, st.floats(0, 9, allow_subnormal=False))))
+def test_shares_of_time_add_up_to_one_whatever_is_measured(operations: list[tuple[str, float]]) -> None:
+    """Also where clocks disagree and the operations took longer than the wall."""
+    found = shares(operations, 3.0)
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert all(v >= 0 for v in found.values())
+    assert (found["optimizer"] > 0) == any(seconds > 0 for name, seconds in operations if "adamw" in name)
+
+
 # -- running ------------------------------------------------------------------------------------------
 
 
@@ -369,6 +393,7 @@ def _figures() -> dict[str, Any]:
         },
         "consolidate": {"sizes": [{**size, "memories": n} for n in (10, 1000)]},
         "memory": {"peak_memory_bytes": 5e9},
+        "profile": {"cells": [{"what": "training, K = 8", "shares": {"matrix products": 0.8, "attention": 0.2}}]},
     }
 
 
@@ -407,7 +432,16 @@ def test_the_report_shows_the_bars_and_every_part(tmp_path: Path, capsys: pytest
     text = readme_file.read_text(encoding="utf-8")
     assert "| grading a candidate, against SEAL's padded recipe | 70 × | ≥ 60 × | yes |" in text.replace("70.0", "70")
     html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    for said in ("How fast", "Grading 15 candidates", "K = 8", "1,234", "BM25, 5 chunks", "a &lt;cpu&gt;", "5.0 GB"):
+    for said in (
+        "How fast",
+        "Grading 15 candidates",
+        "K = 8",
+        "1,234",
+        "BM25, 5 chunks",
+        "a &lt;cpu&gt;",
+        "5.0 GB",
+        "80 %",
+    ):
         assert said in html
     timed = load.load(tmp_path).speed
     assert readme.refresh("no block\n", [], speed=timed).text == "no block\n"
