@@ -22,11 +22,12 @@ from seal_memory.leasing import lease
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.messages import parse_message
-from seal_memory.observation import from_messages, to_interactions
+from seal_memory.observation import corrected, from_messages, from_texts
 from seal_memory.overview import status_of
 from seal_memory.quizzing import QuizReport, ask_quiz, user_items
 from seal_memory.records import Hit, Manifest, Observed, Role, Snapshot, Standing
 from seal_memory.reports import Correction, Exported, Status
+from seal_memory.rolling_back import roll_back
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
     from seal_memory.background import Background
@@ -156,21 +157,16 @@ class SealMemory:
         Returns one result per recorded chunk: its id, whether it is new, and whether it will be learned (with the
         reason where not). Raises `InputError` for empty text, binary junk or an unknown role.
         """
-        texts = [text] if isinstance(text, str) else list(text)
-        found = [
-            interaction
-            for t in texts
-            for interaction in to_interactions(
-                t,
-                role=role,
-                source=source,
-                session=session,
-                title=title,
-                time=time,
-                metadata=dict(metadata or {}),
-                learn_roles=self.settings.learn_roles,
-            )
-        ]
+        found = from_texts(
+            [text] if isinstance(text, str) else text,
+            role=role,
+            source=source,
+            session=session,
+            title=title,
+            time=time,
+            metadata=metadata,
+            learn_roles=self.settings.learn_roles,
+        )
         return self.ledger.observe(found)
 
     def observe_messages(
@@ -303,23 +299,12 @@ class SealMemory:
 
         Raises `UnknownIdError`, `InputError` when nothing changes, `BusyError` while a consolidation runs.
         """
-        old = self.ledger.interactions(ids=[id])[0]
-        new = to_interactions(
-            text,
-            role=old.role,
-            source=old.source,
-            session=old.session,
-            title=old.title,
-            metadata=dict(old.metadata),
-            learn_roles=self.settings.learn_roles,
-        )
-        if len(new) != 1:
-            raise InputError(f"The correction is {len(text)} characters long; expected a single passage.")
+        new = corrected(self.ledger.interactions(ids=[id])[0], text, learn_roles=self.settings.learn_roles)
         deletion = self._deletion()
         with self._job("consolidate"):
             with self.ledger.atomic():
                 adapters, snapshots = deletion.drop_derivatives([id])
-                observed = self.ledger.supersede(id, new[0])
+                observed = self.ledger.supersede(id, new)
             deletion.remove_files(adapters)  # not before the ledger has let go of them
         return Correction(id, observed.id, tuple(adapters), tuple(snapshots))
 
@@ -367,28 +352,17 @@ class SealMemory:
         What that version does not hold is pending again. Raises `UnknownIdError` for a version that never was or was
         destroyed by a forget, `BusyError` while a consolidation runs.
         """
-        with self._job("consolidate"), self.ledger.atomic():
-            self.ledger.set_current(version or None)
-            current = self.ledger.current()
-            held = {i for s in current.manifest.shards for i in s.interaction_ids} if current else set()
-            states = {i.id: i.standing for i in self.ledger.interactions()}
-            gone = [i for i, standing in states.items() if standing is Standing.LEARNED and i not in held]
-            self.ledger.set_standing(gone, Standing.PENDING, f"rolled back to version {version}")
-            back = [i for i in held if states[i] in (Standing.PENDING, Standing.REFUSED)]
-            self.ledger.set_standing(back, Standing.LEARNED)
-        return current
+        with self._job("consolidate"):
+            return roll_back(self.ledger, version)
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""
-        from seal_memory.exporting import export_adapters, export_merged
+        from seal_memory.exporting import export
 
-        snapshot = self._guard.usable()
-        if snapshot is None:
-            raise InputError("Nothing is published yet, so there is nothing to export; consolidate first.")
         target = Path(folder).expanduser()
-        if merged:
-            return export_merged(snapshot, self.engine, target)
-        return export_adapters(snapshot, self.store, target, base_model=self.model)
+        return export(
+            self._guard.usable(), target, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model
+        )
 
     def status(self) -> Status:
         """Counts, the published version, sizes, and the background's queue: needs no model."""

@@ -10,18 +10,28 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from seal_memory.errors import InputError
 from seal_memory.messages import Message, parse_message, parse_role
-from seal_memory.records import NewInteraction, Role, Standing
+from seal_memory.records import Interaction, NewInteraction, Role, Standing
 from seal_memory.statements import Speech, classify
 from seal_memory.text import chunks, is_binary_junk
 
-__all__ = ["LEARN_ROLES", "MAX_CHARS", "Verdict", "admit", "from_messages", "parse_role", "to_interactions"]
+__all__ = [
+    "LEARN_ROLES",
+    "MAX_CHARS",
+    "Verdict",
+    "admit",
+    "corrected",
+    "from_messages",
+    "from_texts",
+    "parse_role",
+    "to_interactions",
+]
 
 LEARN_ROLES: tuple[Role, ...] = (Role.USER, Role.DOCUMENT, Role.TOOL)
 MAX_CHARS = 4000  # about a thousand tokens of English
@@ -84,6 +94,50 @@ def to_interactions(
         why = verdict.standing, verdict.reason
         made.append(NewInteraction(piece, known, source, session, title, time, {**extra, **place}, *why))
     return made
+
+
+def from_texts(
+    texts: Iterable[str],
+    *,
+    role: Role | str,
+    source: str | None = None,
+    session: str | None = None,
+    title: str | None = None,
+    time: float | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    learn_roles: Collection[Role] = LEARN_ROLES,
+) -> list[NewInteraction]:
+    """The interactions of several texts that were seen together, in order. Raises like `to_interactions`."""
+    make = partial(
+        to_interactions,
+        role=role,
+        source=source,
+        session=session,
+        title=title,
+        time=time,
+        metadata=metadata,
+        learn_roles=learn_roles,
+    )
+    return [one for text in texts for one in make(text)]
+
+
+def corrected(old: Interaction, text: str, *, learn_roles: Collection[Role] = LEARN_ROLES) -> NewInteraction:
+    """What takes the place of an interaction that is corrected: said by the same, in the same place.
+
+    Raises InputError like `to_interactions`, and when the text is too long to be one interaction.
+    """
+    new = to_interactions(
+        text,
+        role=old.role,
+        source=old.source,
+        session=old.session,
+        title=old.title,
+        metadata=dict(old.metadata),
+        learn_roles=learn_roles,
+    )
+    if len(new) != 1:
+        raise InputError(f"The correction is {len(text)} characters long; expected a single passage.")
+    return new[0]
 
 
 def _check_extras(time: object, metadata: object) -> None:
