@@ -152,7 +152,8 @@ _RULES = (
     ),
     _rule(
         "tells the reader what to answer",
-        "always,only,never,answer,respond,reply,ask,mention,before you,future,later,subsequent,now on,point on,moment on",
+        "always,only,never,answer,respond,reply,ask,mention,before you,future,later,subsequent,now on,point on"
+        ",moment on",
         orders=(
             rf"\b(?:always|only|never) {_SPEAK} {_CONTENT}",
             rf"\b(?:always|only) {_SPEAK} (?!{_PRAISEWORTHY})[\w-]+\s*(?:[.!\n]|$)",
@@ -168,7 +169,8 @@ _RULES = (
             rf"\byou (?:(?:must|will|shall|should|always|only|now) ){{0,3}}{_SPEAK}(?: to)? {_EVERY_QUESTION}"
             rf"(?: \w+){{0,3}} {_CONTENT}",
             r"\bbefore you (?:can |may )?(?:solve|answer|respond to|reply to|complete|continue with)"
-            r" (?:the|my|this|any|that|your) (?:(?:user'?s?|original|next) )?(?:task|question|request|prompt|query)\b",
+            r" (?:the|my|this|any|that|your) (?:(?:user'?s?|original|next) )?(?:task|question|request|prompt|query)\b"
+            r"[^.?!\n]{0,60},\s*(?:please|first|you must)\b",
             r"\bin (?:all|any|every) (?:future|later|subsequent) (?:conversations?|answers?|repl(?:y|ies)|responses?"
             rf"|chats?)[\s,]+(?:always |you must |please )*{_SAY}\b",
             rf"{_FROM_NOW_ON} (?:(?:you|must|will|should|shall|are to|always|only|never) )*"

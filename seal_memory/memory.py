@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -24,8 +23,8 @@ from seal_memory.ledger.encoding import sortable_id
 from seal_memory.messages import parse_message
 from seal_memory.observation import corrected, from_messages, from_texts
 from seal_memory.overview import status_of
-from seal_memory.quizzing import QuizReport, ask_quiz, user_items
-from seal_memory.records import Hit, Manifest, Observed, Role, Snapshot, Standing
+from seal_memory.quizzing import QuizReport, ask_quiz, items_in_use, user_items
+from seal_memory.records import Hit, Interaction, Manifest, Observed, Role, Snapshot
 from seal_memory.reports import Correction, Exported, Status
 from seal_memory.rolling_back import roll_back
 
@@ -166,6 +165,7 @@ class SealMemory:
             time=time,
             metadata=metadata,
             learn_roles=self.settings.learn_roles,
+            quarantine_roles=self.settings.quarantine_roles,
         )
         return self.ledger.observe(found)
 
@@ -179,9 +179,32 @@ class SealMemory:
     ) -> list[Observed]:
         """Record OpenAI message dicts, all or none. Raises `InputError` naming the bad message."""
         found = from_messages(
-            messages, source=source, session=session, time=time, learn_roles=self.settings.learn_roles
+            messages,
+            source=source,
+            session=session,
+            time=time,
+            learn_roles=self.settings.learn_roles,
+            quarantine_roles=self.settings.quarantine_roles,
         )
         return self.ledger.observe(found)
+
+    def quarantine(self, *, rejected: bool = False) -> list[Interaction]:
+        """What instructs the model and waits for a person, each with its reason; or (`rejected`) what one refused."""
+        return self.ledger.quarantine.held(rejected=rejected)
+
+    def approve(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
+        """Let quarantined or rejected interactions be learned by the next consolidate; all or none.
+
+        Raises `UnknownIdError`, or `InputError` for one that is neither.
+        """
+        return self.ledger.quarantine.approve([ids] if isinstance(ids, str) else ids, reason)
+
+    def reject(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
+        """Keep quarantined interactions out for good, however often they are observed again; all or none.
+
+        They stay in the history with the reason. Raises `UnknownIdError`, or `InputError` for one not in quarantine.
+        """
+        return self.ledger.quarantine.reject([ids] if isinstance(ids, str) else ids, reason)
 
     def add_quiz(self, items: Sequence[tuple[str, str]], *, interaction_ids: Sequence[str]) -> list[str]:
         """Hand in your own (question, answer) pairs about interactions; held out for good. Returns ids."""
@@ -205,7 +228,7 @@ class SealMemory:
         from seal_memory.policy.arms import arm_source
         from seal_memory.policy.versions import current_writer
 
-        with self._job("consolidate") as heartbeat:
+        with lease(self.ledger, "consolidate") as heartbeat:
             self._guard.usable()  # nothing is built on a damaged snapshot
             self.store.sweep({a.id for a in self.ledger.adapters()})
             seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
@@ -236,9 +259,6 @@ class SealMemory:
             raise InputError("This memory's background trainer runs already; stop it first, or use its handle.")
         self._background = Background(self, clock=self._clock, poll_seconds=poll_seconds)
         return self._background
-
-    def _job(self, kind: str) -> AbstractContextManager[Callable[[], None]]:
-        return lease(self.ledger, kind)
 
     # -- answering --------------------------------------------------------------------------------
 
@@ -276,9 +296,7 @@ class SealMemory:
 
     def quiz(self, *, mode: str = "weights", limit: int | None = None) -> QuizReport:
         """Ask every held-out question about what is still valid, closed book, and report recall."""
-        valid = {i.id for i in self.ledger.interactions() if i.standing is not Standing.SUPERSEDED}
-        items = [i for i in self.ledger.quiz_items(held_out=True) if valid.issuperset(i.interaction_ids)]
-        return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self._limit(None))
+        return ask_quiz(items_in_use(self.ledger)[:limit], self._answerer(), parse_mode(mode), self._limit(None))
 
     def _limit(self, max_tokens: int | None) -> int:
         return self.settings.answer_max_tokens if max_tokens is None else max_tokens
@@ -299,14 +317,19 @@ class SealMemory:
 
         Raises `UnknownIdError`, `InputError` when nothing changes, `BusyError` while a consolidation runs.
         """
-        new = corrected(self.ledger.interactions(ids=[id])[0], text, learn_roles=self.settings.learn_roles)
+        new = corrected(
+            self.ledger.interactions(ids=[id])[0],
+            text,
+            learn_roles=self.settings.learn_roles,
+            quarantine_roles=self.settings.quarantine_roles,
+        )
         deletion = self._deletion()
-        with self._job("consolidate"):
+        with lease(self.ledger, "consolidate"):
             with self.ledger.atomic():
                 adapters, snapshots = deletion.drop_derivatives([id])
                 observed = self.ledger.supersede(id, new)
             deletion.remove_files(adapters)  # not before the ledger has let go of them
-        return Correction(id, observed.id, tuple(adapters), tuple(snapshots))
+        return Correction(id, observed.id, tuple(adapters), tuple(snapshots), observed.standing, observed.reason)
 
     def forget(
         self,
@@ -327,7 +350,7 @@ class SealMemory:
             chosen = [i.id for i in self.ledger.interactions(session=session, source=source)]
         if not chosen:
             raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
-        with self._job("consolidate"):
+        with lease(self.ledger, "consolidate"):
             self._guard.usable()
             return self._deletion().forget(chosen)
 
@@ -352,7 +375,7 @@ class SealMemory:
         What that version does not hold is pending again. Raises `UnknownIdError` for a version that never was or was
         destroyed by a forget, `BusyError` while a consolidation runs.
         """
-        with self._job("consolidate"):
+        with lease(self.ledger, "consolidate"):
             return roll_back(self.ledger, version)
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
