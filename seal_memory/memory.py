@@ -189,7 +189,7 @@ class SealMemory:
         return self.ledger.observe(found)
 
     def quarantine(self, *, rejected: bool = False) -> list[Interaction]:
-        """What instructs the model and waits for a person, each with its reason; or (`rejected`) what one refused."""
+        """What instructs the model and waits for a person, with its reason; or (`rejected`) what one turned down."""
         return self.ledger.quarantine.held(rejected=rejected)
 
     def approve(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
@@ -200,9 +200,9 @@ class SealMemory:
         return self.ledger.quarantine.approve([ids] if isinstance(ids, str) else ids, reason)
 
     def reject(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
-        """Keep quarantined interactions out for good, however often they are observed again; all or none.
+        """Keep quarantined interactions on record and out for good, also when they are observed again; all or none.
 
-        They stay in the history with the reason. Raises `UnknownIdError`, or `InputError` for one not in quarantine.
+        Raises `UnknownIdError`, or `InputError` for one not in quarantine.
         """
         return self.ledger.quarantine.reject([ids] if isinstance(ids, str) else ids, reason)
 
@@ -382,10 +382,8 @@ class SealMemory:
         """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""
         from seal_memory.exporting import export
 
-        target = Path(folder).expanduser()
-        return export(
-            self._guard.usable(), target, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model
-        )
+        to, found = Path(folder).expanduser(), self._guard.usable()
+        return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)
 
     def status(self) -> Status:
         """Counts, the published version, sizes, and the background's queue: needs no model."""
