@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     learn_roles: Annotated[tuple[Role, ...], NoDecode, BeforeValidator(_split)] = Field(
         (Role.USER, Role.DOCUMENT, Role.TOOL), description="whose words are learned; others are only recorded"
     )
+    quarantine_roles: Annotated[tuple[Role, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (Role.USER, Role.ASSISTANT, Role.TOOL, Role.DOCUMENT),
+        description="whose words wait for approval where they instruct the model; [] switches the filter off",
+    )
     model_genres: bool = Field(True, description="let the model write items too (rewrite, qa, ...)")
 
     notes_per_statement: int = Field(1, ge=0, le=32, description="texts the model writes per statement")
@@ -183,7 +187,7 @@ class Settings(BaseSettings):
         """Keywords, then the environment; no .env file and no secrets folder."""
         return init_settings, env_settings
 
-    @field_validator("target_modules", "learn_roles")
+    @field_validator("target_modules", "learn_roles", "quarantine_roles")
     @classmethod
     def _no_doubles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +20,23 @@ from seal_memory.errors import InputError
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import Snapshot
 from seal_memory.reports import Exported
+
+
+def export(
+    snapshot: Snapshot | None,
+    folder: Path,
+    *,
+    merged: bool,
+    store: AdapterStore,
+    engine: Callable[[], TransformersEngine],
+    base: str,
+) -> Exported:
+    """Either of the two below. Raises `InputError` when there is no snapshot; only a merge asks for the engine."""
+    if snapshot is None:
+        raise InputError("Nothing is published yet, so there is nothing to export; consolidate first.")
+    if merged:
+        return export_merged(snapshot, engine(), folder)
+    return export_adapters(snapshot, store, folder, base_model=base)
 
 
 def export_adapters(snapshot: Snapshot, store: AdapterStore, folder: Path, *, base_model: str) -> Exported:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -22,11 +21,12 @@ from seal_memory.leasing import lease
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.messages import parse_message
-from seal_memory.observation import from_messages, to_interactions
+from seal_memory.observation import corrected, from_messages, from_texts
 from seal_memory.overview import status_of
-from seal_memory.quizzing import QuizReport, ask_quiz, user_items
-from seal_memory.records import Hit, Manifest, Observed, Role, Snapshot, Standing
+from seal_memory.quizzing import QuizReport, ask_quiz, items_in_use, user_items
+from seal_memory.records import Hit, Interaction, Manifest, Observed, Role, Snapshot
 from seal_memory.reports import Correction, Exported, Status
+from seal_memory.rolling_back import roll_back
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
     from seal_memory.background import Background
@@ -156,21 +156,17 @@ class SealMemory:
         Returns one result per recorded chunk: its id, whether it is new, and whether it will be learned (with the
         reason where not). Raises `InputError` for empty text, binary junk or an unknown role.
         """
-        texts = [text] if isinstance(text, str) else list(text)
-        found = [
-            interaction
-            for t in texts
-            for interaction in to_interactions(
-                t,
-                role=role,
-                source=source,
-                session=session,
-                title=title,
-                time=time,
-                metadata=dict(metadata or {}),
-                learn_roles=self.settings.learn_roles,
-            )
-        ]
+        found = from_texts(
+            [text] if isinstance(text, str) else text,
+            role=role,
+            source=source,
+            session=session,
+            title=title,
+            time=time,
+            metadata=metadata,
+            learn_roles=self.settings.learn_roles,
+            quarantine_roles=self.settings.quarantine_roles,
+        )
         return self.ledger.observe(found)
 
     def observe_messages(
@@ -183,9 +179,32 @@ class SealMemory:
     ) -> list[Observed]:
         """Record OpenAI message dicts, all or none. Raises `InputError` naming the bad message."""
         found = from_messages(
-            messages, source=source, session=session, time=time, learn_roles=self.settings.learn_roles
+            messages,
+            source=source,
+            session=session,
+            time=time,
+            learn_roles=self.settings.learn_roles,
+            quarantine_roles=self.settings.quarantine_roles,
         )
         return self.ledger.observe(found)
+
+    def quarantine(self, *, rejected: bool = False) -> list[Interaction]:
+        """What instructs the model and waits for a person, with its reason; or (`rejected`) what one turned down."""
+        return self.ledger.quarantine.held(rejected=rejected)
+
+    def approve(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
+        """Let quarantined or rejected interactions be learned by the next consolidate; all or none.
+
+        Raises `UnknownIdError`, or `InputError` for one that is neither.
+        """
+        return self.ledger.quarantine.approve([ids] if isinstance(ids, str) else ids, reason)
+
+    def reject(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
+        """Keep quarantined interactions on record and out for good, also when they are observed again; all or none.
+
+        Raises `UnknownIdError`, or `InputError` for one not in quarantine.
+        """
+        return self.ledger.quarantine.reject([ids] if isinstance(ids, str) else ids, reason)
 
     def add_quiz(self, items: Sequence[tuple[str, str]], *, interaction_ids: Sequence[str]) -> list[str]:
         """Hand in your own (question, answer) pairs about interactions; held out for good. Returns ids."""
@@ -209,7 +228,7 @@ class SealMemory:
         from seal_memory.policy.arms import arm_source
         from seal_memory.policy.versions import current_writer
 
-        with self._job("consolidate") as heartbeat:
+        with lease(self.ledger, "consolidate") as heartbeat:
             self._guard.usable()  # nothing is built on a damaged snapshot
             self.store.sweep({a.id for a in self.ledger.adapters()})
             seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
@@ -240,9 +259,6 @@ class SealMemory:
             raise InputError("This memory's background trainer runs already; stop it first, or use its handle.")
         self._background = Background(self, clock=self._clock, poll_seconds=poll_seconds)
         return self._background
-
-    def _job(self, kind: str) -> AbstractContextManager[Callable[[], None]]:
-        return lease(self.ledger, kind)
 
     # -- answering --------------------------------------------------------------------------------
 
@@ -280,9 +296,7 @@ class SealMemory:
 
     def quiz(self, *, mode: str = "weights", limit: int | None = None) -> QuizReport:
         """Ask every held-out question about what is still valid, closed book, and report recall."""
-        valid = {i.id for i in self.ledger.interactions() if i.standing is not Standing.SUPERSEDED}
-        items = [i for i in self.ledger.quiz_items(held_out=True) if valid.issuperset(i.interaction_ids)]
-        return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self._limit(None))
+        return ask_quiz(items_in_use(self.ledger)[:limit], self._answerer(), parse_mode(mode), self._limit(None))
 
     def _limit(self, max_tokens: int | None) -> int:
         return self.settings.answer_max_tokens if max_tokens is None else max_tokens
@@ -303,25 +317,19 @@ class SealMemory:
 
         Raises `UnknownIdError`, `InputError` when nothing changes, `BusyError` while a consolidation runs.
         """
-        old = self.ledger.interactions(ids=[id])[0]
-        new = to_interactions(
+        new = corrected(
+            self.ledger.interactions(ids=[id])[0],
             text,
-            role=old.role,
-            source=old.source,
-            session=old.session,
-            title=old.title,
-            metadata=dict(old.metadata),
             learn_roles=self.settings.learn_roles,
+            quarantine_roles=self.settings.quarantine_roles,
         )
-        if len(new) != 1:
-            raise InputError(f"The correction is {len(text)} characters long; expected a single passage.")
         deletion = self._deletion()
-        with self._job("consolidate"):
+        with lease(self.ledger, "consolidate"):
             with self.ledger.atomic():
                 adapters, snapshots = deletion.drop_derivatives([id])
-                observed = self.ledger.supersede(id, new[0])
+                observed = self.ledger.supersede(id, new)
             deletion.remove_files(adapters)  # not before the ledger has let go of them
-        return Correction(id, observed.id, tuple(adapters), tuple(snapshots))
+        return Correction(id, observed.id, tuple(adapters), tuple(snapshots), observed.standing, observed.reason)
 
     def forget(
         self,
@@ -342,7 +350,7 @@ class SealMemory:
             chosen = [i.id for i in self.ledger.interactions(session=session, source=source)]
         if not chosen:
             raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
-        with self._job("consolidate"):
+        with lease(self.ledger, "consolidate"):
             self._guard.usable()
             return self._deletion().forget(chosen)
 
@@ -367,28 +375,15 @@ class SealMemory:
         What that version does not hold is pending again. Raises `UnknownIdError` for a version that never was or was
         destroyed by a forget, `BusyError` while a consolidation runs.
         """
-        with self._job("consolidate"), self.ledger.atomic():
-            self.ledger.set_current(version or None)
-            current = self.ledger.current()
-            held = {i for s in current.manifest.shards for i in s.interaction_ids} if current else set()
-            states = {i.id: i.standing for i in self.ledger.interactions()}
-            gone = [i for i, standing in states.items() if standing is Standing.LEARNED and i not in held]
-            self.ledger.set_standing(gone, Standing.PENDING, f"rolled back to version {version}")
-            back = [i for i in held if states[i] in (Standing.PENDING, Standing.REFUSED)]
-            self.ledger.set_standing(back, Standing.LEARNED)
-        return current
+        with lease(self.ledger, "consolidate"):
+            return roll_back(self.ledger, version)
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""
-        from seal_memory.exporting import export_adapters, export_merged
+        from seal_memory.exporting import export
 
-        snapshot = self._guard.usable()
-        if snapshot is None:
-            raise InputError("Nothing is published yet, so there is nothing to export; consolidate first.")
-        target = Path(folder).expanduser()
-        if merged:
-            return export_merged(snapshot, self.engine, target)
-        return export_adapters(snapshot, self.store, target, base_model=self.model)
+        to, found = Path(folder).expanduser(), self._guard.usable()
+        return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)
 
     def status(self) -> Status:
         """Counts, the published version, sizes, and the background's queue: needs no model."""

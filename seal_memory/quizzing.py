@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from seal_memory.answering import Answer, Answerer, Mode
 from seal_memory.errors import InputError
+from seal_memory.ledger import Ledger
 from seal_memory.quizzes.grading import contains, exact_match, mean, token_f1
-from seal_memory.records import QuizItem
+from seal_memory.records import WITHHELD, QuizItem, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,13 @@ class QuizReport:
     router_accuracy: float
     snapshot: int | None
     items: tuple[tuple[QuizItem, Answer], ...]
+
+
+def items_in_use(ledger: Ledger) -> list[QuizItem]:
+    """The held-out items about what is still valid: not superseded, and not withheld in quarantine."""
+    out = WITHHELD | {Standing.SUPERSEDED}
+    valid = {i.id for i in ledger.interactions() if i.standing not in out}
+    return [i for i in ledger.quiz_items(held_out=True) if valid.issuperset(i.interaction_ids)]
 
 
 def ask_quiz(items: Sequence[QuizItem], answerer: Answerer, mode: Mode, max_tokens: int) -> QuizReport:

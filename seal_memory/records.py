@@ -30,6 +30,11 @@ class Standing(StrEnum):
     SKIPPED = "skipped"  # recorded, never trained (reason says why)
     REFUSED = "refused"  # trained, but the gate refused the shard; answerable by text
     SUPERSEDED = "superseded"  # corrected; the newer interaction is trained instead
+    QUARANTINED = "quarantined"  # instructs the model (reason says how); waits for a person's approval
+    REJECTED = "rejected"  # a person said no to what was quarantined; kept, never used
+
+
+WITHHELD = frozenset({Standing.QUARANTINED, Standing.REJECTED})  # neither learned nor indexed, asked about or shown
 
 
 class Genre(StrEnum):
@@ -94,6 +99,16 @@ class Observed:
     new: bool
     standing: Standing
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One line of an interaction's time in quarantine. `standing`: QUARANTINED, PENDING (approved) or REJECTED."""
+
+    interaction_id: str
+    standing: Standing
+    reason: str | None
+    time: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from seal_memory.records import QueuedJob
+from seal_memory.records import QueuedJob, Standing
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """`correct`: the old and new interaction, and what was trained on the old wording and therefore went."""
+    """`correct`: the old and new interaction, and what was trained on the old wording and therefore went.
+
+    `standing` and `reason` are the new one's: a correction may be quarantined, too.
+    """
 
     old_id: str
     new_id: str
     adapters: tuple[str, ...]
     snapshots: tuple[int, ...]
+    standing: Standing
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

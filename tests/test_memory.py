@@ -478,7 +478,7 @@ def test_status_counts(open_memory: Open) -> None:
     memory.observe("Hello!")
     status = memory.status()
     assert (status.version, status.versions, status.shards) == (1, 1, 2)
-    assert status.interactions == {"pending": 0, "learned": 2, "skipped": 1, "refused": 0, "superseded": 0}
+    assert status.interactions == {**dict.fromkeys(Standing, 0), Standing.LEARNED: 2, Standing.SKIPPED: 1}
     assert (status.quiz_items, status.namespace, status.folder) == (2, "default", str(memory.folder))
     assert status.adapter_bytes == sum(a.bytes for a in memory.ledger.adapters()) > 0
 

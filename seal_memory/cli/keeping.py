@@ -49,7 +49,10 @@ def _show_correction(done: Correction, out: Console) -> None:
     if done.adapters:
         versions = ", ".join(map(str, done.snapshots))
         say(out, f"Dropped: {len(done.adapters)} adapters, and the versions {versions} that held them.")
-    say(out, "The next consolidate learns the new wording.")
+    if done.standing.value == "pending":
+        say(out, "The next consolidate learns the new wording.")
+    else:
+        say(out, f"The new wording is {done.standing.value}: {done.reason}.")
 
 
 def forget(
@@ -176,14 +179,14 @@ def export(
 
 
 def status(call: Invocation) -> Output:
-    """Show what is held, and what was refused or skipped and why."""
+    """Show what is held, and what was refused, skipped or quarantined and why."""
     from seal_memory.records import Standing
 
     with call.memory() as memory:
         found = memory.status()
-        refused = memory.ledger.interactions(standing=Standing.REFUSED)
-        skipped = memory.ledger.interactions(standing=Standing.SKIPPED)
-    data = {**fields_of(found), "refused": _summary(refused), "skipped": _summary(skipped)}
+        shown = (Standing.REFUSED, Standing.SKIPPED, Standing.QUARANTINED)
+        summaries = {s.value: _summary(memory.ledger.interactions(standing=s)) for s in shown}
+    data = {**fields_of(found), **summaries}
     return Output(data, lambda out: _show_status(found, data, out))
 
 
@@ -204,13 +207,15 @@ def _show_status(found: Status, data: dict[str, Any], out: Console) -> None:
         f"{found.versions} versions); {found.quiz_items} quiz questions",
     )
     out.print(table(["interactions", "count>"], found.interactions.items()))
-    for standing in ("refused", "skipped"):
+    for standing in ("refused", "skipped", "quarantined"):
         summary = data[standing]
         if summary["count"]:
             out.print(table([f"{standing} because", "count>"], list(summary["reasons"].items())[:LATEST]))
             rows = [(one["id"], one["reason"], shortened(one["text"], 48)) for one in summary["latest"]]
             out.print(table([f"latest {standing}!", "reason", "text"], rows))
     _show_background(found, out)
+    if found.interactions.get("quarantined"):
+        say(out, "What is quarantined waits for you: `seal-memory quarantine approve ID` or `reject ID`.")
     if found.interactions.get("pending"):
         say(out, f"{found.interactions['pending']} are pending: consolidate learns them.")
 

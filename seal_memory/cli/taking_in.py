@@ -148,6 +148,7 @@ def _ingest_data(tallies: Sequence[_Tally]) -> dict[str, Any]:
         "new": sum(t.new for t in tallies),
         "pending": sum(t.standings["pending"] for t in tallies),
         "skipped": sum(t.standings["skipped"] for t in tallies),
+        "quarantined": sum(t.standings["quarantined"] for t in tallies),
         "questions": sum(t.questions for t in tallies),
     }
 
@@ -160,7 +161,10 @@ def _show_ingested(tallies: Sequence[_Tally], out: Console) -> None:
     out.print(table(["file", "texts>", "recorded>", "new>", "pending>", "skipped>", "questions>"], rows))
     reasons = sum((t.reasons for t in tallies), Counter[str]())
     if reasons:
-        out.print(table(["skipped because", "count>"], reasons.most_common(5)))
+        out.print(table(["not learned because", "count>"], reasons.most_common(5)))
+    held = sum(t.standings["quarantined"] for t in tallies)
+    if held:
+        say(out, f"{held} are quarantined: `seal-memory quarantine` shows them.")
     left_out = sum(t.questions_left_out for t in tallies)
     if left_out:
         say(out, f"{left_out} questions in the files were left out: --with-questions hands them in as quiz items.")

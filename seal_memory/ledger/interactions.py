@@ -15,7 +15,8 @@ from collections.abc import Collection, Sequence
 from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import content_hash, finite, from_json, id_list, normalise, to_json
-from seal_memory.records import Interaction, NewInteraction, Observed, Role, Standing
+from seal_memory.ledger.reviews import readmitted
+from seal_memory.records import WITHHELD, Interaction, NewInteraction, Observed, Role, Standing
 
 COLUMNS = """
     i.namespace, i.id, i.standing, i.time, i.role, i.content_hash, i.source, i.session, i.title,
@@ -89,12 +90,14 @@ def select(
 def set_standing(scope: Scope, ids: Collection[str], standing: Standing, *, reason: str | None) -> int:
     if standing is Standing.SUPERSEDED:
         raise InputError("an interaction is superseded by another one: use supersede(id, new)")
+    if standing in WITHHELD:
+        raise InputError(f"an interaction is {standing} by the observation gate or a person: use ledger.quarantine")
     with scope.connection.atomic():
         require_interactions(scope, ids)
         return scope.connection.run(
-            "UPDATE interactions SET standing = ?, reason = ? WHERE namespace = ? AND standing != ?"
-            " AND id IN (SELECT value FROM json_each(?))",
-            (standing, reason, scope.namespace, Standing.SUPERSEDED, id_list(ids)),
+            "UPDATE interactions SET standing = ?, reason = ? WHERE namespace = ?"
+            " AND standing NOT IN (SELECT value FROM json_each(?)) AND id IN (SELECT value FROM json_each(?))",
+            (standing, reason, scope.namespace, id_list([Standing.SUPERSEDED, *WITHHELD]), id_list(ids)),
         )
 
 
@@ -159,6 +162,18 @@ def require_interactions(scope: Scope, ids: Collection[str]) -> None:
         raise UnknownIdError(f"the memory {scope.namespace!r} holds no interaction {named}{more}")
 
 
+def require_learnable(scope: Scope, ids: Collection[str]) -> None:
+    """Raises like `require_interactions`, and InputError when one of them is in quarantine or was rejected."""
+    require_interactions(scope, ids)
+    rows = scope.connection.rows(
+        "SELECT id, standing FROM interactions WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
+        " AND standing IN (SELECT value FROM json_each(?))",
+        (scope.namespace, id_list(ids), id_list(WITHHELD)),
+    )
+    if rows:
+        raise InputError(f"interaction {rows[0][0]} is {rows[0][1]}: nothing is made of it before a person approves it")
+
+
 def interaction_from(row: sqlite3.Row) -> Interaction:
     return Interaction(
         id=row["id"],
@@ -182,6 +197,8 @@ def _checked_hash(item: NewInteraction) -> str:
         raise InputError("an interaction's text is empty: leave empty messages out")
     if item.standing is Standing.SUPERSEDED:
         raise InputError("a new interaction cannot be superseded already: use supersede(id, new)")
+    if item.standing is Standing.REJECTED:
+        raise InputError("a new interaction cannot be rejected already: quarantine it, then a person decides")
     return content_hash(item.role, item.title, item.text)
 
 
@@ -204,8 +221,9 @@ def _row(scope: Scope, item: NewInteraction, new_id: str, time: float, digest: s
 
 def _revive(scope: Scope, interaction_id: str, new: NewInteraction) -> Observed:
     """A correction back to an earlier wording makes that earlier interaction the valid one."""
+    standing, reason = readmitted(scope, interaction_id, new)
     scope.connection.run(
         "UPDATE interactions SET standing = ?, reason = ?, superseded_by = NULL WHERE namespace = ? AND id = ?",
-        (new.standing, new.reason, scope.namespace, interaction_id),
+        (standing, reason, scope.namespace, interaction_id),
     )
-    return Observed(interaction_id, False, new.standing, new.reason)
+    return Observed(interaction_id, False, standing, reason)

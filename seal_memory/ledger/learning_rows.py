@@ -20,7 +20,7 @@ from typing import Any
 from seal_memory.errors import InputError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import finite, from_json, id_list, question_key, to_json
-from seal_memory.ledger.interactions import require_interactions
+from seal_memory.ledger.interactions import require_interactions, require_learnable
 from seal_memory.records import (
     AdapterKind,
     AdapterRecord,
@@ -157,7 +157,8 @@ def _is_new(scope: Scope, table: str, values: Mapping[str, Any], *, compared: Co
 
 def _add(scope: Scope, table: str, values: Mapping[str, Any], made_from: Iterable[str]) -> None:
     interaction_ids = list(dict.fromkeys(made_from))
-    require_interactions(scope, interaction_ids)
+    handed_in = values.get("origin") == "user"  # a person's own question waits for the approval like the text
+    (require_interactions if handed_in else require_learnable)(scope, interaction_ids)
     marks = ", ".join("?" for _ in values)
     scope.connection.run(
         f"INSERT INTO {table} (namespace, {', '.join(values)}) VALUES (?, {marks})",

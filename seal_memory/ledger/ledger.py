@@ -33,6 +33,7 @@ from seal_memory.ledger import (
 from seal_memory.ledger.audits import Audits
 from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection
 from seal_memory.ledger.encoding import sortable_id
+from seal_memory.ledger.quarantine import Quarantine
 from seal_memory.ledger.queue import JobQueue
 from seal_memory.records import (
     AdapterRecord,
@@ -57,6 +58,8 @@ class Ledger:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self.queue, self.audits = JobQueue(scope), Audits(scope)  # the background trainer's
+        self.quarantine = Quarantine(scope)
+        self.policy = policy_rows.PolicyRows(scope)  # the note-writer's versions, examples, and what arms earned
 
     @classmethod
     def open(
@@ -114,11 +117,6 @@ class Ledger:
     def read_only(self) -> bool:
         return self._scope.connection.read_only
 
-    @property
-    def policy(self) -> policy_rows.PolicyRows:
-        """The note-writer's versions and examples, and what arms earned."""
-        return policy_rows.PolicyRows(self._scope)
-
     def atomic(self) -> AbstractContextManager[None]:
         """All writes in the block or none; nested blocks join. Other threads and processes wait.
 
@@ -156,11 +154,11 @@ class Ledger:
         return interactions.select(self._scope, ids=ids, session=session, source=source, standing=standing, limit=limit)
 
     def set_standing(self, ids: Collection[str], standing: Standing, reason: str | None = None) -> int:
-        """Set standing and reason; how many changed. Superseded interactions stay superseded.
+        """Set standing and reason; how many changed. What is superseded, quarantined or rejected stays so.
 
         Raises:
             UnknownIdError: an id is not in this namespace.
-            InputError: the standing is SUPERSEDED; that needs `supersede`.
+            InputError: the standing is SUPERSEDED, which needs `supersede`, or QUARANTINED or REJECTED.
         """
         return interactions.set_standing(self._scope, ids, standing, reason=reason)
 
@@ -193,7 +191,7 @@ class Ledger:
         return interactions.counts(self._scope)
 
     def search(self, query: str, *, limit: int = 5, standings: Collection[Standing] | None = None) -> list[Hit]:
-        """The best matches by BM25, best first; any text is a valid query. Never superseded ones."""
+        """The best matches by BM25, best first; any text is a valid query. Never superseded or withheld."""
         return search.search(self._scope, query, limit=limit, standings=standings)
 
     # -- what learning makes -----------------------------------------------------------------

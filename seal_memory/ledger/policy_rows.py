@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import finite, from_json, id_list, to_json
-from seal_memory.ledger.interactions import require_interactions
+from seal_memory.ledger.interactions import require_learnable
 from seal_memory.records import ArmReward, Genre, PolicyExample, PolicyVersion
 
 POLICY_TABLES = """
@@ -173,7 +173,7 @@ class PolicyRows:
 
     def _add_example(self, version: int, example: PolicyExample) -> None:
         scope = self._scope
-        require_interactions(scope, example.interaction_ids)
+        require_learnable(scope, example.interaction_ids)
         reward = None if example.reward is None else finite(example.reward, f"the reward of example {example.id}")
         scope.connection.run(
             "INSERT INTO policy_examples (namespace, id, version, interaction_ids, genre, statement, answer, target,"

@@ -8,6 +8,8 @@ large memory the order is FTS5's own.
 
 The user's text is never parsed as FTS5 syntax: it is cut into words, and each word is quoted.
 
+What is in quarantine is not in the index at all, and no number above counts it.
+
 Not covered: embeddings, chunking (one row is one interaction), a threshold (the router's).
 """
 
@@ -20,7 +22,7 @@ from collections.abc import Collection
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import id_list
 from seal_memory.ledger.interactions import COLUMNS, interaction_from
-from seal_memory.records import Hit, Standing
+from seal_memory.records import WITHHELD, Hit, Standing
 
 TEXT_WEIGHT = 1.0
 TITLE_WEIGHT = 2.0
@@ -34,6 +36,7 @@ _STOP_WORDS = """
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
+_FINDABLE = frozenset(Standing) - {Standing.SUPERSEDED} - WITHHELD
 _WORD = re.compile(r"\w+")
 _LEAST_IDF = 1e-6  # what FTS5 uses where the logarithm would not be positive
 
@@ -48,7 +51,7 @@ def search(scope: Scope, query: str, *, limit: int, standings: Collection[Standi
     terms = query_terms(query)
     if not terms or limit < 1:
         return []
-    wanted = set(Standing if standings is None else standings) - {Standing.SUPERSEDED}
+    wanted = set(_FINDABLE if standings is None else standings) & _FINDABLE
     with scope.connection.reading():
         scores = _scores(scope, terms)
         rows = scope.connection.rows(
@@ -68,11 +71,12 @@ def query_terms(query: str) -> list[str]:
 
 def _scores(scope: Scope, terms: list[str]) -> dict[int, float]:
     """BM25 of every matching row of the namespace that is not superseded."""
-    everywhere = int(scope.connection.rows("SELECT count(*) FROM interactions")[0][0])
+    indexed = "SELECT count(*) FROM interactions WHERE standing NOT IN (SELECT value FROM json_each(?))"
+    everywhere = int(scope.connection.rows(indexed, (id_list(WITHHELD),))[0][0])
     here = int(
         scope.connection.rows(
-            "SELECT count(*) FROM interactions WHERE namespace = ? AND standing != ?",
-            (scope.namespace, Standing.SUPERSEDED),
+            f"{indexed} AND namespace = ? AND standing != ?",
+            (id_list(WITHHELD), scope.namespace, Standing.SUPERSEDED),
         )[0][0]
     )
     scores: dict[int, float] = {}
@@ -89,7 +93,7 @@ def _scores(scope: Scope, terms: list[str]) -> dict[int, float]:
 def _best(scope: Scope, scores: dict[int, float], standings: set[Standing], limit: int) -> list[int]:
     """The rows with the highest scores; of equal ones the newest."""
     ranked = sorted(scores, key=lambda seq: (-scores[seq], -seq))
-    if standings == set(Standing) - {Standing.SUPERSEDED}:
+    if standings == _FINDABLE:
         return ranked[:limit]
     rows = scope.connection.rows(
         "SELECT seq FROM interactions WHERE namespace = ? AND standing IN (SELECT value FROM json_each(?))",

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from seal_memory.disguises import unmask
+from seal_memory.injection import injection
 from seal_memory.quizzes.generator import MIN_GAIN
 from seal_memory.quizzes.grading import contains
 from seal_memory.records import QuizItem, TrainingItem
@@ -43,8 +44,11 @@ _GRADER = re.compile(
 
 
 def is_instruction(text: str) -> bool:
-    """True for text that tells a reader what to do or say ("ignore previous ...", "always answer ...")."""
-    return bool(_INSTRUCTION.search(_folded(text)))
+    """True for text that tells a reader what to do or say ("ignore previous ...", "always answer ...").
+
+    All that the quarantine would hold, and what is only suspicious.
+    """
+    return injection(text) is not None or bool(_INSTRUCTION.search(_folded(text)))
 
 
 def talks_to_grader(text: str, source: str = "") -> bool:
@@ -118,9 +122,8 @@ def within_budget(
 
 
 def _folded(text: str) -> str:
-    """Compatibility forms, lower case, one blank between words, nothing invisible: no way around by spelling."""
-    plain = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
-    return re.sub(r"\s+", " ", plain.replace("’", "'")).lower()
+    """Lower case, one blank between words, no mask: no way around by spelling."""
+    return re.sub(r"\s+", " ", unmask(text)).lower()
 
 
 def _grams(text: str) -> frozenset[tuple[str, ...]]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from seal_memory import __version__
+from seal_memory.disguises import revealed
 from seal_memory.forgetting import retention
 from seal_memory.ledger import Ledger
 from seal_memory.records import Audit, Decision, Interaction, QueuedJob, Standing
@@ -46,6 +47,7 @@ def page(ledger: Ledger, status: Status, *, now: float) -> str:
         ("What is kept", _kept_lead(audits), _kept(ledger, audits)),
         ("Queue", f"Audits due now: {status.audits_due}.", _queue(status)),
         ("Given up", "Jobs that ran out of attempts; they are tried again when something changes.", _dead(status)),
+        ("Quarantined", "Instructs the model: not learned, not shown to it, until somebody approves.", _held(ledger)),
         ("Refused and skipped", "Still answerable by text.", _refused(ledger)),
         ("The gate's latest decisions", "Newest first.", _decisions(ledger)),
     )
@@ -135,6 +137,15 @@ def _refused(ledger: Ledger) -> str:
     found: list[Interaction] = ledger.interactions(standing=[Standing.REFUSED, Standing.SKIPPED])
     rows = ((i.standing.value, i.reason or "no reason recorded", _short(i.text)) for i in reversed(found[-LATEST:]))
     return _table(("", "because", "text"), rows) or _nothing("None.")
+
+
+def _held(ledger: Ledger) -> str:
+    found = [*ledger.quarantine.held(rejected=True)[-LATEST:], *ledger.quarantine.held()[-LATEST:]]
+    rows = (
+        (i.standing.value, i.reason or "–", i.source or i.role.value, _short(revealed(i.text)), i.id)
+        for i in reversed(found)
+    )
+    return _table(("", "because", "from", "text", "id"), rows) or _nothing("None.")
 
 
 def _decisions(ledger: Ledger) -> str:

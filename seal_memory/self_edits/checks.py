@@ -2,7 +2,8 @@
 
 A small model parrots and invents; an invention that is trained becomes a false memory. Every name and number must
 come from the source, a question must ask about it without giving its answer away, and nothing may copy a
-held-out quiz question. Not here: whether an item is *useful*: only the inner loop's reward can tell.
+held-out quiz question or instruct whoever reads it. Not here: whether an item is *useful*: only the inner loop's
+reward can tell.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Collection
 from difflib import SequenceMatcher
 
+from seal_memory.injection import injection
 from seal_memory.spans import dates, names, numbers
 from seal_memory.text import content_words, normalise
 
@@ -49,7 +51,7 @@ def good_question(question: str, answer: str, source: str) -> bool:
     shared with it, the answer occurring in the source but not in the question.
     """
     words = question.split()
-    if _MARKUP.search(question) or not question.endswith("?") or not 4 <= len(words) <= 30:
+    if _MARKUP.search(question) or injection(question) or not question.endswith("?") or not 4 <= len(words) <= 30:
         return False
     wanted = normalise(answer)
     if not wanted or f" {wanted} " in f" {normalise(question)} " or f" {wanted} " not in f" {normalise(source)} ":
@@ -62,7 +64,7 @@ def good_question(question: str, answer: str, source: str) -> bool:
 def good_note(note: str, source: str) -> bool:
     """A rewrite or implication worth training: grounded, about the source, new words, of sane length."""
     words = note.split()
-    if _MARKUP.search(note) or not 4 <= len(words) <= 60 or note.endswith("?"):
+    if _MARKUP.search(note) or injection(note) or not 4 <= len(words) <= 60 or note.endswith("?"):
         return False
     return grounded(note, source) and about_source(note, source) and not too_close(note, [source], limit=0.95)
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WANTED = [
     *("observe", "ingest", "consolidate", "ask", "chat", "recall", "quiz", "correct"),
     *("forget", "history", "rollback", "export", "status", "demo", "doctor"),
-    *("worker", "report"),
+    *("worker", "report", "quarantine"),
 ]
 CHILD = """
 import sys, time

@@ -1,0 +1,64 @@
+"""`quarantine`: what instructs the model and waits for a person; approving and rejecting it.
+
+Not covered: how such texts are found (`seal_memory.injection`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from seal_memory.cli.invocation import Invocation
+from seal_memory.cli.output import Output, say, shortened, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from seal_memory.records import Interaction
+
+__all__ = ["quarantine"]
+
+Action = Literal["list", "approve", "reject"]
+
+
+def quarantine(
+    call: Invocation,
+    action: Annotated[Action, typer.Argument(help="What to do.")] = "list",
+    id: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Ids, to approve or reject.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why it is approved or rejected; kept with it.")] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="List what was rejected instead.")] = False,
+) -> Output:
+    """List what instructs the model and so is not learned; approve or reject it.
+
+    What is approved is learned by the next consolidate. What is rejected stays on record and never is.
+    """
+    if (action == "list") == bool(id):
+        raise typer.BadParameter("approve and reject need ids, list takes none")
+    if (reason and action == "list") or (rejected and action != "list"):
+        raise typer.BadParameter("--reason goes with approve and reject, --rejected with list")
+    with call.memory() as memory:
+        if action == "list":
+            found = memory.quarantine(rejected=rejected)
+        else:
+            found = (memory.approve if action == "approve" else memory.reject)(id or [], reason=reason)
+    data = {
+        {"list": "rejected" if rejected else "quarantined", "approve": "approved", "reject": "rejected"}[action]: found
+    }
+    return Output(data, lambda out: _show(action, found, out))
+
+
+def _show(action: Action, found: Sequence[Interaction], out: Console) -> None:
+    from seal_memory.disguises import revealed
+
+    if not found:
+        say(out, "Nothing is there.")
+        return
+    rows: list[tuple[Any, ...]] = [
+        (one.id, one.role.value, one.source, one.reason, one.sightings, shortened(revealed(one.text), 60))
+        for one in found
+    ]
+    out.print(table(["id!", "role", "source", "because", "seen>", "text"], rows))
+    if action == "approve":
+        say(out, "The next consolidate learns what is approved.")

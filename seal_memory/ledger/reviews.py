@@ -1,0 +1,80 @@
+"""What happened to quarantined interactions, and their absence from the search index.
+
+Append-only: one row when an interaction comes into quarantine, one for each decision about it. A standing may be
+overwritten by a correction; the last row still says whether the text may ever be learned. Rows go with their
+interaction when it is purged. Not covered: who decides (`quarantine.py`, a person).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from seal_memory.ledger.connection import Scope
+from seal_memory.ledger.encoding import id_list
+from seal_memory.records import NewInteraction, Review, Standing
+
+# The index holds what may be found. A text is never changed, so entering and leaving it follow the standing alone.
+QUARANTINE_TABLES = """
+CREATE TABLE reviews (
+    seq INTEGER PRIMARY KEY,
+    interaction_seq INTEGER NOT NULL REFERENCES interactions (seq) ON DELETE CASCADE,
+    standing TEXT NOT NULL CHECK (standing IN ('quarantined', 'pending', 'rejected')),
+    reason TEXT,
+    time REAL NOT NULL
+) STRICT;
+CREATE INDEX reviews_by_interaction ON reviews (interaction_seq);
+CREATE TRIGGER reviews_begin AFTER INSERT ON interactions WHEN new.standing = 'quarantined' BEGIN
+    INSERT INTO reviews (interaction_seq, standing, reason, time)
+    VALUES (new.seq, new.standing, new.reason, new.time);
+END;
+
+DROP TRIGGER interactions_fts_insert;
+DROP TRIGGER interactions_fts_delete;
+CREATE TRIGGER interactions_fts_insert AFTER INSERT ON interactions
+WHEN new.standing NOT IN ('quarantined', 'rejected') BEGIN
+    INSERT INTO interactions_fts (rowid, text, title) VALUES (new.seq, new.text, new.title);
+END;
+CREATE TRIGGER interactions_fts_delete AFTER DELETE ON interactions
+WHEN old.standing NOT IN ('quarantined', 'rejected') BEGIN
+    INSERT INTO interactions_fts (interactions_fts, rowid, text, title)
+    VALUES ('delete', old.seq, old.text, old.title);
+END;
+CREATE TRIGGER interactions_fts_withhold AFTER UPDATE OF standing ON interactions
+WHEN old.standing NOT IN ('quarantined', 'rejected') AND new.standing IN ('quarantined', 'rejected') BEGIN
+    INSERT INTO interactions_fts (interactions_fts, rowid, text, title)
+    VALUES ('delete', old.seq, old.text, old.title);
+END;
+CREATE TRIGGER interactions_fts_release AFTER UPDATE OF standing ON interactions
+WHEN old.standing IN ('quarantined', 'rejected') AND new.standing NOT IN ('quarantined', 'rejected') BEGIN
+    INSERT INTO interactions_fts (rowid, text, title) VALUES (new.seq, new.text, new.title);
+END;
+"""
+
+
+def add_review(scope: Scope, interaction_id: str, standing: Standing, reason: str | None) -> None:
+    scope.connection.run(
+        "INSERT INTO reviews (interaction_seq, standing, reason, time)"
+        " SELECT seq, ?, ?, ? FROM interactions WHERE namespace = ? AND id = ?",
+        (standing, reason, scope.clock(), scope.namespace, interaction_id),
+    )
+
+
+def reviews(scope: Scope, ids: Collection[str] | None = None) -> list[Review]:
+    rows = scope.connection.rows(
+        "SELECT i.id, r.standing, r.reason, r.time FROM reviews r JOIN interactions i ON i.seq = r.interaction_seq"
+        " WHERE i.namespace = ? AND (? IS NULL OR i.id IN (SELECT value FROM json_each(?))) ORDER BY r.seq",
+        (scope.namespace, None if ids is None else 1, id_list(ids or ())),
+    )
+    return [Review(row[0], Standing(row[1]), row[2], row[3]) for row in rows]
+
+
+def readmitted(scope: Scope, interaction_id: str, new: NewInteraction) -> tuple[Standing, str | None]:
+    """The standing of a known text that a correction makes valid again: what was decided about it holds."""
+    last = next(reversed(reviews(scope, [interaction_id])), None)
+    if last is None:
+        if new.standing is Standing.QUARANTINED:
+            add_review(scope, interaction_id, new.standing, new.reason)
+        return new.standing, new.reason
+    if last.standing is not Standing.PENDING:
+        return last.standing, last.reason
+    return (Standing.PENDING, None) if new.standing is Standing.QUARANTINED else (new.standing, new.reason)
