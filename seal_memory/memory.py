@@ -7,6 +7,7 @@ Not here: any of the work itself.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,17 +17,20 @@ from typing import TYPE_CHECKING, Any, overload
 
 from seal_memory.answering import Answer, Answerer, parse_mode
 from seal_memory.config import Settings
+from seal_memory.conversing import Conversation, chat_prompt, text_prompt
+from seal_memory.correcting import corrected
+from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.leasing import lease
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.messages import parse_message
 from seal_memory.observation import from_messages, to_interactions
 from seal_memory.overview import status_of
-from seal_memory.quizzing import QuizReport, ask_quiz, user_items
-from seal_memory.records import Hit, Manifest, Observed, Role, Snapshot, Standing
+from seal_memory.quizzing import QuizReport, ask_quiz, user_items, valid_items
+from seal_memory.records import Hit, Manifest, Observed, Snapshot
 from seal_memory.reports import Correction, Exported, Status
+from seal_memory.rolling_back import roll_back
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
     from seal_memory.background import Background
@@ -58,12 +62,13 @@ class SealMemory:
         clock: Callable[[], float],
         make_id: Callable[[], str],
         progress: Progress,
-        engine: TransformersEngine | None = None,
+        engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
     ) -> None:
         self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
         self._clock, self._make_id, self.progress = clock, make_id, progress
         self._given_engine = engine
         self._engine: TransformersEngine | None = None
+        self._loading = threading.RLock()
         self._source: Fetch | None = None
         self._background: Background | None = None
 
@@ -78,13 +83,13 @@ class SealMemory:
         clock: Callable[[], float] = time.time,
         make_id: Callable[[], str] = sortable_id,
         progress: Progress = silent,
-        engine: TransformersEngine | None = None,
+        engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
     ) -> SealMemory:
         """Open or create the memory in folder `path`.
 
         `model`: the default's name, a local folder, a GGUF file or a hub id; it is loaded when first needed.
-        `engine`: another memory's `engine`, to share one loaded model among several memories or namespaces. Raises
-        `LedgerError` when the folder cannot be used, `SettingsError` for bad settings.
+        `engine`: another memory's `engine` (or what gives it when it is first needed), to share one loaded model among
+        several memories. Raises `LedgerError` when the folder cannot be used, `SettingsError` for bad settings.
         """
         folder = Path(path).expanduser()
         settings = settings if settings is not None else Settings.load(folder)
@@ -125,14 +130,16 @@ class SealMemory:
 
         Raises `ModelUnavailableError`, or `BaseModelMismatchError` when this memory's adapters belong to another base.
         """
-        if self._engine is None:
-            self._engine = self._opened_engine()
-        return self._engine
+        with self._loading:
+            if self._engine is None:
+                self._engine = self._opened_engine()
+            return self._engine
 
     def _opened_engine(self) -> TransformersEngine:
         from seal_memory.opening import adapter_source, check_base, load_engine
 
-        engine = self._given_engine or load_engine(self.model, self.settings, self.ledger)
+        given = self._given_engine() if callable(self._given_engine) else self._given_engine
+        engine = given or load_engine(self.model, self.settings, self.ledger)
         check_base(engine.fingerprint, self.model, self.ledger)
         self._source = adapter_source(engine, self.ledger, self.store)
         engine.add_source(self._source)
@@ -180,10 +187,20 @@ class SealMemory:
         source: str | None = None,
         session: str | None = None,
         time: float | None = None,
+        replayed: int = 0,
     ) -> list[Observed]:
-        """Record OpenAI message dicts, all or none. Raises `InputError` naming the bad message."""
+        """Record OpenAI message dicts, all or none. Raises `InputError` naming the bad message.
+
+        The first `replayed` messages are a history that comes again with every turn: what is known of it is no
+        further sighting.
+        """
         found = from_messages(
-            messages, source=source, session=session, time=time, learn_roles=self.settings.learn_roles
+            messages,
+            source=source,
+            session=session,
+            time=time,
+            learn_roles=self.settings.learn_roles,
+            replayed=replayed,
         )
         return self.ledger.observe(found)
 
@@ -209,7 +226,7 @@ class SealMemory:
         from seal_memory.policy.arms import arm_source
         from seal_memory.policy.versions import current_writer
 
-        with self._job("consolidate") as heartbeat:
+        with self._lease() as heartbeat:
             self._guard.usable()  # nothing is built on a damaged snapshot
             self.store.sweep({a.id for a in self.ledger.adapters()})
             seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
@@ -241,8 +258,8 @@ class SealMemory:
         self._background = Background(self, clock=self._clock, poll_seconds=poll_seconds)
         return self._background
 
-    def _job(self, kind: str) -> AbstractContextManager[Callable[[], None]]:
-        return lease(self.ledger, kind)
+    def _lease(self) -> AbstractContextManager[Callable[[], None]]:
+        return lease(self.ledger, "consolidate")
 
     # -- answering --------------------------------------------------------------------------------
 
@@ -264,13 +281,27 @@ class SealMemory:
         return answers[0] if isinstance(question, str) else answers
 
     def chat(self, messages: Sequence[Mapping[str, Any]], *, mode: str = "hybrid", max_tokens: int = 256) -> Answer:
-        """Continue a conversation of OpenAI message dicts; the last one must be the user's."""
-        parsed = [parse_message(m, f"message {n}") for n, m in enumerate(messages)]
-        if not parsed or parsed[-1].role is not Role.USER or not parsed[-1].text.strip():
-            raise InputError("chat needs messages that end with a user message that has text.")
-        chat = [{"role": m.role.value, "content": m.text} for m in parsed]
+        """Continue a conversation of OpenAI message dicts; the last one must be the user's, or a tool's."""
+        return self.converse(messages, mode=mode, decoding=Decoding(max_tokens)).run()[0]
+
+    def converse(
+        self,
+        said: str | Sequence[Mapping[str, Any]],
+        *,
+        mode: str = "hybrid",
+        decoding: Decoding | None = None,
+        n: int = 1,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> Conversation:
+        """Get ready to continue a chat (OpenAI message dicts) or a text (str) `n` times; `run()` does it.
+
+        Raises `InputError` for what is no chat, unknown modes and tools, or a prompt over the model's context.
+        """
+        prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said, tools)
+        chosen, how = parse_mode(mode), decoding if decoding is not None else Decoding()
         answerer = self._answerer()
-        return answerer.converse([chat], [chat[-1]["content"]], parse_mode(mode), max_tokens=max_tokens)[0]
+        self.engine.check(prompt, how)
+        return Conversation(answerer, prompt, question, chosen, how, n)
 
     def recall(self, query: str, *, limit: int = 5) -> list[Hit]:
         """The interactions that match a query best (BM25); needs no model."""
@@ -280,18 +311,21 @@ class SealMemory:
 
     def quiz(self, *, mode: str = "weights", limit: int | None = None) -> QuizReport:
         """Ask every held-out question about what is still valid, closed book, and report recall."""
-        valid = {i.id for i in self.ledger.interactions() if i.standing is not Standing.SUPERSEDED}
-        items = [i for i in self.ledger.quiz_items(held_out=True) if valid.issuperset(i.interaction_ids)]
+        items = valid_items(self.ledger)
         return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self._limit(None))
 
     def _limit(self, max_tokens: int | None) -> int:
         return self.settings.answer_max_tokens if max_tokens is None else max_tokens
 
+    def published(self) -> Snapshot | None:
+        """The snapshot in use, its files checked; None is the untouched base."""
+        return self._guard.usable()
+
     def _answerer(self) -> Answerer:
         from seal_memory.learning.consolidate import make_router
 
         engine = self.engine
-        snapshot = self._guard.usable()
+        snapshot = self.published()
         manifest = snapshot.manifest if snapshot is not None else Manifest()
         router = make_router(manifest, self.ledger, self.settings)
         return Answerer(engine, router, self.ledger, self.settings, snapshot=snapshot.version if snapshot else None)
@@ -303,25 +337,8 @@ class SealMemory:
 
         Raises `UnknownIdError`, `InputError` when nothing changes, `BusyError` while a consolidation runs.
         """
-        old = self.ledger.interactions(ids=[id])[0]
-        new = to_interactions(
-            text,
-            role=old.role,
-            source=old.source,
-            session=old.session,
-            title=old.title,
-            metadata=dict(old.metadata),
-            learn_roles=self.settings.learn_roles,
-        )
-        if len(new) != 1:
-            raise InputError(f"The correction is {len(text)} characters long; expected a single passage.")
-        deletion = self._deletion()
-        with self._job("consolidate"):
-            with self.ledger.atomic():
-                adapters, snapshots = deletion.drop_derivatives([id])
-                observed = self.ledger.supersede(id, new[0])
-            deletion.remove_files(adapters)  # not before the ledger has let go of them
-        return Correction(id, observed.id, tuple(adapters), tuple(snapshots))
+        with self._lease():
+            return corrected(self.ledger, self._deletion(), id, text, learn_roles=self.settings.learn_roles)
 
     def forget(
         self,
@@ -336,13 +353,12 @@ class SealMemory:
         """
         if ids is None and session is None and source is None:
             raise InputError("forget needs ids, a session or a source; to forget everything, delete the folder.")
-        if ids is not None:
-            chosen = [ids] if isinstance(ids, str) else list(ids)
-        else:
+        chosen = [ids] if isinstance(ids, str) else list(ids or ())
+        if ids is None:
             chosen = [i.id for i in self.ledger.interactions(session=session, source=source)]
         if not chosen:
             raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
-        with self._job("consolidate"):
+        with self._lease():
             self._guard.usable()
             return self._deletion().forget(chosen)
 
@@ -367,25 +383,16 @@ class SealMemory:
         What that version does not hold is pending again. Raises `UnknownIdError` for a version that never was or was
         destroyed by a forget, `BusyError` while a consolidation runs.
         """
-        with self._job("consolidate"), self.ledger.atomic():
-            self.ledger.set_current(version or None)
-            current = self.ledger.current()
-            held = {i for s in current.manifest.shards for i in s.interaction_ids} if current else set()
-            states = {i.id: i.standing for i in self.ledger.interactions()}
-            gone = [i for i, standing in states.items() if standing is Standing.LEARNED and i not in held]
-            self.ledger.set_standing(gone, Standing.PENDING, f"rolled back to version {version}")
-            back = [i for i in held if states[i] in (Standing.PENDING, Standing.REFUSED)]
-            self.ledger.set_standing(back, Standing.LEARNED)
-        return current
+        with self._lease():
+            return roll_back(self.ledger, version)
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""
         from seal_memory.exporting import export_adapters, export_merged
 
-        snapshot = self._guard.usable()
+        snapshot, target = self.published(), Path(folder).expanduser()
         if snapshot is None:
             raise InputError("Nothing is published yet, so there is nothing to export; consolidate first.")
-        target = Path(folder).expanduser()
         if merged:
             return export_merged(snapshot, self.engine, target)
         return export_adapters(snapshot, self.store, target, base_model=self.model)
@@ -396,9 +403,6 @@ class SealMemory:
 
     def report(self, file: str | Path) -> Path:
         """Write one self-contained HTML page about this memory; it quotes texts. Returns the file. Needs no model."""
-        from seal_memory.report.page import page
+        from seal_memory.report.page import write_page
 
-        target = Path(file).expanduser()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(page(self.ledger, self.status(), now=self._clock()), encoding="utf-8")
-        return target
+        return write_page(Path(file).expanduser(), self.ledger, self.status(), now=self._clock())

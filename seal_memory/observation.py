@@ -119,8 +119,11 @@ def from_messages(
     time: float | None = None,
     learn_roles: Collection[Role] = LEARN_ROLES,
     max_chars: int = MAX_CHARS,
+    replayed: int = 0,
 ) -> list[NewInteraction]:
     """The interactions in a list of OpenAI message dicts, in order; all of them or an error.
+
+    The first `replayed` messages are a history that was sent before.
 
     Assistant and tool messages without content (tool calls, empty results) make none. Parts that
     are not text are named in the metadata as "skipped_parts"; a message of nothing else is
@@ -136,7 +139,11 @@ def from_messages(
         learn_roles=learn_roles,
         max_chars=max_chars,
     )
-    return [one for index, raw in enumerate(messages) for one in _from_message(raw, f"message {index}", make)]
+    return [
+        replace(one, replayed=index < replayed)
+        for index, raw in enumerate(messages)
+        for one in _from_message(raw, f"message {index}", make)
+    ]
 
 
 def _from_message(raw: object, where: str, make: Callable[..., list[NewInteraction]]) -> list[NewInteraction]:

@@ -35,6 +35,12 @@ def load_engine(model: str, settings: Settings, ledger: Ledger) -> TransformersE
     return TransformersEngine(load(files, detect(settings.device, settings.dtype)))
 
 
+def new_engine(model: str, settings: Settings) -> TransformersEngine:
+    """The engine of a model by name, for memories of which each checks its own base. Raises `ModelUnavailableError`."""
+    files = resolve(model, cache_dir=settings.cache_dir)
+    return TransformersEngine(load(files, detect(settings.device, settings.dtype)))
+
+
 def check_base(fingerprint: str, model: str, ledger: Ledger) -> None:
     """Raises `BaseModelMismatchError` when the memory's adapters were made for another base."""
     current = ledger.current()

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from seal_memory.answering import Answer, Answerer, Mode
 from seal_memory.errors import InputError
+from seal_memory.ledger import Ledger
 from seal_memory.quizzes.grading import contains, exact_match, mean, token_f1
-from seal_memory.records import QuizItem
+from seal_memory.records import QuizItem, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,12 @@ def ask_quiz(items: Sequence[QuizItem], answerer: Answerer, mode: Mode, max_toke
         answerer.snapshot,
         tuple(pairs),
     )
+
+
+def valid_items(ledger: Ledger) -> list[QuizItem]:
+    """Every held-out item about what nobody has corrected."""
+    valid = {i.id for i in ledger.interactions() if i.standing is not Standing.SUPERSEDED}
+    return [i for i in ledger.quiz_items(held_out=True) if valid.issuperset(i.interaction_ids)]
 
 
 def user_items(

@@ -33,6 +33,7 @@ from seal_memory.ledger import (
 from seal_memory.ledger.audits import Audits
 from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection
 from seal_memory.ledger.encoding import sortable_id
+from seal_memory.ledger.namespaces import Namespaces
 from seal_memory.ledger.queue import JobQueue
 from seal_memory.records import (
     AdapterRecord,
@@ -57,6 +58,7 @@ class Ledger:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self.queue, self.audits = JobQueue(scope), Audits(scope)  # the background trainer's
+        self.namespaces = Namespaces(scope)
 
     @classmethod
     def open(
@@ -132,7 +134,8 @@ class Ledger:
         """Record what was seen, in one transaction; one result per item, in order.
 
         The same role, title and text (NFC, white space collapsed) again is a further sighting of
-        the known interaction: `new` is False and its standing stays what it was.
+        the known interaction: `new` is False and its standing stays what it was. With `again=False`
+        what is known is no further sighting: a replayed history.
 
         Raises:
             InputError: a text is empty or not valid Unicode, or metadata has no JSON form.
