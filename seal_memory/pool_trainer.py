@@ -17,7 +17,7 @@ from seal_memory.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-OnJob = Callable[[str, JobState], None]  # (kind, how it ended)
+OnJob = Callable[[str, str, JobState], None]  # (namespace, kind, how it ended)
 
 
 class PoolTrainer:
@@ -34,7 +34,7 @@ class PoolTrainer:
         asked_only: bool = False,
         clock: Callable[[], float] = time.time,
         rest: float = 2.0,
-        on_job: OnJob = lambda kind, state: None,
+        on_job: OnJob = lambda namespace, kind, state: None,
     ) -> None:
         if not rest > 0:
             raise InputError(f"rest is {rest!r}, expected more than 0 seconds.")
@@ -97,5 +97,5 @@ class PoolTrainer:
             finally:
                 self._worker = None
         if job is not None:
-            self._on_job(job.kind, job.state)
+            self._on_job(namespace, job.kind, job.state)
         return job is not None and job.state is not JobState.QUEUED

@@ -85,8 +85,8 @@ def test_threads_load_one_model(pool: MemoryPool) -> None:
 
 def test_every_namespace_is_trained_in_turn(pool: MemoryPool) -> None:
     """What is pending is learned without being asked for, each in its own namespace."""
-    ended: list[tuple[str, JobState]] = []
-    trainer = PoolTrainer(pool, rest=0.05, on_job=lambda kind, state: ended.append((kind, state)))
+    ended: list[tuple[str, str, JobState]] = []
+    trainer = PoolTrainer(pool, rest=0.05, on_job=lambda *end: ended.append(end))
     for name in ("a", "b", "c"):
         with pool.memory(name) as memory:
             (seen,) = memory.observe(f"{LIGHTHOUSE} It belongs to {name}.")
@@ -94,7 +94,7 @@ def test_every_namespace_is_trained_in_turn(pool: MemoryPool) -> None:
     trainer.start()
     _wait(lambda: not pool.with_work())
     assert trainer.stop(60)
-    assert ended == [("consolidate", JobState.DONE)] * 3
+    assert ended == [(name, "consolidate", JobState.DONE) for name in ("a", "b", "c")]
     for name in ("a", "b", "c"):
         with pool.memory(name) as memory:
             assert memory.published() is not None

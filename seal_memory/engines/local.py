@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from seal_memory.engines.base import (
     DEFAULT_TOKENS,
     Completion,
     Decoding,
+    Finish,
     Messages,
     OnText,
     Prompt,
@@ -30,7 +32,7 @@ from seal_memory.engines.decode import Generated, Sampling, generate
 from seal_memory.engines.models import LoadedModel
 from seal_memory.engines.transcript import Transcript
 from seal_memory.engines.turns import Turns
-from seal_memory.errors import AdapterError, InputError, UnknownIdError
+from seal_memory.errors import AdapterError, InputError, LedgerError, UnknownIdError
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
@@ -51,6 +53,7 @@ class TransformersEngine:
         self.stack = StackedLora(loaded.model)
         self.lock = Turns()
         self._sources: list[Fetch] = [] if fetch is None else [fetch]
+        self._sources_lock = threading.Lock()
         self._keep = keep
         self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
         self.stop_ids = self._stop_ids()
@@ -66,13 +69,13 @@ class TransformersEngine:
 
     def add_source(self, fetch: Fetch) -> None:
         """One more place to get adapters from: `fetch` raises `UnknownIdError` for an id that is not its own."""
-        with self.lock:
-            self._sources.append(fetch)
+        with self._sources_lock:
+            self._sources = [*self._sources, fetch]
 
     def remove_source(self, fetch: Fetch) -> None:
-        """No longer ask this place; adapters that are held stay."""
-        with self.lock:
-            self._sources.remove(fetch)
+        """No longer ask this place; adapters that are held stay. Does not wait for who uses the model."""
+        with self._sources_lock:
+            self._sources = [s for s in self._sources if s is not fetch]
 
     # -- adapters ---------------------------------------------------------------------------------
 
@@ -108,6 +111,9 @@ class TransformersEngine:
                 return fetch(adapter_id)
             except UnknownIdError:
                 continue
+            except LedgerError:
+                if fetch in self._sources:  # else its memory was closed meanwhile
+                    raise
         raise AdapterError(f"Adapter {adapter_id!r} is not loaded and no open memory holds it; put() it first.")
 
     # -- the Engine protocol ----------------------------------------------------------------------
@@ -249,7 +255,7 @@ class TransformersEngine:
         self, prompt_tokens: int, generated: Generated, text: str, tokens: tuple[TokenLogprob, ...]
     ) -> Completion:
         mean = sum(generated.logprobs) / max(1, len(generated.logprobs))
-        finish = "stop" if generated.stopped else "length"
+        finish: Finish = "stop" if generated.stopped else "length"
         return Completion(text, prompt_tokens, len(generated.ids), math.exp(mean), finish, tokens)
 
     def _logprobs(self, generated: Generated, transcript: Transcript, decoding: Decoding) -> tuple[TokenLogprob, ...]:
