@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -18,9 +17,9 @@ from typing import TYPE_CHECKING, Any, overload
 from seal_memory.answering import Answer, Answerer, parse_mode
 from seal_memory.config import Settings
 from seal_memory.conversing import Conversation, chat_prompt, text_prompt
-from seal_memory.correcting import corrected
 from seal_memory.engines.base import Decoding
-from seal_memory.errors import InputError, UnknownIdError
+from seal_memory.errors import InputError
+from seal_memory.keeping import chosen, corrected, roll_back
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.leasing import lease
 from seal_memory.ledger import Ledger
@@ -30,7 +29,6 @@ from seal_memory.overview import status_of
 from seal_memory.quizzing import QuizReport, ask_quiz, user_items, valid_items
 from seal_memory.records import Hit, Manifest, Observed, Snapshot
 from seal_memory.reports import Correction, Exported, Status
-from seal_memory.rolling_back import roll_back
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
     from seal_memory.background import Background
@@ -226,7 +224,7 @@ class SealMemory:
         from seal_memory.policy.arms import arm_source
         from seal_memory.policy.versions import current_writer
 
-        with self._lease() as heartbeat:
+        with lease(self.ledger, "consolidate") as heartbeat:
             self._guard.usable()  # nothing is built on a damaged snapshot
             self.store.sweep({a.id for a in self.ledger.adapters()})
             seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
@@ -258,9 +256,6 @@ class SealMemory:
         self._background = Background(self, clock=self._clock, poll_seconds=poll_seconds)
         return self._background
 
-    def _lease(self) -> AbstractContextManager[Callable[[], None]]:
-        return lease(self.ledger, "consolidate")
-
     # -- answering --------------------------------------------------------------------------------
 
     @overload
@@ -277,7 +272,8 @@ class SealMemory:
         questions = [question] if isinstance(question, str) else list(question)
         if any(not q.strip() for q in questions):
             raise InputError("The question is empty; expected text.")
-        answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=self._limit(max_tokens))
+        limit = self.settings.answer_max_tokens if max_tokens is None else max_tokens
+        answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=limit)
         return answers[0] if isinstance(question, str) else answers
 
     def chat(self, messages: Sequence[Mapping[str, Any]], *, mode: str = "hybrid", max_tokens: int = 256) -> Answer:
@@ -299,8 +295,8 @@ class SealMemory:
         """
         prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said, tools)
         chosen, how = parse_mode(mode), decoding if decoding is not None else Decoding()
-        answerer = self._answerer()
         self.engine.check(prompt, how)
+        answerer = self._answerer(shared=True)
         return Conversation(answerer, prompt, question, chosen, how, n)
 
     def recall(self, query: str, *, limit: int = 5) -> list[Hit]:
@@ -312,19 +308,18 @@ class SealMemory:
     def quiz(self, *, mode: str = "weights", limit: int | None = None) -> QuizReport:
         """Ask every held-out question about what is still valid, closed book, and report recall."""
         items = valid_items(self.ledger)
-        return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self._limit(None))
-
-    def _limit(self, max_tokens: int | None) -> int:
-        return self.settings.answer_max_tokens if max_tokens is None else max_tokens
+        return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self.settings.answer_max_tokens)
 
     def published(self) -> Snapshot | None:
         """The snapshot in use, its files checked; None is the untouched base."""
         return self._guard.usable()
 
-    def _answerer(self) -> Answerer:
+    def _answerer(self, *, shared: bool = False) -> Answerer:
+        """`shared`: chats that wait at the same time are answered in one batch."""
+        from seal_memory.engines.together import together
         from seal_memory.learning.consolidate import make_router
 
-        engine = self.engine
+        engine = together(self.engine) if shared else self.engine
         snapshot = self.published()
         manifest = snapshot.manifest if snapshot is not None else Manifest()
         router = make_router(manifest, self.ledger, self.settings)
@@ -337,7 +332,7 @@ class SealMemory:
 
         Raises `UnknownIdError`, `InputError` when nothing changes, `BusyError` while a consolidation runs.
         """
-        with self._lease():
+        with lease(self.ledger, "consolidate"):
             return corrected(self.ledger, self._deletion(), id, text, learn_roles=self.settings.learn_roles)
 
     def forget(
@@ -351,16 +346,10 @@ class SealMemory:
 
         Raises `UnknownIdError` when nothing matches, `InputError` when nothing is named.
         """
-        if ids is None and session is None and source is None:
-            raise InputError("forget needs ids, a session or a source; to forget everything, delete the folder.")
-        chosen = [ids] if isinstance(ids, str) else list(ids or ())
-        if ids is None:
-            chosen = [i.id for i in self.ledger.interactions(session=session, source=source)]
-        if not chosen:
-            raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
-        with self._lease():
+        wanted = chosen(self.ledger, ids, session=session, source=source)
+        with lease(self.ledger, "consolidate"):
             self._guard.usable()
-            return self._deletion().forget(chosen)
+            return self._deletion().forget(wanted)
 
     def _deletion(self) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
@@ -383,7 +372,7 @@ class SealMemory:
         What that version does not hold is pending again. Raises `UnknownIdError` for a version that never was or was
         destroyed by a forget, `BusyError` while a consolidation runs.
         """
-        with self._lease():
+        with lease(self.ledger, "consolidate"):
             return roll_back(self.ledger, version)
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:

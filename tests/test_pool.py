@@ -97,7 +97,12 @@ def test_every_namespace_is_trained_in_turn(pool: MemoryPool) -> None:
     assert ended == [(name, "consolidate", JobState.DONE) for name in ("a", "b", "c")]
     for name in ("a", "b", "c"):
         with pool.memory(name) as memory:
-            assert memory.published() is not None
+            published = memory.published()
+            assert published is not None
+            (shard,) = published.manifest.shards
+            pool.engine.drop(shard.adapter_id)  # fetched again, each from its own namespace, whoever else is open
+            answer = memory.ask("Who built the lighthouse at Korrin Bay?", mode="weights")
+            assert [s.adapter_id for s in answer.shards] == [shard.adapter_id]  # type: ignore[union-attr]
 
 
 def test_a_trainer_that_is_only_asked_starts_nothing(pool: MemoryPool) -> None:

@@ -134,8 +134,8 @@ class Ledger:
         """Record what was seen, in one transaction; one result per item, in order.
 
         The same role, title and text (NFC, white space collapsed) again is a further sighting of
-        the known interaction: `new` is False and its standing stays what it was. With `again=False`
-        what is known is no further sighting: a replayed history.
+        the known interaction: `new` is False and its standing stays what it was. What is
+        `replayed` and known is no sighting.
 
         Raises:
             InputError: a text is empty or not valid Unicode, or metadata has no JSON form.
@@ -153,8 +153,7 @@ class Ledger:
     ) -> list[Interaction]:
         """Interactions that meet every filter, oldest first. Session and source match any sighting.
 
-        Raises:
-            UnknownIdError: an id is not in this namespace; the message names it.
+        Raises `UnknownIdError` naming an id that is not in this namespace.
         """
         return interactions.select(self._scope, ids=ids, session=session, source=source, standing=standing, limit=limit)
 
@@ -184,11 +183,7 @@ class Ledger:
         return interactions.successor(self._scope, id)
 
     def with_predecessors(self, ids: Collection[str]) -> list[str]:
-        """These ids and those of every earlier wording that they corrected.
-
-        Raises:
-            UnknownIdError: an id is not in this namespace.
-        """
+        """These ids and those of every earlier wording that they corrected. Raises `UnknownIdError`."""
         return interactions.with_predecessors(self._scope, ids)
 
     def counts(self) -> dict[Standing, int]:
