@@ -121,9 +121,7 @@ def from_messages(
     max_chars: int = MAX_CHARS,
     replayed: int = 0,
 ) -> list[NewInteraction]:
-    """The interactions in a list of OpenAI message dicts, in order; all of them or an error.
-
-    The first `replayed` messages are a history that was sent before.
+    """The interactions in a list of OpenAI message dicts, in order; all or an error. The first `replayed` came before.
 
     Assistant and tool messages without content (tool calls, empty results) make none. Parts that
     are not text are named in the metadata as "skipped_parts"; a message of nothing else is

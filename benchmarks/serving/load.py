@@ -53,13 +53,16 @@ def measure(address: str, model: str, questions: Sequence[str], *, clients: int,
         with ThreadPoolExecutor(clients) as threads:
             list(threads.map(one, range(requests)))
         whole = time.perf_counter() - began
-    ordered = sorted(seconds)
+    return _figures(clients, sorted(seconds), failed, whole)
+
+
+def _figures(clients: int, ordered: Sequence[float], failed: int, whole: float) -> Load:
     return Load(
         clients,
-        requests,
+        len(ordered),
         failed,
-        requests / whole,
-        sum(ordered) / requests,
+        len(ordered) / whole,
+        sum(ordered) / len(ordered),
         percentile(ordered, 0.5),
         percentile(ordered, 0.95),
         ordered[-1],

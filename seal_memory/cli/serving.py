@@ -41,7 +41,7 @@ def serve(
 ) -> Output:
     """Serve the memory to OpenAI clients, until SIGTERM or Ctrl-C.
 
-    Namespaces are the keys'; --namespace has no effect here. Logs are JSON lines on standard error.
+    While there are no keys, requests go to --namespace. Logs are JSON lines on standard error.
     """
     _need_server()
     from seal_memory.pool import MemoryPool
@@ -59,7 +59,7 @@ def serve(
     logs.configure(log_level)
     limits = Limits(body_bytes=max_body, rate=rate, waiting=waiting, stop_seconds=stop_seconds)
     pool = MemoryPool(call.folder, model=call.model, settings=call.settings())
-    app = make_app(pool, keys, limits=limits, train=train, name=served_name, mode=mode)
+    app = make_app(pool, keys, limits=limits, train=train, name=served_name, mode=mode, namespace=call.namespace)
     running.run(app, host=host, port=port)
     return Output({"stopped": True}, lambda out: say(out, "Stopped; what was not learned yet is still queued."))
 

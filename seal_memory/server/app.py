@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import FastAPI
 
 from seal_memory import __version__
 from seal_memory.answering import parse_mode
 from seal_memory.errors import ModelUnavailableError
-from seal_memory.pool import MemoryPool
+from seal_memory.pool import MemoryPool, check_name
 from seal_memory.pool_trainer import PoolTrainer
 from seal_memory.server import chat, errors, export_api, health, jobs_api, memory_api
 from seal_memory.server.keys import KeyStore
@@ -64,32 +64,41 @@ def make_app(
     train: Train = "auto",
     name: str | None = None,
     mode: str = "hybrid",
+    namespace: str = "default",
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The app over a pool, which it closes when it ends. `name`: of the model, for clients (default: its own).
 
     `train`: "auto" learns what is pending and audits what is due, "asked" does what /consolidate asks for, "never"
-    leaves all jobs to a `seal-memory worker`. Raises `InputError` for an unknown mode.
+    leaves all jobs to a `seal-memory worker`. `namespace`: where requests without a key go that name none. Raises
+    `InputError` for an unknown mode.
     """
-    server = _server(pool, keys, limits or Limits(), train, name or public_name(pool.model), parse_mode(mode), clock)
-    app = FastAPI(
-        title="seal-memory",
-        version=__version__,
-        description="An OpenAI-compatible server whose model remembers, and the memory's own API.",
-        docs_url=None,  # its page would load scripts from elsewhere
-        redoc_url=None,
-        lifespan=_life,
-        responses={
-            status: {"description": told, "content": {"application/json": {"schema": _ERROR_SHAPE}}}
-            for status, told in _ERRORS.items()
-        },
-    )
+    shown = name or public_name(pool.model)
+    server = _server(pool, keys, limits or Limits(), train, shown, parse_mode(mode), check_name(namespace), clock)
+    app = _bare()
     app.state.server = server
     errors.install(app)
     for room in (health, chat, memory_api, jobs_api, export_api):
         app.include_router(room.router)
     app.add_middleware(Around, limits=server.limits, metrics=server.metrics)
     return app
+
+
+def _bare() -> FastAPI:
+    """The app without routes: what its OpenAPI says about all of them."""
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"description": told, "content": {"application/json": {"schema": _ERROR_SHAPE}}}
+        for status, told in _ERRORS.items()
+    }
+    return FastAPI(
+        title="seal-memory",
+        version=__version__,
+        description="An OpenAI-compatible server whose model remembers, and the memory's own API.",
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=_life,
+        responses=refusals,
+    )
 
 
 def public_name(model: str) -> str:
@@ -104,30 +113,15 @@ def _server(
     train: Train,
     name: str,
     mode: str,
+    namespace: str,
     clock: Callable[[], float],
 ) -> Server:
     metrics = Metrics()
-    trainer = None
+    threads = ThreadPoolExecutor(limits.waiting + _THREADS_BESIDE, thread_name_prefix="seal-memory-serve")
+    places, rates = Places(limits.waiting, metrics), Rates(limits)
+    server = Server(pool, keys, limits, metrics, rates, places, threads, None, name, mode, namespace, clock)
     if train != "never":
-        trainer = PoolTrainer(
-            pool,
-            asked_only=train == "asked",
-            clock=clock,
-            on_job=lambda *end: server.job_ended(*end),
-        )
-    server = Server(
-        pool,
-        keys,
-        limits,
-        metrics,
-        Rates(limits),
-        Places(limits.waiting, metrics),
-        ThreadPoolExecutor(limits.waiting + _THREADS_BESIDE, thread_name_prefix="seal-memory-serve"),
-        trainer,
-        name,
-        mode,
-        clock,
-    )
+        server.trainer = PoolTrainer(pool, asked_only=train == "asked", clock=clock, on_job=server.job_ended)
 
     def doing(namespace: str, phase: str, done: int, total: int) -> None:
         server.doing[namespace] = (phase, done, total)

@@ -52,10 +52,11 @@ def _allowed(scope: str) -> Callable[..., Caller]:
     ) -> Caller:
         server = server_of(request)
         key = _key(request, authorization)
-        server.rates.take(key.id if key is not None else _NOBODY)
-        if key is not None and not key.allows(scope):
-            raise ApiError(403, "scope_missing", f"This key may not do that: it lacks the scope {scope!r}.")
-        found = Caller(_namespace(key, namespace), key)
+        if key is not None:
+            server.rates.take(key.id)
+            if not key.allows(scope):
+                raise ApiError(403, "scope_missing", f"This key may not do that: it lacks the scope {scope!r}.")
+        found = Caller(_namespace(key, namespace, server.namespace), key)
         request.state.caller = found.id
         return found
 
@@ -85,9 +86,9 @@ def _check_host(request: Request) -> None:
         raise ApiError(403, "host_forbidden", "Without API keys this server answers to localhost and 127.0.0.1 only.")
 
 
-def _namespace(key: Key | None, wanted: str | None) -> str:
+def _namespace(key: Key | None, wanted: str | None, unasked: str) -> str:
     if key is None:
-        return check_name(wanted) if wanted else "default"
+        return check_name(wanted or unasked)
     if wanted and wanted not in key.namespaces:
         raise ApiError(403, "namespace_forbidden", "This key does not open that namespace.")
     return wanted or key.namespaces[0]

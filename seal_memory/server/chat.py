@@ -6,8 +6,9 @@ Not here: checking and recording (`exchange`), the shapes (`openai_format`).
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ from seal_memory.server.state import Server, server_of
 from seal_memory.server.streaming import DONE, ClientGone, Spoken, event, failed
 
 SNAPSHOT_HEADER = "X-Seal-Memory-Snapshot"
+LOOK = 0.5  # seconds between two looks at whether the client is still there
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -116,13 +118,16 @@ async def _answer(request: Request, server: Server, exchange: Exchange, body: Ge
         exchange.fingerprint,
     )
     headers = {SNAPSHOT_HEADER: str(exchange.snapshot or 0)}
+    spoken = Spoken(server.threads, exchange.run)
     if body.stream:
-        spoken = Spoken(server.threads, exchange.run)
         events = _events(request, exchange, spoken, body, shapes, head)
         return StreamingResponse(
             events, media_type="text/event-stream", headers={**headers, "Cache-Control": "no-cache"}
         )
-    answers = await server.in_thread(exchange.run)
+    try:
+        answers = await _heard(request, spoken)
+    except ClientGone:
+        return Response(status_code=499)
     whole = {
         **head,
         "choices": [shapes.choice(n, a) for n, a in enumerate(answers)],
@@ -130,6 +135,24 @@ async def _answer(request: Request, server: Server, exchange: Exchange, body: Ge
         "seal_memory": shape.origin_of(answers, exchange.snapshot, observed=bool(exchange.said)),
     }
     return JSONResponse(whole, headers=headers)
+
+
+async def _heard(request: Request, spoken: Spoken[list[Answer]]) -> list[Answer]:
+    """All of it; a client that goes away meanwhile, or a server that stops, ends it."""
+
+    async def watch() -> None:
+        while not await request.is_disconnected():
+            await asyncio.sleep(LOOK)
+        spoken.leave()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        async for _ in spoken.pieces():
+            pass
+        return spoken.result
+    finally:
+        spoken.leave()
+        watcher.cancel()
 
 
 async def _events(
@@ -141,24 +164,17 @@ async def _events(
     head: Mapping[str, Any],
 ) -> AsyncIterator[bytes]:
     """The pieces as they come, the ends of the choices, usage where it is wanted, [DONE]."""
-    more: dict[str, Any] = {"usage": None} if body.usage_wanted else {}
-
-    def chunk(choice: dict[str, Any]) -> bytes:
-        return event({**head, **more, "choices": [choice]})
-
+    start = {**head, "usage": None} if body.usage_wanted else dict(head)
     try:
         if shapes is _CHAT:
             for n in range(exchange.choices):
-                yield chunk({**shape.chat_piece(n, ""), "delta": {"role": "assistant", "content": ""}})
+                yield event({**start, "choices": [shape.chat_start(n)]})
         async for n, piece in spoken.pieces():
-            yield chunk(shapes.piece(n, piece))
-        answers = spoken.result
-        origin = shape.origin_of(answers, exchange.snapshot, observed=bool(exchange.said))
-        for n, answer in enumerate(answers):
-            last = {"seal_memory": origin} if n + 1 == len(answers) else {}
-            yield event({**head, **more, **last, "choices": [shapes.end(n, answer)]})
+            yield event({**start, "choices": [shapes.piece(n, piece)]})
+        for last in _ends(exchange, spoken.result, shapes, start):
+            yield event(last)
         if body.usage_wanted:
-            yield event({**head, "choices": [], "usage": shape.usage_of(answers, len(exchange.ready))})
+            yield event({**head, "choices": [], "usage": shape.usage_of(spoken.result, len(exchange.ready))})
     except ClientGone:
         return
     except Exception as error:  # noqa: BLE001 (the answer has begun: only an event can tell of it)
@@ -166,3 +182,14 @@ async def _events(
     finally:
         spoken.leave()
     yield DONE
+
+
+def _ends(
+    exchange: Exchange, answers: Sequence[Answer], shapes: _Shapes, start: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The last chunk of every choice; the very last says where the answers came from."""
+    for n, answer in enumerate(answers):
+        chunk = {**start, "choices": [shapes.end(n, answer)]}
+        if n + 1 == len(answers):
+            chunk["seal_memory"] = shape.origin_of(answers, exchange.snapshot, observed=bool(exchange.said))
+        yield chunk

@@ -58,6 +58,11 @@ def text_choice(index: int, answer: Answer) -> dict[str, Any]:
     }
 
 
+def chat_start(index: int) -> dict[str, Any]:
+    """The first chunk of a choice says who speaks."""
+    return {**chat_piece(index, ""), "delta": {"role": "assistant", "content": ""}}
+
+
 def chat_piece(index: int, text: str) -> dict[str, Any]:
     return {"index": index, "delta": {"content": text}, "logprobs": None, "finish_reason": None}
 

@@ -101,7 +101,9 @@ class Places:
 
 @dataclass(slots=True)
 class Server:
-    """One running server. `name` is the model's as clients see it; `mode` where answers come from unasked."""
+    """One running server. `name` is the model's as clients see it; `mode` where answers come from unasked, `namespace`
+    where requests without a key go unasked.
+    """
 
     pool: MemoryPool
     keys: KeyStore
@@ -113,6 +115,7 @@ class Server:
     trainer: PoolTrainer | None
     name: str
     mode: str
+    namespace: str
     clock: Callable[[], float]
     stopping: threading.Event = field(default_factory=threading.Event)
     doing: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # namespace -> phase, done, total

@@ -177,7 +177,7 @@ def test_what_was_said_is_recorded_though_no_answer_came(site: Site, monkeypatch
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(f"secret: {LIGHTHOUSE}")
 
-    monkeypatch.setattr(site.server.pool.engine, "complete", broken)
+    monkeypatch.setattr(site.server.pool.engine, "talk", broken)
     answer = site.post("/v1/chat/completions", ASKED, namespace="broken")
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "internal_error"

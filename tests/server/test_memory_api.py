@@ -205,7 +205,7 @@ def test_logs_hold_no_interaction(
 
     with caplog.at_level(logging.INFO):
         answer = site.post("/v1/memory/recall", {"query": "Velmar Timber"}, namespace="logged")
-        monkeypatch.setattr(site.server.pool.engine, "complete", broken)
+        monkeypatch.setattr(site.server.pool.engine, "talk", broken)
         assert site.post("/v1/memory/ask", {"question": QUESTION, "max_tokens": 2}).status_code == 500
     lines = [JsonLines().format(record) for record in caplog.records]
     assert all(json.loads(line)["level"] for line in lines)

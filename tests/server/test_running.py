@@ -70,8 +70,23 @@ def test_a_server_is_used_and_stopped(served: subprocess.Popen[str], port: int, 
     client = openai.OpenAI(api_key="none", base_url=f"http://127.0.0.1:{port}/v1")
     (model,) = client.models.list()
     chat: list[Any] = [{"role": "user", "content": LIGHTHOUSE}]
-    stream = client.chat.completions.create(model=model.id, messages=chat, max_tokens=20, stream=True)
-    assert len(list(stream)) >= 3
+    options: dict[str, Any] = {"model": model.id, "messages": chat, "max_tokens": 12, "temperature": 1.0, "n": 4}
+    options["extra_body"] = {"seal_memory": {"mode": "weights"}}
+    whole = client.chat.completions.create(**options)
+    streamed = [""] * 4
+    for chunk in client.chat.completions.create(**options, stream=True):
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.delta.content or ""
+    assert streamed == [c.message.content for c in whole.choices]
+    assert any(streamed)
+
+    impatient = client.with_options(timeout=0.2, max_retries=0)
+    with pytest.raises(openai.APITimeoutError):
+        impatient.chat.completions.create(**{**options, "n": 8, "max_tokens": 1500})
+    end = time.monotonic() + 100
+    while "seal_memory_waiting 0.0" not in _metrics(port):  # nobody listens: it is not written to the end
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
     with Ledger.open(tmp_path / "memory") as ledger:  # it learns by itself
         end = time.monotonic() + 200
@@ -88,6 +103,12 @@ def test_a_server_is_used_and_stopped(served: subprocess.Popen[str], port: int, 
         (job,) = ledger.queue.jobs()
         assert (job.state, job.attempts, job.owner) == (JobState.QUEUED, 0, None)
         assert LIGHTHOUSE in [i.text for i in ledger.interactions()]
+
+
+def _metrics(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        found: str = answer.read().decode()
+        return found
 
 
 def test_an_open_address_without_keys_is_wrong_usage(
