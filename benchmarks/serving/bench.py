@@ -28,7 +28,6 @@ from seal_memory.server.state import Limits
 
 MODEL = "served"
 FACTS = 12  # learned before the first load
-TRAINED = 48  # learned while the loaded server answers, again and again
 QUESTIONS = [f"Who keeps the key of boathouse number {n}?" for n in range(FACTS)]
 
 
@@ -41,15 +40,23 @@ def measure(
     requests: int,
     tokens: int,
     count: int,
+    trained: int,
 ) -> dict[str, Any]:
-    """All figures. `folder` gets one memory for the load, another for the namespaces."""
+    """All figures. `folder` gets one memory for the load, another for `count` namespaces; `trained` facts are learned
+    beside each load.
+    """
     pool = MemoryPool(folder / "load", model=model, settings=settings)
     engine = pool.engine
     with served(pool) as address:
         _learn(pool, 0, FACTS)
         loads = {"clients": clients, "requests": requests, "tokens": tokens}
         idle = [asdict(_load(address, c, requests, tokens)) for c in clients]
-        busy = [_busy(address, pool, n, c, requests, tokens) for n, c in enumerate(clients)]
+        busy = []
+        for turn, c in enumerate(clients):
+            with _consolidating(address, pool, FACTS + turn * trained, trained) as told:
+                figures = asdict(_load(address, c, requests, tokens))
+            busy.append({**figures, **told})
+
     many = MemoryPool(folder / "many", model=model, settings=settings, engine=engine)
     with many:
         found = namespaces.measure(many, count, tokens=tokens)
@@ -100,16 +107,21 @@ def _load(address: str, clients: int, requests: int, tokens: int) -> load.Load:
     return load.measure(address, MODEL, QUESTIONS, clients=clients, requests=requests, tokens=tokens)
 
 
-def _busy(address: str, pool: MemoryPool, turn: int, clients: int, requests: int, tokens: int) -> dict[str, Any]:
-    """The same load beside a consolidation; `trained_throughout` says whether that lasted as long as the load."""
+@contextmanager
+def _consolidating(address: str, pool: MemoryPool, first: int, count: int) -> Iterator[dict[str, Any]]:
+    """A consolidation of `count` facts that runs when the block begins; after it, what became of it.
+
+    `trained_throughout`: whether it lasted as long as the block.
+    """
+    told: dict[str, Any] = {}
     with pool.memory("default") as memory:
-        _observe(memory, FACTS + turn * TRAINED, TRAINED)
+        _observe(memory, first, count)
         job_id = httpx2.post(f"{address}/v1/memory/consolidate", json={}, timeout=60).json()["job"]["id"]
         queue = memory.ledger.queue
         while queue.job(job_id).state is JobState.QUEUED:
             time.sleep(0.02)
-        found = _load(address, clients, requests, tokens)
-        lasted = queue.job(job_id).state is JobState.RUNNING
+        yield told
+        told["trained_throughout"] = queue.job(job_id).state is JobState.RUNNING
         while queue.job(job_id).state in (JobState.RUNNING, JobState.QUEUED):
             time.sleep(0.1)
-        return {**asdict(found), "trained_throughout": lasted, "job": queue.job(job_id).state.value}
+        told["job"] = queue.job(job_id).state.value

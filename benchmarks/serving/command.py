@@ -37,6 +37,7 @@ def main(arguments: Sequence[str], parse_setting: Callable[[str], tuple[str, Any
             requests=given.requests,
             tokens=given.max_tokens,
             count=given.namespaces,
+            trained=given.facts,
         )
     whole = {"provenance": where, "note": given.note, **found}
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32], help="that ask at the same time")
     parser.add_argument("--requests", type=int, default=96, help="chats for each number of clients")
     parser.add_argument("--max-tokens", type=int, default=24, help="of an answer")
+    parser.add_argument("--facts", type=int, default=48, help="learned while the loaded server answers")
     parser.add_argument("--namespaces", type=int, default=200, help="with an adapter each")
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, JSON values")

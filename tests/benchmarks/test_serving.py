@@ -16,7 +16,21 @@ def test_the_load_run_measures_everything_once(
 ) -> None:
     """No request fails, idle or while a consolidation runs; every namespace answers; the file says where it is from."""
     out = tmp_path / "results" / "serve.json"
-    small = ["--clients", "1", "3", "--requests", "6", "--namespaces", "3", "--max-tokens", "2", "--out", str(out)]
+    small = [
+        "--clients",
+        "1",
+        "3",
+        "--requests",
+        "6",
+        "--namespaces",
+        "3",
+        "--max-tokens",
+        "2",
+        "--facts",
+        "3",
+        "--out",
+        str(out),
+    ]
     easy = ["rank=4", "epochs=1", "least_steps=1", "model_genres=false", 'dtype="float32"', "gate_min_gain=0"]
     easy.append(f'cache_dir="{tmp_path / "cache"}"')
     assert main(["serve", *small, "--model", str(tiny_model_folder), *(f"--set={e}" for e in easy)]) == 0
