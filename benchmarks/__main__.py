@@ -7,6 +7,7 @@ python -m benchmarks policy --data FILE             # notes before and after ReS
 python -m benchmarks quick      # every experiment once, small
 python -m benchmarks report     # pictures, page, README tables
 python -m benchmarks worker-kills --kills 50
+python -m benchmarks serve      # the server under load, and 200 namespaces
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _speed(arguments[1:])
         if arguments[:1] == ["worker-kills"]:
             return _worker_kills(arguments[1:])
+        if arguments[:1] == ["serve"]:
+            return _serve(arguments[1:])
         if arguments[:1] == ["policy"]:
             return _policy(arguments[1:])
         return _run(_parser().parse_args(arguments))
@@ -64,6 +67,12 @@ def _worker_kills(arguments: Sequence[str]) -> int:
     return worker_kills(arguments)
 
 
+def _serve(arguments: Sequence[str]) -> int:
+    from benchmarks.serving.command import main as serve
+
+    return serve(arguments, _setting)
+
+
 def _policy(arguments: Sequence[str]) -> int:
     from benchmarks.policy.command import main as policy
 
@@ -79,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("policy", help="own notes before and after ReST-EM rounds on the note-writer")
     verbs.add_parser("speed", help="seconds, tokens a second and memory of the inner loop, against stated bars")
     verbs.add_parser("worker-kills", help="a background worker killed at random against an undisturbed one")
+    verbs.add_parser("serve", help="chats a second and their latency, idle and while training; 200 namespaces")
     run = verbs.add_parser("run", help="run an experiment; killed, the same command goes on")
     run.add_argument("experiment", choices=EXPERIMENT_NAMES)
     run.add_argument("--task", choices=TASKS, required=True)

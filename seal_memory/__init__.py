@@ -11,20 +11,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seal_memory.answering import Answer, Mode
     from seal_memory.config import Settings
+    from seal_memory.engines.base import Decoding
     from seal_memory.errors import SealMemoryError
     from seal_memory.memory import SealMemory
+    from seal_memory.pool import MemoryPool
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Answer": "answering",
+    "Decoding": "engines.base",
+    "MemoryPool": "pool",
     "Mode": "answering",
     "SealMemory": "memory",
     "SealMemoryError": "errors",
     "Settings": "config",
 }
 
-__all__ = ["Answer", "Mode", "SealMemory", "SealMemoryError", "Settings", "__version__"]
+__all__ = ["Answer", "Decoding", "MemoryPool", "Mode", "SealMemory", "SealMemoryError", "Settings", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,8 @@
 
 Weights: the router picks a shard per question, the shard answers closed book (one step), or recites its statement and
 the base reads the answer off it (two steps). Retrieval: BM25 passages in the prompt of the untouched base. Hybrid:
-weights first, text where the router abstains or the answer's token probabilities are low. Not here: publishing.
+weights first, text where the router abstains or the answer's token probabilities are low. A listener is told the
+text while it is made, where it is certain to be the answer. Not here: publishing, checking a chat (`conversing`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from enum import StrEnum
 
 from seal_memory import prompts
 from seal_memory.config import Settings
-from seal_memory.engines.base import Completion, Engine, Messages, Prompt
+from seal_memory.engines.base import Completion, Decoding, Engine, Finish, OnText, Prompt, Talks, TokenLogprob
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
-from seal_memory.records import Standing
+from seal_memory.records import Hit, Standing
 from seal_memory.routing.router import Route, Router
+
+NOWHERE = Route(None, None, 0.0)
 
 
 class Mode(StrEnum):
@@ -42,7 +45,8 @@ class Answer:
 
     `mode` is the way that was really taken. `confidence` is the geometric mean of the answer's token
     probabilities, 0..1. `sources` are ids of the interactions behind it. `recited` is what two-step answering read
-    the answer off. `prompt_tokens` counts every prompt of this answer.
+    the answer off. `prompt_tokens` counts every prompt of this answer. `finish` is "length" where `max_tokens` ended
+    it; `tokens` are there only where log-probabilities were asked for.
     """
 
     text: str
@@ -54,6 +58,8 @@ class Answer:
     generated_tokens: int = 0
     sources: tuple[str, ...] = ()
     recited: str | None = None
+    finish: Finish = "stop"
+    tokens: tuple[TokenLogprob, ...] = ()
 
 
 def parse_mode(mode: str) -> Mode:
@@ -75,107 +81,172 @@ class Answerer:
 
     def answer(self, questions: Sequence[str], mode: Mode, *, max_tokens: int) -> list[Answer]:
         """Answers in the order of the questions."""
-        return self.converse([prompts.direct(q) for q in questions], questions, mode, max_tokens=max_tokens)
+        asked = [Prompt(prompts.direct(q)) for q in questions]
+        return self.converse(asked, questions, mode, Decoding(max_tokens))
 
     def converse(
-        self, chats: Sequence[Messages], questions: Sequence[str], mode: Mode, *, max_tokens: int
+        self,
+        asked: Sequence[Prompt],
+        questions: Sequence[str],
+        mode: Mode,
+        decoding: Decoding,
+        *,
+        on_text: OnText | None = None,
     ) -> list[Answer]:
-        """Continue each chat; `questions[i]` is what is routed and searched by (its last user message)."""
-        if mode is Mode.RETRIEVAL:
-            return self._retrieval(chats, questions, max_tokens)
-        routes = [self.router.route(q) for q in questions]
-        answers = self._weights(chats, questions, routes, max_tokens)
-        if mode is Mode.WEIGHTS:
-            return answers
-        unsure = [n for n, (a, r) in enumerate(zip(answers, routes, strict=True)) if self._is_unsure(a, r)]
-        again = self._retrieval([chats[n] for n in unsure], [questions[n] for n in unsure], max_tokens)
-        for n, text_answer in zip(unsure, again, strict=True):
-            if text_answer.sources:
-                answers[n] = text_answer
-        return answers
+        """Continue each prompt; `questions[i]` is what is routed and searched by (its last user message).
 
-    def _is_unsure(self, answer: Answer, route: Route) -> bool:
-        return route.adapter_id is None or answer.confidence < self.settings.hybrid_threshold
+        `on_text(i, piece)` is told answer i piece by piece: what must still be judged (hybrid) or read (two steps) is
+        told when that is done, and empty pieces come meanwhile. Raises `InputError` for options that the engine lacks.
+        """
+        turns = [_Turn(n, p, q) for n, (p, q) in enumerate(zip(asked, questions, strict=True))]
+        if mode is Mode.RETRIEVAL:
+            done = self._retrieval(turns, decoding, on_text)
+        else:
+            routed = [replace(t, route=self.router.route(t.question)) for t in turns]
+            answer = self._weights if mode is Mode.WEIGHTS else self._hybrid
+            done = answer(routed, decoding, on_text)
+        return [done[n] for n in range(len(turns))]
+
+    def _complete(self, asked: Sequence[Prompt], decoding: Decoding, on_text: OnText | None) -> list[Completion]:
+        if on_text is None and decoding.is_plain and decoding.max_tokens is not None:
+            return self.engine.complete(asked, max_tokens=decoding.max_tokens)
+        if not isinstance(self.engine, Talks):
+            raise InputError(f"A {type(self.engine).__name__} can neither sample nor stream; ask for a plain answer.")
+        return self.engine.talk(asked, decoding, on_text=on_text)
+
+    # -- hybrid -----------------------------------------------------------------------------------
+
+    def _hybrid(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
+        """Text at once where the router abstains and there is some; else weights, and text where they are unsure."""
+        abstaining = {t.place: self._search(t.question) for t in turns if t.route.adapter_id is None}
+        by_text = [t for t in turns if abstaining.get(t.place)]
+        done = self._retrieval(by_text, decoding, on_text)
+        alone = [t for t in turns if t.place in abstaining and not abstaining[t.place]]
+        done |= self._weights(alone, decoding, on_text)
+        return done | self._judged([t for t in turns if t.place not in abstaining], decoding, on_text)
+
+    def _judged(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
+        """The weights' answers, told only where they are sure."""
+        done = self._weights(turns, decoding, _quietly(on_text))
+        unsure = [t for t in turns if done[t.place].confidence < self.settings.hybrid_threshold]
+        by_text = [t for t in unsure if self._search(t.question)]
+        if on_text is not None:
+            for place in sorted(done.keys() - {t.place for t in by_text}):
+                on_text(place, done[place].text)
+        return done | self._retrieval(by_text, decoding, on_text)
 
     # -- weights ----------------------------------------------------------------------------------
 
-    def _weights(
-        self, chats: Sequence[Messages], questions: Sequence[str], routes: Sequence[Route], max_tokens: int
-    ) -> list[Answer]:
-        asked = [Prompt(c, r.adapter_id) for c, r in zip(chats, routes, strict=True)]
-        limit = max(max_tokens, self.settings.recite_max_tokens) if self.settings.two_step else max_tokens
-        first = self.engine.complete(asked, max_tokens=limit)
-        answers = [self._of_weights(c, r) for c, r in zip(first, routes, strict=True)]
-        if not self.settings.two_step:
-            return answers
-        return self._second_step(answers, questions, routes, max_tokens)
+    def _weights(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
+        if not turns:
+            return {}
+        two_step, asked = self.settings.two_step, [replace(t.prompt, adapter=t.route.adapter_id) for t in turns]
+        first = self._complete(
+            asked,
+            self._reciting(decoding) if two_step else decoding,
+            _quietly(on_text) if two_step else _placed(on_text, turns),
+        )
+        done = {t.place: self._of_weights(c, t.route) for c, t in zip(first, turns, strict=True)}
+        if two_step:
+            self._second_step(done, turns, decoding, on_text)
+        return done
+
+    def _reciting(self, decoding: Decoding) -> Decoding:
+        if decoding.max_tokens is None:
+            return decoding
+        return replace(decoding, max_tokens=max(decoding.max_tokens, self.settings.recite_max_tokens))
 
     def _second_step(
-        self, answers: list[Answer], questions: Sequence[str], routes: Sequence[Route], max_tokens: int
-    ) -> list[Answer]:
+        self, done: dict[int, Answer], turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None
+    ) -> None:
         """Let the base read the answer off what a shard recited; its own closed-book words stay as they are."""
-        places = [n for n, r in enumerate(routes) if r.adapter_id is not None and answers[n].text]
-        asked = [Prompt(prompts.read(answers[n].text, questions[n])) for n in places]
-        for n, read in zip(places, self.engine.complete(asked, max_tokens=max_tokens), strict=True):
-            first = answers[n]
-            answers[n] = replace(
+        reading = [t for t in turns if t.route.adapter_id is not None and done[t.place].text]
+        asked = [Prompt(prompts.read(done[t.place].text, t.question)) for t in reading]
+        answers = self._complete(asked, decoding, _quietly(on_text)) if asked else []
+        for turn, read in zip(reading, answers, strict=True):
+            first = done[turn.place]
+            done[turn.place] = replace(
                 first,
                 text=read.text or first.text,
                 confidence=min(first.confidence, read.confidence),
                 prompt_tokens=first.prompt_tokens + read.prompt_tokens,
                 generated_tokens=first.generated_tokens + read.generated_tokens,
                 recited=first.text,
+                finish=read.finish,
+                tokens=read.tokens,
             )
-        return answers
+        if on_text is not None:
+            for turn in turns:
+                on_text(turn.place, done[turn.place].text)
 
     def _of_weights(self, completion: Completion, route: Route) -> Answer:
         shards = (UsedShard(route.adapter_id, route.coverage),) if route.adapter_id is not None else ()
-        return Answer(
-            completion.text,
-            completion.confidence,
-            Mode.WEIGHTS,
-            self.snapshot,
-            shards,
-            completion.prompt_tokens,
-            completion.generated_tokens,
-            route.interaction_ids,
-        )
+        return self._answer(completion, Mode.WEIGHTS, shards, route.interaction_ids)
 
     # -- retrieval --------------------------------------------------------------------------------
 
-    def _retrieval(self, chats: Sequence[Messages], questions: Sequence[str], max_tokens: int) -> list[Answer]:
-        found = [
-            self.ledger.search(
-                q,
-                limit=self.settings.retrieval_passages,
-                standings=(Standing.PENDING, Standing.LEARNED, Standing.REFUSED),
-            )
-            for q in questions
-        ]
+    def _search(self, question: str) -> list[Hit]:
+        return self.ledger.search(
+            question,
+            limit=self.settings.retrieval_passages,
+            standings=(Standing.PENDING, Standing.LEARNED, Standing.REFUSED),
+        )
+
+    def _retrieval(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
+        if not turns:
+            return {}
+        found = [self._search(t.question) for t in turns]
         asked = [
-            Prompt(_with_passages(chat, [h.interaction.text for h in hits]))
-            for chat, hits in zip(chats, found, strict=True)
+            _with_passages(t.prompt, [h.interaction.text for h in hits]) for t, hits in zip(turns, found, strict=True)
         ]
-        done = self.engine.complete(asked, max_tokens=max_tokens)
-        return [
-            Answer(
-                c.text,
-                c.confidence,
-                Mode.RETRIEVAL,
-                self.snapshot,
-                (),
-                c.prompt_tokens,
-                c.generated_tokens,
-                tuple(h.interaction.id for h in hits),
-            )
-            for c, hits in zip(done, found, strict=True)
-        ]
+        completions = self._complete(asked, decoding, _placed(on_text, turns))
+        return {
+            t.place: self._answer(c, Mode.RETRIEVAL, (), tuple(h.interaction.id for h in hits))
+            for c, t, hits in zip(completions, turns, found, strict=True)
+        }
+
+    def _answer(self, done: Completion, mode: Mode, shards: tuple[UsedShard, ...], sources: tuple[str, ...]) -> Answer:
+        return Answer(
+            done.text,
+            done.confidence,
+            mode,
+            self.snapshot,
+            shards,
+            done.prompt_tokens,
+            done.generated_tokens,
+            sources,
+            finish=done.finish,
+            tokens=done.tokens,
+        )
 
 
-def _with_passages(chat: Messages, passages: Sequence[str]) -> Messages:
-    """The chat with the passages in front of its last user message."""
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One prompt to continue, its place among the others, and what it is routed by."""
+
+    place: int
+    prompt: Prompt
+    question: str
+    route: Route = NOWHERE
+
+
+def _placed(on_text: OnText | None, turns: Sequence[_Turn]) -> OnText | None:
+    """The listener, told the place of a turn instead of its row in this batch."""
+    return None if on_text is None else lambda row, piece: on_text(turns[row].place, piece)
+
+
+def _quietly(on_text: OnText | None) -> OnText | None:
+    """The listener, told nothing but that work goes on; it may end that."""
+    return None if on_text is None else lambda row, piece: on_text(0, "")
+
+
+def _with_passages(prompt: Prompt, passages: Sequence[str]) -> Prompt:
+    """The prompt with the passages in front of its last user message, or of its raw text."""
     if not passages:
-        return chat
-    last = dict(chat[-1])
+        return prompt
+    if prompt.raw is not None:
+        return replace(prompt, raw="\n".join([*passages, prompt.raw]))
+    place = max((n for n, m in enumerate(prompt.messages) if m["role"] == "user"), default=len(prompt.messages) - 1)
+    last = dict(prompt.messages[place])
     last["content"] = prompts.read_passages(passages, last["content"])[-1]["content"]
-    return [*chat[:-1], last]
+    return replace(prompt, messages=[*prompt.messages[:place], last, *prompt.messages[place + 1 :]])

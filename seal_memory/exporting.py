@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ import torch
 from seal_memory.engines.gguf_cache import quiet_transformers
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
+from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE, read_bytes
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import Snapshot
 from seal_memory.reports import Exported
@@ -44,6 +45,20 @@ def export_adapters(snapshot: Snapshot, store: AdapterStore, folder: Path, *, ba
     _make_empty(folder)
     for adapter_id in snapshot.manifest.adapter_ids:
         shutil.copytree(store.folder(adapter_id), folder / adapter_id)
+    (folder / "manifest.json").write_text(_manifest(snapshot, base_model), encoding="utf-8")
+    return Exported(str(folder), snapshot.version, False, ("manifest.json", *snapshot.manifest.adapter_ids))
+
+
+def packed(snapshot: Snapshot, store: AdapterStore, *, base_model: str) -> Iterator[tuple[str, bytes]]:
+    """The same as (name, content), one file at a time. Raises `CorruptAdapterError` where one is missing."""
+    yield "manifest.json", _manifest(snapshot, base_model).encode()
+    for adapter_id in snapshot.manifest.adapter_ids:
+        files = read_bytes(store.folder(adapter_id))
+        yield f"{adapter_id}/{CONFIG_FILE}", files.config
+        yield f"{adapter_id}/{TENSORS_FILE}", files.tensors
+
+
+def _manifest(snapshot: Snapshot, base_model: str) -> str:
     manifest = {
         "version": snapshot.version,
         "base_model": base_model,
@@ -54,8 +69,7 @@ def export_adapters(snapshot: Snapshot, store: AdapterStore, folder: Path, *, ba
             for s in snapshot.manifest.shards
         ],
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    return Exported(str(folder), snapshot.version, False, ("manifest.json", *snapshot.manifest.adapter_ids))
+    return json.dumps(manifest, indent=2) + "\n"
 
 
 def export_merged(snapshot: Snapshot, engine: TransformersEngine, folder: Path) -> Exported:

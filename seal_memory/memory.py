@@ -7,6 +7,7 @@ Not here: any of the work itself.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -15,18 +16,19 @@ from typing import TYPE_CHECKING, Any, overload
 
 from seal_memory.answering import Answer, Answerer, parse_mode
 from seal_memory.config import Settings
-from seal_memory.errors import InputError, UnknownIdError
+from seal_memory.conversing import Conversation, chat_prompt, text_prompt
+from seal_memory.engines.base import Decoding
+from seal_memory.errors import InputError
+from seal_memory.keeping import chosen, corrected, roll_back
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.leasing import lease
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.messages import parse_message
-from seal_memory.observation import corrected, from_messages, from_texts
+from seal_memory.observation import from_messages, from_texts
 from seal_memory.overview import status_of
 from seal_memory.quizzing import QuizReport, ask_quiz, items_in_use, user_items
-from seal_memory.records import Hit, Interaction, Manifest, Observed, Role, Snapshot
+from seal_memory.records import Hit, Interaction, Manifest, Observed, Snapshot
 from seal_memory.reports import Correction, Exported, Status
-from seal_memory.rolling_back import roll_back
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
     from seal_memory.background import Background
@@ -58,12 +60,13 @@ class SealMemory:
         clock: Callable[[], float],
         make_id: Callable[[], str],
         progress: Progress,
-        engine: TransformersEngine | None = None,
+        engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
     ) -> None:
         self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
         self._clock, self._make_id, self.progress = clock, make_id, progress
         self._given_engine = engine
         self._engine: TransformersEngine | None = None
+        self._loading = threading.RLock()
         self._source: Fetch | None = None
         self._background: Background | None = None
 
@@ -78,13 +81,13 @@ class SealMemory:
         clock: Callable[[], float] = time.time,
         make_id: Callable[[], str] = sortable_id,
         progress: Progress = silent,
-        engine: TransformersEngine | None = None,
+        engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
     ) -> SealMemory:
         """Open or create the memory in folder `path`.
 
         `model`: the default's name, a local folder, a GGUF file or a hub id; it is loaded when first needed.
-        `engine`: another memory's `engine`, to share one loaded model among several memories or namespaces. Raises
-        `LedgerError` when the folder cannot be used, `SettingsError` for bad settings.
+        `engine`: another memory's `engine` (or what gives it when it is first needed), to share one loaded model among
+        several memories. Raises `LedgerError` when the folder cannot be used, `SettingsError` for bad settings.
         """
         folder = Path(path).expanduser()
         settings = settings if settings is not None else Settings.load(folder)
@@ -125,14 +128,16 @@ class SealMemory:
 
         Raises `ModelUnavailableError`, or `BaseModelMismatchError` when this memory's adapters belong to another base.
         """
-        if self._engine is None:
-            self._engine = self._opened_engine()
-        return self._engine
+        with self._loading:
+            if self._engine is None:
+                self._engine = self._opened_engine()
+            return self._engine
 
     def _opened_engine(self) -> TransformersEngine:
         from seal_memory.opening import adapter_source, check_base, load_engine
 
-        engine = self._given_engine or load_engine(self.model, self.settings, self.ledger)
+        given = self._given_engine() if callable(self._given_engine) else self._given_engine
+        engine = given or load_engine(self.model, self.settings, self.ledger)
         check_base(engine.fingerprint, self.model, self.ledger)
         self._source = adapter_source(engine, self.ledger, self.store)
         engine.add_source(self._source)
@@ -176,8 +181,13 @@ class SealMemory:
         source: str | None = None,
         session: str | None = None,
         time: float | None = None,
+        replayed: int = 0,
     ) -> list[Observed]:
-        """Record OpenAI message dicts, all or none. Raises `InputError` naming the bad message."""
+        """Record OpenAI message dicts, all or none. Raises `InputError` naming the bad message.
+
+        The first `replayed` messages are a history that comes again with every turn: what is known of it is no
+        further sighting.
+        """
         found = from_messages(
             messages,
             source=source,
@@ -185,6 +195,7 @@ class SealMemory:
             time=time,
             learn_roles=self.settings.learn_roles,
             quarantine_roles=self.settings.quarantine_roles,
+            replayed=replayed,
         )
         return self.ledger.observe(found)
 
@@ -276,17 +287,32 @@ class SealMemory:
         questions = [question] if isinstance(question, str) else list(question)
         if any(not q.strip() for q in questions):
             raise InputError("The question is empty; expected text.")
-        answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=self._limit(max_tokens))
+        limit = self.settings.answer_max_tokens if max_tokens is None else max_tokens
+        answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=limit)
         return answers[0] if isinstance(question, str) else answers
 
     def chat(self, messages: Sequence[Mapping[str, Any]], *, mode: str = "hybrid", max_tokens: int = 256) -> Answer:
-        """Continue a conversation of OpenAI message dicts; the last one must be the user's."""
-        parsed = [parse_message(m, f"message {n}") for n, m in enumerate(messages)]
-        if not parsed or parsed[-1].role is not Role.USER or not parsed[-1].text.strip():
-            raise InputError("chat needs messages that end with a user message that has text.")
-        chat = [{"role": m.role.value, "content": m.text} for m in parsed]
-        answerer = self._answerer()
-        return answerer.converse([chat], [chat[-1]["content"]], parse_mode(mode), max_tokens=max_tokens)[0]
+        """Continue a conversation of OpenAI message dicts; the last one must be the user's, or a tool's."""
+        return self.converse(messages, mode=mode, decoding=Decoding(max_tokens)).run()[0]
+
+    def converse(
+        self,
+        said: str | Sequence[Mapping[str, Any]],
+        *,
+        mode: str = "hybrid",
+        decoding: Decoding | None = None,
+        n: int = 1,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> Conversation:
+        """Get ready to continue a chat (OpenAI message dicts) or a text (str) `n` times; `run()` does it.
+
+        Raises `InputError` for what is no chat, unknown modes and tools, or a prompt over the model's context.
+        """
+        prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said, tools)
+        chosen, how = parse_mode(mode), decoding if decoding is not None else Decoding()
+        self.engine.check(prompt, how)
+        answerer = self._answerer(shared=True)
+        return Conversation(answerer, prompt, question, chosen, how, n)
 
     def recall(self, query: str, *, limit: int = 5) -> list[Hit]:
         """The interactions that match a query best (BM25); needs no model."""
@@ -296,16 +322,20 @@ class SealMemory:
 
     def quiz(self, *, mode: str = "weights", limit: int | None = None) -> QuizReport:
         """Ask every held-out question about what is still valid, closed book, and report recall."""
-        return ask_quiz(items_in_use(self.ledger)[:limit], self._answerer(), parse_mode(mode), self._limit(None))
+        items = items_in_use(self.ledger)
+        return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self.settings.answer_max_tokens)
 
-    def _limit(self, max_tokens: int | None) -> int:
-        return self.settings.answer_max_tokens if max_tokens is None else max_tokens
+    def published(self) -> Snapshot | None:
+        """The snapshot in use, its files checked; None is the untouched base."""
+        return self._guard.usable()
 
-    def _answerer(self) -> Answerer:
+    def _answerer(self, *, shared: bool = False) -> Answerer:
+        """`shared`: chats that wait at the same time are answered in one batch."""
+        from seal_memory.engines.together import together
         from seal_memory.learning.consolidate import make_router
 
-        engine = self.engine
-        snapshot = self._guard.usable()
+        engine = together(self.engine) if shared else self.engine
+        snapshot = self.published()
         manifest = snapshot.manifest if snapshot is not None else Manifest()
         router = make_router(manifest, self.ledger, self.settings)
         return Answerer(engine, router, self.ledger, self.settings, snapshot=snapshot.version if snapshot else None)
@@ -317,19 +347,8 @@ class SealMemory:
 
         Raises `UnknownIdError`, `InputError` when nothing changes, `BusyError` while a consolidation runs.
         """
-        new = corrected(
-            self.ledger.interactions(ids=[id])[0],
-            text,
-            learn_roles=self.settings.learn_roles,
-            quarantine_roles=self.settings.quarantine_roles,
-        )
-        deletion = self._deletion()
         with lease(self.ledger, "consolidate"):
-            with self.ledger.atomic():
-                adapters, snapshots = deletion.drop_derivatives([id])
-                observed = self.ledger.supersede(id, new)
-            deletion.remove_files(adapters)  # not before the ledger has let go of them
-        return Correction(id, observed.id, tuple(adapters), tuple(snapshots), observed.standing, observed.reason)
+            return corrected(self.ledger, self._deletion(), id, text, settings=self.settings)
 
     def forget(
         self,
@@ -342,17 +361,10 @@ class SealMemory:
 
         Raises `UnknownIdError` when nothing matches, `InputError` when nothing is named.
         """
-        if ids is None and session is None and source is None:
-            raise InputError("forget needs ids, a session or a source; to forget everything, delete the folder.")
-        if ids is not None:
-            chosen = [ids] if isinstance(ids, str) else list(ids)
-        else:
-            chosen = [i.id for i in self.ledger.interactions(session=session, source=source)]
-        if not chosen:
-            raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
+        wanted = chosen(self.ledger, ids, session=session, source=source)
         with lease(self.ledger, "consolidate"):
             self._guard.usable()
-            return self._deletion().forget(chosen)
+            return self._deletion().forget(wanted)
 
     def _deletion(self) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
@@ -382,7 +394,7 @@ class SealMemory:
         """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""
         from seal_memory.exporting import export
 
-        to, found = Path(folder).expanduser(), self._guard.usable()
+        to, found = Path(folder).expanduser(), self.published()
         return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)
 
     def status(self) -> Status:
@@ -391,9 +403,6 @@ class SealMemory:
 
     def report(self, file: str | Path) -> Path:
         """Write one self-contained HTML page about this memory; it quotes texts. Returns the file. Needs no model."""
-        from seal_memory.report.page import page
+        from seal_memory.report.page import write_page
 
-        target = Path(file).expanduser()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(page(self.ledger, self.status(), now=self._clock()), encoding="utf-8")
-        return target
+        return write_page(Path(file).expanduser(), self.ledger, self.status(), now=self._clock())

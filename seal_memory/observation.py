@@ -30,7 +30,7 @@ __all__ = [
     "QUARANTINE_ROLES",
     "Verdict",
     "admit",
-    "corrected",
+    "reworded",
     "from_messages",
     "from_texts",
     "parse_role",
@@ -165,7 +165,7 @@ def from_texts(
     return [one for text in texts for one in make(text)]
 
 
-def corrected(
+def reworded(
     old: Interaction,
     text: str,
     *,
@@ -225,8 +225,9 @@ def from_messages(
     learn_roles: Collection[Role] = LEARN_ROLES,
     quarantine_roles: Collection[Role] = QUARANTINE_ROLES,
     max_chars: int = MAX_CHARS,
+    replayed: int = 0,
 ) -> list[NewInteraction]:
-    """The interactions in a list of OpenAI message dicts, in order; all of them or an error.
+    """The interactions in a list of OpenAI message dicts, in order; all or an error. The first `replayed` came before.
 
     Assistant and tool messages without content (tool calls, empty results) make none. Parts that
     are not text are named in the metadata as "skipped_parts"; a message of nothing else is
@@ -243,7 +244,11 @@ def from_messages(
         quarantine_roles=quarantine_roles,
         max_chars=max_chars,
     )
-    return [one for index, raw in enumerate(messages) for one in _from_message(raw, f"message {index}", make)]
+    return [
+        replace(one, replayed=index < replayed)
+        for index, raw in enumerate(messages)
+        for one in _from_message(raw, f"message {index}", make)
+    ]
 
 
 def _from_message(raw: object, where: str, make: Callable[..., list[NewInteraction]]) -> list[NewInteraction]:

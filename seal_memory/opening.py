@@ -14,7 +14,7 @@ from seal_memory.config import Settings
 from seal_memory.engines.hardware import detect
 from seal_memory.engines.local import Fetch, TransformersEngine
 from seal_memory.engines.models import load, resolve
-from seal_memory.errors import BaseModelMismatchError
+from seal_memory.errors import BaseModelMismatchError, UnknownIdError
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
@@ -35,6 +35,12 @@ def load_engine(model: str, settings: Settings, ledger: Ledger) -> TransformersE
     return TransformersEngine(load(files, detect(settings.device, settings.dtype)))
 
 
+def new_engine(model: str, settings: Settings) -> TransformersEngine:
+    """The engine of a model by name, for memories of which each checks its own base. Raises `ModelUnavailableError`."""
+    files = resolve(model, cache_dir=settings.cache_dir)
+    return TransformersEngine(load(files, detect(settings.device, settings.dtype)))
+
+
 def check_base(fingerprint: str, model: str, ledger: Ledger) -> None:
     """Raises `BaseModelMismatchError` when the memory's adapters were made for another base."""
     current = ledger.current()
@@ -52,10 +58,12 @@ def adapter_source(engine: TransformersEngine, ledger: Ledger, store: AdapterSto
 
 
 def _fetch(ledger: Ledger, store: AdapterStore, engine: TransformersEngine, adapter_id: str) -> LoraAdapter:
-    record = ledger.adapters(ids=[adapter_id])[0]
+    records = ledger.adapters(ids=[adapter_id])
+    if not records:
+        raise UnknownIdError(f"The memory {ledger.namespace!r} holds no adapter {adapter_id}.")
     return store.read(
         adapter_id,
-        sha256=record.sha256,
+        sha256=records[0].sha256,
         shapes=engine.stack.shapes,
         base_fingerprint=engine.fingerprint,
         device=engine.device,

@@ -70,6 +70,7 @@ class NewInteraction:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     standing: Standing = Standing.PENDING
     reason: str | None = None
+    replayed: bool = False  # of a history that comes again with every turn: no further sighting of what is known
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,9 @@ class Trainable(Protocol):
     @property
     def progress(self) -> Progress: ...
 
-    def consolidate(self, *, rebuild: Sequence[str] = (), progress: Progress | None = None) -> object: ...
+    def consolidate(
+        self, *, core: bool = False, rebuild: Sequence[str] = (), progress: Progress | None = None
+    ) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class Worked:
 class Worker:
     """Does one memory's background jobs in the thread that calls `run` or `step`.
 
-    `sleep(seconds)` rests; the default one wakes when the worker is stopped or `wake` is called.
+    `sleep(seconds)` rests; the default one wakes when the worker is stopped or `wake` is called. `plans=False`: only
+    jobs that somebody queued, none for what is pending or due.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Worker:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] | None = None,
         poll_seconds: float = 2.0,
+        plans: bool = True,
     ) -> None:
         if not poll_seconds > 0:
             raise InputError(f"poll_seconds is {poll_seconds!r}, expected more than 0.")
@@ -97,6 +101,7 @@ class Worker:
         self._job: QueuedJob | None = None
         self._stay: Behind | None = None
         self._beat_at = self._rested = 0.0
+        self._plans = plans
 
     # -- from outside: any thread, or a signal ----------------------------------------------------
 
@@ -147,6 +152,8 @@ class Worker:
         for job in self.queue.jobs(states=[JobState.RUNNING]):
             if is_dead(job.owner):
                 self.queue.abandon_job(job)
+        if not self._plans:
+            return
         ledger = self.memory.ledger
         if ledger.counts().get(Standing.PENDING):
             self._enqueue(CONSOLIDATE, lambda: [i.id for i in ledger.interactions(standing=Standing.PENDING)])
@@ -191,7 +198,7 @@ class Worker:
         lock = self.memory.engine.lock  # loads the model
         with lock.behind(self._check) as self._stay:
             if job.kind == CONSOLIDATE:
-                self.memory.consolidate(progress=self._progress)
+                self.memory.consolidate(core=bool(job.payload.get("core")), progress=self._progress)
             elif job.kind == REBUILD:
                 self._rebuild(str(job.payload.get("shard", "")))
             else:

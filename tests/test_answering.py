@@ -11,7 +11,7 @@ import pytest
 from seal_memory import prompts
 from seal_memory.answering import Answerer, Mode, parse_mode
 from seal_memory.config import Settings
-from seal_memory.engines.base import Prompt
+from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.errors import InputError
 from seal_memory.learning.consolidate import make_router
 from seal_memory.ledger import Ledger
@@ -121,7 +121,7 @@ def test_hybrid_adds_text_when_the_route_abstains(make: Make, ids: list[str]) ->
     report, unrelated = answerer.answer([ASK_REPORT, "Zeppelin?"], Mode.HYBRID, max_tokens=5)
     assert (report.mode, report.sources[0]) == (Mode.RETRIEVAL, ids[1])
     assert (unrelated.mode, unrelated.sources) == (Mode.WEIGHTS, ())
-    assert len(engine.prompts) == 4
+    assert len(engine.prompts) == 2  # the weights are not asked where text will answer
 
 
 def test_a_batch_keeps_its_order(make: Make) -> None:
@@ -174,7 +174,7 @@ def test_a_chat_keeps_its_earlier_messages(make: Make) -> None:
     """The passages go in front of the last message only."""
     answerer, engine = make()
     chat = [{"role": "user", "content": "Hello"}, {"role": "user", "content": ASK_REPORT}]
-    answerer.converse([chat], [ASK_REPORT], Mode.RETRIEVAL, max_tokens=5)
+    answerer.converse([Prompt(chat)], [ASK_REPORT], Mode.RETRIEVAL, Decoding(5))
     assert engine.prompts[0].messages[0] == chat[0]
     assert REPORT in _content(engine.prompts[0])
     assert chat[1]["content"] == ASK_REPORT

@@ -1,7 +1,7 @@
 """The Typer application: which commands there are, in the order in which `--help` shows them.
 
-Not covered: what the commands do (`taking_in`, `learning`, `background`, `asking`, `keeping`, `quarantine`, `doctor`,
-`demo`), the options they share (`invocation`), and how results and errors are shown (`output`).
+Not covered: what the commands do (their own modules), the options they share (`invocation`), and how results and
+errors are shown (`output`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from seal_memory import __version__
-from seal_memory.cli import asking, background, demo, doctor, keeping, learning, quarantine, taking_in
+from seal_memory.cli import asking, background, demo, doctor, keeping, learning, quarantine, serving, taking_in
 from seal_memory.cli.invocation import Work, as_command
 
 __all__ = ["COMMANDS", "app"]
@@ -34,6 +34,7 @@ COMMANDS: tuple[Work, ...] = (
     taking_in.ingest,
     learning.consolidate,
     background.worker,
+    serving.serve,
     asking.ask,
     asking.chat,
     asking.recall,
@@ -68,3 +69,5 @@ def _start(
 
 for _work in COMMANDS:
     app.command(_work.__name__)(as_command(_work))
+
+app.add_typer(serving.keys_app, name="keys")

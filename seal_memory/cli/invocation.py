@@ -114,15 +114,15 @@ def as_command(work: Work) -> Callable[..., None]:
     """The Typer command of `work(call, …)`: its own options, then the shared ones that it does not define itself."""
     hints = get_type_hints(work, include_extras=True)
     own = list(inspect.signature(work).parameters.values())[1:]
-    has_folder = any(p.name == "folder" for p in own)
+    names = {p.name for p in own}  # a command's own option stands for a shared one of the same name
 
     @functools.wraps(work)
     def run(**values: Any) -> None:
         as_json: bool = values.pop("as_json")
         call = Invocation(
-            folder=(DEFAULT_FOLDER if has_folder else values.pop("folder")),
+            folder=(DEFAULT_FOLDER if "folder" in names else values.pop("folder")),
             model=values.pop("model"),
-            namespace=values.pop("namespace"),
+            namespace=("default" if "namespace" in names else values.pop("namespace")),
             overrides=parse_overrides(values.pop("overrides")),
             as_json=as_json,
             bars=Bars.for_terminal(as_json=as_json),
@@ -132,7 +132,7 @@ def as_command(work: Work) -> Callable[..., None]:
         result.print(as_json=as_json)
 
     parameters = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-    parameters += [p for p in _SHARED if not (has_folder and p.name == "folder")]
+    parameters += [p for p in _SHARED if p.name not in names]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run

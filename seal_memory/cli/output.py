@@ -7,18 +7,16 @@ Not covered: progress bars (`progress`), and what a result holds (the commands).
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from seal_memory.errors import SealMemoryError
+from seal_memory.jsonable import fields_of, jsonable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,26 +78,6 @@ def _fail(as_json: bool, kind: str, message: str, *, code: int = 1) -> None:
 def _print_json(data: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(jsonable(data), allow_nan=False) + "\n")
     sys.stdout.flush()
-
-
-def fields_of(record: Any) -> dict[str, Any]:
-    """A record's fields by name, so that they can stand on the top level of a result."""
-    return {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
-
-
-def jsonable(value: Any) -> Any:
-    """Records, enums, paths and tuples as JSON has them; a number that is not finite becomes null."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return jsonable(fields_of(value))
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(one) for key, one in value.items()}
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, str | Path):
-        return str(value)
-    if isinstance(value, Iterable):
-        return [jsonable(one) for one in value]
-    return value
 
 
 # -- for people ---------------------------------------------------------------------------------------

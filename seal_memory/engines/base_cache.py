@@ -85,7 +85,7 @@ def _key(prompt: Prompt, asked: str | int) -> bytes | None:
     """A digest, so that no question is kept that somebody may forget; None for what is not remembered."""
     if prompt.adapter is not None:
         return None
-    content = json.dumps([[dict(m) for m in prompt.messages], asked], sort_keys=True)
+    content = json.dumps([[dict(m) for m in prompt.messages], prompt.raw, list(prompt.tools), asked], sort_keys=True)
     return hashlib.sha256(content.encode()).digest()
 
 

@@ -9,7 +9,7 @@ Not here: chat templates, routing, how a token is chosen (`sampling`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -29,7 +29,7 @@ from seal_memory.engines.prefixes import (
     find_groups,
     packs,
 )
-from seal_memory.engines.sampling import GREEDY, Sampling, choose, draws
+from seal_memory.engines.sampling import GREEDY, Likeliest, Sampling, choose, draws, likeliest
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
@@ -40,11 +40,15 @@ OnToken = Callable[[int, int], bool | None]  # (index of the prompt, its new tok
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """New token ids without the stop token; `logprobs` has one more entry, its own, when a stop token was met."""
+    """New token ids without the stop token; `logprobs` has one more entry, its own, when a stop token was met.
+
+    `top`: for each of the logprobs the likeliest tokens and theirs, best first, where they were asked for.
+    """
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     stopped: bool  # by a stop token or by `on_token`, not by the limit
+    top: tuple[Likeliest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +78,15 @@ def generate(
     limits: Limits = LIMITS,
     on_token: OnToken | None = None,
     between: Callable[[], None] = lambda: None,
+    top: int = 0,
 ) -> list[Generated]:
     """Continue each prompt under its own adapter; results in the order of the prompts.
 
-    `between` is called before every token; other batches may run in it, or it may raise to end all of this.
+    `top`: how many of the likeliest tokens to report for every token made. `between` is called before every token;
+    other batches may run in it, or it may raise to end all of this.
     """
     drawn = draws(sampling, len(prompts), max_new_tokens)
-    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, drawn, on_token, between)
+    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, drawn, on_token, between, top)
     sharing = limits.min_prefix > 0 and can_share(stack.model)
     results: dict[int, Generated] = {}
     for group in find_groups(prompts, [id(a) for a in adapters], min_prefix=limits.min_prefix) if sharing else []:
@@ -162,6 +168,7 @@ class _Row:
     ids: list[int]
     logprobs: list[float]
     stopped: bool = False
+    top: list[Likeliest] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +181,7 @@ class _Loop:
     drawn: Tensor | None
     on_token: OnToken | None
     between: Callable[[], None]
+    top: int
 
     def run(self, rows: _Rows, index: Sequence[int]) -> dict[int, Generated]:
         """The results by the index of the prompt; row i is prompt `index[i]`."""
@@ -181,19 +189,23 @@ class _Loop:
         for step in range(self.max_new_tokens):
             self.between()
             drawn = None if self.drawn is None else self.drawn[[index[i] for i in rows.live], step]
-            chosen, logprob = choose(rows.logits(), self.sampling, drawn)
+            logits = rows.logits()
+            chosen, logprob = choose(logits, self.sampling, drawn)
+            top = likeliest(logits, self.top) if self.top else [()] * len(chosen)
             keep = []
             for place, (token, score) in enumerate(zip(chosen.tolist(), logprob.tolist(), strict=True)):
                 row = made[rows.live[place]]
-                if not row.stopped and self._goes_on(row, token, score):
+                if not row.stopped and self._goes_on(row, token, score, top[place]):
                     keep.append(place)
             if not keep or step + 1 == self.max_new_tokens:
                 break
             rows.advance(chosen, keep)
-        return {row.index: Generated(tuple(row.ids), tuple(row.logprobs), row.stopped) for row in made}
+        return {r.index: Generated(tuple(r.ids), tuple(r.logprobs), r.stopped, tuple(r.top)) for r in made}
 
-    def _goes_on(self, row: _Row, token: int, score: float) -> bool:
+    def _goes_on(self, row: _Row, token: int, score: float, top: Likeliest) -> bool:
         row.logprobs.append(score)
+        if top:
+            row.top.append(top)
         if token in self.stop_ids:
             row.stopped = True
         else:

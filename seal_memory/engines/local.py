@@ -9,17 +9,30 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
-from seal_memory.engines.base import Completion, Messages, Prompt, Score
+from seal_memory.engines.base import (
+    DEFAULT_TOKENS,
+    Completion,
+    Decoding,
+    Finish,
+    Messages,
+    OnText,
+    Prompt,
+    Score,
+    TokenLogprob,
+)
 from seal_memory.engines.batches import Row, micro_batches, target_logprobs
 from seal_memory.engines.decode import Generated, Sampling, generate
 from seal_memory.engines.models import LoadedModel
+from seal_memory.engines.transcript import Transcript
 from seal_memory.engines.turns import Turns
-from seal_memory.errors import AdapterError, InputError, UnknownIdError
+from seal_memory.errors import AdapterError, InputError, LedgerError, UnknownIdError
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
@@ -40,6 +53,7 @@ class TransformersEngine:
         self.stack = StackedLora(loaded.model)
         self.lock = Turns()
         self._sources: list[Fetch] = [] if fetch is None else [fetch]
+        self._sources_lock = threading.Lock()
         self._keep = keep
         self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
         self.stop_ids = self._stop_ids()
@@ -55,13 +69,13 @@ class TransformersEngine:
 
     def add_source(self, fetch: Fetch) -> None:
         """One more place to get adapters from: `fetch` raises `UnknownIdError` for an id that is not its own."""
-        with self.lock:
-            self._sources.append(fetch)
+        with self._sources_lock:
+            self._sources = [*self._sources, fetch]
 
     def remove_source(self, fetch: Fetch) -> None:
-        """No longer ask this place; adapters that are held stay."""
-        with self.lock:
-            self._sources.remove(fetch)
+        """No longer ask this place; adapters that are held stay. Does not wait for who uses the model."""
+        with self._sources_lock:
+            self._sources = [s for s in self._sources if s is not fetch]
 
     # -- adapters ---------------------------------------------------------------------------------
 
@@ -97,6 +111,9 @@ class TransformersEngine:
                 return fetch(adapter_id)
             except UnknownIdError:
                 continue
+            except LedgerError:
+                if fetch in self._sources:  # else its memory was closed meanwhile
+                    raise
         raise AdapterError(f"Adapter {adapter_id!r} is not loaded and no open memory holds it; put() it first.")
 
     # -- the Engine protocol ----------------------------------------------------------------------
@@ -108,21 +125,40 @@ class TransformersEngine:
 
         Raises `InputError` when a prompt and `max_tokens` do not fit the model's context.
         """
-        ids = [self.encode_prompt(p.messages) for p in prompts]
-        for i in ids:
-            self._check_fits(len(i), max_tokens)
+        return self.talk(prompts, Decoding(max_tokens, temperature, seed=seed))
+
+    def talk(self, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None) -> list[Completion]:
+        """Continue every prompt with these options; `on_text` is given the text while it is made, in this thread.
+
+        Raises `InputError` when a prompt and `max_tokens` do not fit the model's context, for options out of range,
+        and for tools that the model's chat template does not know.
+        """
+        ids = [self.encode(p) for p in prompts]
+        tokens = self._tokens([len(i) for i in ids], decoding.max_tokens)
+        sampling = Sampling(temperature=decoding.temperature, seed=decoding.seed, top_p=decoding.top_p)
+        transcript = Transcript(self._text, len(ids), stop=decoding.stop, on_text=on_text)
         with self.lock:
             done = generate(
                 self.stack,
                 ids,
                 [self.adapter(p.adapter) for p in prompts],
-                max_new_tokens=max_tokens,
+                max_new_tokens=tokens,
                 stop_ids=self.stop_ids,
                 pad_id=self.pad_id,
-                sampling=Sampling(temperature=temperature, seed=seed),
+                sampling=sampling,
+                on_token=None if transcript.idle else transcript.token,
                 between=self.lock.give_way,
+                top=decoding.top_logprobs or 0,
             )
-        return [self._completion(len(i), g) for i, g in zip(ids, done, strict=True)]
+        return [
+            self._completion(len(i), g, transcript.close(row, g.ids), self._logprobs(g, transcript, decoding))
+            for row, (i, g) in enumerate(zip(ids, done, strict=True))
+        ]
+
+    def check(self, prompt: Prompt, decoding: Decoding) -> None:
+        """Raises what `talk` would raise of this prompt and these options, before anything is computed."""
+        Sampling(temperature=decoding.temperature, seed=decoding.seed, top_p=decoding.top_p)
+        self._tokens([len(self.encode(prompt))], decoding.max_tokens)
 
     def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
         """The log-probability of each target text after its prompt, end of turn not counted.
@@ -155,12 +191,30 @@ class TransformersEngine:
 
     # -- tokens -----------------------------------------------------------------------------------
 
-    def encode_prompt(self, messages: Messages) -> list[int]:
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt. Raises `InputError` for tools that the chat template does not know, empty raw text."""
+        if prompt.raw is None:
+            return self.encode_prompt(prompt.messages, tools=prompt.tools)
+        ids = list(self.tokenizer(prompt.raw, add_special_tokens=False)["input_ids"])
+        if not ids:
+            raise InputError("The prompt is empty; expected text to continue.")
+        return ids
+
+    def encode_prompt(self, messages: Messages, *, tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """Token ids of the rendered chat, up to where the assistant begins to speak."""
-        text = self.tokenizer.apply_chat_template(
-            [dict(m) for m in messages], add_generation_prompt=True, tokenize=False
-        )
+        text = self._rendered(messages, tools)
+        if tools and text == self._rendered(messages, ()):
+            raise InputError("This model's chat template has no place for tools; ask without them.")
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _rendered(self, messages: Messages, tools: Sequence[Mapping[str, Any]]) -> str:
+        text: str = self.tokenizer.apply_chat_template(
+            [dict(m) for m in messages],
+            tools=[dict(t) for t in tools] or None,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        return text
 
     def encode_row(self, messages: Messages, target: str, *, end: bool = True) -> Row:
         """A row to train or score: the loss counts the target and, with `end`, the end of turn."""
@@ -185,10 +239,38 @@ class TransformersEngine:
                 f"is {self.max_length}: shorten the text or retrieve fewer passages."
             )
 
-    def _completion(self, prompt_tokens: int, generated: Generated) -> Completion:
-        text = self.tokenizer.decode(list(generated.ids), skip_special_tokens=True).strip()
+    def _tokens(self, prompts: Sequence[int], wanted: int | None) -> int:
+        """How many tokens may follow prompts of these lengths."""
+        longest = max(prompts, default=0)
+        if wanted is None:
+            wanted = max(1, min(DEFAULT_TOKENS, self.max_length - longest))
+        self._check_fits(longest, wanted)
+        return wanted
+
+    def _text(self, ids: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
+    def _completion(
+        self, prompt_tokens: int, generated: Generated, text: str, tokens: tuple[TokenLogprob, ...]
+    ) -> Completion:
         mean = sum(generated.logprobs) / max(1, len(generated.logprobs))
-        return Completion(text, prompt_tokens, len(generated.ids), math.exp(mean))
+        finish: Finish = "stop" if generated.stopped else "length"
+        return Completion(text, prompt_tokens, len(generated.ids), math.exp(mean), finish, tokens)
+
+    def _logprobs(self, generated: Generated, transcript: Transcript, decoding: Decoding) -> tuple[TokenLogprob, ...]:
+        if decoding.top_logprobs is None:
+            return ()
+        top = generated.top or ((),) * len(generated.ids)
+        kept = range(transcript.kept(generated.ids))
+        return tuple(
+            TokenLogprob(
+                self._text([generated.ids[n]]),
+                generated.logprobs[n],
+                tuple((self._text([i]), logprob) for i, logprob in top[n]),
+            )
+            for n in kept
+        )
 
     def _stop_ids(self) -> frozenset[int]:
         ids = {self.tokenizer.eos_token_id}

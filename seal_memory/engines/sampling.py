@@ -34,6 +34,7 @@ class Sampling:
 
 
 GREEDY = Sampling()
+Likeliest = tuple[tuple[int, float], ...]  # (token, log-probability), best first
 
 
 def draws(sampling: Sampling, rows: int, tokens: int) -> Tensor | None:
@@ -65,3 +66,10 @@ def _place(values: Tensor, sampling: Sampling, drawn: Tensor) -> Tensor:
     sums = shares.cumsum(dim=-1)
     target = drawn[:, None] * sums[:, -1:]
     return torch.searchsorted(sums, target, right=True)[:, 0].clamp(max=values.shape[-1] - 1)
+
+
+def likeliest(logits: Tensor, count: int) -> list[Likeliest]:
+    """For every row of (B, vocab) logits the `count` likeliest tokens, under the *untempered* distribution."""
+    values, indices = logits.topk(min(count, logits.shape[-1]), dim=-1)
+    values = values - logits.logsumexp(dim=-1, keepdim=True)
+    return [tuple(zip(i, v, strict=True)) for i, v in zip(indices.tolist(), values.tolist(), strict=True)]

@@ -52,7 +52,8 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
                 seen = Observed(scope.make_id(), True, item.standing, item.reason)
                 known[digest] = Observed(seen.id, False, seen.standing, seen.reason)
                 rows.append(_row(scope, item, seen.id, time, digest))
-            sightings.append((time, item.session, item.source, scope.namespace, seen.id))
+            if seen.new or not item.replayed:
+                sightings.append((time, item.session, item.source, scope.namespace, seen.id))
             results.append(seen)
         scope.connection.run_many(_INSERT, rows)
         scope.connection.run_many(_SIGHT, sightings)

@@ -33,6 +33,7 @@ from seal_memory.ledger import (
 from seal_memory.ledger.audits import Audits
 from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection
 from seal_memory.ledger.encoding import sortable_id
+from seal_memory.ledger.namespaces import Namespaces
 from seal_memory.ledger.quarantine import Quarantine
 from seal_memory.ledger.queue import JobQueue
 from seal_memory.records import (
@@ -60,6 +61,7 @@ class Ledger:
         self.queue, self.audits = JobQueue(scope), Audits(scope)  # the background trainer's
         self.quarantine = Quarantine(scope)
         self.policy = policy_rows.PolicyRows(scope)  # the note-writer's versions, examples, and what arms earned
+        self.namespaces = Namespaces(scope)
 
     @classmethod
     def open(
@@ -130,7 +132,8 @@ class Ledger:
         """Record what was seen, in one transaction; one result per item, in order.
 
         The same role, title and text (NFC, white space collapsed) again is a further sighting of
-        the known interaction: `new` is False and its standing stays what it was.
+        the known interaction: `new` is False and its standing stays what it was. What is
+        `replayed` and known is no sighting.
 
         Raises:
             InputError: a text is empty or not valid Unicode, or metadata has no JSON form.
@@ -148,8 +151,7 @@ class Ledger:
     ) -> list[Interaction]:
         """Interactions that meet every filter, oldest first. Session and source match any sighting.
 
-        Raises:
-            UnknownIdError: an id is not in this namespace; the message names it.
+        Raises `UnknownIdError` naming an id that is not in this namespace.
         """
         return interactions.select(self._scope, ids=ids, session=session, source=source, standing=standing, limit=limit)
 
@@ -179,11 +181,7 @@ class Ledger:
         return interactions.successor(self._scope, id)
 
     def with_predecessors(self, ids: Collection[str]) -> list[str]:
-        """These ids and those of every earlier wording that they corrected.
-
-        Raises:
-            UnknownIdError: an id is not in this namespace.
-        """
+        """These ids and those of every earlier wording that they corrected. Raises `UnknownIdError`."""
         return interactions.with_predecessors(self._scope, ids)
 
     def counts(self) -> dict[Standing, int]:

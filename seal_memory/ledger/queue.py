@@ -135,6 +135,10 @@ class JobQueue:
                 _start_over(self._scope, held, reason)
             return _row(self._scope, job.id)
 
+    def job(self, job_id: str) -> QueuedJob:
+        """One job as it is now. Raises `UnknownIdError`."""
+        return _row(self._scope, job_id)
+
     def jobs(self, *, states: Collection[JobState] | None = None, limit: int | None = None) -> list[QueuedJob]:
         """Jobs in any of these states, newest first."""
         wanted = list(JobState) if states is None else states

@@ -1,7 +1,7 @@
 """The report page: one HTML file with its style and pictures inside; no script, nothing loaded from anywhere.
 
 It shows which adapters there are and where they come from, what is remembered over time, and what waits, failed or
-was refused, with the reasons. Not here: the pictures (`charts`), writing the file (`SealMemory.report`, the CLI).
+was refused, with the reasons. Not here: the pictures (`charts`), and where the file lies (the CLI).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
+from pathlib import Path
 
 from seal_memory import __version__
 from seal_memory.disguises import revealed
@@ -181,3 +182,10 @@ def _short(text: str, width: int = 80) -> str:
 
 def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def write_page(target: Path, ledger: Ledger, status: Status, *, now: float) -> Path:
+    """Write the page; its folder is made where it is missing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page(ledger, status, now=now), encoding="utf-8")
+    return target

@@ -1,0 +1,34 @@
+"""Records as JSON has them: for `--json` and for the server. Pure functions.
+
+Not here: what a result holds (the records), reading JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["fields_of", "jsonable"]
+
+
+def fields_of(record: Any) -> dict[str, Any]:
+    """A record's fields by name, so that they can stand on the top level of a result."""
+    return {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+
+
+def jsonable(value: Any) -> Any:
+    """Records, enums, paths and tuples as JSON has them; a number that is not finite becomes null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return jsonable(fields_of(value))
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(one) for key, one in value.items()}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str | Path):
+        return str(value)
+    if isinstance(value, Iterable):
+        return [jsonable(one) for one in value]
+    return value

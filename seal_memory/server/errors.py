@@ -1,0 +1,117 @@
+"""The one place where errors become HTTP answers, in OpenAI's format: {"error": {message, type, param, code}}.
+
+Not here: raising them. What is unexpected says nothing but its request's id; what it was goes to the log, by place.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from seal_memory.errors import (
+    AdapterError,
+    BaseModelMismatchError,
+    BusyError,
+    InputError,
+    LedgerError,
+    ModelUnavailableError,
+    SealMemoryError,
+    UnknownIdError,
+)
+
+logger = logging.getLogger(__name__)
+
+_MAPPED: tuple[tuple[type[SealMemoryError], int, str, float | None], ...] = (  # the first that fits
+    (UnknownIdError, 404, "not_found", None),
+    (InputError, 400, "invalid_request", None),
+    (ModelUnavailableError, 503, "model_unavailable", 30.0),
+    (BusyError, 409, "busy", 5.0),
+    (BaseModelMismatchError, 409, "base_model_mismatch", None),
+    (AdapterError, 503, "adapter_unusable", 5.0),
+    (LedgerError, 503, "ledger_unusable", 5.0),
+)
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+class ApiError(SealMemoryError):
+    """Something only a server can refuse: no key, no right, too much, too soon."""
+
+    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.retry_after = status, code, retry_after
+
+
+def install(app: FastAPI) -> None:
+    """Make an app answer errors this way."""
+    app.add_exception_handler(SealMemoryError, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+def status_of(error: SealMemoryError) -> tuple[int, str, float | None]:
+    """(HTTP status, code, seconds until it is worth trying again) of one of our errors."""
+    if isinstance(error, ApiError):
+        return error.status, error.code, error.retry_after
+    found = ((status, code, after) for kind, status, code, after in _MAPPED if isinstance(error, kind))
+    return next(found, (500, "internal_error", None))
+
+
+def body_of(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
+    """The body of an error."""
+    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def answer_to(error: SealMemoryError) -> JSONResponse:
+    """The whole answer to one of our errors."""
+    status, code, after = status_of(error)
+    headers = {"Retry-After": str(max(1, round(after)))} if after is not None else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(body_of(status, code, told(error)), status, headers)
+
+
+def told(error: SealMemoryError) -> str:
+    """What a client is told: what is the server's own trouble may name paths, and goes to the log."""
+    status, code, _ = status_of(error)
+    if status < 500 or isinstance(error, ApiError):
+        return str(error)
+    logger.error("%s: %s", type(error).__name__, error)
+    return f"The server cannot do that now ({code.replace('_', ' ')}); its log says why."
+
+
+def unexpected(error: Exception, request_id: str) -> dict[str, Any]:
+    """The body for what nobody foresaw; its message may quote what was observed, so only its place is logged."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    logger.error("unexpected %s at %s", type(error).__name__, where, extra={"request": request_id})
+    logger.debug("unexpected", exc_info=error)
+    return body_of(500, "internal_error", f"Something went wrong here; the server's log knows request {request_id}.")
+
+
+async def _known(request: Request, error: Exception) -> JSONResponse:
+    return answer_to(error if isinstance(error, SealMemoryError) else SealMemoryError())
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """What was expected where; what came instead is not repeated."""
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    places = [".".join(str(part) for part in p["loc"][1:]) for p in problems]
+    told = "; ".join(f"{place or 'body'}: {p['msg']}" for place, p in zip(places, problems, strict=True))
+    message = told.encode("utf-8", errors="replace").decode() or "The request cannot be read."
+    param = places[0].encode("utf-8", errors="replace").decode() if places and places[0] else None
+    return JSONResponse(body_of(400, "invalid_request", message, param), 400)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = str(error.detail) if isinstance(error, HTTPException) else "error"
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    return JSONResponse(body_of(status, _CODES.get(status, "invalid_request"), detail), status, headers)

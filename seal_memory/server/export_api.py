@@ -1,0 +1,83 @@
+"""The published adapters as one zip of PEFT folders, made while it is sent; its names come from the ledger alone.
+
+Not here: what an export holds (`exporting`), merged models, which are the command line's.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from seal_memory.errors import InputError
+from seal_memory.exporting import packed
+from seal_memory.lora.store import AdapterStore
+from seal_memory.memory import SealMemory
+from seal_memory.records import Snapshot
+from seal_memory.server.auth import Administering
+from seal_memory.server.chat import SNAPSHOT_HEADER
+from seal_memory.server.errors import ApiError
+from seal_memory.server.memory_api import in_memory
+from seal_memory.server.state import Server, server_of
+
+router = APIRouter(prefix="/v1/memory", tags=["memory"])
+
+
+@router.get("/export", response_class=StreamingResponse)
+async def export(request: Request, caller: Administering) -> Response:
+    """Every adapter of the published version as a PEFT folder, and manifest.json, in a zip.
+
+    A file that is damaged or forgotten meanwhile breaks the transfer off: the zip then has no end.
+    """
+    server = server_of(request)
+    snapshot, store = await in_memory(request, caller, partial(_whole, server))
+    files = packed(snapshot, store, base_model=server.name)
+    name = f"seal-memory-v{snapshot.version}.zip"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', SNAPSHOT_HEADER: str(snapshot.version)}
+    return StreamingResponse(zipped(files), media_type="application/zip", headers=headers)
+
+
+def _whole(server: Server, memory: SealMemory) -> tuple[Snapshot, AdapterStore]:
+    snapshot = memory.published()
+    if snapshot is None:
+        raise InputError("Nothing is published yet, so there is nothing to export; consolidate first.")
+    size = sum(a.bytes for a in memory.ledger.adapters(ids=snapshot.manifest.adapter_ids))
+    if size > server.limits.export_bytes:
+        raise ApiError(
+            413, "too_large", f"This export has {size:,} bytes, over the server's {server.limits.export_bytes:,}."
+        )
+    return snapshot, memory.store
+
+
+def zipped(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """A zip of (name, content), uncompressed (weights do not shrink), a file at a time in memory."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files:
+            archive.writestr(zipfile.ZipInfo(name), content)
+            yield sink.drained()
+    yield sink.drained()
+
+
+class _Sink(io.RawIOBase):
+    """What is written, until it is fetched; nothing can be sought."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        part = bytes(data)  # type: ignore[call-overload]
+        self._parts.append(part)
+        return len(part)
+
+    def drained(self) -> bytes:
+        parts, self._parts = self._parts, []
+        return b"".join(parts)

@@ -1,0 +1,46 @@
+"""Whether the server lives and is ready, and its numbers for Prometheus.
+
+Alive and ready need no key and tell nothing but that. Not here: what is counted (`metrics`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from seal_memory.errors import SealMemoryError
+from seal_memory.server.auth import Reading
+from seal_memory.server.state import server_of
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses={503: {"description": "It is loading, stopping, or cannot read its ledger."}})
+async def readyz(request: Request) -> Response:
+    """The model is loaded, the ledger can be read, and the server is not stopping."""
+    server = server_of(request)
+    checks: dict[str, Any] = {"model": server.pool.loaded, "running": not server.stopping.is_set()}
+    try:
+        await server.in_thread(server.pool.names)
+        checks["ledger"] = True
+    except SealMemoryError:
+        checks["ledger"] = False
+    ready = all(checks.values())
+    return JSONResponse({"status": "ready" if ready else "not ready", **checks}, 200 if ready else 503)
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request, caller: Reading) -> Response:
+    """The server's numbers, in Prometheus' format; no namespace is told."""
+    server = server_of(request)
+    server.metrics.open.set(len(server.pool.open_names))
+    return Response(server.metrics.text(), media_type=CONTENT_TYPE_LATEST)

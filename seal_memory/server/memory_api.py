@@ -1,0 +1,186 @@
+"""The memory's own API: taking in, asking, keeping right. Each endpoint is one verb of `SealMemory` in the caller's
+namespace.
+
+Not here: background jobs (`jobs_api`), exports (`export_api`), chats (`chat`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request
+
+from seal_memory.forgetting import retention
+from seal_memory.jsonable import fields_of, jsonable
+from seal_memory.memory import SealMemory
+from seal_memory.records import Observed, Snapshot
+from seal_memory.server.auth import Administering, Caller, Observing, Reading
+from seal_memory.server.memory_schemas import (
+    Asking,
+    Correcting,
+    Forgetting,
+    Observation,
+    Observations,
+    Quizzing,
+    Recalling,
+    RollingBack,
+)
+from seal_memory.server.state import server_of
+
+router = APIRouter(prefix="/v1/memory", tags=["memory"])
+
+T = TypeVar("T")
+
+
+async def in_memory(request: Request, caller: Caller, verb: Callable[[SealMemory], T], *, thinks: bool = False) -> T:
+    """Run a verb in the caller's namespace, in a thread; one that uses the model takes a place in the queue."""
+    server = server_of(request)
+
+    def run() -> T:
+        with server.pool.memory(caller.namespace) as memory:
+            return verb(memory)
+
+    if not thinks:
+        return await server.in_thread(run)
+    with server.places.one():
+        return await server.in_thread(run)
+
+
+# -- taking in ----------------------------------------------------------------------------------------
+
+
+@router.post("/observe")
+async def observe(request: Request, body: Observation, caller: Observing) -> dict[str, Any]:
+    """Record one text. Says of each recorded chunk whether it is new, and whether it will be learned."""
+    seen = await in_memory(request, caller, lambda memory: _observe(memory, body))
+    return {"observed": jsonable(seen)}
+
+
+@router.post("/observe/batch")
+async def observe_batch(request: Request, body: Observations, caller: Observing) -> dict[str, Any]:
+    """Record several texts, or messages, all or none."""
+
+    def verb(memory: SealMemory) -> list[Observed]:
+        if body.messages:
+            return memory.observe_messages(body.messages, source=body.source, session=body.session)
+        with memory.ledger.atomic():
+            return [seen for item in body.items for seen in _observe(memory, item)]
+
+    return {"observed": jsonable(await in_memory(request, caller, verb))}
+
+
+def _observe(memory: SealMemory, item: Observation) -> list[Observed]:
+    return memory.observe(
+        item.text,
+        role=item.role,
+        source=item.source,
+        session=item.session,
+        title=item.title,
+        time=item.time,
+        metadata=item.metadata,
+    )
+
+
+# -- asking -------------------------------------------------------------------------------------------
+
+
+@router.post("/ask")
+async def ask(request: Request, body: Asking, caller: Reading) -> dict[str, Any]:
+    """Answer one question or several, and say where the answers come from. Nothing is recorded."""
+    questions = [body.question] if isinstance(body.question, str) else body.question
+
+    def verb(memory: SealMemory) -> Any:
+        return memory.ask(questions, mode=body.mode, max_tokens=body.max_tokens)
+
+    return {"answers": jsonable(await in_memory(request, caller, verb, thinks=True))}
+
+
+@router.post("/recall")
+async def recall(request: Request, body: Recalling, caller: Reading) -> dict[str, Any]:
+    """The interactions that match a query best; needs no model."""
+    hits = await in_memory(request, caller, lambda memory: memory.recall(body.query, limit=body.limit))
+    return {"hits": [{**jsonable(h.interaction), "score": jsonable(h.score)} for h in hits]}
+
+
+@router.post("/quiz")
+async def quiz(request: Request, body: Quizzing, caller: Reading) -> dict[str, Any]:
+    """Ask the held-out questions, and report recall."""
+    report = await in_memory(request, caller, lambda memory: memory.quiz(mode=body.mode, limit=body.limit), thinks=True)
+    asked = [{"id": i.id, "question": i.question, "expected": i.answer, "answer": jsonable(a)} for i, a in report.items]
+    return {**jsonable({k: v for k, v in fields_of(report).items() if k != "items"}), "items": asked}
+
+
+# -- keeping it right ---------------------------------------------------------------------------------
+
+
+@router.post("/correct")
+async def correct(request: Request, body: Correcting, caller: Administering) -> dict[str, Any]:
+    """Replace what an interaction says; what was trained on the old wording goes."""
+    return _record(await in_memory(request, caller, lambda memory: memory.correct(body.id, body.text)))
+
+
+@router.post("/forget")
+async def forget(request: Request, body: Forgetting, caller: Administering) -> dict[str, Any]:
+    """Destroy interactions and everything that came of them; the report says what went and what is left."""
+
+    def verb(memory: SealMemory) -> Any:
+        return memory.forget(body.ids, session=body.session, source=body.source)
+
+    return _record(await in_memory(request, caller, verb, thinks=True))
+
+
+@router.get("/history")
+async def history(request: Request, caller: Reading) -> dict[str, Any]:
+    """The published versions, newest first, and which of them answers."""
+    versions, current = await in_memory(request, caller, lambda memory: (memory.history(), memory.ledger.current()))
+    return {"current": current.version if current else 0, "versions": [_version(s) for s in versions]}
+
+
+def _version(snapshot: Snapshot) -> dict[str, Any]:
+    interactions = {i for s in snapshot.manifest.shards for i in s.interaction_ids}
+    return {
+        "version": snapshot.version,
+        "parent": snapshot.parent,
+        "created": snapshot.created,
+        "shards": [s.adapter_id for s in snapshot.manifest.shards],
+        "interactions": len(interactions),
+        "core": snapshot.manifest.core,
+        "base_fingerprint": snapshot.base_fingerprint,
+        "note": snapshot.note,
+    }
+
+
+@router.post("/rollback")
+async def rollback(request: Request, body: RollingBack, caller: Administering) -> dict[str, Any]:
+    """Make an earlier version the published one; 0 is the untouched base."""
+    snapshot = await in_memory(request, caller, lambda memory: memory.rollback(body.version))
+    return {"version": snapshot.version if snapshot else 0, "shards": len(snapshot.manifest.shards) if snapshot else 0}
+
+
+@router.get("/status")
+async def status(request: Request, caller: Reading) -> dict[str, Any]:
+    """Counts, the published version, sizes, and the background's queue."""
+    found = await in_memory(request, caller, lambda memory: memory.status())
+    told = _record(found)
+    del told["folder"]  # paths are the server's own business
+    for job in (*told["queue"], *told["dead"]):
+        del job["owner"]
+    return {**told, "model": server_of(request).name}
+
+
+@router.get("/retention")
+async def retained(request: Request, caller: Reading) -> dict[str, Any]:
+    """What audits found: recall by memory and moment, backward transfer, and the forgetting curve."""
+    audits = await in_memory(request, caller, lambda memory: memory.ledger.audits.results())
+    return {
+        "matrix": jsonable(retention.retention_matrix(audits)),
+        "backward_transfer": retention.transfer(audits),
+        "forgetting": retention.forgetting_by_memory(audits),
+        "curve": [{"asked_again": k, "change": change} for k, change in retention.kept_by_age(audits)],
+    }
+
+
+def _record(value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = jsonable(value)
+    return found

@@ -1,0 +1,120 @@
+"""The requests of the memory's own API. None of them names a path, a file or another's namespace.
+
+Not here: OpenAI's requests (`schemas`), and the answers, which are the records that the verbs return.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from seal_memory.server.schemas import Body, Mode
+
+MAX_TEXT = 1 << 20
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Id = Annotated[str, Field(min_length=1, max_length=100)]
+Question = Annotated[str, Field(min_length=1, max_length=20_000)]
+
+
+class Observation(Body):
+    """One text that the agent saw."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"text": "The alarm code is K-7741.", "session": "monday"}]},
+    )
+
+    text: str = Field(min_length=1, max_length=MAX_TEXT)
+    role: Literal["user", "assistant", "system", "tool", "document"] = "user"
+    source: Name | None = None
+    session: Name | None = None
+    title: Name | None = None
+    time: float | None = Field(None, ge=0, le=1e11, description="Unix seconds")
+    metadata: dict[str, Any] = Field(default_factory=dict, max_length=64)
+
+
+class Observations(Body):
+    """Several texts, or a conversation of OpenAI messages; all are recorded or none."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"items": [{"text": "Pelle Grandin sold the workshop."}, {"text": "Velmar Timber asks for cash."}]},
+                {"messages": [{"role": "user", "content": "The alarm code is K-7741."}], "session": "monday"},
+            ]
+        },
+    )
+
+    items: list[Observation] = Field(default_factory=list, max_length=1000)
+    messages: list[dict[str, Any]] = Field(default_factory=list, max_length=1000)
+    source: Name | None = Field(None, description="of the messages")
+    session: Name | None = Field(None, description="of the messages")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Observations:
+        if bool(self.items) == bool(self.messages):
+            raise ValueError("give either items or messages")
+        return self
+
+
+class Consolidation(Body):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"core": False}]})
+
+    core: bool = Field(False, description="also train the core")
+
+
+class Asking(Body):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"question": "What is the alarm code?", "mode": "weights"}]}
+    )
+
+    question: Question | Annotated[list[Question], Field(min_length=1, max_length=64)]
+    mode: Mode = "hybrid"
+    max_tokens: int | None = Field(None, ge=1, le=4096)
+
+
+class Recalling(Body):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "alarm code", "limit": 5}]})
+
+    query: str = Field(max_length=20_000)
+    limit: int = Field(5, ge=1, le=100)
+
+
+class Quizzing(Body):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"mode": "weights", "limit": 20}]})
+
+    mode: Mode = "weights"
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class Correcting(Body):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"id": "0197-…", "text": "The alarm code is K-9002."}]}
+    )
+
+    id: Id
+    text: str = Field(min_length=1, max_length=MAX_TEXT)
+
+
+class Forgetting(Body):
+    """What to destroy: by ids, or by session and/or source."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"session": "monday"}]})
+
+    ids: list[Id] | None = Field(None, min_length=1, max_length=1000)
+    session: Name | None = None
+    source: Name | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Forgetting:
+        if (self.ids is not None) == bool(self.session or self.source):
+            raise ValueError("give either ids, or a session and/or a source")
+        return self
+
+
+class RollingBack(Body):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 3}]})
+
+    version: int = Field(ge=0, lt=1 << 63, description="0 is the untouched base")

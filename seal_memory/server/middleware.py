@@ -1,0 +1,101 @@
+"""Around every request: its id, the bound on its body, a line in the log, its numbers, and the last net for errors.
+
+Not here: known errors (`errors`), who asks (`auth`), and the text of any request: that is never logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from seal_memory.server.errors import body_of, unexpected
+from seal_memory.server.metrics import Metrics
+from seal_memory.server.state import Limits
+
+logger = logging.getLogger("seal_memory.server.requests")
+
+_TOO_LARGE = "The body is larger than {} bytes; send less at a time."
+
+
+class Around:
+    """The outermost layer of the app."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
+        self._app, self._limits, self._metrics = app, limits, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})
+        one = _One(scope, send, uuid.uuid4().hex)
+        try:
+            if _declared(scope) > self._limits.body_bytes:
+                await one.refuse(413, "too_large", _TOO_LARGE.format(self._limits.body_bytes))
+            else:
+                await self._app(scope, self._bounded(receive), one.send)
+        except Exception as error:  # noqa: BLE001 (the last net: a client gets an answer, whatever it was)
+            body = unexpected(error, one.id)
+            if one.status is None:
+                await one.answer(500, body)
+        finally:
+            self._count(scope, one)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """The body as it comes, until it is too much."""
+        seen = 0
+
+        async def bounded() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._limits.body_bytes:
+                raise HTTPException(413, _TOO_LARGE.format(self._limits.body_bytes))
+            return message
+
+        return bounded
+
+    def _count(self, scope: Scope, one: _One) -> None:
+        path = getattr(scope.get("route"), "path", "unknown")
+        seconds, status = time.perf_counter() - one.began, one.status or 0
+        self._metrics.requests.labels(path, scope["method"], str(status)).inc()
+        self._metrics.seconds.labels(path).observe(seconds)
+        told = {"request": one.id, "method": scope["method"], "route": path, "status": status}
+        caller = scope["state"].get("caller")
+        logger.info("answered", extra={**told, "key": caller, "seconds": round(seconds, 4)})
+
+
+class _One:
+    """One request's way out."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self._send, self.id = send, request_id
+        self.status: int | None = None
+        self.began = time.perf_counter()
+        scope["state"]["request_id"] = request_id
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", []), (b"x-request-id", self.id.encode())]
+        await self._send(message)
+
+    async def refuse(self, status: int, code: str, told: str) -> None:
+        await self.answer(status, body_of(status, code, told))
+
+    async def answer(self, status: int, body: dict[str, Any]) -> None:
+        content = json.dumps(body).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": content})
+
+
+def _declared(scope: Scope) -> int:
+    value = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(value) if value.isdigit() else 0

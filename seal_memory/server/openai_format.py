@@ -1,0 +1,112 @@
+"""Answers in OpenAI's shapes: whole, in chunks, with usage and log-probabilities. Pure functions.
+
+Not here: making answers, and sending them (`streaming`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seal_memory.answering import Answer
+from seal_memory.engines.base import TokenLogprob
+from seal_memory.jsonable import jsonable
+
+CHAT, TEXT = "chat.completion", "text_completion"
+
+
+def usage_of(answers: Sequence[Answer], prompts: int = 1) -> dict[str, int]:
+    """Every prompt is counted once, however many samples it got; the answers' tokens all."""
+    samples = len(answers) // prompts
+    read = sum(a.prompt_tokens for a in answers[::samples])
+    made = sum(a.generated_tokens for a in answers)
+    return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
+
+
+def origin_of(answers: Sequence[Answer], snapshot: int | None, *, observed: bool) -> dict[str, Any]:
+    """Our own field: the version that answered, and where from."""
+    return {
+        "snapshot": snapshot or 0,
+        "observed": observed,
+        "choices": [
+            {
+                "mode": a.mode.value,
+                "confidence": jsonable(a.confidence),
+                "shards": [s.adapter_id for s in a.shards],
+                "sources": list(a.sources),
+            }
+            for a in answers
+        ],
+    }
+
+
+def chat_choice(index: int, answer: Answer) -> dict[str, Any]:
+    return {
+        "index": index,
+        "message": {"role": "assistant", "content": answer.text, "refusal": None},
+        "logprobs": chat_logprobs(answer),
+        "finish_reason": answer.finish,
+    }
+
+
+def text_choice(index: int, answer: Answer) -> dict[str, Any]:
+    return {
+        "index": index,
+        "text": answer.text,
+        "logprobs": text_logprobs(answer),
+        "finish_reason": answer.finish,
+    }
+
+
+def chat_start(index: int) -> dict[str, Any]:
+    """The first chunk of a choice says who speaks."""
+    return {**chat_piece(index, ""), "delta": {"role": "assistant", "content": ""}}
+
+
+def chat_piece(index: int, text: str) -> dict[str, Any]:
+    return {"index": index, "delta": {"content": text}, "logprobs": None, "finish_reason": None}
+
+
+def text_piece(index: int, text: str) -> dict[str, Any]:
+    return {"index": index, "text": text, "logprobs": None, "finish_reason": None}
+
+
+def chat_end(index: int, answer: Answer) -> dict[str, Any]:
+    """The last chunk of a choice; it brings the log-probabilities of all of it."""
+    return {"index": index, "delta": {}, "logprobs": chat_logprobs(answer), "finish_reason": answer.finish}
+
+
+def text_end(index: int, answer: Answer) -> dict[str, Any]:
+    return {"index": index, "text": "", "logprobs": text_logprobs(answer), "finish_reason": answer.finish}
+
+
+def chat_logprobs(answer: Answer) -> dict[str, Any] | None:
+    """None where none were asked for, or no token was made."""
+    if not answer.tokens:
+        return None
+    return {"content": [{**_token(t.text, t.logprob), "top_logprobs": _top(t)} for t in answer.tokens], "refusal": None}
+
+
+def text_logprobs(answer: Answer) -> dict[str, Any] | None:
+    if not answer.tokens:
+        return None
+    starts = [sum(len(t.text) for t in answer.tokens[:n]) for n in range(len(answer.tokens))]
+    return {
+        "tokens": [t.text for t in answer.tokens],
+        "token_logprobs": [t.logprob for t in answer.tokens],
+        "top_logprobs": [dict(t.top) for t in answer.tokens],
+        "text_offset": starts,
+    }
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+
+def _top(token: TokenLogprob) -> list[dict[str, Any]]:
+    return [_token(text, logprob) for text, logprob in token.top]
+
+
+def envelope(kind: str, id: str, created: float, model: str, fingerprint: str) -> Mapping[str, Any]:
+    """What every answer and every chunk begins with."""
+    return {"id": id, "object": kind, "created": int(created), "model": model, "system_fingerprint": fingerprint}

@@ -1,0 +1,98 @@
+"""Running the app: which addresses may be bound, sockets, and a stop that loses nothing.
+
+SIGTERM and Ctrl-C: no new connections, requests under way finish within `Limits.stop_seconds`, training is handed back
+within a step, the ledger closes. Not here: the app (`app`), TLS and several processes (put a proxy in front).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from seal_memory.errors import InputError
+from seal_memory.server.keys import KeyStore
+
+logger = logging.getLogger(__name__)
+
+
+def check_bind(host: str, keys: KeyStore) -> None:
+    """Raises `InputError` where a server without keys would be reachable from elsewhere."""
+    if not is_loopback(host) and not keys.any_valid:
+        raise InputError(
+            f"Without API keys this server may only listen on this machine (127.0.0.1), not on {host!r}. Create a key "
+            "first: seal-memory keys create --namespace default"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that address; a name counts when every address it has does."""
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(host, None)} if host else set()
+    except (OSError, UnicodeError):
+        return False
+    return bool(found) and all(ipaddress.ip_address(str(a).partition("%")[0]).is_loopback for a in found)
+
+
+def run(app: FastAPI, *, host: str, port: int) -> None:
+    """Serve until stopped. Raises `InputError` when the address cannot be bound."""
+    bound = _bound(host, port)
+    limits = app.state.server.limits
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=round(limits.stop_seconds),
+        timeout_keep_alive=5,
+    )
+    address = bound.getsockname()
+    logger.info("listening on http://%s:%d", address[0], address[1], extra={"port": address[1]})
+    with _ending_well():
+        _Uvicorn(config, app).run(sockets=[bound])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        raise InputError(
+            f"The address {host}:{port} cannot be bound: {error}. Choose another --host or --port."
+        ) from None
+    return bound
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, which tells the app of a signal at once: streams of events would otherwise keep it waiting."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._app.state.server.stop_soon()
+        super().handle_exit(sig, frame)
+
+
+@contextmanager
+def _ending_well() -> Iterator[None]:
+    """uvicorn raises the signals that stopped it once more at the end; an orderly end is exit code 0."""
+    before: dict[int, Any] = {n: signal.signal(n, lambda *_: None) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

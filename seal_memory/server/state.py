@@ -1,0 +1,142 @@
+"""What all requests of one server share, and the bounds it keeps. No behaviour of its own beyond counting.
+
+Not here: making it (`app`), and what a request does with it (the routes).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from fastapi import Request
+
+from seal_memory.pool import MemoryPool
+from seal_memory.pool_trainer import PoolTrainer
+from seal_memory.records import JobState
+from seal_memory.server.errors import ApiError
+from seal_memory.server.keys import KeyStore
+from seal_memory.server.metrics import Metrics
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one server bears. `rate`: requests a minute of one key (0: any number), of which `burst` may come at once.
+
+    `waiting`: requests that use or wait for the model. `export_bytes`: of one export. `stop_seconds`: that requests
+    have to finish when the server is stopped.
+    """
+
+    body_bytes: int = 1 << 20
+    rate: float = 600.0
+    burst: int = 60
+    waiting: int = 64
+    export_bytes: int = 4 << 30
+    stop_seconds: float = 20.0
+
+
+class Rates:
+    """A token bucket for each key."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits, self._clock, self._lock = limits, clock, threading.Lock()
+        self._left: dict[str, tuple[float, float]] = {}  # key id -> (requests left, when)
+
+    def take(self, key_id: str) -> None:
+        """Count a request. Raises `ApiError` (429) when the key has none left, with the seconds until it has."""
+        if not self._limits.rate:
+            return
+        a_second = self._limits.rate / 60
+        with self._lock:
+            now = self._clock()
+            left, before = self._left.get(key_id, (float(self._limits.burst), now))
+            left = min(float(self._limits.burst), left + (now - before) * a_second)
+            self._left[key_id] = (left - 1 if left >= 1 else left, now)
+        if left < 1:
+            raise ApiError(
+                429,
+                "rate_limit_exceeded",
+                f"This key may send {self._limits.rate:g} requests a minute; wait a little.",
+                retry_after=(1 - left) / a_second,
+            )
+
+
+class Places:
+    """How many requests use or wait for the model; no more than there are places."""
+
+    def __init__(self, limit: int, metrics: Metrics) -> None:
+        self._limit, self._lock, self._taken, self._metrics = limit, threading.Lock(), 0, metrics
+
+    def take(self) -> None:
+        """Take a place; `free` it. Raises `ApiError` (503) when all are taken."""
+        with self._lock:
+            if self._taken >= self._limit:
+                raise ApiError(
+                    503, "overloaded", f"{self._limit} requests wait already; try again soon.", retry_after=1.0
+                )
+            self._taken += 1
+        self._metrics.waiting.inc()
+
+    def free(self) -> None:
+        self._metrics.waiting.dec()
+        with self._lock:
+            self._taken -= 1
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A place inside the block. Raises like `take`."""
+        self.take()
+        try:
+            yield
+        finally:
+            self.free()
+
+
+@dataclass(slots=True)
+class Server:
+    """One running server. `name` is the model's as clients see it; `mode` where answers come from unasked, `namespace`
+    where requests without a key go unasked.
+    """
+
+    pool: MemoryPool
+    keys: KeyStore
+    limits: Limits
+    metrics: Metrics
+    rates: Rates
+    places: Places
+    threads: ThreadPoolExecutor
+    trainer: PoolTrainer | None
+    name: str
+    mode: str
+    namespace: str
+    clock: Callable[[], float]
+    stopping: threading.Event = field(default_factory=threading.Event)
+    doing: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # namespace -> phase, done, total
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run what blocks in one of the server's threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+
+    def job_ended(self, namespace: str, kind: str, state: JobState) -> None:
+        """Count it; what it was doing last is no news of the next one."""
+        self.metrics.jobs.labels(kind, state.value).inc()
+        self.doing.pop(namespace, None)
+
+    def stop_soon(self) -> None:
+        """Streams of events end, training is handed back; requests under way are finished."""
+        self.stopping.set()
+        if self.trainer is not None:
+            self.trainer.stop_soon()
+
+
+def server_of(request: Request) -> Server:
+    """The server that a request came to."""
+    server: Server = request.app.state.server
+    return server
