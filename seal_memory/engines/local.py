@@ -11,6 +11,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,6 +23,9 @@ from seal_memory.engines.turns import Turns
 from seal_memory.errors import AdapterError, InputError, UnknownIdError
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
+
+if TYPE_CHECKING:
+    from seal_memory.engines.embedders import Embeds
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ class TransformersEngine:
         self.lock = Turns()
         self._sources: list[Fetch] = [] if fetch is None else [fetch]
         self._keep = keep
+        self._embedders: dict[str, Embeds] = {}
         self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
         self.stop_ids = self._stop_ids()
         pad = self.tokenizer.pad_token_id
@@ -62,6 +67,15 @@ class TransformersEngine:
         """No longer ask this place; adapters that are held stay."""
         with self.lock:
             self._sources.remove(fetch)
+
+    def embedder(self, kind: str) -> Embeds:
+        """The embedder of a name, made once: see `embedders.make_embedder` for what it raises."""
+        from seal_memory.engines.embedders import make_embedder
+
+        with self.lock:
+            if kind not in self._embedders:
+                self._embedders[kind] = make_embedder(kind, self)
+            return self._embedders[kind]
 
     # -- adapters ---------------------------------------------------------------------------------
 

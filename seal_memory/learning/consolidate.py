@@ -40,6 +40,7 @@ from seal_memory.records import (
     Snapshot,
     Standing,
 )
+from seal_memory.routing.making import make_router
 from seal_memory.routing.router import Router
 
 logger = logging.getLogger(__name__)
@@ -252,7 +253,7 @@ class Consolidator:
         )
 
     def _router(self, manifest: Manifest) -> Router:
-        return make_router(manifest, self.ledger, self.settings)
+        return make_router(manifest, self.ledger, self.settings, embedders=self.engine.embedder)
 
     def _audit(self, current: Snapshot | None, new: Router) -> tuple[list[float], list[float]]:
         """Recall of earlier held-out items under the published router and under the new one.
@@ -354,16 +355,6 @@ class Consolidator:
                 for g in t.result.grades
             ]
         self.ledger.add_grades(grades)
-
-
-def make_router(manifest: Manifest, ledger: Ledger, settings: Settings) -> Router:
-    """The router of a manifest over the ledger's full-text search."""
-    standings = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)  # what is only recorded leads nowhere
-    return Router(
-        manifest,
-        lambda query, limit: ledger.search(query, limit=limit, standings=standings),
-        threshold=settings.router_threshold,
-    )
 
 
 def _waves(episodes: Sequence[Episode], size: int) -> list[Sequence[Episode]]:
