@@ -122,6 +122,17 @@ class Settings(BaseSettings):
     reward_old_loss: float = Field(1.0, ge=0, le=10, description="taken off per recall lost on audited old quizzes")
     reward_diversity: float = Field(0.05, ge=0, le=1, description="given for notes that have nothing in common")
     reward_length: float = Field(0.2, ge=0, le=10, description="taken off per share of tokens over the budget")
+    reward_training: float = Field(
+        0.02, ge=0, le=10, description="taken off an arm per multiple of the tokens that the cheapest one trains"
+    )
+
+    refine: Literal["off", "arms", "notes", "both"] = Field(
+        "off", description="what the background trainer refines: arms, the note-writer, both, or nothing"
+    )
+    refine_after: int = Field(16, ge=1, le=1 << 30, description="newly published episodes before another refine round")
+    refine_tokens: int = Field(
+        400_000, ge=1, le=1 << 40, description="training tokens after which a refine round explores no further episode"
+    )
 
     # answering
     router_threshold: Share = Field(0.35, description="below this score the router abstains to core or base")

@@ -118,6 +118,7 @@ class Candidates:
         self.ledger, self.engine, self.settings = ledger, engine, settings
         self.clock, self.make_id, self.progress = clock, make_id, progress
         self.arms: ArmSource = arms or TakingTurns()
+        self._tokens = 0
         self.note_writer = note_writer  # the adapter that writes notes; None: the untouched base
 
     def study(self, episodes: Sequence[Episode]) -> list[Study]:
@@ -185,6 +186,7 @@ class Candidates:
         """One adapter per self-edit, all in one stack, put into the engine; by self-edit id."""
         size = self.settings.batch_rows if batch_rows is None else batch_rows
         jobs = {edit.id: self._job(edit, size) for edit in edits}
+        self._tokens += sum(len(j.rows[n].ids) for j in jobs.values() for step in j.batches for n in step)
         train(
             self.engine.stack,
             list(jobs.values()),
@@ -196,6 +198,11 @@ class Candidates:
         for edit in edits:
             self.engine.put(candidate_id(edit), jobs[edit.id].adapter)
         return {edit_id: job.adapter for edit_id, job in jobs.items()}
+
+    def take_tokens(self) -> int:
+        """Tokens put through training since this was last asked, without padding."""
+        taken, self._tokens = self._tokens, 0
+        return taken
 
     def _job(self, edit: SelfEdit, batch_rows: int) -> TrainingJob:
         plan = edit.hyperparameters

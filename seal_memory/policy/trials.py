@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.policy.guards import usable_quiz, within_budget
+from seal_memory.policy.old_quizzes import old_losses
 from seal_memory.policy.rewards import Reward, RewardWeights, Trial, measure, rivals
 from seal_memory.records import Genre, SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import Arm, make_self_edit
@@ -74,9 +75,16 @@ def _in_one_stack(entries: Sequence[Entry], seeds: Sequence[int], candidates: Ca
         for entry, edit in zip(entries, edits, strict=True):
             groups.setdefault(entry.study.episode.id, []).append(candidate_id(edit))
         rival = rivals(groups)
+        lost = old_losses(
+            groups,
+            list({e.study.episode.id: e.study.episode for e in entries}.values()),
+            ledger=candidates.ledger,
+            engine=candidates.engine,
+            settings=candidates.settings,
+        )
         trials = [
-            _trial(entry, candidate_id(edit), rival[candidate_id(edit)], candidates)
-            for entry, edit in zip(entries, edits, strict=True)
+            replace(_trial(entry, a, rival[a], candidates), old_loss=lost.get(a, 0.0))
+            for entry, a in zip(entries, map(candidate_id, edits), strict=True)
         ]
         return measure(trials, candidates.engine, weights=RewardWeights.of(candidates.settings))
     finally:
