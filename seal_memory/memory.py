@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -35,6 +35,8 @@ if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only
     from seal_memory.learning.consolidate import ConsolidateReport
     from seal_memory.lora.store import AdapterStore
     from seal_memory.opening import SnapshotGuard
+    from seal_memory.policy.refining import Refined
+    from seal_memory.training import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -204,30 +206,32 @@ class SealMemory:
         published. `progress` is told instead of the memory's own. Raises `BusyError` when another process is
         consolidating this namespace.
         """
-        from seal_memory.learning.consolidate import Consolidator
-        from seal_memory.learning.rebuilding import reopen
-        from seal_memory.policy.arms import arm_source
-        from seal_memory.policy.versions import current_writer
+        with self._training(progress) as trainer:
+            return trainer.consolidate(core=core, rebuild=rebuild)
+
+    def refine(self, number: int, *, progress: Progress | None = None) -> Refined:
+        """Round `number` of refining the edit policy, as the setting `refine` says. Raises as `consolidate` does."""
+        with self._training(progress) as trainer:
+            return trainer.refine(number)
+
+    @contextmanager
+    def _training(self, progress: Progress | None) -> Iterator[Trainer]:
+        """The namespace's lease, and who trains under it."""
+        from seal_memory.training import Trainer
 
         with self._job("consolidate") as heartbeat:
             self._guard.usable()  # nothing is built on a damaged snapshot
-            self.store.sweep({a.id for a in self.ledger.adapters()})
-            seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
-            consolidator = Consolidator(
+            yield Trainer(
                 self.ledger,
                 self.engine,
                 self.store,
-                self.settings.model_copy(update={"seed": seed}),
+                self.settings,
                 base_model=self.model,
                 clock=self._clock,
                 make_id=self._make_id,
                 progress=progress or self.progress,
                 heartbeat=heartbeat,
-                arms=arm_source(self.ledger, self.engine, self.settings),
-                note_writer=current_writer(self.ledger, self.engine.fingerprint),
             )
-            report = consolidator.run()
-            return consolidator.build_core(report) if core else report
 
     def start_background(self, *, poll_seconds: float = 2.0) -> Background:
         """Learn what is pending and audit what is due in a thread of this process, until stopped or closed.
@@ -362,21 +366,14 @@ class SealMemory:
         return self.ledger.history()
 
     def rollback(self, version: int) -> Snapshot | None:
-        """Make an earlier snapshot the published one; 0 is the untouched base.
+        """Make an earlier snapshot the published one; 0 is the untouched base. What it does not hold is pending again.
 
-        What that version does not hold is pending again. Raises `UnknownIdError` for a version that never was or was
-        destroyed by a forget, `BusyError` while a consolidation runs.
+        Raises `UnknownIdError` for a version that never was, or is gone, `BusyError` while a consolidation runs.
         """
-        with self._job("consolidate"), self.ledger.atomic():
-            self.ledger.set_current(version or None)
-            current = self.ledger.current()
-            held = {i for s in current.manifest.shards for i in s.interaction_ids} if current else set()
-            states = {i.id: i.standing for i in self.ledger.interactions()}
-            gone = [i for i, standing in states.items() if standing is Standing.LEARNED and i not in held]
-            self.ledger.set_standing(gone, Standing.PENDING, f"rolled back to version {version}")
-            back = [i for i in held if states[i] in (Standing.PENDING, Standing.REFUSED)]
-            self.ledger.set_standing(back, Standing.LEARNED)
-        return current
+        from seal_memory.learning.rebuilding import roll_back
+
+        with self._job("consolidate"):
+            return roll_back(self.ledger, version)
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""

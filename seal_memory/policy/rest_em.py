@@ -13,7 +13,7 @@ Not here: the first examples (`note_writer.bootstrap`), the inner loops (`trials
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory.learning.candidates import Candidates, Study
@@ -210,16 +210,18 @@ def improve(
     plan: RoundPlan,
     seed: int,
     number: int = 0,
+    figures: Mapping[str, float] | None = None,
 ) -> PolicyVersion:
     """Train a new writer on what was kept, judge it against the current one, promote it or keep the evidence.
 
-    Neither interactions in `taught_on` nor those of the examples judge; `number` is kept with the figures.
+    Neither interactions in `taught_on` nor those of the examples judge; `number` and `figures` are kept with the
+    version's own.
     """
     old = writers.current()
     parent = old.version if old is not None else None
     known = writers.examples(old) if old is not None else []
     examples = different([*known, *kept])
-    measures = {"round": float(number), "kept": float(len(kept)), "examples": float(len(examples))}
+    measures = {**(figures or {}), "round": float(number), "kept": float(len(kept)), "examples": float(len(examples))}
     if not kept:
         reason = "No note set beat the baseline by more than the reward's noise."
         return writers.keep_as_evidence(reasons=[reason], measures=measures, parent=parent)
