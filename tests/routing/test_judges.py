@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,18 @@ def hit(id: str, text: str, score: float = 1.0) -> Hit:
     return Hit(seen, score)
 
 
-class Letters:
-    """Embeds a text by how often each letter occurs."""
+class Words:
+    """Embeds a text by which words it has: nothing in common, nothing near."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
 
     def embed(self, texts: Sequence[str]) -> Any:
         self.asked += texts
-        found = np.array([[t.lower().count(c) for c in "abcdefghijklmnopqrstuvwxyz"] for t in texts], np.float32)
+        found = np.zeros((len(texts), 4096), np.float32)
+        for n, text in enumerate(texts):
+            for word in text.lower().strip("?.").split():
+                found[n, zlib.crc32(word.encode()) % 4096] += 1
         return found / (np.linalg.norm(found, axis=1, keepdims=True) + 1e-9)
 
 
@@ -124,7 +128,7 @@ def test_evidence_taken_once_can_be_weighed_again() -> None:
 
 def test_the_nearest_text_is_found_first_and_each_is_embedded_once() -> None:
     """A hit's score is its cosine; asking again embeds the question only."""
-    embedder = Letters()
+    embedder = Words()
     index = EmbeddingIndex([hit("1", "zzz").interaction, hit("2", "mill").interaction], embedder)
     found = index.search("ill mill", 2)
     assert [h.interaction.id for h in found] == ["2", "1"]
@@ -165,9 +169,9 @@ def test_every_index_and_judge_can_be_switched_on(filled: Any, index: Any, judge
     settings = Settings(router_index=index, router_judge=judge)
     if (index, judge) == ("embeddings", "learned"):
         with pytest.raises(InputError, match="bm25 or both"):
-            make_router(manifest, ledger, settings, embedders=lambda kind: Letters())
+            make_router(manifest, ledger, settings, embedders=lambda kind: Words())
         return
-    router = make_router(manifest, ledger, settings, embedders=lambda kind: Letters())
+    router = make_router(manifest, ledger, settings, embedders=lambda kind: Words())
     assert router.route("Who bought the old mill at Korrin Bay?").adapter_id == "a0"
     assert router.route("How do I cook rice?").adapter_id is None
     assert {r.adapter_id for r in router.ranked("Who bought the mill, and when sails the ship?")} == {"a0", "a1"}
