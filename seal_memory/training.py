@@ -15,6 +15,7 @@ from seal_memory.learning.consolidate import ConsolidateReport, Consolidator
 from seal_memory.learning.progress import Progress
 from seal_memory.learning.pruning import needed, prune_snapshots
 from seal_memory.learning.rebuilding import reopen
+from seal_memory.learning.superseding import sort_out
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
 from seal_memory.policy.arms import arm_source
@@ -45,6 +46,8 @@ class Trainer:
     def consolidate(self, *, core: bool, rebuild: Sequence[str]) -> ConsolidateReport:
         """As `SealMemory.consolidate`; then what the settings no longer keep is pruned."""
         self._sweep()
+        if self.settings.supersede:
+            sort_out(self.ledger)
         seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
         consolidator = Consolidator(
             self.ledger,

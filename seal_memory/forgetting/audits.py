@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
+from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
 from seal_memory.quizzes.grading import mean
 from seal_memory.records import Audit, AuditDue, QuizItem, Snapshot
@@ -70,7 +71,8 @@ class Auditor:
         held = {i for s in snapshot.manifest.shards if s.adapter_id == adapter_id for i in s.interaction_ids}
         if not held:
             return []
-        found = self.ledger.quiz_items(interaction_ids=held, held_out=True)
+        held -= outdated_ids(self.ledger)
+        found = self.ledger.quiz_items(interaction_ids=held, held_out=True) if held else []
         return [item for item in found if held.issuperset(item.interaction_ids)]
 
     def _record(self, due: AuditDue, right: Sequence[float], snapshot: Snapshot, now: float) -> Audited:

@@ -166,6 +166,10 @@ class Ledger:
         """
         return interactions.supersede(self._scope, id, new)
 
+    def supersede_by(self, old_id: str, new_id: str) -> None:
+        """Let a known interaction take another's place. Raises as `supersede` does, also where it would be a circle."""
+        interactions.supersede_by(self._scope, old_id, new_id)
+
     def successor(self, id: str) -> str | None:
         """The id of the interaction that superseded this one, if any."""
         return interactions.successor(self._scope, id)
