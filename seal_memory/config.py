@@ -138,6 +138,11 @@ class Settings(BaseSettings):
         400_000, ge=1, le=1 << 40, description="training tokens after which a refine round explores no further episode"
     )
 
+    executor: Literal["local", "ray"] = Field(
+        "local", description="where refine rounds evaluate candidate notes: this process, or Ray tasks (extra ray)"
+    )
+    ray_address: str | None = Field(None, description="of the Ray cluster to join; none: one on this machine")
+
     # answering
     router_threshold: Share = Field(0.35, description="below this score the router abstains to core or base")
     router_index: Literal["bm25", "embeddings", "both"] = Field("bm25", description="what finds a question's shard")

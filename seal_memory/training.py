@@ -7,6 +7,7 @@ itself (`learning`, `policy`), when it is done (`worker`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
@@ -20,6 +21,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
 from seal_memory.policy.arms import arm_source
 from seal_memory.policy.refining import Refined, Refiner
+from seal_memory.policy.rest_em import RoundPlan
 from seal_memory.policy.versions import NoteWriters, current_writer
 
 
@@ -78,7 +80,13 @@ class Trainer:
         candidates = Candidates(
             self.ledger, self.engine, settings, clock=self.clock, make_id=self.make_id, progress=self._beating
         )
-        return Refiner(candidates, writers).run(number)
+        if settings.executor == "local":
+            return Refiner(candidates, writers).run(number)
+        from seal_memory.policy.ray_executor import RayExecutor
+
+        address, fingerprint = settings.ray_address, self.engine.fingerprint
+        with closing(RayExecutor(self.base_model, settings, fingerprint=fingerprint, address=address)) as executor:
+            return Refiner(candidates, writers, plan=RoundPlan(executor=executor)).run(number)
 
     def _sweep(self) -> None:
         """Files that nothing names: a killed trainer's, or those of pruned versions."""

@@ -17,7 +17,7 @@ from seal_memory.learning.plans import trained_tokens
 from seal_memory.ledger import Ledger
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
 from seal_memory.policy.guards import usable_quiz
-from seal_memory.policy.old_quizzes import old_losses
+from seal_memory.policy.old_quizzes import Attracted, attracted, losses
 from seal_memory.policy.rewards import RewardWeights, Trial, efforts, measure, rivals
 from seal_memory.records import SelfEdit
 from seal_memory.self_edits.generator import Arm
@@ -78,4 +78,7 @@ class BanditArms:
     def _losses(self, studies: Sequence[Study], groups: Mapping[str, Sequence[str]]) -> dict[str, float]:
         """What each candidate would cost the old memories."""
         episodes = [s.episode for s in studies if s.episode.id in groups]
-        return old_losses(groups, episodes, ledger=self.ledger, engine=self.engine, settings=self.settings)
+        old = attracted(episodes, ledger=self.ledger, engine=self.engine, settings=self.settings)
+        asked: list[tuple[str, Attracted]] = [(a, old[e]) for e, own in groups.items() for a in own]
+        lost = losses(asked, self.engine, probability=self.settings.reward_probability)
+        return {adapter: loss for (adapter, _), loss in zip(asked, lost, strict=True)}

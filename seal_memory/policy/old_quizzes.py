@@ -1,19 +1,20 @@
 """What a candidate would cost the old: recall lost on held-out items of published memories that its shard attracts.
 
 Shards cannot overwrite each other, so a candidate harms an old memory only where the router, with the candidate
-published, sends that memory's question to it. Audited shards' items are routed twice, and those that change sides are
-scored under their old adapter and under every candidate of the new episode. Not here: the audits themselves
-(`forgetting.audits`), the weight of the loss (`rewards`).
+published, sends that memory's question to it. Audited shards' items are routed twice (`attracted`), and those that
+change sides are scored under their old adapter and under every candidate of the new episode (`losses`).
+Not here: the audits themselves (`forgetting.audits`), the weight of the loss (`rewards`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from seal_memory import prompts
 from seal_memory.config import Settings
 from seal_memory.engines import base_cache
-from seal_memory.engines.base import Prompt
+from seal_memory.engines.base import Engine, Prompt
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.core import spread
 from seal_memory.ledger import Ledger
@@ -23,37 +24,45 @@ from seal_memory.routing.making import make_router
 
 MOST_ITEMS = 32  # audited items that are routed, spread over the memory
 
-Pair = tuple[QuizItem, str | None]  # an item and the adapter that answers it
+
+@dataclass(frozen=True, slots=True)
+class Attracted:
+    """Old items that a new episode attracts, each with the recall (0..1) of what answers it now; of `among` asked."""
+
+    items: tuple[tuple[QuizItem, float], ...] = ()
+    among: int = 0
 
 
-def old_losses(
-    candidates: Mapping[str, Sequence[str]],
-    episodes: Sequence[Episode],
-    *,
-    ledger: Ledger,
-    engine: TransformersEngine,
-    settings: Settings,
-) -> dict[str, float]:
-    """Per candidate (adapter id) the recall lost, 0..1, as a mean over all audited items asked.
-
-    `candidates` are the adapters of each episode, by episode id, and must be in the engine.
-    """
-    losses = {adapter: 0.0 for own in candidates.values() for adapter in own}
+def attracted(
+    episodes: Sequence[Episode], *, ledger: Ledger, engine: TransformersEngine, settings: Settings
+) -> dict[str, Attracted]:
+    """What each episode would attract, were it published; by episode id."""
     current = ledger.current()
     items = _audited_items(ledger, {i for e in episodes for i in e.interaction_ids})
     if current is None or not items:
-        return losses
+        return {e.id: Attracted() for e in episodes}
     moved = _moved(items, current.manifest, episodes, ledger, engine, settings)
-    pairs: list[Pair] = []
-    for item, before, episode_id in moved:
-        pairs += [(item, before), *((item, adapter) for adapter in candidates.get(episode_id, ()))]
-    requests = [(Prompt(prompts.direct(i.question), a), i.answer) for i, a in pairs]
-    scores = base_cache.score(engine, requests) if requests else []
-    known = {(i.id, a): recall(s, settings.reward_probability) for (i, a), s in zip(pairs, scores, strict=True)}
-    for item, before, episode_id in moved:
-        for adapter in candidates.get(episode_id, ()):
-            losses[adapter] += max(0.0, known[item.id, before] - known[item.id, adapter]) / len(items)
-    return losses
+    known = _recalls([(item, before) for item, before, _ in moved], engine, settings.reward_probability)
+    own: dict[str, list[tuple[QuizItem, float]]] = {e.id: [] for e in episodes}
+    for (item, _, episode_id), share in zip(moved, known, strict=True):
+        own[episode_id].append((item, share))
+    return {episode_id: Attracted(tuple(found), len(items)) for episode_id, found in own.items()}
+
+
+def losses(asked: Sequence[tuple[str, Attracted]], engine: Engine, *, probability: float) -> list[float]:
+    """Per (candidate, what its episode attracts) the recall lost, 0..1, as a mean over all items asked."""
+    pairs = [(item, adapter) for adapter, own in asked for item, _ in own.items]
+    now = iter(_recalls(pairs, engine, probability))
+    found = []
+    for _, own in asked:
+        lost = sum(max(0.0, before - next(now)) for _, before in own.items)
+        found.append(lost / own.among if own.among else 0.0)
+    return found
+
+
+def _recalls(pairs: Sequence[tuple[QuizItem, str | None]], engine: Engine, probability: float) -> list[float]:
+    requests = [(Prompt(prompts.direct(item.question), adapter), item.answer) for item, adapter in pairs]
+    return [recall(s, probability) for s in base_cache.score(engine, requests)] if requests else []
 
 
 def _audited_items(ledger: Ledger, new: set[str]) -> list[QuizItem]:

@@ -23,7 +23,7 @@ from seal_memory.learning.plans import trained_tokens
 from seal_memory.learning.progress import silent
 from seal_memory.policy.arms import BanditArms, arm_source
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_grid, arm_name
-from seal_memory.policy.old_quizzes import old_losses
+from seal_memory.policy.old_quizzes import attracted, losses
 from seal_memory.policy.rewards import measure
 from seal_memory.records import Episode
 from seal_memory.self_edits.generator import ARMS, make_self_edit
@@ -246,12 +246,11 @@ def test_a_candidate_pays_for_an_old_question_that_it_attracts(
         lambda engine, asked: [Score(math.log(shown.get(p.adapter, 0.9) or 1e-9), 0.0, 1) for p, _ in asked],
     )
     episodes = [Episode(f"e-{i.id}", None, tuple(memory.ledger.interactions(ids=[i.id]))) for i in (new, other)]
-    groups = {episodes[0].id: ["new"], episodes[1].id: ["other"]}
-    found = old_losses(groups, episodes, ledger=memory.ledger, engine=memory.engine, settings=memory.settings)
-    assert found["other"] == 0.0
-    assert 0.0 < found["new"] <= 1.0
+    old = attracted(episodes, ledger=memory.ledger, engine=memory.engine, settings=memory.settings)
+    asked = [("new", old[episodes[0].id]), ("other", old[episodes[1].id])]
+    assert [len(own.items) for _, own in asked] == [1, 0]
+    lost = losses(asked, memory.engine, probability=0.5)
+    assert 0.0 < lost[0] <= 1.0
+    assert lost[1] == 0.0
     shown["new"] = 1.0  # it knows the answer as well
-    assert old_losses(groups, episodes, ledger=memory.ledger, engine=memory.engine, settings=memory.settings) == {
-        "new": 0.0,
-        "other": 0.0,
-    }
+    assert losses(asked, memory.engine, probability=0.5) == [0.0, 0.0]
