@@ -13,9 +13,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from seal_memory.routing.words import stem
 from seal_memory.spans import Span, dates, names, numbers
-from seal_memory.text import content_words, normalise, sentences
+from seal_memory.text import content_words, normalise, sentences, stem
 
 FORMER_ALIKE = 0.5  # share of the newer one's words that the older one has, where it names the older one's value
 MOST_VALUE_WORDS = 5

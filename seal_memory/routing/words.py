@@ -10,7 +10,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from seal_memory.spans import names, numbers
-from seal_memory.text import content_words
+from seal_memory.text import content_words, stem
 
 NAME_WEIGHT = 2.0
 SAME = 0.4  # share of content words
@@ -57,11 +57,3 @@ def restates(one: str, other: str) -> bool:
     """Whether two texts are about the same thing: they share two content words and much of the shorter one's."""
     words, others = stems(one), stems(other)
     return len(words & others) >= max(2, SAME * min(len(words), len(others)))
-
-
-def stem(word: str) -> str:
-    """A crude stem: enough to match plural, past tense, possessive and "-ion", nothing more."""
-    for ending in ("'s", "ing", "ion", "ed", "es", "s", "e"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word
