@@ -202,9 +202,8 @@ class SealMemory:
     ) -> ConsolidateReport:
         """Learn everything pending and publish what passes the gate; `core=True` then rebuilds the core.
 
-        `rebuild`: adapter ids of published shards to train again; each goes on answering until its successor is
-        published. `progress` is told instead of the memory's own. Raises `BusyError` when another process is
-        consolidating this namespace.
+        `rebuild`: adapter ids of published shards to train again; each answers until its successor is published.
+        `progress` is told instead of the memory's own. Raises `BusyError` when another process trains this namespace.
         """
         with self._training(progress) as trainer:
             return trainer.consolidate(core=core, rebuild=rebuild)
