@@ -4,6 +4,8 @@ python -m benchmarks run single --task squad --data FILE --limit 40 --systems al
 python -m benchmarks run sessions --task diary --limit 6 --per-session 1
 python -m benchmarks speed --data FILE              # the inner loop against others, in seconds
 python -m benchmarks policy --data FILE             # notes before and after ReST-EM rounds
+python -m benchmarks routing --data FILE            # which shard a question reaches; nothing is trained
+python -m benchmarks contradictions --data FILE     # false merges of what supersedes what; no model
 python -m benchmarks quick      # every experiment once, small
 python -m benchmarks report     # pictures, page, README tables
 python -m benchmarks worker-kills --kills 50
@@ -43,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _serve(arguments[1:])
         if arguments[:1] == ["policy"]:
             return _policy(arguments[1:])
+        if arguments[:1] == ["routing"]:
+            return _routing(arguments[1:])
+        if arguments[:1] == ["contradictions"]:
+            return _contradictions(arguments[1:])
         return _run(_parser().parse_args(arguments))
     except SealMemoryError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -79,6 +85,18 @@ def _policy(arguments: Sequence[str]) -> int:
     return policy(arguments, _setting)
 
 
+def _routing(arguments: Sequence[str]) -> int:
+    from benchmarks.routing.command import main as routing
+
+    return routing(arguments)
+
+
+def _contradictions(arguments: Sequence[str]) -> int:
+    from benchmarks.contradictions import main as contradictions
+
+    return contradictions(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=raw)
@@ -86,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("quick", help="every experiment once, small, and the report: what `make bench` runs")
     verbs.add_parser("report", help="pictures, one HTML page and the README's tables from the results files")
     verbs.add_parser("policy", help="own notes before and after ReST-EM rounds on the note-writer")
+    verbs.add_parser("routing", help="which shard a question reaches, in every way of routing; no training")
+    verbs.add_parser("contradictions", help="how often the rules that supersede a statement are right; no model")
     verbs.add_parser("speed", help="seconds, tokens a second and memory of the inner loop, against stated bars")
     verbs.add_parser("worker-kills", help="a background worker killed at random against an undisturbed one")
     verbs.add_parser("serve", help="chats a second and their latency, idle and while training; 200 namespaces")

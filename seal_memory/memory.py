@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -37,6 +38,8 @@ if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only
     from seal_memory.learning.consolidate import ConsolidateReport
     from seal_memory.lora.store import AdapterStore
     from seal_memory.opening import SnapshotGuard
+    from seal_memory.policy.refining import Refined
+    from seal_memory.training import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -230,34 +233,35 @@ class SealMemory:
     ) -> ConsolidateReport:
         """Learn everything pending and publish what passes the gate; `core=True` then rebuilds the core.
 
-        `rebuild`: adapter ids of published shards to train again; each goes on answering until its successor is
-        published. `progress` is told instead of the memory's own. Raises `BusyError` when another process is
-        consolidating this namespace.
+        `rebuild`: adapter ids of published shards to train again; each answers until its successor is published.
+        `progress` is told instead of the memory's own. Raises `BusyError` when another process trains this namespace.
         """
-        from seal_memory.learning.consolidate import Consolidator
-        from seal_memory.learning.rebuilding import reopen
-        from seal_memory.policy.arms import arm_source
-        from seal_memory.policy.versions import current_writer
+        with self._training(progress) as trainer:
+            return trainer.consolidate(core=core, rebuild=rebuild)
+
+    def refine(self, number: int, *, progress: Progress | None = None) -> Refined:
+        """Round `number` of refining the edit policy, as the setting `refine` says. Raises as `consolidate` does."""
+        with self._training(progress) as trainer:
+            return trainer.refine(number)
+
+    @contextmanager
+    def _training(self, progress: Progress | None) -> Iterator[Trainer]:
+        """The namespace's lease, and who trains under it."""
+        from seal_memory.training import Trainer
 
         with lease(self.ledger, "consolidate") as heartbeat:
             self._guard.usable()  # nothing is built on a damaged snapshot
-            self.store.sweep({a.id for a in self.ledger.adapters()})
-            seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
-            consolidator = Consolidator(
+            yield Trainer(
                 self.ledger,
                 self.engine,
                 self.store,
-                self.settings.model_copy(update={"seed": seed}),
+                self.settings,
                 base_model=self.model,
                 clock=self._clock,
                 make_id=self._make_id,
                 progress=progress or self.progress,
                 heartbeat=heartbeat,
-                arms=arm_source(self.ledger, self.engine, self.settings),
-                note_writer=current_writer(self.ledger, self.engine.fingerprint),
             )
-            report = consolidator.run()
-            return consolidator.build_core(report) if core else report
 
     def start_background(self, *, poll_seconds: float = 2.0) -> Background:
         """Learn what is pending and audit what is due in a thread of this process, until stopped or closed.
@@ -332,12 +336,12 @@ class SealMemory:
     def _answerer(self, *, shared: bool = False) -> Answerer:
         """`shared`: chats that wait at the same time are answered in one batch."""
         from seal_memory.engines.together import together
-        from seal_memory.learning.consolidate import make_router
+        from seal_memory.routing.making import make_router
 
         engine = together(self.engine) if shared else self.engine
         snapshot = self.published()
         manifest = snapshot.manifest if snapshot is not None else Manifest()
-        router = make_router(manifest, self.ledger, self.settings)
+        router = make_router(manifest, self.ledger, self.settings, embedders=self.engine.embedder)
         return Answerer(engine, router, self.ledger, self.settings, snapshot=snapshot.version if snapshot else None)
 
     # -- keeping it right -------------------------------------------------------------------------
@@ -382,10 +386,9 @@ class SealMemory:
         return self.ledger.history()
 
     def rollback(self, version: int) -> Snapshot | None:
-        """Make an earlier snapshot the published one; 0 is the untouched base.
+        """Make an earlier snapshot the published one; 0 is the untouched base. What it does not hold is pending again.
 
-        What that version does not hold is pending again. Raises `UnknownIdError` for a version that never was or was
-        destroyed by a forget, `BusyError` while a consolidation runs.
+        Raises `UnknownIdError` for a version that never was, or is gone, `BusyError` while a consolidation runs.
         """
         with lease(self.ledger, "consolidate"):
             return roll_back(self.ledger, version)

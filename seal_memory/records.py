@@ -376,6 +376,18 @@ class PolicyVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyTrial:
+    """One episode explored in a refine round. `found` is what the round needs of it; `tokens` were trained for it."""
+
+    round: int
+    kind: str
+    episode_id: str
+    interaction_ids: tuple[str, ...]
+    found: Mapping[str, Any]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class ArmReward:
     """What one candidate's arm earned. `arm` is its canonical name (`policy.bandit.arm_name`)."""
 

@@ -51,5 +51,8 @@ class Status:
     adapter_bytes: int
     queue: tuple[QueuedJob, ...]
     dead: tuple[QueuedJob, ...]
+    note_writer: int | None  # the policy version that writes notes; None: the untouched model
+    policy_versions: int
+    arms_tried: int
     audits_due: int
     next_audit: float | None  # when, in Unix seconds

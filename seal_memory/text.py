@@ -23,6 +23,7 @@ __all__ = [
     "is_binary_junk",
     "normalise",
     "sentences",
+    "stem",
     "strip_markup",
     "word_set",
 ]
@@ -85,6 +86,14 @@ def content_words(text: str) -> list[str]:
     words = (match.group().lower().replace("’", "'") for match in _WORD.finditer(text))
     bare = (word.removesuffix("'s") for word in words)
     return [word for word in bare if word not in STOP_WORDS]
+
+
+def stem(word: str) -> str:
+    """A crude stem: enough to match plural, past tense, possessive and "-ion", nothing more."""
+    for ending in ("'s", "ing", "ion", "ed", "es", "s", "e"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
 
 
 # --- sentences ---------------------------------------------------------------------------------

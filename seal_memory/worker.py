@@ -1,10 +1,12 @@
 """The background trainer: does the jobs of one namespace, one after another, until it is stopped.
 
 Kinds: `consolidate` (enqueued when something is pending), `audit` (when one is due), `rebuild` (a shard whose audit
-showed more loss than is allowed). Every job may be killed anywhere: what was published stays, what was not is done
+showed more loss than is allowed), `refine` (a round of the edit policy, when enough is new and nothing else waits; off
+by default). Every job may be killed anywhere: what was published stays, what was not is done
 again, and a job is handed back without losing an attempt when the worker is asked to stop.
 
-Not here: the queue's rules (`ledger.queue`), who may train (`leasing`), threads (`background`), the edit policy.
+Not here: the queue's rules (`ledger.queue`), who may train (`leasing`), threads (`background`), the rounds of the edit
+policy (`policy.refining`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from seal_memory.errors import BusyError, InputError, SealMemoryError
 from seal_memory.leasing import LEASE_SECONDS, is_dead, this_process
+from seal_memory.policy.schedule import next_round
 from seal_memory.records import JobState, QueuedJob, Standing
 
 if TYPE_CHECKING:  # these rooms need torch
@@ -35,8 +38,8 @@ if TYPE_CHECKING:  # these rooms need torch
 
 logger = logging.getLogger(__name__)
 
-CONSOLIDATE, REBUILD, AUDIT = "consolidate", "rebuild", "audit"
-PRIORITY = {CONSOLIDATE: 2, REBUILD: 1, AUDIT: 0}  # what is new first: it is not answerable from the weights yet
+CONSOLIDATE, REBUILD, AUDIT, REFINE = "consolidate", "rebuild", "audit", "refine"
+PRIORITY = {CONSOLIDATE: 3, REBUILD: 2, AUDIT: 1, REFINE: 0}  # what is new first: no weights know it yet
 HEARTBEAT = LEASE_SECONDS / 6
 BUSY_WAIT = 5.0  # seconds before a job is tried again that met another trainer
 LONGEST_REST = LEASE_SECONDS / 2  # under a small CPU share, between two steps: the lease must not run out
@@ -65,6 +68,8 @@ class Trainable(Protocol):
     def consolidate(
         self, *, core: bool = False, rebuild: Sequence[str] = (), progress: Progress | None = None
     ) -> object: ...
+
+    def refine(self, number: int, *, progress: Progress | None = None) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +159,31 @@ class Worker:
                 self.queue.abandon_job(job)
         if not self._plans:
             return
+        self._plan_consolidating()
+        due = self.memory.ledger.audits.due(self._clock())
+        if due:
+            self._enqueue(AUDIT, lambda: [f"{d.adapter_id} {d.due}" for d in due])
+        self._plan_refining()
+
+    def _plan_consolidating(self) -> None:
         ledger = self.memory.ledger
         if ledger.counts().get(Standing.PENDING):
             self._enqueue(CONSOLIDATE, lambda: [i.id for i in ledger.interactions(standing=Standing.PENDING)])
-        due = ledger.audits.due(self._clock())
-        if due:
-            self._enqueue(AUDIT, lambda: [f"{d.adapter_id} {d.due}" for d in due])
+
+    def _plan_refining(self) -> None:
+        """The next round, if one is due and none waits; a round that was given up is not tried again."""
+        settings = self.memory.settings
+        if settings.refine == "off":
+            return
+        rounds = [job for job in self.queue.jobs() if job.kind == REFINE]
+        if any(job.state in (JobState.QUEUED, JobState.FAILED) for job in rounds):
+            return
+        number = next_round(self.memory.ledger, settings, rounds)
+        current = self.memory.ledger.current()
+        if number is not None and current is not None:
+            payload = {"round": number, "episodes": len(current.manifest.shards)}
+            attempts = settings.job_attempts
+            self.queue.enqueue_job(REFINE, payload, priority=PRIORITY[REFINE], max_attempts=attempts)
 
     def _enqueue(self, kind: str, about: Callable[[], Collection[str]]) -> None:
         """Unless one waits, or exactly this was given up before: it is tried again when something changes."""
@@ -178,7 +202,9 @@ class Worker:
         self._job, self._beat_at, self._rested = job, self._clock(), 0.0
         try:
             self._work(job)
-            return self.queue.complete_job(job)
+            ended = self.queue.complete_job(job)
+            self._prune()
+            return ended
         except _Stopped:
             return self._hand_back(job, self._clock())
         except BusyError as error:  # somebody else trains this namespace, or holds this job by now
@@ -201,6 +227,8 @@ class Worker:
                 self.memory.consolidate(core=bool(job.payload.get("core")), progress=self._progress)
             elif job.kind == REBUILD:
                 self._rebuild(str(job.payload.get("shard", "")))
+            elif job.kind == REFINE:
+                self.memory.refine(int(job.payload["round"]), progress=self._progress)
             else:
                 self._audit()
 
@@ -221,6 +249,15 @@ class Worker:
             if found.too_weak and shard not in tried:
                 attempts = memory.settings.job_attempts
                 self.queue.enqueue_job(REBUILD, {"shard": shard}, priority=PRIORITY[REBUILD], max_attempts=attempts)
+
+    def _prune(self) -> None:
+        """Old finished jobs go, but not what later decisions are made by: tried rebuilds and the newest round."""
+        current = self.memory.ledger.current()
+        published = set(current.manifest.adapter_ids) if current is not None else set()
+        done = self.queue.jobs(states=[JobState.DONE])
+        rounds = [j.id for j in done if j.kind == REFINE][:1]
+        tried = [j.id for j in done if j.kind == REBUILD and j.payload.get("shard") in published]
+        self.queue.prune_jobs(self.memory.settings.jobs_kept, spare=[*rounds, *tried])
 
     def _failed(self, job: QueuedJob, error: Exception) -> QueuedJob:
         """The reason of our own errors is their message; another's may quote what was observed, so only its place."""
@@ -245,8 +282,17 @@ class Worker:
 
     def _progress(self, phase: str, done: int, total: int) -> None:
         self._check()
+        if phase == REFINE and self._is_urgent():
+            raise _Stopped  # all explored episodes are on record: the round goes on afterwards
         self.memory.progress(phase, done, total)
         self._rest()
+
+    def _is_urgent(self) -> bool:
+        """Whether something new could be learned now, while a round of refining runs."""
+        if self._plans:
+            self._plan_consolidating()
+        waiting = self.queue.jobs(states=[JobState.QUEUED, JobState.FAILED])
+        return any(job.kind == CONSOLIDATE and job.not_before <= self._clock() for job in waiting)
 
     def _check(self) -> None:
         """Stops the job, or renews its lease. Raises `BusyError` when the lease is another's."""

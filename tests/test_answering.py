@@ -13,10 +13,10 @@ from seal_memory.answering import Answerer, Mode, parse_mode
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.errors import InputError
-from seal_memory.learning.consolidate import make_router
 from seal_memory.ledger import Ledger
 from seal_memory.observation import to_interactions
 from seal_memory.records import Manifest, ShardEntry, Standing
+from seal_memory.routing.making import make_router
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."

@@ -62,11 +62,16 @@ def compare(old: Answers, new: Answers, *, names: tuple[str, str], seed: int) ->
 
 def write(found: Record, path: Path) -> Record:
     """The file, whole or not at all; returns its `last_line`."""
+    write_whole(found, path)
+    return last_line(found, path)
+
+
+def write_whole(found: Record, path: Path) -> None:
+    """Any results, as JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
-    return last_line(found, path)
 
 
 def last_line(found: Record, path: Path) -> Record:

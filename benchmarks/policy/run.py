@@ -21,7 +21,8 @@ from seal_memory.learning.progress import Progress, silent
 from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.bandit import arm_name
 from seal_memory.policy.note_writer import BootstrapPlan, bootstrap
-from seal_memory.policy.rest_em import Explored, explore, how_reliable, improve, select, write_sets
+from seal_memory.policy.refining import explored_from
+from seal_memory.policy.rest_em import explore, how_reliable, improve, select, write_sets
 from seal_memory.records import Genre, PolicyExample, PolicyVersion
 from seal_memory.self_edits.generator import ARMS
 from seal_memory.self_edits.writer import MODEL_GENRES
@@ -215,19 +216,6 @@ def _shown(version: PolicyVersion) -> Record:
         "reasons": list(version.reasons),
         "measures": dict(version.measures),
     }
-
-
-def explored_from(record: Record) -> Explored:
-    """What the journal holds of one interaction."""
-    sets = tuple(
-        tuple(
-            PolicyExample(**{**e, "genre": Genre(e["genre"]), "interaction_ids": tuple(e["interaction_ids"])})
-            for e in s
-        )
-        for s in record["sets"]
-    )
-    rewards = tuple(tuple(r) for r in record["rewards"])
-    return Explored(record["episode_id"], sets, rewards, tuple(record["bonus"]), tuple(record["baseline"]))
 
 
 def _mean(values: Sequence[float]) -> float | None:

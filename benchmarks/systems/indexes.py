@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from benchmarks.systems.minilm import MiniLM
+from seal_memory.engines.minilm import MiniLM
 
 _WORD = re.compile(r"\w+")
 

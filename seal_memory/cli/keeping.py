@@ -230,6 +230,10 @@ def _show_background(found: Status, out: Console) -> None:
         out.print(table(["job!", "kind", "state", "attempts>", "not before", "last error"], rows))
     if found.dead:
         out.print(table(["given up", "because"], [(j.kind, j.error) for j in found.dead[:LATEST]]))
+    if found.policy_versions or found.arms_tried:
+        writer = f"version {found.note_writer}" if found.note_writer else "the untouched model"
+        tried = f"{found.policy_versions} versions and {found.arms_tried} arms tried"
+        say(out, f"notes are written by {writer}; {tried}: report shows them")
     if found.audits_due:
         say(out, f"{found.audits_due} audits are due: the worker makes them.")
     elif found.next_audit is not None:

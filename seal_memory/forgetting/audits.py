@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from seal_memory.config import Settings
-from seal_memory.engines.base import Engine
+from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
-from seal_memory.learning.consolidate import make_router
+from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
 from seal_memory.quizzes.grading import mean
 from seal_memory.records import Audit, AuditDue, QuizItem, Snapshot
+from seal_memory.routing.making import make_router
 
 TOGETHER = 8  # shards asked in one batch; each batch is on record before the next
 
@@ -33,7 +34,9 @@ class Audited:
 class Auditor:
     """Audits the shards of one ledger's published snapshot."""
 
-    def __init__(self, ledger: Ledger, engine: Engine, settings: Settings, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, ledger: Ledger, engine: TransformersEngine, settings: Settings, *, clock: Callable[[], float]
+    ) -> None:
         self.ledger, self.engine, self.settings, self.clock = ledger, engine, settings, clock
 
     def run(self) -> list[Audited]:
@@ -50,7 +53,7 @@ class Auditor:
 
     def _together(self, due: Sequence[AuditDue], snapshot: Snapshot, now: float) -> list[Audited]:
         items = {d.adapter_id: self._items(d.adapter_id, snapshot) for d in due}
-        router = make_router(snapshot.manifest, self.ledger, self.settings)
+        router = make_router(snapshot.manifest, self.ledger, self.settings, embedders=self.engine.embedder)
         asked = [(item, router.route(item.question).adapter_id) for own in items.values() for item in own]
         grades = grading.grade(
             asked,
@@ -68,7 +71,8 @@ class Auditor:
         held = {i for s in snapshot.manifest.shards if s.adapter_id == adapter_id for i in s.interaction_ids}
         if not held:
             return []
-        found = self.ledger.quiz_items(interaction_ids=held, held_out=True)
+        held -= outdated_ids(self.ledger)
+        found = self.ledger.quiz_items(interaction_ids=held, held_out=True) if held else []
         return [item for item in found if held.issuperset(item.interaction_ids)]
 
     def _record(self, due: AuditDue, right: Sequence[float], snapshot: Snapshot, now: float) -> Audited:

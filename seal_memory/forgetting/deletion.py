@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
-from seal_memory.learning.consolidate import make_router
+from seal_memory.learning.pruning import needed
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
 from seal_memory.quizzes.grading import mean
 from seal_memory.records import Manifest, QuizItem, Snapshot, Standing
+from seal_memory.routing.making import make_router
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Deletion:
             report = self.ledger.purge(chain)
             self.ledger.remove_adapters(purged_adapters)
         self.remove_files(purged_adapters)
-        self.store.sweep({a.id for a in self.ledger.adapters()})  # and what a killed trainer left
+        self.store.sweep(needed(self.ledger))  # and what a killed trainer left
         after = self._recall(items, snapshot)
         base = self._recall(items, None)
         return ForgetReport(
@@ -131,11 +132,12 @@ class Deletion:
         if not items:
             return None
         manifest = snapshot.manifest if snapshot is not None else Manifest()
-        router = make_router(manifest, self.ledger, self.settings)
+        engine = self.engine()
+        router = make_router(manifest, self.ledger, self.settings, embedders=engine.embedder)
         pairs = [(item, router.route(item.question).adapter_id) for item in items]
         grades = grading.grade(
             pairs,
-            self.engine(),
+            engine,
             max_tokens=self.settings.recite_max_tokens,
             snapshot_version=snapshot.version if snapshot else None,
             clock=self.clock,

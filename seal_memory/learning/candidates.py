@@ -16,7 +16,7 @@ from seal_memory.learning import grading
 from seal_memory.learning.grading import Result
 from seal_memory.learning.inner_loop import TrainingJob, train
 from seal_memory.learning.plans import encode_item, plan_steps
-from seal_memory.learning.progress import Progress
+from seal_memory.learning.progress import Progress, silent
 from seal_memory.learning.screen import Choice, Contest, choose
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
@@ -100,6 +100,38 @@ def data_hash(edit: SelfEdit) -> str:
     return digest.hexdigest()
 
 
+def train_edits(
+    edits: Sequence[SelfEdit],
+    engine: TransformersEngine,
+    settings: Settings,
+    *,
+    batch_rows: int,
+    progress: Progress = silent,
+) -> tuple[dict[str, LoraAdapter], int]:
+    """One adapter per self-edit, all in one stack, put into the engine; by self-edit id. And the tokens trained."""
+    jobs = {edit.id: _job(edit, engine, settings, batch_rows) for edit in edits}
+    train(
+        engine.stack,
+        list(jobs.values()),
+        token_budget=settings.token_budget,
+        pad_id=engine.pad_id,
+        progress=lambda done, total: progress("train", done, total),
+        turn=engine.lock.step,
+    )
+    for edit in edits:
+        engine.put(candidate_id(edit), jobs[edit.id].adapter)
+    tokens = sum(len(j.rows[n].ids) for j in jobs.values() for step in j.batches for n in step)
+    return {edit_id: job.adapter for edit_id, job in jobs.items()}, tokens
+
+
+def _job(edit: SelfEdit, engine: TransformersEngine, settings: Settings, batch_rows: int) -> TrainingJob:
+    plan = edit.hyperparameters
+    config = LoraConfig(plan.rank, plan.alpha, settings.target_modules)
+    rows = [encode_item(engine, i) for i in edit.items]
+    steps = plan_steps(edit, batch_size=batch_rows)
+    return TrainingJob(engine.stack.create(config, seed=edit.seed), rows, steps, plan.learning_rate)
+
+
 class Candidates:
     """Makes and trains candidates with one engine; writes what it makes to the ledger."""
 
@@ -118,6 +150,7 @@ class Candidates:
         self.ledger, self.engine, self.settings = ledger, engine, settings
         self.clock, self.make_id, self.progress = clock, make_id, progress
         self.arms: ArmSource = arms or TakingTurns()
+        self._tokens = 0
         self.note_writer = note_writer  # the adapter that writes notes; None: the untouched base
 
     def study(self, episodes: Sequence[Episode]) -> list[Study]:
@@ -184,25 +217,18 @@ class Candidates:
     def train(self, edits: Sequence[SelfEdit], *, batch_rows: int | None = None) -> dict[str, LoraAdapter]:
         """One adapter per self-edit, all in one stack, put into the engine; by self-edit id."""
         size = self.settings.batch_rows if batch_rows is None else batch_rows
-        jobs = {edit.id: self._job(edit, size) for edit in edits}
-        train(
-            self.engine.stack,
-            list(jobs.values()),
-            token_budget=self.settings.token_budget,
-            pad_id=self.engine.pad_id,
-            progress=lambda done, total: self.progress("train", done, total),
-            turn=self.engine.lock.step,
-        )
-        for edit in edits:
-            self.engine.put(candidate_id(edit), jobs[edit.id].adapter)
-        return {edit_id: job.adapter for edit_id, job in jobs.items()}
+        adapters, tokens = train_edits(edits, self.engine, self.settings, batch_rows=size, progress=self.progress)
+        self._tokens += tokens
+        return adapters
 
-    def _job(self, edit: SelfEdit, batch_rows: int) -> TrainingJob:
-        plan = edit.hyperparameters
-        config = LoraConfig(plan.rank, plan.alpha, self.settings.target_modules)
-        rows = [encode_item(self.engine, i) for i in edit.items]
-        steps = plan_steps(edit, batch_size=batch_rows)
-        return TrainingJob(self.engine.stack.create(config, seed=edit.seed), rows, steps, plan.learning_rate)
+    def add_tokens(self, tokens: int) -> None:
+        """Count what somebody else trained for these candidates, too."""
+        self._tokens += tokens
+
+    def take_tokens(self) -> int:
+        """Tokens put through training since this was last asked, without padding."""
+        taken, self._tokens = self._tokens, 0
+        return taken
 
     def train_and_choose(self, studies: Sequence[Study]) -> list[Trained]:
         """Train every candidate of `studies` in one stack and keep the best of each episode (`screen`)."""

@@ -23,6 +23,7 @@ from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.progress import Progress
 from seal_memory.learning.storing import store_adapter
+from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
@@ -40,6 +41,7 @@ from seal_memory.records import (
     Snapshot,
     Standing,
 )
+from seal_memory.routing.making import make_router
 from seal_memory.routing.router import Router
 
 logger = logging.getLogger(__name__)
@@ -199,7 +201,7 @@ class Consolidator:
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
         records = {t.edit.id: self._store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         current = self.ledger.current()
-        manifest = _with_shards(current, accepted, records)
+        manifest = _with_shards(current, accepted, records, outdated_ids(self.ledger))
         whole = self._judge_whole(current, manifest) if accepted else Verdict(True, (), {})
         if not whole.accepted:
             verdicts = [replace(v, accepted=False, reasons=whole.reasons) if v.accepted else v for v in verdicts]
@@ -252,7 +254,7 @@ class Consolidator:
         )
 
     def _router(self, manifest: Manifest) -> Router:
-        return make_router(manifest, self.ledger, self.settings)
+        return make_router(manifest, self.ledger, self.settings, embedders=self.engine.embedder)
 
     def _audit(self, current: Snapshot | None, new: Router) -> tuple[list[float], list[float]]:
         """Recall of earlier held-out items under the published router and under the new one.
@@ -262,7 +264,7 @@ class Consolidator:
         if current is None or not current.manifest.shards:
             return [], []
         old = self._router(current.manifest)
-        learned = {i for shard in current.manifest.shards for i in shard.interaction_ids}
+        learned = {i for shard in current.manifest.shards for i in shard.interaction_ids} - outdated_ids(self.ledger)
         items = [
             item
             for item in self.ledger.quiz_items(held_out=True)
@@ -356,32 +358,24 @@ class Consolidator:
         self.ledger.add_grades(grades)
 
 
-def make_router(manifest: Manifest, ledger: Ledger, settings: Settings) -> Router:
-    """The router of a manifest over the ledger's full-text search."""
-    standings = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)  # what is only recorded leads nowhere
-    return Router(
-        manifest,
-        lambda query, limit: ledger.search(query, limit=limit, standings=standings),
-        threshold=settings.router_threshold,
-    )
-
-
 def _waves(episodes: Sequence[Episode], size: int) -> list[Sequence[Episode]]:
     return [episodes[i : i + size] for i in range(0, len(episodes), size)]
 
 
-def _with_shards(current: Snapshot | None, accepted: Sequence[Trained], records: dict[str, AdapterRecord]) -> Manifest:
+def _with_shards(
+    current: Snapshot | None, accepted: Sequence[Trained], records: dict[str, AdapterRecord], outdated: set[str]
+) -> Manifest:
     old = current.manifest if current is not None else Manifest()
     new = tuple(
         ShardEntry(records[t.edit.id].id, t.study.episode.id, t.study.episode.interaction_ids) for t in accepted
     )
     shards = (*old.shards, *new)
-    return replace(old, shards=tuple(s for n, s in enumerate(shards) if not _is_replaced(s, shards[n + 1 :])))
+    return replace(old, shards=tuple(s for n, s in enumerate(shards) if not _is_replaced(s, shards[n + 1 :], outdated)))
 
 
-def _is_replaced(shard: ShardEntry, later: Sequence[ShardEntry]) -> bool:
-    """Whether later shards hold all that this one holds: it was rebuilt, and leaves."""
-    return {i for s in later for i in s.interaction_ids}.issuperset(shard.interaction_ids)
+def _is_replaced(shard: ShardEntry, later: Sequence[ShardEntry], outdated: set[str]) -> bool:
+    """Whether later shards hold all of this one that still holds: it was rebuilt, or has nothing left, and leaves."""
+    return {i for s in later for i in s.interaction_ids}.issuperset(set(shard.interaction_ids) - outdated)
 
 
 def _report(tally: _Tally) -> ConsolidateReport:

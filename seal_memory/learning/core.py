@@ -13,6 +13,7 @@ from dataclasses import replace
 from seal_memory.learning import drift, gate, grading
 from seal_memory.learning.candidates import Candidates, candidate_id
 from seal_memory.learning.gate import Verdict
+from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.records import Genre, Hyperparameters, Manifest, QuizItem, SelfEdit
@@ -27,7 +28,8 @@ def core_edit(ledger: Ledger, manifest: Manifest, candidates: Candidates) -> Sel
     records = ledger.adapters(ids=[s.adapter_id for s in manifest.shards])
     edits = ledger.self_edits(ids=[r.self_edit_id for r in records if r.self_edit_id])
     settings = candidates.settings
-    items = tuple(item for edit in edits for item in edit.items)
+    outdated = outdated_ids(ledger)
+    items = tuple(i for edit in edits for i in edit.items if outdated.isdisjoint(i.interaction_ids))
     statements = len({item.target for item in items if item.genre is not Genre.PASSAGE})
     mixes = [dict(edit.hyperparameters.genre_mix) for edit in edits]
     genres = {genre for mix in mixes for genre in mix}
@@ -41,7 +43,7 @@ def core_edit(ledger: Ledger, manifest: Manifest, candidates: Candidates) -> Sel
         mix,
         settings.passes,
     )
-    ids = tuple(dict.fromkeys(i for edit in edits for i in edit.interaction_ids))
+    ids = tuple(dict.fromkeys(i for edit in edits for i in edit.interaction_ids if i not in outdated))
     return SelfEdit(candidates.make_id(), CORE_EPISODE, ids, items, plan, settings.seed)
 
 

@@ -48,6 +48,12 @@ def plan_steps(edit: SelfEdit, *, batch_size: int) -> list[list[int]]:
     return steps
 
 
+def trained_tokens(edit: SelfEdit, engine: TransformersEngine, *, batch_size: int) -> int:
+    """Tokens that the edit's whole plan puts through the model, without padding; what its training costs."""
+    sizes = [len(encode_item(engine, item).ids) for item in edit.items]
+    return sum(sizes[n] for step in plan_steps(edit, batch_size=batch_size) for n in step)
+
+
 def plan_batches(
     weights: Sequence[float], *, epochs: int, rows_per_epoch: int, batch_size: int, seed: int
 ) -> list[list[int]]:

@@ -120,6 +120,20 @@ def supersede(scope: Scope, old_id: str, new: NewInteraction) -> Observed:
     return observed
 
 
+def supersede_by(scope: Scope, old_id: str, new_id: str) -> None:
+    with scope.connection.atomic():
+        require_interactions(scope, [old_id, new_id])
+        newer = successor(scope, old_id)
+        if newer is not None:
+            raise InputError(f"interaction {old_id} was already corrected: correct {newer} instead")
+        if old_id in with_predecessors(scope, [new_id]):
+            raise InputError(f"interaction {old_id} is {new_id} or came after it: a circle corrects nothing")
+        scope.connection.run(
+            "UPDATE interactions SET standing = ?, superseded_by = ? WHERE namespace = ? AND id = ?",
+            (Standing.SUPERSEDED, new_id, scope.namespace, old_id),
+        )
+
+
 def successor(scope: Scope, interaction_id: str) -> str | None:
     rows = scope.connection.rows(
         "SELECT superseded_by FROM interactions WHERE namespace = ? AND id = ?",

@@ -18,18 +18,8 @@ from types import TracebackType
 from typing import Any
 
 from seal_memory.errors import InputError
-from seal_memory.ledger import (
-    grades,
-    interactions,
-    jobs,
-    learning_rows,
-    meta,
-    policy_rows,
-    purge,
-    schema,
-    search,
-    snapshots,
-)
+from seal_memory.ledger import grades, interactions, jobs, learning_rows, meta, policy_rows, purge, schema, search
+from seal_memory.ledger import snapshots as snapshot_rows
 from seal_memory.ledger.audits import Audits
 from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection
 from seal_memory.ledger.encoding import sortable_id
@@ -176,6 +166,10 @@ class Ledger:
         """
         return interactions.supersede(self._scope, id, new)
 
+    def supersede_by(self, old_id: str, new_id: str) -> None:
+        """Let a known interaction take another's place. Raises as `supersede` does, also where it would be a circle."""
+        interactions.supersede_by(self._scope, old_id, new_id)
+
     def successor(self, id: str) -> str | None:
         """The id of the interaction that superseded this one, if any."""
         return interactions.successor(self._scope, id)
@@ -258,7 +252,7 @@ class Ledger:
         Raises:
             InputError: a snapshot that is not destroyed still holds one of them.
         """
-        return snapshots.remove_adapters(self._scope, ids)
+        return snapshot_rows.remove_adapters(self._scope, ids)
 
     # -- snapshots ---------------------------------------------------------------------------
 
@@ -271,13 +265,13 @@ class Ledger:
             UnknownIdError: an adapter or the parent is unknown, or an adapter was trained on
                 something that was forgotten meanwhile.
         """
-        return snapshots.add_snapshot(
+        return snapshot_rows.add_snapshot(
             self._scope, manifest, parent=parent, base_fingerprint=base_fingerprint, note=note
         )
 
     def current(self) -> Snapshot | None:
         """The published snapshot; None is the untouched base."""
-        return snapshots.current(self._scope)
+        return snapshot_rows.current(self._scope)
 
     def snapshot(self, version: int) -> Snapshot:
         """One snapshot.
@@ -285,11 +279,11 @@ class Ledger:
         Raises:
             UnknownIdError: there is none of that version, or a forget destroyed it.
         """
-        return snapshots.snapshot(self._scope, version)
+        return snapshot_rows.snapshot(self._scope, version)
 
     def history(self, *, include_destroyed: bool = False) -> list[Snapshot]:
         """Snapshots, newest first; destroyed ones have an empty manifest."""
-        return snapshots.history(self._scope, include_destroyed=include_destroyed)
+        return snapshot_rows.history(self._scope, include_destroyed=include_destroyed)
 
     def set_current(self, version: int | None) -> None:
         """Roll back (or forth) to a version; 0 or None is the untouched base.
@@ -297,15 +291,17 @@ class Ledger:
         Raises:
             UnknownIdError: there is none of that version, or a forget destroyed it.
         """
-        snapshots.set_current(self._scope, version)
+        snapshot_rows.set_current(self._scope, version)
 
-    def destroy_snapshots(self, versions: Collection[int]) -> int:
+    def destroy_snapshots(self, versions: Collection[int], *, note: str = snapshot_rows.DESTROYED_NOTE) -> int:
         """Erase their manifests for good; how many had one. Destroying the current one leaves the base.
+
+        `note` is kept with each and is what a rollback to it is told ("snapshot 3 was ...").
 
         Raises:
             UnknownIdError: there is none of one of these versions.
         """
-        return snapshots.destroy_snapshots(self._scope, versions)
+        return snapshot_rows.destroy_snapshots(self._scope, versions, note=note)
 
     # -- grades and decisions ----------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import finite, from_json, id_list, to_json
 from seal_memory.ledger.interactions import require_learnable
-from seal_memory.records import ArmReward, Genre, PolicyExample, PolicyVersion
+from seal_memory.records import ArmReward, Genre, PolicyExample, PolicyTrial, PolicyVersion
 
 POLICY_TABLES = """
 CREATE TABLE policy_versions (
@@ -62,6 +62,26 @@ CREATE TABLE arm_rewards (
     time REAL NOT NULL,
     UNIQUE (namespace, edit_id)
 ) STRICT;
+"""
+
+TRIAL_TABLES = """
+CREATE TABLE policy_trials (
+    seq INTEGER PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    episode_id TEXT NOT NULL,
+    interaction_ids TEXT NOT NULL,
+    found TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    UNIQUE (namespace, round, kind, episode_id)
+) STRICT;
+CREATE TABLE policy_trial_links (
+    interaction_id TEXT NOT NULL,
+    owner INTEGER NOT NULL REFERENCES policy_trials (seq) ON DELETE CASCADE,
+    PRIMARY KEY (interaction_id, owner)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX policy_trial_links_by_owner ON policy_trial_links (owner);
 """
 
 
@@ -122,6 +142,52 @@ class PolicyRows:
             (self._scope.namespace, version),
         )
         return [_example_from(row) for row in rows]
+
+    def add_trials(self, trials: Sequence[PolicyTrial]) -> None:
+        """Record explored episodes; one that the round has already keeps what it has.
+
+        Raises `UnknownIdError` where an interaction was forgotten meanwhile.
+        """
+        scope = self._scope
+        with scope.connection.atomic():
+            for trial in trials:
+                require_learnable(scope, trial.interaction_ids)
+                scope.connection.run(
+                    "INSERT OR IGNORE INTO policy_trials (namespace, round, kind, episode_id, interaction_ids, found,"
+                    " tokens) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        scope.namespace, trial.round, trial.kind, trial.episode_id, id_list(trial.interaction_ids),
+                        to_json(dict(trial.found), "what a trial found"), trial.tokens,
+                    ),
+                )  # fmt: skip
+                scope.connection.run(
+                    "INSERT OR IGNORE INTO policy_trial_links (interaction_id, owner) SELECT j.value, t.seq"
+                    " FROM json_each(?) j, policy_trials t WHERE t.namespace = ? AND t.round = ? AND t.kind = ?"
+                    " AND t.episode_id = ?",
+                    (id_list(trial.interaction_ids), scope.namespace, trial.round, trial.kind, trial.episode_id),
+                )
+
+    def trials(self, round: int) -> list[PolicyTrial]:
+        """What a round has explored so far, in that order."""
+        rows = self._scope.connection.rows(
+            "SELECT * FROM policy_trials WHERE namespace = ? AND round = ? ORDER BY seq",
+            (self._scope.namespace, round),
+        )
+        return [
+            PolicyTrial(
+                row["round"], row["kind"], row["episode_id"], tuple(from_json(row["interaction_ids"])),
+                from_json(row["found"]), row["tokens"],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def blank_trials(self, round: int) -> int:
+        """Erase what a finished round's trials found, which quotes notes; that they were made stays. How many."""
+        with self._scope.connection.atomic():
+            return self._scope.connection.run(
+                "UPDATE policy_trials SET found = '{}' WHERE namespace = ? AND round = ?",
+                (self._scope.namespace, round),
+            )
 
     def add_arm_rewards(self, rewards: Sequence[tuple[str, str, float]]) -> int:
         """Append (self-edit id, arm name, reward); a self-edit that has one keeps it. Returns how many were new.

@@ -64,6 +64,7 @@ def purge(scope: Scope, interaction_ids: Collection[str]) -> PurgeReport:
         grades = _count_grades(scope, interaction_ids)
         quiz_items = _delete_made_from(scope, "quiz_item", interaction_ids)
         _delete_made_from(scope, "policy_example", interaction_ids)
+        _delete_made_from(scope, "policy_trial", interaction_ids)
         sightings, interactions = _delete_interactions(scope, interaction_ids)
         mark_wipe_due(scope.connection)
     return PurgeReport(

@@ -139,6 +139,22 @@ class JobQueue:
         """One job as it is now. Raises `UnknownIdError`."""
         return _row(self._scope, job_id)
 
+    def prune_jobs(self, keep: int, *, spare: Collection[str] = ()) -> int:
+        """Delete done jobs but the newest `keep` and those whose ids are in `spare`; how many went.
+
+        What waits or runs stays, and so does every dead letter. Raises `InputError` for a negative number.
+        """
+        if keep < 0:
+            raise InputError(f"{keep} done jobs are to be kept, expected 0 or more")
+        scope = self._scope
+        with scope.connection.atomic():
+            return scope.connection.run(
+                "DELETE FROM queued_jobs WHERE namespace = ? AND state = 'done'"
+                " AND id NOT IN (SELECT value FROM json_each(?)) AND seq NOT IN (SELECT seq FROM queued_jobs"
+                " WHERE namespace = ? AND state = 'done' ORDER BY seq DESC LIMIT ?)",
+                (scope.namespace, id_list(spare), scope.namespace, keep),
+            )
+
     def jobs(self, *, states: Collection[JobState] | None = None, limit: int | None = None) -> list[QueuedJob]:
         """Jobs in any of these states, newest first."""
         wanted = list(JobState) if states is None else states

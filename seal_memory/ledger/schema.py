@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from seal_memory.errors import LedgerError, NewerSchemaError
 from seal_memory.ledger.connection import Connection
-from seal_memory.ledger.policy_rows import POLICY_TABLES
+from seal_memory.ledger.policy_rows import POLICY_TABLES, TRIAL_TABLES
 from seal_memory.ledger.reviews import QUARANTINE_TABLES
 
 APPLICATION_ID = 0x5EA17E40  # says "a seal-memory ledger" in the file's header
@@ -269,7 +269,7 @@ CREATE TABLE audit_schedule (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, POLICY_TABLES, QUARANTINE_TABLES)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, POLICY_TABLES, QUARANTINE_TABLES, TRIAL_TABLES)
 
 
 def prepare(connection: Connection, *, migrations: Sequence[str] = MIGRATIONS) -> None:

@@ -57,7 +57,7 @@ def current(scope: Scope) -> Snapshot | None:
 def snapshot(scope: Scope, version: int) -> Snapshot:
     row = _row_of(scope, version)
     if row["manifest"] is None:
-        raise UnknownIdError(f"snapshot {version} of {scope.namespace!r} was destroyed by a forget")
+        raise UnknownIdError(f"snapshot {version} of {scope.namespace!r} was {row['note'] or DESTROYED_NOTE}")
     return _snapshot_from(row)
 
 
@@ -82,7 +82,7 @@ def set_current(scope: Scope, version: int | None) -> None:
         )
 
 
-def destroy_snapshots(scope: Scope, versions: Collection[int]) -> int:
+def destroy_snapshots(scope: Scope, versions: Collection[int], *, note: str = DESTROYED_NOTE) -> int:
     with scope.connection.atomic():
         for version in versions:
             _row_of(scope, version)
@@ -93,7 +93,7 @@ def destroy_snapshots(scope: Scope, versions: Collection[int]) -> int:
         return scope.connection.run(
             "UPDATE snapshots SET manifest = NULL, note = ? WHERE namespace = ? AND manifest IS NOT NULL"
             " AND version IN (SELECT value FROM json_each(?))",
-            (DESTROYED_NOTE, scope.namespace, id_list(versions)),
+            (note, scope.namespace, id_list(versions)),
         )
 
 

@@ -1,5 +1,6 @@
 """The bandit at work in a consolidation: it hands arms to the candidates and learns from their rewards.
 
+An arm pays for what it trains beyond the cheapest one and for what it would cost the old (settings `reward_*`).
 Its state is the ledger's, so it survives a restart and belongs to one namespace. With one candidate per episode there
 is nothing to compare and nobody to catch a bad draw: it gets the best arm known, and no reward is measured.
 Not here: the choice between trained candidates (`learning.screen`), notes (`note_writer`).
@@ -7,20 +8,23 @@ Not here: the choice between trained candidates (`learning.screen`), notes (`not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from seal_memory.config import Settings
-from seal_memory.engines.base import Engine
+from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import ArmSource, Study, TakingTurns, candidate_id
+from seal_memory.learning.plans import trained_tokens
 from seal_memory.ledger import Ledger
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
 from seal_memory.policy.guards import usable_quiz
-from seal_memory.policy.rewards import RewardWeights, Trial, measure, rivals
+from seal_memory.policy.old_quizzes import Attracted, attracted, losses
+from seal_memory.policy.rewards import RewardWeights, Trial, efforts, measure, rivals
+from seal_memory.records import SelfEdit
 from seal_memory.self_edits.generator import Arm
 from seal_memory.self_edits.writer import MODEL_GENRES
 
 
-def arm_source(ledger: Ledger, engine: Engine, settings: Settings) -> ArmSource:
+def arm_source(ledger: Ledger, engine: TransformersEngine, settings: Settings) -> ArmSource:
     """The bandit, or arms that take turns where the settings say so."""
     return BanditArms(ledger, engine, settings) if settings.learn_arms else TakingTurns()
 
@@ -29,7 +33,7 @@ class BanditArms:
     """An `ArmSource` whose rewards are in the ledger."""
 
     def __init__(
-        self, ledger: Ledger, engine: Engine, settings: Settings, *, arms: Sequence[Arm] = POLICY_ARMS
+        self, ledger: Ledger, engine: TransformersEngine, settings: Settings, *, arms: Sequence[Arm] = POLICY_ARMS
     ) -> None:
         self.ledger, self.engine, self.settings, self.arms = ledger, engine, settings, tuple(arms)
 
@@ -49,16 +53,17 @@ class BanditArms:
     def learn(self, studies: Sequence[Study]) -> None:
         """Measure every candidate on the held-out items of its own episode and keep what its arm earned."""
         groups = {s.episode.id: [candidate_id(e) for e in s.edits] for s in studies if len(s.edits) > 1}
-        rival = rivals(groups)
+        rival, lost = rivals(groups), self._losses(studies, groups)
         trials, made = [], []
         for study in studies:
             quiz = tuple(usable_quiz(study.held_out))
             if not quiz or len(study.edits) < 2:
                 continue
-            for edit, arm in zip(study.edits, study.arms, strict=True):
+            effort = efforts([self._trained(e) for e in study.edits])
+            for edit, arm, more in zip(study.edits, study.arms, effort, strict=True):
                 adapter = candidate_id(edit)
                 notes = tuple(i.prompt if i.prompt else i.target for i in edit.items if i.genre in MODEL_GENRES)
-                trials.append(Trial(adapter, quiz, rival[adapter], notes))
+                trials.append(Trial(adapter, quiz, rival[adapter], notes, old_loss=lost.get(adapter, 0.0), effort=more))
                 made.append((edit.id, arm))
         if not trials:
             return
@@ -66,3 +71,14 @@ class BanditArms:
         self.ledger.policy.add_arm_rewards(
             [(edit_id, arm_name(arm), r.value) for (edit_id, arm), r in zip(made, rewards, strict=True)]
         )
+
+    def _trained(self, edit: SelfEdit) -> int:
+        return trained_tokens(edit, self.engine, batch_size=self.settings.batch_rows)
+
+    def _losses(self, studies: Sequence[Study], groups: Mapping[str, Sequence[str]]) -> dict[str, float]:
+        """What each candidate would cost the old memories."""
+        episodes = [s.episode for s in studies if s.episode.id in groups]
+        old = attracted(episodes, ledger=self.ledger, engine=self.engine, settings=self.settings)
+        asked: list[tuple[str, Attracted]] = [(a, old[e]) for e, own in groups.items() for a in own]
+        lost = losses(asked, self.engine, probability=self.settings.reward_probability)
+        return {adapter: loss for (adapter, _), loss in zip(asked, lost, strict=True)}

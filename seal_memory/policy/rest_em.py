@@ -13,12 +13,13 @@ Not here: the first examples (`note_writer.bootstrap`), the inner loops (`trials
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory.learning.candidates import Candidates, Study
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.policy import promotion
+from seal_memory.policy.executors import Executor
 from seal_memory.policy.note_writer import different, example_of, fit_drafts, fit_statements, train_note_writers
 from seal_memory.policy.reliability import Reliability, more_seeds, noise, reliability
 from seal_memory.policy.rewards import Reward, RewardWeights
@@ -34,7 +35,10 @@ NEW_WRITER = "candidate:note-writer"  # how the engine calls a writer that has n
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """How much a round spends. `margin`: standard errors by which a set must beat the baseline."""
+    """How much a round spends, and where. `margin`: standard errors by which a set must beat the baseline.
+
+    `executor` evaluates candidates; None: the engine at hand.
+    """
 
     samples: int = 4
     per_statement: int = 2
@@ -44,6 +48,7 @@ class RoundPlan:
     margin: float = 1.0
     genres: tuple[Genre, ...] = MODEL_GENRES
     arm: Arm = NOTES_ARM
+    executor: Executor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ def explore(
         for study, own in zip(studies, sets, strict=True)
     ]
     weights = RewardWeights.of(candidates.settings)
-    rewards = _run(entries, candidates, seeds=range(seed, seed + plan.seeds))
+    rewards = _run(entries, candidates, seeds=range(seed, seed + plan.seeds), plan=plan)
     _run_more(rewards, entries, candidates, weights, plan=plan, seed=seed)
     return [_explored(*one, weights) for one in zip(studies, sets, rewards, strict=True)]
 
@@ -129,7 +134,8 @@ def _run_more(
     for extra in sorted({n for n in wanted if n}):  # one more seed for all that want at least so many
         places = [p for p, n in enumerate(wanted) if n >= extra]
         first = len(rewards[places[0]][0])
-        more = _run([entries[p] for p in places], candidates, seeds=range(seed + first, seed + plan.seeds + extra))
+        seeds = range(seed + first, seed + plan.seeds + extra)
+        more = _run([entries[p] for p in places], candidates, seeds=seeds, plan=plan)
         for place, own in zip(places, more, strict=True):
             rewards[place] = [old + new for old, new in zip(rewards[place], own, strict=True)]
 
@@ -176,7 +182,7 @@ def compare(
     for writer in writers:
         sets = write_sets(studies, candidates, writer=writer, plan=plan, seed=seed)
         entries += [Entry(study, s.items, plan.arm) for study, s in zip(studies, sets, strict=True)]
-    rewards = rewards_of(entries, candidates, seeds=range(seed, seed + plan.seeds))
+    rewards = rewards_of(entries, candidates, seeds=range(seed, seed + plan.seeds), executor=plan.executor)
     means = [mean(r.value for r in own) for own in rewards]
     return [means[n * len(studies) : (n + 1) * len(studies)] for n in range(len(writers))]
 
@@ -210,16 +216,18 @@ def improve(
     plan: RoundPlan,
     seed: int,
     number: int = 0,
+    figures: Mapping[str, float] | None = None,
 ) -> PolicyVersion:
     """Train a new writer on what was kept, judge it against the current one, promote it or keep the evidence.
 
-    Neither interactions in `taught_on` nor those of the examples judge; `number` is kept with the figures.
+    Neither interactions in `taught_on` nor those of the examples judge; `number` and `figures` are kept with the
+    version's own.
     """
     old = writers.current()
     parent = old.version if old is not None else None
     known = writers.examples(old) if old is not None else []
     examples = different([*known, *kept])
-    measures = {"round": float(number), "kept": float(len(kept)), "examples": float(len(examples))}
+    measures = {**(figures or {}), "round": float(number), "kept": float(len(kept)), "examples": float(len(examples))}
     if not kept:
         reason = "No note set beat the baseline by more than the reward's noise."
         return writers.keep_as_evidence(reasons=[reason], measures=measures, parent=parent)
@@ -257,10 +265,11 @@ def _note_set(study: Study, drafts: Sequence[Draft], quiz: Sequence[str], candid
 
 
 def _run(
-    entries: Sequence[Sequence[Entry]], candidates: Candidates, *, seeds: Sequence[int]
+    entries: Sequence[Sequence[Entry]], candidates: Candidates, *, seeds: Sequence[int], plan: RoundPlan
 ) -> list[list[list[Reward]]]:
     """The rewards of every group's entries, all groups in the same stacks."""
-    flat = iter(rewards_of([e for group in entries for e in group], candidates, seeds=seeds))
+    together = [e for group in entries for e in group]
+    flat = iter(rewards_of(together, candidates, seeds=seeds, executor=plan.executor))
     return [[next(flat) for _ in group] for group in entries]
 
 

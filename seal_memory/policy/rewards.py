@@ -7,6 +7,7 @@
     - old     recall lost on audited old quizzes, handed in
     + diverse notes that differ from each other (SEAL's notes collapse into one kind, arXiv 2506.10943)
     - excess  tokens over the budget: longer notes are trained more, and are not better for that
+    - effort  tokens trained beyond the cheapest candidate of the same memory, as a multiple of its own
 
 Not here: how reliable it is (`reliability`), what is done with it (`bandit`, `rest_em`), other hacks (`guards`).
 """
@@ -42,6 +43,7 @@ class RewardWeights:
     old_loss: float = 1.0
     diversity: float = 0.05
     length: float = 0.2
+    training: float = 0.02
 
     @classmethod
     def of(cls, settings: Settings) -> RewardWeights:
@@ -52,6 +54,7 @@ class RewardWeights:
             settings.reward_old_loss,
             settings.reward_diversity,
             settings.reward_length,
+            settings.reward_training,
         )
 
 
@@ -59,7 +62,8 @@ class RewardWeights:
 class Trial:
     """A trained candidate to be rewarded. `rival`: the adapter of another memory of the same stack, if there is one.
 
-    `tokens` are the targets of its training items, `token_budget` what they may be (0: no budget).
+    `tokens` are the targets of its training items, `token_budget` what they may be (0: no budget). `effort`: see
+    `efforts`.
     """
 
     adapter: str
@@ -69,11 +73,12 @@ class Trial:
     tokens: int = 0
     token_budget: int = 0
     old_loss: float = 0.0
+    effort: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a reward is made of; recall is 0..1, drift in nats a token, excess a share of the budget."""
+    """What a reward is made of; recall is 0..1, drift in nats a token, excess a share, effort a multiple."""
 
     recall: float
     base: float
@@ -82,6 +87,7 @@ class Parts:
     old_loss: float = 0.0
     diversity: float = 0.0
     excess: float = 0.0
+    effort: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ def value_of(parts: Parts, weights: RewardWeights) -> float:
         - weights.old_loss * max(0.0, parts.old_loss)
         + weights.diversity * parts.diversity
         - weights.length * max(0.0, parts.excess)
+        - weights.training * max(0.0, parts.effort)
     )
 
 
@@ -134,6 +141,7 @@ def measure(trials: Sequence[Trial], engine: Engine, *, weights: RewardWeights) 
             trial.old_loss,
             diversity(trial.notes),
             excess(trial.tokens, trial.token_budget),
+            trial.effort,
         )
         rewards.append(Reward(value_of(parts, weights), parts))
     return rewards
@@ -150,6 +158,12 @@ def diversity(notes: Sequence[str]) -> float:
 def excess(tokens: int, budget: int) -> float:
     """The share by which `tokens` exceed the budget; 0 without one."""
     return max(0.0, tokens / budget - 1) if budget > 0 else 0.0
+
+
+def efforts(trained: Sequence[int]) -> list[float]:
+    """For each candidate of one memory its trained tokens over the cheapest one's, less 1: 0 for that one."""
+    least = min((t for t in trained if t > 0), default=0)
+    return [max(0.0, t / least - 1) if least else 0.0 for t in trained]
 
 
 def rivals(groups: Mapping[str, Sequence[str]]) -> dict[str, str | None]:

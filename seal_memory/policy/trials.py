@@ -7,12 +7,14 @@ a stack are each other's rivals. Not here: where notes come from (`rest_em`), wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
+from seal_memory.policy.executors import Executor, LocalExecutor, Work
 from seal_memory.policy.guards import usable_quiz, within_budget
-from seal_memory.policy.rewards import Reward, RewardWeights, Trial, measure, rivals
+from seal_memory.policy.old_quizzes import Attracted, attracted
+from seal_memory.policy.rewards import Reward, Trial, rivals
 from seal_memory.records import Genre, SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import Arm, make_self_edit
 
@@ -36,17 +38,28 @@ def judged(studies: Sequence[Study]) -> list[Study]:
     return [s for s in studies if usable_quiz(s.held_out)]
 
 
-def rewards_of(entries: Sequence[Entry], candidates: Candidates, *, seeds: Sequence[int]) -> list[list[Reward]]:
-    """Per entry its reward under every seed; the entries' studies must have a usable quiz (`judged`)."""
+def rewards_of(
+    entries: Sequence[Entry], candidates: Candidates, *, seeds: Sequence[int], executor: Executor | None = None
+) -> list[list[Reward]]:
+    """Per entry its reward under every seed; the entries' studies must have a usable quiz (`judged`).
+
+    `executor` evaluates the stacks; None: one after another with the candidates' own engine.
+    """
+    where = executor if executor is not None else _local(candidates)
     size = candidates.settings.stack_size
     jobs = [(n, seed) for seed in seeds for n in _spread(entries)]
+    batches = [jobs[at : at + size] for at in range(0, len(jobs), size)]
+    works = _works([[(entries[n], seed) for n, seed in batch] for batch in batches], candidates)
+    done = where.evaluate(works, waiting=lambda n, of: candidates.progress("trials", n, of))
     found: dict[tuple[int, int], Reward] = {}
-    for at in range(0, len(jobs), size):
-        batch = jobs[at : at + size]
-        rewards = _in_one_stack([entries[n] for n, _ in batch], [seed for _, seed in batch], candidates)
-        found.update(zip(batch, rewards, strict=True))
-        candidates.progress("trials", min(at + size, len(jobs)), len(jobs))
+    for batch, evaluated in zip(batches, done, strict=True):
+        found.update(zip(batch, evaluated.rewards, strict=True))
+        candidates.add_tokens(evaluated.tokens)
     return [[found[n, seed] for seed in seeds] for n in range(len(entries))]
+
+
+def _local(candidates: Candidates) -> LocalExecutor:
+    return LocalExecutor(candidates.engine, candidates.settings, progress=candidates.progress)
 
 
 def _spread(entries: Sequence[Entry]) -> list[int]:
@@ -65,23 +78,29 @@ def trim(notes: Sequence[TrainingItem], study: Study, candidates: Candidates) ->
     return tuple(within_budget(notes, candidates.engine.count_tokens, budget=budget))
 
 
-def _in_one_stack(entries: Sequence[Entry], seeds: Sequence[int], candidates: Candidates) -> list[Reward]:
-    """Train all entries at once, measure them, and let the engine forget them."""
-    edits = [_edit(entry, seed, candidates) for entry, seed in zip(entries, seeds, strict=True)]
-    candidates.train(edits)
-    try:
-        groups: dict[str, list[str]] = {}
-        for entry, edit in zip(entries, edits, strict=True):
-            groups.setdefault(entry.study.episode.id, []).append(candidate_id(edit))
-        rival = rivals(groups)
-        trials = [
-            _trial(entry, candidate_id(edit), rival[candidate_id(edit)], candidates)
-            for entry, edit in zip(entries, edits, strict=True)
-        ]
-        return measure(trials, candidates.engine, weights=RewardWeights.of(candidates.settings))
-    finally:
-        for edit in edits:
-            candidates.engine.drop(candidate_id(edit))
+def _works(batches: Sequence[Sequence[tuple[Entry, int]]], candidates: Candidates) -> list[Work]:
+    """Each batch of (entry, seed) as one stack; what the old would lose is looked up once for all of them."""
+    episodes = {e.study.episode.id: e.study.episode for batch in batches for e, _ in batch}
+    old = attracted(
+        list(episodes.values()),
+        ledger=candidates.ledger,
+        engine=candidates.engine,
+        settings=candidates.settings,
+    )
+    return [_work(batch, old, candidates) for batch in batches]
+
+
+def _work(batch: Sequence[tuple[Entry, int]], old: Mapping[str, Attracted], candidates: Candidates) -> Work:
+    edits = [_edit(entry, seed, candidates) for entry, seed in batch]
+    groups: dict[str, list[str]] = {}
+    for (entry, _), edit in zip(batch, edits, strict=True):
+        groups.setdefault(entry.study.episode.id, []).append(candidate_id(edit))
+    rival = rivals(groups)
+    trials = [
+        _trial(entry, candidate_id(edit), rival[candidate_id(edit)], candidates)
+        for (entry, _), edit in zip(batch, edits, strict=True)
+    ]
+    return Work(tuple(edits), tuple(trials), tuple(old[entry.study.episode.id] for entry, _ in batch))
 
 
 def _edit(entry: Entry, seed: int, candidates: Candidates) -> SelfEdit:

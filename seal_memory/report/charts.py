@@ -68,6 +68,32 @@ def curve(points: Sequence[tuple[int, float]]) -> str:
     return _svg(width, height, parts, "Change of recall since learning, by audits")
 
 
+def rewards(points: Sequence[tuple[str, float, float]]) -> str:
+    """The old (hollow) and the new (filled) note-writer's reward by the judges, one pair per version."""
+    width, height, left = 560, 220, 60
+    values = [x for _, old, new in points for x in (old, new)]
+    low, high = min(0.0, *values), max(0.1, *values)
+    across = (width - left - 30) / max(1, len(points) - 1)
+
+    def height_of(value: float) -> float:
+        return 15 + (height - 50) * (high - value) / (high - low)
+
+    parts = []
+    for level in (low, (low + high) / 2, high):
+        y = height_of(level)
+        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{width - 10}" y2="{y:.1f}" class="grid"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" class="end">{level:+.2f}</text>')
+    line = " ".join(f"{left + across * n:.1f},{height_of(new):.1f}" for n, (_, _, new) in enumerate(points))
+    parts.append(f'<polyline points="{line}" class="line"/>')
+    for n, (name, old, new) in enumerate(points):
+        x = left + across * n
+        for value, shape, who in ((old, "kept", "the old writer"), (new, "dot", f"version {name}")):
+            said = f"<title>{escape(who)}: {value:+.3f}</title>"
+            parts.append(f'<circle cx="{x:.1f}" cy="{height_of(value):.1f}" r="4" class="{shape}">{said}</circle>')
+        parts.append(f'<text x="{x:.1f}" y="{height - 8}" class="mid">{escape(name)}</text>')
+    return _svg(width, height, parts, "Reward of the note-writer by version")
+
+
 def lineage(history: Sequence[Snapshot], current: int) -> str:
     """One row a version, oldest first; a square for each adapter it holds, new ones filled, the core at the end."""
     rows = sorted(history, key=lambda s: s.version)[-NEWEST:]

@@ -16,7 +16,7 @@ from seal_memory.disguises import revealed
 from seal_memory.forgetting import retention
 from seal_memory.ledger import Ledger
 from seal_memory.records import Audit, Decision, Interaction, QueuedJob, Standing
-from seal_memory.report import charts
+from seal_memory.report import charts, policy
 from seal_memory.reports import Status
 
 LATEST = 20  # rows of a table at most
@@ -46,6 +46,7 @@ def page(ledger: Ledger, status: Status, *, now: float) -> str:
     sections = (
         ("Adapters", "Every published version; filled squares are new in it, orange is a core.", _lineage(ledger)),
         ("What is kept", _kept_lead(audits), _kept(ledger, audits)),
+        ("The edit policy", policy.lead(ledger), _policy(ledger)),
         ("Queue", f"Audits due now: {status.audits_due}.", _queue(status)),
         ("Given up", "Jobs that ran out of attempts; they are tried again when something changes.", _dead(status)),
         ("Quarantined", "Instructs the model: not learned, not shown to it, until somebody approves.", _held(ledger)),
@@ -117,6 +118,16 @@ def _names(ledger: Ledger) -> dict[str, str]:
         if first is not None and record.episode_id is not None:
             named[record.episode_id] = _short(first)
     return named
+
+
+def _policy(ledger: Ledger) -> str:
+    drawn = policy.picture(ledger)
+    parts = (
+        _wide(drawn) if drawn else "",
+        _table(("version", "round", "verdict", "because"), policy.version_rows(ledger)[:LATEST]),
+        _table(("arm", "tried", "mean reward"), policy.arm_rows(ledger)[:LATEST]),
+    )
+    return "".join(parts) or _nothing("Nothing was refined yet.")
 
 
 def _queue(status: Status) -> str:

@@ -14,7 +14,7 @@ from difflib import SequenceMatcher
 
 from seal_memory.injection import injection
 from seal_memory.spans import dates, names, numbers
-from seal_memory.text import content_words, normalise
+from seal_memory.text import content_words, normalise, stem
 
 MAX_COPY = 0.8  # similarity of word sequences from which two questions count as the same
 _MARKUP = re.compile(r"<\||\|>|https?://|```|\n")
@@ -30,8 +30,8 @@ def grounded(text: str, source: str) -> bool:
 def about_source(text: str, source: str, *, share: float = 0.5) -> bool:
     """True when at least `share` of the text's content words occur in the source (compared by stem)."""
     words = content_words(text)
-    known = {_stem(w) for w in content_words(source)}
-    return bool(words) and sum(_stem(w) in known for w in words) >= share * len(words)
+    known = {stem(w) for w in content_words(source)}
+    return bool(words) and sum(stem(w) in known for w in words) >= share * len(words)
 
 
 def too_close(text: str, others: Collection[str], *, limit: float = MAX_COPY) -> bool:
@@ -56,8 +56,8 @@ def good_question(question: str, answer: str, source: str) -> bool:
     wanted = normalise(answer)
     if not wanted or f" {wanted} " in f" {normalise(question)} " or f" {wanted} " not in f" {normalise(source)} ":
         return False
-    stems = {_stem(w) for w in content_words(source)}
-    shared = sum(_stem(w) in stems for w in content_words(question))
+    stems = {stem(w) for w in content_words(source)}
+    shared = sum(stem(w) in stems for w in content_words(question))
     return shared >= 2 and grounded(question, source)
 
 
@@ -67,11 +67,3 @@ def good_note(note: str, source: str) -> bool:
     if _MARKUP.search(note) or injection(note) or not 4 <= len(words) <= 60 or note.endswith("?"):
         return False
     return grounded(note, source) and about_source(note, source) and not too_close(note, [source], limit=0.95)
-
-
-def _stem(word: str) -> str:
-    """A crude stem: enough to match plural and past tense, nothing more."""
-    for ending in ("ing", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word

@@ -13,9 +13,9 @@ from benchmarks.__main__ import main
 from benchmarks.policy.measuring import by_unit
 from benchmarks.policy.options import Options
 from benchmarks.policy.results import compare, figures, last_line
-from benchmarks.policy.run import explored_from
 from benchmarks.report import load
 from seal_memory.errors import InputError
+from seal_memory.policy.refining import explored_from
 from seal_memory.policy.rest_em import Explored
 from seal_memory.records import Genre, PolicyExample
 

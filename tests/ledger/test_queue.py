@@ -246,3 +246,18 @@ def test_no_interleaving_leases_twice_or_loses_a_job(folder: Path, steps: list[t
             ledger.queue.complete_job(job)
         assert set(states(ledger).values()) <= {JobState.DONE, JobState.DEAD}
         assert all(0 <= job.attempts <= job.max_attempts for job in ledger.queue.jobs())
+
+
+def test_pruning_keeps_the_newest_done_jobs_and_all_others(ledger: Ledger) -> None:
+    """Dead letters, what waits and what is spared by name stay, however old."""
+    queue = ledger.queue
+    ids = [queue.complete_job(leased(ledger)).id for n in range(5) if queue.enqueue_job("audit", {"n": n})]
+    dead = queue.enqueue_job("rebuild", {}, max_attempts=1)
+    queue.fail_job(leased(ledger), "broken")
+    waiting = queue.enqueue_job("audit", {"n": 9})
+    assert queue.prune_jobs(2, spare=[ids[0]]) == 2
+    assert {j.id for j in queue.jobs()} == {ids[0], ids[3], ids[4], dead.id, waiting.id}
+    assert queue.prune_jobs(2, spare=[ids[0]]) == 0
+    assert queue.prune_jobs(0) == 3
+    with pytest.raises(InputError, match="-1 done jobs"):
+        queue.prune_jobs(-1)

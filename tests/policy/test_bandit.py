@@ -15,12 +15,16 @@ from hypothesis import strategies as st
 
 from seal_memory import SealMemory
 from seal_memory.config import Settings
+from seal_memory.engines.base import Score
 from seal_memory.errors import InputError
 from seal_memory.learning.candidates import Candidates, TakingTurns
 from seal_memory.learning.episodes import group_episodes
+from seal_memory.learning.plans import trained_tokens
 from seal_memory.learning.progress import silent
 from seal_memory.policy.arms import BanditArms, arm_source
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_grid, arm_name
+from seal_memory.policy.old_quizzes import attracted, losses
+from seal_memory.policy.rewards import measure
 from seal_memory.records import Episode
 from seal_memory.self_edits.generator import ARMS, make_self_edit
 
@@ -204,3 +208,49 @@ def test_a_consolidation_asks_the_bandit(open_memory: Open, monkeypatch: pytest.
     memory.observe("Maud Ellery built the lighthouse at Korrin Bay in 1887.")
     memory.consolidate()
     assert asked == [2]
+
+
+@pytest.mark.usefixtures("_easy_quiz")
+def test_an_arm_that_trains_longer_pays_for_it(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each candidate's effort is measured against the cheapest of its episode."""
+    memory, seen = open_memory(candidates=3, learn_arms=True), list[Any]()
+
+    def measured(trials: Any, engine: Any, *, weights: Any) -> Any:
+        seen.extend(trials)
+        return measure(trials, engine, weights=weights)
+
+    monkeypatch.setattr("seal_memory.policy.arms.measure", measured)
+    candidates, studies = _candidates(memory)
+    candidates.train_and_choose(studies)
+    tokens = [trained_tokens(e, memory.engine, batch_size=memory.settings.batch_rows) for e in studies[0].edits]
+    assert [t.effort for t in seen[:3]] == pytest.approx([t / min(tokens) - 1 for t in tokens])
+    assert candidates.take_tokens() >= sum(tokens)
+    assert candidates.take_tokens() == 0
+
+
+@pytest.mark.usefixtures("_easy_quiz")
+def test_a_candidate_pays_for_an_old_question_that_it_attracts(
+    open_memory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where the router would send it there, and only for what the old shard knew of it."""
+    memory = open_memory()
+    (old,) = memory.observe("Maud Ellery built the lighthouse at Korrin Bay.", session="old")
+    memory.add_quiz([("Who repaired the lighthouse at Korrin Bay in 1911?", "Maud")], interaction_ids=[old.id])
+    memory.consolidate()
+    (new,) = memory.observe("Tom Lind repaired the lighthouse at Korrin Bay in 1911.", session="new")
+    (other,) = memory.observe("The ferry sails on Sunday.", session="other")
+    assert memory.ledger.audits.results()
+    shown: dict[str | None, float] = {"new": 0.0, "other": 0.0}
+    monkeypatch.setattr(
+        "seal_memory.policy.old_quizzes.base_cache.score",
+        lambda engine, asked: [Score(math.log(shown.get(p.adapter, 0.9) or 1e-9), 0.0, 1) for p, _ in asked],
+    )
+    episodes = [Episode(f"e-{i.id}", None, tuple(memory.ledger.interactions(ids=[i.id]))) for i in (new, other)]
+    old = attracted(episodes, ledger=memory.ledger, engine=memory.engine, settings=memory.settings)
+    asked = [("new", old[episodes[0].id]), ("other", old[episodes[1].id])]
+    assert [len(own.items) for _, own in asked] == [1, 0]
+    lost = losses(asked, memory.engine, probability=0.5)
+    assert 0.0 < lost[0] <= 1.0
+    assert lost[1] == 0.0
+    shown["new"] = 1.0  # it knows the answer as well
+    assert losses(asked, memory.engine, probability=0.5) == [0.0, 0.0]

@@ -20,6 +20,7 @@ from seal_memory.policy.rewards import (
     RewardWeights,
     Trial,
     diversity,
+    efforts,
     excess,
     measure,
     recall,
@@ -171,3 +172,13 @@ def test_the_weights_are_settings() -> None:
     """Defaults agree, and a changed setting arrives."""
     assert RewardWeights.of(Settings()) == RewardWeights()
     assert RewardWeights.of(Settings(reward_drift=2.0, reward_length=0.0)) == RewardWeights(drift=2.0, length=0.0)
+
+
+def test_training_beyond_the_cheapest_candidate_costs() -> None:
+    """The cheapest pays nothing, whatever it trained; twice its tokens cost the weight once."""
+    assert efforts([100, 200, 100]) == [0.0, 1.0, 0.0]
+    assert efforts([]) == []
+    assert efforts([0, 0]) == [0.0, 0.0]
+    plain, dear = (value_of(Parts(0.5, 0.1, effort=e), WEIGHTS) for e in (0.0, 1.0))
+    assert plain - dear == pytest.approx(WEIGHTS.training)
+    assert RewardWeights.of(Settings(reward_training=0.3)).training == 0.3

@@ -158,3 +158,29 @@ def test_the_lineage_marks_what_is_new_and_what_is_published(lived: Ledger) -> N
     picture = charts.lineage(lived.history(), 2)
     assert [picture.count(f'class="{kind}"') for kind in ("new", "kept", "core")] == [2, 1, 0]
     assert "version 2 ←" in picture
+
+
+def test_the_page_tells_how_the_edit_policy_does(ledger: Ledger) -> None:
+    """Reward by round, every version's verdict, the arms by what they earned; hostile names stay text."""
+    for n, promoted in enumerate((False, False)):
+        measures = {"round": float(n + 1), "reward_old": 0.1, "reward_new": 0.2 * n}
+        ledger.policy.add_version(
+            None, [], parent=None, promoted=promoted, reasons=[f"not better {NASTY}"], measures=measures,
+            base_fingerprint="base",
+        )  # fmt: skip
+    good, bad = '[[["entity",1.0]],1.0,1.5,1.0]', NASTY
+    ledger.policy.add_arm_rewards([("e1", good, 0.3), ("e2", good, 0.5), ("e3", bad, -0.1)])
+    text = made(ledger)
+    assert {"svg", "table", "polyline"} <= check(text)
+    for told in ("2 versions were tried, 0 promoted", "kept as evidence", "entity 1; steps ×1.5", "+0.400", "-0.100"):
+        assert told in text
+    assert text.index("+0.400") < text.index("-0.100")
+    status = status_of(ledger, Path("/memory"), "tiny", now=NOW)
+    assert (status.note_writer, status.policy_versions, status.arms_tried) == (None, 2, 3)
+
+
+@given(st.lists(st.tuples(st.text(max_size=4), st.floats(-3, 3), st.floats(-3, 3)), min_size=1, max_size=9))
+def test_a_picture_of_any_rewards_is_well_formed(found: list[tuple[str, float, float]]) -> None:
+    plain = [(re.sub(r"[^\w]", "x", name), old, new) for name, old, new in found]
+    picture = ElementTree.fromstring(charts.rewards(plain))
+    assert len(picture.findall("circle")) == 2 * len(plain)

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 import seal_memory
 from seal_memory.config import Settings
-from seal_memory.learning.consolidate import make_router
 from seal_memory.learning.drift import unrelated_questions
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.ledger import Ledger
 from seal_memory.observation import to_interactions
 from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Standing
-from seal_memory.routing.router import Router, coverage, restates
+from seal_memory.routing.making import make_router
+from seal_memory.routing.router import Router
+from seal_memory.routing.words import coverage, restates
 
 SETTINGS = Settings()
 STORY = Path(seal_memory.__file__).parent / "data" / "demo_story.json"

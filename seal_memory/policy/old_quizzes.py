@@ -1,0 +1,99 @@
+"""What a candidate would cost the old: recall lost on held-out items of published memories that its shard attracts.
+
+Shards cannot overwrite each other, so a candidate harms an old memory only where the router, with the candidate
+published, sends that memory's question to it. Audited shards' items are routed twice (`attracted`), and those that
+change sides are scored under their old adapter and under every candidate of the new episode (`losses`).
+Not here: the audits themselves (`forgetting.audits`), the weight of the loss (`rewards`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seal_memory import prompts
+from seal_memory.config import Settings
+from seal_memory.engines import base_cache
+from seal_memory.engines.base import Engine, Prompt
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.learning.core import spread
+from seal_memory.ledger import Ledger
+from seal_memory.policy.rewards import recall
+from seal_memory.records import Episode, Manifest, QuizItem, ShardEntry
+from seal_memory.routing.making import make_router
+
+MOST_ITEMS = 32  # audited items that are routed, spread over the memory
+
+
+@dataclass(frozen=True, slots=True)
+class Attracted:
+    """Old items that a new episode attracts, each with the recall (0..1) of what answers it now; of `among` asked."""
+
+    items: tuple[tuple[QuizItem, float], ...] = ()
+    among: int = 0
+
+
+def attracted(
+    episodes: Sequence[Episode], *, ledger: Ledger, engine: TransformersEngine, settings: Settings
+) -> dict[str, Attracted]:
+    """What each episode would attract, were it published; by episode id."""
+    current = ledger.current()
+    items = _audited_items(ledger, {i for e in episodes for i in e.interaction_ids})
+    if current is None or not items:
+        return {e.id: Attracted() for e in episodes}
+    moved = _moved(items, current.manifest, episodes, ledger, engine, settings)
+    known = _recalls([(item, before) for item, before, _ in moved], engine, settings.reward_probability)
+    own: dict[str, list[tuple[QuizItem, float]]] = {e.id: [] for e in episodes}
+    for (item, _, episode_id), share in zip(moved, known, strict=True):
+        own[episode_id].append((item, share))
+    return {episode_id: Attracted(tuple(found), len(items)) for episode_id, found in own.items()}
+
+
+def losses(asked: Sequence[tuple[str, Attracted]], engine: Engine, *, probability: float) -> list[float]:
+    """Per (candidate, what its episode attracts) the recall lost, 0..1, as a mean over all items asked."""
+    pairs = [(item, adapter) for adapter, own in asked for item, _ in own.items]
+    now = iter(_recalls(pairs, engine, probability))
+    found = []
+    for _, own in asked:
+        lost = sum(max(0.0, before - next(now)) for _, before in own.items)
+        found.append(lost / own.among if own.among else 0.0)
+    return found
+
+
+def _recalls(pairs: Sequence[tuple[QuizItem, str | None]], engine: Engine, probability: float) -> list[float]:
+    requests = [(Prompt(prompts.direct(item.question), adapter), item.answer) for item, adapter in pairs]
+    return [recall(s, probability) for s in base_cache.score(engine, requests)] if requests else []
+
+
+def _audited_items(ledger: Ledger, new: set[str]) -> list[QuizItem]:
+    """Held-out items of what audited shards hold, but of nothing that is being learned now."""
+    audited = {a.adapter_id for a in ledger.audits.results()}
+    current = ledger.current()
+    shards = current.manifest.shards if current is not None else ()
+    held = {i for s in shards if s.adapter_id in audited for i in s.interaction_ids} - new
+    if not held:
+        return []
+    found = ledger.quiz_items(interaction_ids=held, held_out=True)
+    return spread([i for i in found if i.interaction_ids and held.issuperset(i.interaction_ids)], MOST_ITEMS)
+
+
+def _moved(
+    items: Sequence[QuizItem],
+    manifest: Manifest,
+    episodes: Sequence[Episode],
+    ledger: Ledger,
+    engine: TransformersEngine,
+    settings: Settings,
+) -> list[tuple[QuizItem, str | None, str]]:
+    """Items that the router would send to a new episode: (item, its adapter now, that episode's id)."""
+    new = tuple(ShardEntry(f"new:{e.id}", e.id, e.interaction_ids) for e in episodes)
+    grown = Manifest((*manifest.shards, *new), manifest.core, manifest.router)
+    then = make_router(manifest, ledger, settings, embedders=engine.embedder)
+    now = make_router(grown, ledger, settings, embedders=engine.embedder)
+    attracted = {s.adapter_id for s in new}
+    found = []
+    for item in items:
+        route = now.route(item.question)
+        if route.adapter_id in attracted and route.episode_id is not None:
+            found.append((item, then.route(item.question).adapter_id, route.episode_id))
+    return found

@@ -1,0 +1,195 @@
+"""One round of refining the edit policy on what the ledger holds: arms explored, and the note-writer improved.
+
+Bounded: no further episode is explored once the round has trained `refine_tokens` tokens (the writer's own training and
+its trial by the judges come on top). Every explored episode is on record at once, so a round that is killed goes on
+where it was; its version, promoted or kept as evidence, is one transaction. The first round starts the writer by
+rejection sampling, the others are ReST-EM's. Not here: when a round is due (`schedule`), the lease (`training`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from seal_memory.learning.candidates import Candidates, Study, candidate_id
+from seal_memory.policy.arms import BanditArms
+from seal_memory.policy.note_writer import BootstrapPlan, bootstrap
+from seal_memory.policy.rest_em import Explored, RoundPlan, explore, improve, select
+from seal_memory.policy.schedule import is_judge, training_shards
+from seal_memory.policy.versions import NoteWriters
+from seal_memory.quizzes.grading import mean
+from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, PolicyVersion, ShardEntry
+
+NOTES, ARMS = "notes", "arms"
+REFINE = "refine"  # the phase that is told between two explored episodes
+TOGETHER = 2  # episodes of one stack: each is the other's rival
+MOST_JUDGES = 12
+SEED_STEP = 100  # between the seeds of two rounds
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """What a round did. `version` is None where only arms were explored, or nothing could be."""
+
+    round: int
+    version: PolicyVersion | None
+    explored: int
+    tokens: int
+
+
+class Refiner:
+    """Refines one memory's policy with its candidates and note-writers."""
+
+    def __init__(self, candidates: Candidates, writers: NoteWriters, *, plan: RoundPlan | None = None) -> None:
+        self.candidates, self.writers = candidates, writers
+        self.ledger, self.settings = candidates.ledger, candidates.settings
+        self.plan = plan if plan is not None else RoundPlan()
+
+    def run(self, number: int) -> Refined:
+        """Round `number`, from the beginning or from where it was left; again once it is done: nothing."""
+        done = next((v for v in self.ledger.policy.versions() if v.measures.get("round") == number), None)
+        if done is None and self.settings.refine in ("arms", "both"):
+            self._explore_arms(number)
+        if done is None and self.settings.refine in ("notes", "both"):
+            done = self._improve(number)
+        trials = self.ledger.policy.trials(number)
+        self.ledger.policy.blank_trials(number)
+        return Refined(number, done, len(trials), sum(t.tokens for t in trials))
+
+    # -- arms -------------------------------------------------------------------------------------
+
+    def _explore_arms(self, number: int) -> None:
+        """Several arms per episode, each candidate rewarded; what they earned is in the ledger."""
+        seed = self._seed(number)
+        settings = self.settings.model_copy(update={"candidates": max(2, self.settings.candidates), "seed": seed})
+        old = self.candidates
+        bandit = BanditArms(self.ledger, old.engine, settings)
+        making = Candidates(
+            self.ledger, old.engine, settings, clock=old.clock, make_id=old.make_id, progress=old.progress, arms=bandit
+        )
+        for episodes in self._left(number, ARMS):
+            studies = making.study(episodes)
+            edits = [e for s in studies for e in s.edits]
+            making.train(edits)
+            try:
+                bandit.learn(studies)
+            finally:
+                for edit in edits:
+                    making.engine.drop(candidate_id(edit))
+            self._record(number, ARMS, episodes, {}, making)
+
+    # -- notes ------------------------------------------------------------------------------------
+
+    def _improve(self, number: int) -> PolicyVersion | None:
+        shards = training_shards(self.ledger)
+        judges = self._judges()
+        if not shards or not judges:
+            return None
+        if not self.ledger.policy.versions():
+            kept, figures = self._bootstrapped(number, shards)
+        else:
+            kept, figures = self._explored(number)
+        return improve(
+            kept,
+            {i for s in shards for i in s.interaction_ids},
+            judges,
+            self.candidates,
+            self.writers,
+            plan=self.plan,
+            seed=self._seed(number),
+            number=number,
+            figures=figures,
+        )
+
+    def _bootstrapped(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
+        """Survivors of the round trip: no inner loop is spent before the writer can write at all."""
+        studies = self.candidates.quizzed([self._episode(s) for s in shards])
+        found = bootstrap(
+            [s.statements for s in studies],
+            self.candidates.engine,
+            plan=BootstrapPlan(),
+            held_out=[[i.question for i in s.held_out] for s in studies],
+            seed=self._seed(number),
+        )
+        figures = {"sampled": float(found.sampled), "checked": float(found.checked), "answered": float(found.answered)}
+        return list(found.examples), figures
+
+    def _explored(self, number: int) -> tuple[list[PolicyExample], dict[str, float]]:
+        """Note sets of as many episodes as the budget allows, tried and on record; the best of them."""
+        writer = self.writers.current()
+        for episodes in self._left(number, NOTES):
+            studies = self.candidates.quizzed(episodes)
+            found = explore(
+                studies,
+                self.candidates,
+                writer=writer.adapter_id if writer is not None else None,
+                plan=self.plan,
+                seed=self._seed(number),
+            )
+            self._record(number, NOTES, episodes, {e.episode_id: asdict(e) for e in found}, self.candidates)
+        tried = [explored_from(t.found) for t in self.ledger.policy.trials(number) if t.kind == NOTES and t.found]
+        figures = {
+            "reward": mean(x for e in tried for own in e.rewards for x in own),
+            "baseline": mean(x for e in tried for x in e.baseline),
+            "interactions": float(len(tried)),
+        }
+        return select(tried, margin=self.plan.margin), figures
+
+    def _judges(self) -> list[Study]:
+        current = self.ledger.current()
+        shards = [s for s in current.manifest.shards if is_judge(s.episode_id)] if current is not None else []
+        count = min(len(shards), MOST_JUDGES)
+        chosen = [shards[n * len(shards) // count] for n in range(count)]  # evenly spaced
+        return self.candidates.quizzed([self._episode(s) for s in chosen])
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def _left(self, number: int, kind: str) -> Iterator[list[Episode]]:
+        """Episodes that are not tried yet, some at a time, in an order of the round's own, while the budget lasts."""
+        shards = training_shards(self.ledger)
+        random.Random(f"{self.settings.seed}:{number}").shuffle(shards)
+        for at in range(0, len(shards), TOGETHER):
+            tried = [t for t in self.ledger.policy.trials(number) if t.kind == kind]
+            if sum(t.tokens for t in tried) >= self.settings.refine_tokens:
+                return
+            known = {t.episode_id for t in tried}
+            left = [self._episode(s) for s in shards[at : at + TOGETHER] if s.episode_id not in known]
+            if left:
+                yield left
+
+    def _record(
+        self, number: int, kind: str, episodes: Sequence[Episode], found: Mapping[str, Any], making: Candidates
+    ) -> None:
+        """The episodes as tried; their tokens count with the first of them."""
+        tokens = making.take_tokens()
+        self.ledger.policy.add_trials(
+            [
+                PolicyTrial(number, kind, e.id, e.interaction_ids, found.get(e.id, {}), 0 if n else tokens)
+                for n, e in enumerate(episodes)
+            ]
+        )
+        done = sum(t.kind == kind for t in self.ledger.policy.trials(number))
+        making.progress(REFINE, done, len(training_shards(self.ledger)))  # where who is in a hurry may step in
+
+    def _episode(self, shard: ShardEntry) -> Episode:
+        seen = tuple(self.ledger.interactions(ids=shard.interaction_ids))
+        titles = {i.title for i in seen if i.title}
+        return Episode(shard.episode_id, titles.pop() if len(titles) == 1 else None, seen)
+
+    def _seed(self, number: int) -> int:
+        return (self.settings.seed + SEED_STEP * number) % (1 << 32)
+
+
+def explored_from(record: Mapping[str, Any]) -> Explored:
+    """What was recorded of one interaction (`dataclasses.asdict`), made whole again."""
+    sets = tuple(
+        tuple(
+            PolicyExample(**{**e, "genre": Genre(e["genre"]), "interaction_ids": tuple(e["interaction_ids"])})
+            for e in own
+        )
+        for own in record["sets"]
+    )
+    rewards = tuple(tuple(r) for r in record["rewards"])
+    return Explored(record["episode_id"], sets, rewards, tuple(record["bonus"]), tuple(record["baseline"]))

@@ -1,0 +1,45 @@
+"""When the edit policy is refined: which round comes next, and whether there is enough new to learn from.
+
+Needs no model and no torch: the worker asks it between jobs. Not here: the round itself (`refining`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from seal_memory.config import Settings
+from seal_memory.ledger import Ledger
+from seal_memory.records import QueuedJob, ShardEntry
+
+LEAST_EPISODES = 8  # published ones; fewer cannot both teach a writer and judge it
+JUDGES = 3  # every so-manieth episode judges, for good: it is never trained on
+
+
+def is_judge(episode_id: str) -> bool:
+    """Whether an episode judges new writers; follows from its id alone, so that it never changes sides."""
+    return hashlib.sha256(episode_id.encode()).digest()[0] % JUDGES == 0
+
+
+def training_shards(ledger: Ledger) -> list[ShardEntry]:
+    """Published shards whose episodes a round may learn from."""
+    current = ledger.current()
+    return [s for s in current.manifest.shards if not is_judge(s.episode_id)] if current is not None else []
+
+
+def next_round(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) -> int | None:
+    """The number of the round that is due now; None where refining is off or too little is new.
+
+    `jobs` are all refine jobs on record, of any state. A round is due when `refine_after` episodes were published that
+    no round has seen yet; a round that was given up counts as one that has seen them.
+    """
+    if settings.refine == "off":
+        return None
+    current = ledger.current()
+    shards = current.manifest.shards if current is not None else ()
+    rounds = [int(job.payload.get("round", 0)) for job in jobs]
+    seen = max((int(job.payload.get("episodes", 0)) for job in jobs), default=0)
+    if len(shards) < LEAST_EPISODES or len(shards) - seen < settings.refine_after:
+        return None
+    known = [int(v.measures.get("round", 0)) for v in ledger.policy.versions()]
+    return 1 + max((*rounds, *known, 0))

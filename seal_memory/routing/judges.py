@@ -1,0 +1,128 @@
+"""Judges: which of the hits is the memory that a question is about, and how sure that is.
+
+`CoverageJudge` follows rules, `LearnedJudge` a logistic regression over `features`, fitted on questions about
+something and about nothing remembered (`python -m benchmarks routing`). Not here: searching, shards, abstaining.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Protocol
+
+from seal_memory.errors import InputError
+from seal_memory.records import Hit
+from seal_memory.routing.features import FEATURES, Evidence, evidence
+from seal_memory.routing.words import coverage, restates
+
+FAR_MORE, EQUAL = 0.25, 0.02  # differences of coverage
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A hit by its place in what was judged, and its score, 0..1: what the router's threshold is held against."""
+
+    place: int
+    score: float
+
+
+class Judge(Protocol):
+    """Puts hits in order. `ages[n]` grows with how late the shard of hit n was published."""
+
+    def judge(self, question: str, hits: Sequence[Hit], ages: Sequence[int]) -> list[Judged]: ...
+
+
+class CoverageJudge:
+    """The search's order, overruled where another hit covers far more of the question; the score is the coverage.
+
+    Where two cover it alike, the newer wins if it says the same thing again (then it tells what became of it), else
+    the older: what is new takes a question over only when it says more about it, so that learning does not make the
+    old unreachable.
+    """
+
+    def judge(self, question: str, hits: Sequence[Hit], ages: Sequence[int]) -> list[Judged]:
+        """All hits, the best first, the others in the search's order."""
+        if not hits:
+            return []
+        shares = [coverage(question, _text(h)) for h in hits]
+        best = 0
+        for n in range(1, len(hits)):
+            same = restates(hits[n].interaction.text, hits[best].interaction.text)
+            gain, later = shares[n] - shares[best], ages[n] - ages[best]
+            if gain > FAR_MORE or (abs(gain) < EQUAL and (later > 0 if same else later < 0)):
+                best = n
+        return [Judged(n, shares[n]) for n in (best, *(n for n in range(len(hits)) if n != best))]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A logistic regression over `Evidence`: a weight per feature (others count nothing) and a bias.
+
+    `threshold`: the probability below which to abstain, of which at most a tenth of the questions about nothing in
+    the calibration got more.
+    """
+
+    features: Mapping[str, float]
+    bias: float
+    threshold: float = 0.5
+
+    def probability(self, found: Evidence) -> float:
+        """That the hit answers the question, 0..1."""
+        total = self.bias + sum(
+            self.features.get(name, 0.0) * value for name, value in zip(FEATURES, found.values, strict=True)
+        )
+        return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, total))))
+
+
+@cache
+def fitted(name: str) -> Weights:
+    """The weights that ship: "words", or words and the cosines of an embedder, by its name (benchmarks/LOG.md).
+
+    Raises `InputError` for an embedder that none were fitted for.
+    """
+    stored = json.loads((files("seal_memory") / "data" / "router.json").read_text(encoding="utf-8"))
+    if name not in stored:
+        raise InputError(f"The learned judge has no weights for {name!r}; expected one of {', '.join(stored)}.")
+    found = stored[name]
+    return Weights(dict(found["features"]), float(found["bias"]), float(found["threshold"]))
+
+
+class LearnedJudge:
+    """Orders by probability; of two that say the same thing and cover the question alike, the newer goes first."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        rows: int,
+        cosines: Callable[[str, Sequence[Hit]], Sequence[float]] = lambda question, hits: (),
+    ) -> None:
+        self._weights, self._rows, self._cosines = weights, rows, cosines
+
+    def judge(self, question: str, hits: Sequence[Hit], ages: Sequence[int]) -> list[Judged]:
+        """All hits, the likeliest first."""
+        found = evidence(question, hits, rows=self._rows, cosines=self._cosines(question, hits))
+        return by_weights(self._weights, found, hits, ages)
+
+
+def by_weights(weights: Weights, found: Sequence[Evidence], hits: Sequence[Hit], ages: Sequence[int]) -> list[Judged]:
+    """The hits by the probability of their evidence."""
+    sure = [weights.probability(e) for e in found]
+    order = sorted(range(len(hits)), key=lambda n: -sure[n])
+    if not order:
+        return []
+    best = order[0]
+    for n in order[1:]:
+        alike = found[n].coverage > found[best].coverage - EQUAL
+        if alike and ages[n] > ages[best] and restates(hits[n].interaction.text, hits[best].interaction.text):
+            best = n
+    top = sure[order[0]]  # the newer statement answers the same question
+    return [Judged(best, max(top, sure[best])), *(Judged(n, sure[n]) for n in order if n != best)]
+
+
+def _text(hit: Hit) -> str:
+    return f"{hit.interaction.title or ''} {hit.interaction.text}"

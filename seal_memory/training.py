@@ -1,0 +1,97 @@
+"""What trains a memory, each piece of work under the namespace's lease: consolidating, and refining the edit policy.
+
+The lease is the caller's, and so is a look at the published snapshot before anything is built on it. Not here: the work
+itself (`learning`, `policy`), when it is done (`worker`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from seal_memory.config import Settings
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.learning.candidates import Candidates
+from seal_memory.learning.consolidate import ConsolidateReport, Consolidator
+from seal_memory.learning.progress import Progress
+from seal_memory.learning.pruning import needed, prune_snapshots
+from seal_memory.learning.rebuilding import reopen
+from seal_memory.learning.superseding import sort_out
+from seal_memory.ledger import Ledger
+from seal_memory.lora.store import AdapterStore
+from seal_memory.policy.arms import arm_source
+from seal_memory.policy.refining import Refined, Refiner
+from seal_memory.policy.rest_em import RoundPlan
+from seal_memory.policy.versions import NoteWriters, current_writer
+
+
+class Trainer:
+    """Trains one memory; `heartbeat` renews the lease and raises `BusyError` when it is lost."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        engine: TransformersEngine,
+        store: AdapterStore,
+        settings: Settings,
+        *,
+        base_model: str,
+        clock: Callable[[], float],
+        make_id: Callable[[], str],
+        progress: Progress,
+        heartbeat: Callable[[], None],
+    ) -> None:
+        self.ledger, self.engine, self.store, self.settings = ledger, engine, store, settings
+        self.base_model, self.clock, self.make_id = base_model, clock, make_id
+        self.progress, self.heartbeat = progress, heartbeat
+
+    def consolidate(self, *, core: bool, rebuild: Sequence[str]) -> ConsolidateReport:
+        """As `SealMemory.consolidate`; then what the settings no longer keep is pruned."""
+        self._sweep()
+        if self.settings.supersede:
+            sort_out(self.ledger)
+        seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
+        consolidator = Consolidator(
+            self.ledger,
+            self.engine,
+            self.store,
+            self.settings.model_copy(update={"seed": seed}),
+            base_model=self.base_model,
+            clock=self.clock,
+            make_id=self.make_id,
+            progress=self.progress,
+            heartbeat=self.heartbeat,
+            arms=arm_source(self.ledger, self.engine, self.settings),
+            note_writer=current_writer(self.ledger, self.engine.fingerprint),
+        )
+        report = consolidator.run()
+        if core:
+            report = consolidator.build_core(report)
+        prune_snapshots(self.ledger, self.store, keep=self.settings.snapshots_kept, drop=self.engine.drop)
+        return report
+
+    def refine(self, number: int) -> Refined:
+        """As `SealMemory.refine`."""
+        self._sweep()
+        settings = self.settings
+        writers = NoteWriters(
+            self.ledger, self.engine, self.store, settings, base_model=self.base_model, clock=self.clock
+        )
+        candidates = Candidates(
+            self.ledger, self.engine, settings, clock=self.clock, make_id=self.make_id, progress=self._beating
+        )
+        if settings.executor == "local":
+            return Refiner(candidates, writers).run(number)
+        from seal_memory.policy.ray_executor import RayExecutor
+
+        address, fingerprint = settings.ray_address, self.engine.fingerprint
+        with closing(RayExecutor(self.base_model, settings, fingerprint=fingerprint, address=address)) as executor:
+            return Refiner(candidates, writers, plan=RoundPlan(executor=executor)).run(number)
+
+    def _sweep(self) -> None:
+        """Files that nothing names: a killed trainer's, or those of pruned versions."""
+        self.store.sweep(needed(self.ledger))
+
+    def _beating(self, phase: str, done: int, total: int) -> None:
+        self.heartbeat()
+        self.progress(phase, done, total)

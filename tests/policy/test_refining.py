@@ -1,0 +1,178 @@
+"""Refine rounds: bounded, resumable, off by default, and behind everything else that the worker has to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+import pytest
+
+from seal_memory import SealMemory
+from seal_memory.engines.base import Completion, Prompt
+from seal_memory.policy import refining
+from seal_memory.policy.rest_em import RoundPlan
+from seal_memory.policy.schedule import is_judge, next_round
+from seal_memory.records import JobState, PolicyTrial
+from seal_memory.worker import REFINE, Worker
+
+NAMES = ("Maud", "Tomas", "Iwan", "Rosa", "Ada", "Nils", "Ina", "Otto", "Ebba", "Finn")
+PLACES = ("Korrin", "Dunmorrow", "Oslo", "Elm", "Tarn", "Skerry", "Gull", "Heron", "Lark", "Moor")
+TEXTS = tuple(
+    f"{name} Ellery{n} built the lighthouse at {place} Bay in 18{n}7."
+    for n, (name, place) in enumerate(zip(NAMES, PLACES, strict=True))
+)
+SMALL = RoundPlan(samples=1, per_statement=2, seeds=1, most_seeds=1)
+Open = Callable[..., SealMemory]
+
+
+@pytest.fixture
+def learned(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> SealMemory:
+    """Ten published episodes; every quiz counts, and what the model writes is well formed."""
+    for name in ("seal_memory.quizzes.generator.MIN_GAIN", "seal_memory.policy.guards.MIN_GAIN"):
+        monkeypatch.setattr(name, -100.0)
+    monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
+    monkeypatch.setattr(refining, "RoundPlan", lambda: SMALL)
+    monkeypatch.setattr(refining, "BootstrapPlan", lambda: _plan())
+    memory = open_memory(refine="both", refine_after=1, job_attempts=2, policy_epochs=1, audit_interval=1e9)
+    for n, text in enumerate(TEXTS):
+        memory.observe(text, session=str(n))
+    memory.consolidate()
+    turns = count()
+
+    def complete(asked: Sequence[Prompt], **_: Any) -> list[Completion]:
+        return [Completion(_say(p, next(turns)), 1, 1, 1.0) for p in asked]
+
+    monkeypatch.setattr(memory.engine, "complete", complete)
+    return memory
+
+
+def _plan() -> Any:
+    from seal_memory.policy.note_writer import BootstrapPlan
+
+    return BootstrapPlan(samples=1, least_with=-100.0, least_gain=-100.0)
+
+
+def _say(prompt: Prompt, turn: int) -> str:
+    statement, _, answer = prompt.messages[-1]["content"].removeprefix("Text: ").partition("\nAnswer: ")
+    opening = ("Which is it", "What belongs here", "Say which")[turn % 3]
+    if answer:
+        return f"{opening}: {statement.rstrip('.').replace(answer, 'which').strip()}?"
+    return f"{opening} and so on: {statement}"
+
+
+def _done(memory: SealMemory) -> list[Any]:
+    ended = []
+    worker = Worker(memory)
+    while (job := worker.step()) is not None:
+        ended.append(job)
+    return ended
+
+
+def test_refining_is_off_by_default(open_memory: Open) -> None:
+    """Until it is measured; and with too few published episodes nothing is due."""
+    assert open_memory().settings.refine == "off"
+    memory = open_memory(refine="both", refine_after=1)
+    assert next_round(memory.ledger, memory.settings, []) is None
+
+
+def test_an_episode_never_changes_sides() -> None:
+    """Who judges follows from the id; about a third do."""
+    ids = [f"e-{n}" for n in range(300)]
+    judges = [i for i in ids if is_judge(i)]
+    assert judges == [i for i in ids if is_judge(i)]
+    assert 60 < len(judges) < 140
+
+
+def test_the_worker_refines_when_enough_is_new(learned: SealMemory) -> None:
+    """First the writer is started, its version and the arms' rewards are on record; then nothing is due any more."""
+    (job,) = _done(learned)
+    assert (job.kind, job.state, job.payload) == (REFINE, JobState.DONE, {"round": 1, "episodes": 10})
+    (version,) = learned.ledger.policy.versions()
+    assert version.measures["round"] == 1.0
+    assert version.measures["sampled"] > 0
+    assert learned.ledger.policy.arm_rewards()
+    status = learned.status()
+    assert status.policy_versions == 1
+    assert status.arms_tried == len(learned.ledger.policy.arm_rewards())
+    assert _done(learned) == []
+    assert all(not t.found for t in learned.ledger.policy.trials(1))
+    assert not [a for a in learned.engine._adapters if a.startswith("candidate:")]
+
+
+def test_a_round_that_is_killed_goes_on_where_it_was(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was explored is not explored again; the round ends as one version."""
+    learned.ledger.policy.add_version(
+        None, [], parent=None, promoted=False, reasons=["bootstrap"], measures={"round": 1.0},
+        base_fingerprint=learned.engine.fingerprint,
+    )  # fmt: skip
+    explore, calls = refining.explore, []
+
+    def killed(studies: Any, *args: Any, **options: Any) -> Any:
+        calls.append([s.episode.id for s in studies])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return explore(studies, *args, **options)
+
+    monkeypatch.setattr(refining, "explore", killed)
+    learned.settings.__dict__["refine"] = "notes"
+    with pytest.raises(KeyboardInterrupt):
+        learned.refine(2)
+    kept = {t.episode_id for t in learned.ledger.policy.trials(2)}
+    assert kept == set(calls[0])
+    found = learned.refine(2)
+    assert found.version is not None
+    assert found.version.measures["round"] == 2.0
+    assert "baseline" in found.version.measures
+    explored = [i for call in (calls[0], *calls[2:]) for i in call]
+    assert len(explored) == len(set(explored)) == found.explored
+    assert not any(is_judge(i) for i in explored)
+    again = learned.refine(2)  # its job was killed after the commit
+    assert (again.version, len(learned.ledger.policy.versions())) == (found.version, 2)
+
+
+def test_the_budget_ends_the_exploring(learned: SealMemory) -> None:
+    """One stack more than it allows at most; a larger budget explores more."""
+    learned.settings.__dict__.update(refine="arms", refine_tokens=1)
+    small = learned.refine(1)
+    assert 0 < small.explored <= refining.TOGETHER
+    assert small.tokens > 1
+    learned.settings.__dict__["refine_tokens"] = 1 << 30
+    assert learned.refine(2).explored > small.explored
+
+
+def test_what_is_new_goes_before_a_round(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The round is handed back between two episodes, the text is learned, the round goes on."""
+    learned.settings.__dict__["refine"] = "arms"
+    study, seen = refining.BanditArms.learn, []
+
+    def learn(self: Any, studies: Any) -> None:
+        study(self, studies)
+        if not seen:
+            seen.extend(learned.observe("Vera Holt moored the barge at Pike Lock in 1903.", session="new"))
+
+    monkeypatch.setattr(refining.BanditArms, "learn", learn)
+    kinds = [(job.kind, job.state) for job in _done(learned)]
+    assert kinds[:3] == [(REFINE, JobState.QUEUED), ("consolidate", JobState.DONE), (REFINE, JobState.DONE)]
+
+
+def test_a_forget_takes_what_a_round_has_noted(learned: SealMemory) -> None:
+    """Trials quote notes about the text."""
+    (one, *_) = learned.ledger.interactions()
+    rows = learned.ledger.policy
+    rows.add_trials([PolicyTrial(7, "notes", "e", (one.id,), {"sets": "Maud"}, 3)])
+    rows.add_trials([PolicyTrial(7, "notes", "e", (one.id,), {"sets": "other"}, 9)])
+    assert [t.found for t in rows.trials(7)] == [{"sets": "Maud"}]
+    learned.forget([one.id])
+    assert rows.trials(7) == []
+
+
+def test_a_round_that_was_given_up_is_not_tried_for_ever(learned: SealMemory) -> None:
+    """The next one is due when more is new."""
+    queue = learned.ledger.queue
+    queue.enqueue_job(REFINE, {"round": 4, "episodes": 10}, max_attempts=1)
+    job = queue.lease_next_job([REFINE], owner="x", lease_seconds=9)
+    assert job is not None
+    queue.fail_job(job, "broken")
+    assert next_round(learned.ledger, learned.settings, queue.jobs()) is None
+    assert next_round(learned.ledger, learned.settings, []) == 1

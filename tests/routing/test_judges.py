@@ -1,0 +1,184 @@
+"""Judges, features and embeddings: what speaks for a hit, who wins, and that every way can be switched on."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seal_memory.config import Settings
+from seal_memory.errors import InputError
+from seal_memory.ledger import Ledger
+from seal_memory.records import Hit, Interaction, Manifest, NewInteraction, Role, ShardEntry, Standing
+from seal_memory.routing.embeddings import EmbeddingIndex, fused
+from seal_memory.routing.features import FEATURES, evidence
+from seal_memory.routing.judges import CoverageJudge, LearnedJudge, Weights, by_weights, fitted
+from seal_memory.routing.making import make_router
+
+MILL = "Ada Bell bought the old mill at Korrin Bay."
+WORDS = Weights({"coverage": 4.0, "cosine": 2.0}, -3.0)
+words = st.sampled_from(["Ada", "mill", "Korrin", "bought", "old", "harbour", "ship", "1887", "the", "of"])
+texts = st.lists(words, max_size=8).map(" ".join)
+
+
+def hit(id: str, text: str, score: float = 1.0) -> Hit:
+    seen = Interaction(id, "default", text, Role.USER, None, None, None, 0.0, {}, "", Standing.LEARNED, None, 1)
+    return Hit(seen, score)
+
+
+class Words:
+    """Embeds a text by which words it has: nothing in common, nothing near."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        self.asked += texts
+        found = np.zeros((len(texts), 4096), np.float32)
+        for n, text in enumerate(texts):
+            for word in text.lower().strip("?.").split():
+                found[n, zlib.crc32(word.encode()) % 4096] += 1
+        return found / (np.linalg.norm(found, axis=1, keepdims=True) + 1e-9)
+
+
+# -- features ---------------------------------------------------------------------------------------
+
+
+@given(question=texts | st.text(max_size=30), found=st.lists(st.tuples(texts, st.floats(0, 30)), max_size=4))
+def test_figures_are_finite_and_about_one(question: str, found: list[tuple[str, float]]) -> None:
+    """Whatever is asked and found; one set per hit, in the order of the hits."""
+    hits = [hit(str(n), text, score) for n, (text, score) in enumerate(found)]
+    made = evidence(question, hits, rows=10)
+    assert len(made) == len(hits)
+    for one in made:
+        assert len(one.values) == len(FEATURES)
+        assert all(-1.0 <= v <= 12.0 for v in one.values)
+        assert one.sentence <= one.coverage + 1e-9 or one.coverage == 0.0
+
+
+def test_words_of_one_sentence_speak_louder_than_scattered_ones() -> None:
+    """The coverage is the same, the sentence's is not."""
+    together = "Ada bought the mill. It rained. Nobody came."
+    scattered = "Ada slept. Somebody bought bread. The mill burned."
+    one, other = evidence("Who is Ada, who bought the mill?", [hit("1", together), hit("2", scattered)], rows=2)
+    assert one.coverage == other.coverage
+    assert one.sentence > other.sentence
+
+
+# -- judges -----------------------------------------------------------------------------------------
+
+
+def test_the_likeliest_hit_goes_first() -> None:
+    """By its probability, which is also its score."""
+    hits = [hit("1", "The mill burned."), hit("2", MILL)]
+    judged = LearnedJudge(WORDS, rows=2).judge("Who bought the mill at Korrin Bay?", hits, [0, 1])
+    assert [j.place for j in judged] == [1, 0]
+    assert 1.0 > judged[0].score > judged[1].score > 0.0
+    assert LearnedJudge(WORDS, rows=2).judge("Who?", [], []) == []
+
+
+@pytest.mark.parametrize("judge", [CoverageJudge(), LearnedJudge(WORDS, rows=2)])
+def test_of_two_that_say_the_same_the_newer_answers(judge: Any) -> None:
+    """Both cover the question alike; what became of it is in the newer one."""
+    old, new = (
+        hit("1", "The owner of the Korrin mill is Ada Bell."),
+        hit("2", "The owner of the Korrin mill is Tom Lind."),
+    )
+    for hits, ages in (([old, new], [0, 1]), ([new, old], [1, 0])):
+        best = judge.judge("Who is the owner of the Korrin mill?", hits, ages)[0]
+        assert hits[best.place] is new
+
+
+@given(st.lists(st.tuples(texts, st.floats(0, 20)), min_size=1, max_size=5), texts)
+def test_every_hit_is_judged_once(found: list[tuple[str, float]], question: str) -> None:
+    """By either judge, with a share as its score."""
+    hits = [hit(str(n), text, score) for n, (text, score) in enumerate(found)]
+    for judge in (CoverageJudge(), LearnedJudge(fitted("words"), rows=9)):
+        judged = judge.judge(question, hits, list(range(len(hits))))  # type: ignore[attr-defined]
+        assert sorted(j.place for j in judged) == list(range(len(hits)))
+        assert all(0.0 <= j.score <= 1.0 for j in judged)
+
+
+def test_weights_ship_for_words_and_for_minilm_only() -> None:
+    """Another embedder's cosines mean something else."""
+    assert 0 < fitted("words").threshold < 1
+    assert "cosine" in fitted("minilm").features
+    assert "cosine" not in fitted("words").features
+    with pytest.raises(InputError, match="no weights for 'input'"):
+        fitted("input")
+
+
+def test_evidence_taken_once_can_be_weighed_again() -> None:
+    """The judge is nothing but its weights over the evidence."""
+    hits = [hit("1", "The mill burned.", 2.0), hit("2", MILL, 1.0)]
+    found = evidence("Who bought the mill?", hits, rows=7)
+    assert by_weights(WORDS, found, hits, [0, 1]) == LearnedJudge(WORDS, rows=7).judge(
+        "Who bought the mill?", hits, [0, 1]
+    )
+
+
+# -- embeddings -------------------------------------------------------------------------------------
+
+
+def test_the_nearest_text_is_found_first_and_each_is_embedded_once() -> None:
+    """A hit's score is its cosine; asking again embeds the question only."""
+    embedder = Words()
+    index = EmbeddingIndex([hit("1", "zzz").interaction, hit("2", "mill").interaction], embedder)
+    found = index.search("ill mill", 2)
+    assert [h.interaction.id for h in found] == ["2", "1"]
+    assert 1.0 >= found[0].score > found[1].score
+    assert index.cosines("ill mill", found) == [h.score for h in found]
+    assert embedder.asked.count("zzz") == 1
+    assert index.search("x", 0) == EmbeddingIndex([], embedder).search("x", 3) == []
+
+
+@given(st.lists(st.lists(st.integers(0, 6), unique=True, max_size=6), min_size=1, max_size=3))
+def test_fusion_holds_every_hit_once_and_prefers_agreement(rankings: list[list[int]]) -> None:
+    """What is first everywhere is first; scores are the first ranking's."""
+    hits = [[hit(str(n), "t", 5.0 - r) for r, n in enumerate(ranking)] for ranking in rankings]
+    found = fused(hits, 10)
+    assert {h.interaction.id for h in found} == {str(n) for ranking in rankings for n in ranking}
+    if rankings[0] and all(r[:1] == rankings[0][:1] for r in rankings):
+        assert found[0].interaction.id == str(rankings[0][0])
+    own = {h.interaction.id: h.score for h in hits[0]}
+    assert all(h.score == own.get(h.interaction.id, 0.0) for h in found)
+
+
+# -- the settings -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Any:
+    with Ledger.open(tmp_path) as ledger:
+        seen = ledger.observe([NewInteraction(MILL), NewInteraction("The ship sails on Sunday.")])
+        shards = tuple(ShardEntry(f"a{n}", f"e{n}", (s.id,)) for n, s in enumerate(seen))
+        yield ledger, Manifest(shards)
+
+
+@pytest.mark.parametrize("index", ["bm25", "embeddings", "both"])
+@pytest.mark.parametrize("judge", ["coverage", "learned"])
+def test_every_index_and_judge_can_be_switched_on(filled: Any, index: Any, judge: Any) -> None:
+    """Each finds the shard, none finds one for a question about nothing; a senseless pair is refused."""
+    ledger, manifest = filled
+    settings = Settings(router_index=index, router_judge=judge)
+    if (index, judge) == ("embeddings", "learned"):
+        with pytest.raises(InputError, match="bm25 or both"):
+            make_router(manifest, ledger, settings, embedders=lambda kind: Words())
+        return
+    router = make_router(manifest, ledger, settings, embedders=lambda kind: Words())
+    assert router.route("Who bought the old mill at Korrin Bay?").adapter_id == "a0"
+    assert router.route("How do I cook rice?").adapter_id is None
+    assert {r.adapter_id for r in router.ranked("Who bought the mill, and when sails the ship?")} == {"a0", "a1"}
+
+
+def test_embeddings_need_an_embedder(filled: Any) -> None:
+    """Said at once, with the way out."""
+    ledger, manifest = filled
+    with pytest.raises(InputError, match="router_index=bm25"):
+        make_router(manifest, ledger, Settings(router_index="both"))
