@@ -21,6 +21,7 @@ from seal_memory.learning import drift, gate, grading
 from seal_memory.learning.candidates import ArmSource, Candidates, Trained, candidate_id, data_hash
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import Verdict
+from seal_memory.learning.kept import kept
 from seal_memory.learning.progress import Progress
 from seal_memory.learning.storing import store_adapter
 from seal_memory.learning.superseding import outdated_ids
@@ -35,7 +36,6 @@ from seal_memory.records import (
     Genre,
     GenreYield,
     Manifest,
-    QuizItem,
     SelfEdit,
     ShardEntry,
     Snapshot,
@@ -45,8 +45,6 @@ from seal_memory.routing.making import make_router
 from seal_memory.routing.router import Router
 
 logger = logging.getLogger(__name__)
-
-AUDIT_ITEMS = 32  # held-out items of earlier memories re-asked before publishing
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +237,17 @@ class Consolidator:
 
     def _judge_whole(self, current: Snapshot | None, manifest: Manifest) -> Verdict:
         """Audit of the old through the new router, and drift."""
-        router = self._router(manifest)
-        before, after = self._audit(current, router)
-        old = gate.judge_old(before, after, self.settings)
+        router, published = self._router(manifest), self._router(current.manifest if current else Manifest())
+        found = kept(
+            current,
+            published,
+            router,
+            ledger=self.ledger,
+            engine=self.engine,
+            settings=self.settings,
+            clock=self.clock,
+        )
+        old = gate.judge_old(found.before, found.after, self.settings)
         drifted = gate.judge_drift(
             drift.routed_perplexity_increase(self.engine, router),
             drift.misrouted_share(router),
@@ -250,45 +256,11 @@ class Consolidator:
         return Verdict(
             old.accepted and drifted.accepted,
             (*old.reasons, *drifted.reasons),
-            {**old.measures, **drifted.measures},
+            {**old.measures, "audit_changed": float(found.changed), **drifted.measures},
         )
 
     def _router(self, manifest: Manifest) -> Router:
         return make_router(manifest, self.ledger, self.settings, embedders=self.engine.embedder)
-
-    def _audit(self, current: Snapshot | None, new: Router) -> tuple[list[float], list[float]]:
-        """Recall of earlier held-out items under the published router and under the new one.
-
-        Adapters are immutable, so a grade in the ledger still holds: only what no grade covers is asked.
-        """
-        if current is None or not current.manifest.shards:
-            return [], []
-        old = self._router(current.manifest)
-        learned = {i for shard in current.manifest.shards for i in shard.interaction_ids} - outdated_ids(self.ledger)
-        items = [
-            item
-            for item in self.ledger.quiz_items(held_out=True)
-            if set(item.interaction_ids) <= learned and item.interaction_ids
-        ]
-        items = core_room.spread(items, AUDIT_ITEMS)  # the oldest are audited as often as the newest
-        before = [(item, old.route(item.question).adapter_id) for item in items]
-        after = [(item, new.route(item.question).adapter_id) for item in items]
-        known = self._correctness([*before, *after])
-        return [known[i.id, a] for i, a in before], [known[i.id, a] for i, a in after]
-
-    def _correctness(self, pairs: Sequence[tuple[QuizItem, str | None]]) -> dict[tuple[str, str | None], float]:
-        """1.0 or 0.0 per (item id, adapter id), from the ledger where it was graded, else asked now."""
-        stored = self.ledger.grades(quiz_item_ids=sorted({item.id for item, _ in pairs}))
-        known = {(g.quiz_item_id, g.adapter_id): float(g.correct) for g in stored if g.correct is not None}
-        missing = {(item.id, a): (item, a) for item, a in pairs if (item.id, a) not in known}
-        asked = grading.grade(
-            list(missing.values()),
-            self.engine,
-            max_tokens=self.settings.recite_max_tokens,
-            snapshot_version=None,
-            clock=self.clock,
-        )
-        return known | {(g.quiz_item_id, g.adapter_id): float(bool(g.correct)) for g in asked}
 
     def _commit(
         self,

@@ -53,7 +53,7 @@ def stems(text: str) -> set[str]:
     return {stem(w) for w in content_words(text)}
 
 
-def restates(one: str, other: str) -> bool:
-    """Whether two texts are about the same thing: they share two content words and much of the shorter one's."""
+def restates(one: str, other: str, *, share: float = SAME) -> bool:
+    """Whether two texts are about the same thing: they share two content words, and `share` of the shorter one's."""
     words, others = stems(one), stems(other)
-    return len(words & others) >= max(2, SAME * min(len(words), len(others)))
+    return len(words & others) >= max(2, share * min(len(words), len(others)))

@@ -1,0 +1,94 @@
+"""Whether the old is kept: earlier held-out items, asked under the published router and under the one that is to come.
+
+Adapters are immutable, so a grade in the ledger still holds: only what no grade covers is asked. Shards cannot
+overwrite each other, so what this finds is questions that a new shard draws away. Where the new shard's text says
+nearly the same thing again (two thirds of its words), that is a change of fact and no loss: the item is left out and
+counted (`changed`). The router already takes the newer of two statements at less. Not here: the verdict (`gate`),
+audits of published memories (`forgetting.audits`), which do not leave such items out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from seal_memory.config import Settings
+from seal_memory.engines.base import Engine
+from seal_memory.learning import grading
+from seal_memory.learning.core import spread
+from seal_memory.learning.superseding import outdated_ids
+from seal_memory.ledger import Ledger
+from seal_memory.records import QuizItem, Snapshot
+from seal_memory.routing.router import Route, Router
+from seal_memory.routing.words import restates
+
+ANEW = 2 / 3  # share of content words
+AUDIT_ITEMS = 32  # held-out items of earlier memories re-asked before publishing
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Recall per audited item before and after, 0.0 or 1.0, and how many items were left out as changed."""
+
+    before: tuple[float, ...] = ()
+    after: tuple[float, ...] = ()
+    changed: int = 0
+
+
+def kept(
+    current: Snapshot | None,
+    old: Router,
+    new: Router,
+    *,
+    ledger: Ledger,
+    engine: Engine,
+    settings: Settings,
+    clock: Callable[[], float],
+) -> Kept:
+    """Ask what `current` holds under its own router and under the new one; nothing published, nothing to keep."""
+    if current is None or not current.manifest.shards:
+        return Kept()
+    items = _items(current, ledger)
+    routes = [(item, old.route(item.question), new.route(item.question)) for item in items]
+    same = [r for r in routes if not _changed(*r, ledger)]
+    pairs = [(item, route.adapter_id) for item, before, after in same for route in (before, after)]
+    known = _correctness(pairs, ledger, engine, settings, clock)
+    return Kept(
+        tuple(known[item.id, before.adapter_id] for item, before, _ in same),
+        tuple(known[item.id, after.adapter_id] for item, _, after in same),
+        len(routes) - len(same),
+    )
+
+
+def _items(current: Snapshot, ledger: Ledger) -> list[QuizItem]:
+    """Held-out items about what is published and still holds; the oldest are audited as often as the newest."""
+    learned = {i for shard in current.manifest.shards for i in shard.interaction_ids} - outdated_ids(ledger)
+    held_out = ledger.quiz_items(held_out=True)
+    return spread([i for i in held_out if i.interaction_ids and learned.issuperset(i.interaction_ids)], AUDIT_ITEMS)
+
+
+def _changed(item: QuizItem, before: Route, after: Route, ledger: Ledger) -> bool:
+    """Whether the question goes to another shard now, for a text that says the item's own statement anew."""
+    if before.adapter_id == after.adapter_id or not after.interaction_ids:
+        return False
+    texts = {i.id: i.text for i in ledger.interactions(ids=[*item.interaction_ids, *after.interaction_ids])}
+    pairs = product(after.interaction_ids, item.interaction_ids)
+    return any(restates(texts[new], texts[own], share=ANEW) for new, own in pairs)
+
+
+def _correctness(
+    pairs: Sequence[tuple[QuizItem, str | None]],
+    ledger: Ledger,
+    engine: Engine,
+    settings: Settings,
+    clock: Callable[[], float],
+) -> dict[tuple[str, str | None], float]:
+    """1.0 or 0.0 per (item id, adapter id), from the ledger where it was graded, else asked now."""
+    stored = ledger.grades(quiz_item_ids=sorted({item.id for item, _ in pairs}))
+    known = {(g.quiz_item_id, g.adapter_id): float(g.correct) for g in stored if g.correct is not None}
+    missing = {(item.id, a): (item, a) for item, a in pairs if (item.id, a) not in known}
+    asked = grading.grade(
+        list(missing.values()), engine, max_tokens=settings.recite_max_tokens, snapshot_version=None, clock=clock
+    )
+    return known | {(g.quiz_item_id, g.adapter_id): float(bool(g.correct)) for g in asked}
