@@ -355,7 +355,7 @@ def server_of(memory: SealMemory, key: str = "key-1") -> httpx.MockTransport:
         if request.headers.get("Authorization") != f"Bearer {key}":
             return httpx.Response(401, json={"error": {"message": "unknown key"}})
         body = json.loads(request.content)
-        if request.url.path == "/v1/memory/observe":
+        if request.url.path == "/v1/memory/observe/batch":
             seen = memory.observe_messages(**body)
             return httpx.Response(200, json={"observed": [o.id for o in seen]})
         if request.url.path == "/v1/memory/recall":
@@ -419,6 +419,7 @@ REQUEST = httpx.Request("POST", "http://memory.test")
                 (400, exceptions.ModelInvalidRequestError),
                 (403, exceptions.ModelPermissionDeniedError),
                 (404, exceptions.ModelNotFoundError),
+                (409, exceptions.ModelAPIError),
                 (429, exceptions.ModelRateLimitError),
                 (503, exceptions.ModelAPIError),
             ]

@@ -140,8 +140,9 @@ class ChatSealMemory(BaseChatModel):
         """The chunk that ends an answer: what was not given yet, tool calls, usage and where it came from."""
         calls = [c for found in _CALL.findall(answer.text) for c in _parsed(found)]
         text = _CALL.sub("", answer.text).strip() if calls else answer.text[len(given) :]
-        sources = {"mode": answer.mode.value, "snapshot": answer.snapshot, "confidence": answer.confidence}
-        sources |= {"sources": list(answer.sources), "shards": [asdict(s) for s in answer.shards]}
+        origin: dict[str, Any] = {name: getattr(answer, name) for name in ("snapshot", "confidence")}
+        origin |= {"mode": answer.mode.value, "sources": list(answer.sources)}
+        origin |= {"shards": [asdict(s) for s in answer.shards]}
         message = AIMessageChunk(
             content=text,
             id=message_id,
@@ -158,7 +159,7 @@ class ChatSealMemory(BaseChatModel):
                 "model_name": self.memory.model,
                 "model_provider": "seal_memory",
                 "finish_reason": "tool_calls" if calls else finish,
-                "seal_memory": sources,
+                "seal_memory": origin,
             },
             chunk_position="last",
         )

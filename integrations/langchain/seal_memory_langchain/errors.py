@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import cast
 
 import httpx
@@ -36,11 +35,11 @@ _STATUS: dict[int, type[theirs.ModelError]] = {
     403: theirs.ModelPermissionDeniedError,
     404: theirs.ModelNotFoundError,
     408: theirs.ModelTimeoutError,
+    409: theirs.ModelAPIError,  # busy: worth another try
     429: theirs.ModelRateLimitError,
 }
 
 
-@cache
 def _both(one: type[theirs.ModelError], other: type[Exception]) -> type[theirs.ModelError]:
     """LangChain's convention: code that catches the provider's own exception goes on working."""
     return cast("type[theirs.ModelError]", type(other.__name__, (one, other), {"__module__": __name__}))

@@ -62,13 +62,10 @@ class SealMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         new = [m for m in messages if m.id not in known]
         if not new:
             return None
-        told = [m for m in new if _is_news(m)]
-        with crossing():
-            self.memory.observe_messages(
-                convert_to_openai_messages(told, include_id=True),
-                session=thread_of(config),
-                source=source_of(config),
-            )
+        told = convert_to_openai_messages([m for m in new if _is_news(m)], include_id=True)
+        if told:
+            with crossing():
+                self.memory.observe_messages(told, session=thread_of(config), source=source_of(config))
         return {"seal_memory_observed": [*seen, *(m.id for m in new if m.id is not None)]}
 
     # -- routing ----------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ class RemoteMemory:
         self, messages: Sequence[Mapping[str, Any]], *, source: str | None = None, session: str | None = None
     ) -> Any:
         """Record OpenAI message dicts, all or none."""
-        return self._post("observe", messages=list(messages), source=source, session=session)
+        return self._post("observe/batch", messages=list(messages), source=source, session=session)
 
     def recall(self, query: str, *, limit: int = 5) -> list[Hit]:
         """The interactions that match a query best."""

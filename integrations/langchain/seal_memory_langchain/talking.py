@@ -96,12 +96,7 @@ class _Talker:
         from seal_memory.engines.decode import Sampling, generate
 
         engine, options, live = self.memory.engine, self.decoding, self._is_final(prompt)
-        ids, made = _encoded(engine, prompt.messages, options.tools), list[int]()
-        if len(ids) + max_tokens > engine.max_length:
-            raise PromptTooLong(
-                f"The chat has {len(ids)} tokens and {max_tokens} are to follow, but this model's context is "
-                f"{engine.max_length}: shorten the chat or lower max_tokens."
-            )
+        ids, made = _encoded(engine, prompt.messages, options.tools, max_tokens), list[int]()
 
         def on_token(_: int, token: int) -> bool:
             made.append(token)
@@ -136,7 +131,9 @@ class _Talker:
         self.on_text(piece)
 
 
-def _encoded(engine: TransformersEngine, chat: Chat, tools: Sequence[Mapping[str, Any]]) -> list[int]:
+def _encoded(engine: TransformersEngine, chat: Chat, tools: Sequence[Mapping[str, Any]], more: int) -> list[int]:
+    """The chat's tokens, after which `more` are to follow."""
+
     def rendered(known: Sequence[Mapping[str, Any]]) -> str:
         text: str = engine.tokenizer.apply_chat_template(
             [dict(m) for m in chat], tools=[dict(t) for t in known] or None, add_generation_prompt=True, tokenize=False
@@ -146,7 +143,13 @@ def _encoded(engine: TransformersEngine, chat: Chat, tools: Sequence[Mapping[str
     text = rendered(tools)
     if tools and text == rendered(()):
         raise InputError("This model's chat template has no place for tools; ask without them, or use another model.")
-    return list(engine.tokenizer(text, add_special_tokens=False)["input_ids"])
+    ids = list(engine.tokenizer(text, add_special_tokens=False)["input_ids"])
+    if len(ids) + more > engine.max_length:
+        raise PromptTooLong(
+            f"The chat has {len(ids)} tokens and {more} are to follow, but this model's context is "
+            f"{engine.max_length}: shorten the chat or lower max_tokens."
+        )
+    return ids
 
 
 def _decoded(engine: TransformersEngine, ids: Sequence[int]) -> str:
