@@ -19,7 +19,7 @@ __all__ = ["PromptTooLong", "as_langchain", "crossing", "crossing_to_tool"]
 
 
 class PromptTooLong(ours.InputError):
-    """A chat and its answer do not fit the model's context; LangChain's middleware shortens chats when it sees this."""
+    """A chat and its answer do not fit the model's context: LangChain's `ContextOverflowError`."""
 
 
 # The first that fits. Busy is worth another try, as a server's 503 is.
