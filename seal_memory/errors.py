@@ -2,6 +2,7 @@
 
 SealMemoryError
 ├── InputError            what the caller handed in cannot be used (also a ValueError)
+│   ├── PromptTooLongError a prompt and its answer do not fit the model's context
 │   ├── SettingsError     a setting is out of range or unknown
 │   └── UnknownIdError    an id, version or session that this memory does not hold
 ├── ModelUnavailableError a model name, folder or file that cannot be loaded
@@ -27,6 +28,7 @@ __all__ = [
     "LedgerError",
     "ModelUnavailableError",
     "NewerSchemaError",
+    "PromptTooLongError",
     "SealMemoryError",
     "SettingsError",
     "UnknownIdError",
@@ -39,6 +41,10 @@ class SealMemoryError(Exception):
 
 class InputError(SealMemoryError, ValueError):
     """The caller handed in something that cannot be used."""
+
+
+class PromptTooLongError(InputError):
+    """A prompt and what is to follow do not fit the model's context."""
 
 
 class SettingsError(InputError):

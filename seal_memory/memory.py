@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only
     from seal_memory.lora.store import AdapterStore
     from seal_memory.opening import SnapshotGuard
     from seal_memory.policy.refining import Refined
+    from seal_memory.routing.router import Route, Router
     from seal_memory.training import Trainer
 
 logger = logging.getLogger(__name__)
@@ -336,13 +337,21 @@ class SealMemory:
     def _answerer(self, *, shared: bool = False) -> Answerer:
         """`shared`: chats that wait at the same time are answered in one batch."""
         from seal_memory.engines.together import together
-        from seal_memory.routing.making import make_router
 
         engine = together(self.engine) if shared else self.engine
         snapshot = self.published()
-        manifest = snapshot.manifest if snapshot is not None else Manifest()
-        router = make_router(manifest, self.ledger, self.settings, embedders=self.engine.embedder)
+        router = self._router(snapshot)
         return Answerer(engine, router, self.ledger, self.settings, snapshot=snapshot.version if snapshot else None)
+
+    def route(self, question: str) -> Route:
+        """The published shard that would answer a question closed book; its `adapter_id` is None where none would."""
+        return self._router(self.published()).route(question)
+
+    def _router(self, snapshot: Snapshot | None) -> Router:
+        from seal_memory.routing.making import make_router
+
+        manifest = snapshot.manifest if snapshot is not None else Manifest()
+        return make_router(manifest, self.ledger, self.settings, embedders=lambda kind: self.engine.embedder(kind))
 
     # -- keeping it right -------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from seal_memory.engines.decode import Generated, Sampling, generate
 from seal_memory.engines.models import LoadedModel
 from seal_memory.engines.transcript import Transcript
 from seal_memory.engines.turns import Turns
-from seal_memory.errors import AdapterError, InputError, LedgerError, UnknownIdError
+from seal_memory.errors import AdapterError, InputError, LedgerError, PromptTooLongError, UnknownIdError
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
@@ -247,7 +247,7 @@ class TransformersEngine:
 
     def _check_fits(self, prompt_tokens: int, more: int) -> None:
         if prompt_tokens + more > self.max_length:
-            raise InputError(
+            raise PromptTooLongError(
                 f"The prompt has {prompt_tokens} tokens and {more} are to follow, but this model's context "
                 f"is {self.max_length}: shorten the text or retrieve fewer passages."
             )

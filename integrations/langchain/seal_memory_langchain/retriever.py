@@ -1,4 +1,4 @@
-"""`SealMemoryRetriever`: `SealMemory.recall` behind LangChain's retriever interface."""
+"""`SealMemoryRetriever`: `recall` behind LangChain's retriever interface, sync and async."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from typing import Any
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SkipValidation
 
-from seal_memory import SealMemory
+from seal_memory_langchain.errors import crossing
+from seal_memory_langchain.remote import Memory
 
 
 class SealMemoryRetriever(BaseRetriever):
-    """The `k` interactions that match a query best; each document's metadata says where it came from."""
+    """The `k` interactions that match a query best; each document's metadata says where it came from.
+
+    `memory`: a `SealMemory`, or a `RemoteMemory`. `invoke(query, k=3)` changes `k` for one call.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    memory: SealMemory = Field(exclude=True)
+    memory: SkipValidation[Memory] = Field(exclude=True)
     k: int = 5
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **_: Any
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **_: Any
     ) -> list[Document]:
+        with crossing():
+            hits = self.memory.recall(query, limit=self.k if k is None else k)
         return [
             Document(
                 id=hit.interaction.id,
@@ -36,5 +42,5 @@ class SealMemoryRetriever(BaseRetriever):
                     "score": hit.score,
                 },
             )
-            for hit in self.memory.recall(query, limit=self.k)
+            for hit in hits
         ]

@@ -1,0 +1,221 @@
+"""`ChatSealMemory`: a memory's own model as a LangChain chat model, in this process.
+
+It answers from the weights, from retrieved text or both, as `mode` says. It learns nothing by itself: that is
+`SealMemoryMiddleware`'s. Not here: forcing a tool (`tool_choice="any"`), and anything in a message that is no text.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
+from langchain_core.language_models.chat_models import generate_from_stream
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ConfigDict, Field
+
+from seal_memory import SealMemory
+from seal_memory.answering import Answer
+from seal_memory.engines.base import Decoding
+from seal_memory.errors import InputError
+from seal_memory.messages import parse_message
+from seal_memory_langchain.errors import crossing
+
+# How Qwen, Hermes and SmolLM write a call; other templates' calls stay text.
+_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_OPTIONS = ("max_tokens", "temperature", "top_p", "seed")
+
+
+class ChatSealMemory(BaseChatModel):
+    """A chat model that remembers: `ChatSealMemory(memory=SealMemory.open(folder))`.
+
+    `mode`: "weights", "retrieval" or "hybrid". Each option may also be given per call. The answer's
+    `response_metadata["seal_memory"]` says where it came from. Raises LangChain's `ModelError`s.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    memory: SealMemory = Field(exclude=True)
+    mode: str = "hybrid"
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: list[str] | None = None
+    streaming: bool = False
+
+    @property
+    def _llm_type(self) -> str:
+        return "seal-memory"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        named = {"model": self.memory.model, "namespace": self.memory.ledger.namespace, "mode": self.mode}
+        return named | {name: getattr(self, name) for name in _OPTIONS}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
+        params["ls_provider"] = "seal_memory"
+        params.setdefault("ls_model_name", self.memory.model)
+        return params
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """The text's tokens in this memory's model, special ones left out."""
+        with crossing():
+            return list(self.memory.engine.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The tools go into the chat template; a call fails where the template has no place for them."""
+        return self.bind(tools=[convert_to_openai_tool(t) for t in tools], tool_choice=tool_choice, **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with crossing():
+            return generate_from_stream(iter([self._last(self._converse(messages, stop, kwargs, lambda _: None))]))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        tools = bool(kwargs.get("tools"))  # what is a call is known only at its end
+        given, message_id = "", f"lc_run--{run_manager.run_id if run_manager else uuid.uuid4()}"
+        with crossing():
+            for piece in _in_a_thread(lambda told: self._converse(messages, stop, kwargs, told)):
+                if isinstance(piece, str) and (tools or not piece):
+                    continue
+                if isinstance(piece, str):
+                    given += piece
+                    chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece, id=message_id))
+                else:
+                    chunk = self._last(piece, given=given, message_id=message_id)
+                if run_manager and chunk.text:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    def _converse(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any], told: Callable[[str], None]
+    ) -> Answer:
+        self._check(options)
+        chosen = {name: options.get(name, getattr(self, name)) for name in _OPTIONS}
+        tools = () if options.get("tool_choice") == "none" else tuple(options.get("tools") or ())
+        decoding = Decoding(**chosen, stop=tuple(stop or self.stop or ()))
+        chat, mode = _as_chat(messages), options.get("mode", self.mode)
+        conversation = self.memory.converse(chat, mode=mode, decoding=decoding, tools=tools)
+        return conversation.run(lambda _, piece: told(piece))[0]
+
+    def _check(self, options: dict[str, Any]) -> None:
+        if options.get("model", self.memory.model) != self.memory.model:
+            raise InputError(f"Model {options['model']!r} cannot answer: this memory belongs to {self.memory.model!r}.")
+        if options.get("tool_choice") not in (None, "auto", "none"):
+            raise InputError(f"tool_choice {options['tool_choice']!r} cannot be forced on this model; expected 'auto'.")
+
+    def _last(self, answer: Answer, *, given: str = "", message_id: str | None = None) -> Any:
+        """The chunk that ends an answer: what was not given yet, tool calls, usage and where it came from."""
+        calls = [c for found in _CALL.findall(answer.text) for c in _parsed(found)]
+        text = _CALL.sub("", answer.text).strip() if calls else answer.text[len(given) :]
+        origin: dict[str, Any] = {name: getattr(answer, name) for name in ("snapshot", "confidence")}
+        origin |= {"mode": answer.mode.value, "sources": list(answer.sources)}
+        origin |= {"shards": [asdict(s) for s in answer.shards]}
+        message = AIMessageChunk(
+            content=text,
+            id=message_id,
+            tool_call_chunks=[
+                tool_call_chunk(name=name, args=json.dumps(args), id=f"call_{uuid.uuid4().hex}", index=n)
+                for n, (name, args) in enumerate(calls)
+            ],
+            usage_metadata=UsageMetadata(
+                input_tokens=answer.prompt_tokens,
+                output_tokens=answer.generated_tokens,
+                total_tokens=answer.prompt_tokens + answer.generated_tokens,
+            ),
+            response_metadata={
+                "model_name": self.memory.model,
+                "model_provider": "seal_memory",
+                "finish_reason": "tool_calls" if calls else answer.finish,
+                "seal_memory": origin,
+            },
+            chunk_position="last",
+        )
+        return ChatGenerationChunk(message=message)
+
+
+def _as_chat(messages: list[BaseMessage]) -> list[dict[str, Any]]:
+    """What the chat template is given: role, text, and tool calls with their arguments as mappings."""
+    chat = []
+    for n, raw in enumerate(convert_to_openai_messages(messages)):
+        parsed = parse_message(raw, f"message {n}")
+        other = [part for part in parsed.skipped_parts if part != "tool_calls"]
+        if other:
+            raise InputError(f"message {n} holds {', '.join(other)}; this model reads only text.")
+        turn: dict[str, Any] = {"role": parsed.role.value, "content": parsed.text} | dict(parsed.metadata)
+        if raw.get("tool_calls"):
+            functions = [c["function"] for c in raw["tool_calls"]]
+            turn["tool_calls"] = [
+                {"type": "function", "function": {"name": f["name"], "arguments": json.loads(f["arguments"])}}
+                for f in functions
+            ]
+        chat.append(turn)
+    return chat
+
+
+def _parsed(found: str) -> list[tuple[str, dict[str, Any]]]:
+    """The calls in the text between two tags: one JSON object or a list of them; none where it is no such JSON."""
+    try:
+        value = json.loads(found)
+    except ValueError:
+        return []
+    calls = [c for c in (value if isinstance(value, list) else [value]) if isinstance(c, dict)]
+    return [(str(c["name"]), args) for c in calls if isinstance(args := c.get("arguments", {}), dict) and "name" in c]
+
+
+class _Unheard(Exception):
+    """Nobody listens any more: ends the work in `_in_a_thread`."""
+
+
+def _in_a_thread(work: Callable[[Callable[[str], None]], Answer]) -> Iterator[str | Answer]:
+    """What `work` tells while it works, then its result. Who stops listening stops the work at its next token."""
+    told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    gone = threading.Event()
+
+    def tell(piece: str) -> None:
+        if gone.is_set():
+            raise _Unheard
+        told.put(piece)
+
+    with ThreadPoolExecutor(1, "seal-memory-chat") as pool:
+        try:
+            working = pool.submit(work, tell)
+            working.add_done_callback(lambda _: told.put(None))
+            while (piece := told.get()) is not None:
+                yield piece
+            yield working.result()
+        finally:
+            gone.set()

@@ -1,0 +1,81 @@
+"""A memory behind a seal-memory server: the verbs that retriever, tools and middleware need, over plain HTTP.
+
+Not here: chat (any OpenAI-compatible chat model does that) and what the server itself observes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import httpx
+
+from seal_memory.records import Hit, Interaction, Role, Standing
+
+__all__ = ["Memory", "RemoteMemory"]
+
+
+class Memory(Protocol):
+    """What a memory must be able to do here: `SealMemory` does, and so does `RemoteMemory`."""
+
+    def observe_messages(
+        self, messages: Sequence[Mapping[str, Any]], *, source: str | None = None, session: str | None = None
+    ) -> Any: ...
+
+    def recall(self, query: str, *, limit: int = 5) -> list[Hit]: ...
+
+    def forget(
+        self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
+    ) -> Any: ...
+
+
+class RemoteMemory:
+    """A server's memory; the key decides which. `client` has the base URL, the bearer key and the time limits.
+
+    `httpx.Client(base_url="http://127.0.0.1:8000", headers={"Authorization": f"Bearer {key}"}, timeout=60)`.
+    Raises `httpx.HTTPError`, which becomes LangChain's `ModelError` at this package's boundary.
+    """
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+
+    def observe_messages(
+        self, messages: Sequence[Mapping[str, Any]], *, source: str | None = None, session: str | None = None
+    ) -> Any:
+        """Record OpenAI message dicts, all or none."""
+        return self._post("observe/batch", messages=list(messages), source=source, session=session)
+
+    def recall(self, query: str, *, limit: int = 5) -> list[Hit]:
+        """The interactions that match a query best."""
+        return [_hit(found) for found in self._post("recall", query=query, limit=limit)["hits"]]
+
+    def forget(
+        self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
+    ) -> Any:
+        """Destroy interactions and everything derived from them; the server's report."""
+        named = [ids] if isinstance(ids, str) else ids
+        return self._post("forget", ids=named, session=session, source=source)
+
+    def _post(self, verb: str, **body: Any) -> Any:
+        sent = {name: value for name, value in body.items() if value is not None}
+        response = self.client.post(f"/v1/memory/{verb}", json=sent)
+        return response.raise_for_status().json()
+
+
+def _hit(found: Mapping[str, Any]) -> Hit:
+    interaction = Interaction(
+        id=found["id"],
+        namespace=found.get("namespace", ""),
+        text=found["text"],
+        role=Role(found.get("role", Role.DOCUMENT)),
+        source=found.get("source"),
+        session=found.get("session"),
+        title=found.get("title"),
+        time=found.get("time", 0.0),
+        metadata=found.get("metadata", {}),
+        content_hash="",
+        standing=Standing(found.get("standing", Standing.PENDING)),
+        reason=found.get("reason"),
+        sightings=found.get("sightings", 1),
+    )
+    return Hit(interaction, found["score"])

@@ -1,0 +1,62 @@
+"""`memory_tools`: `remember`, `recall` and `forget` as tools that an agent's model may call.
+
+Not here: when they are called; that is the model's choice. What they return is not observed by the middleware.
+"""
+
+from __future__ import annotations
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+
+from seal_memory_langchain.errors import crossing_to_tool
+from seal_memory_langchain.identity import source_of, thread_of
+from seal_memory_langchain.remote import Memory
+
+__all__ = ["TOOL_NAMES", "memory_tools"]
+
+TOOL_NAMES = frozenset({"remember", "recall", "forget"})
+
+
+def memory_tools(memory: Memory) -> list[BaseTool]:
+    """The three tools over a memory (`SealMemory` or `RemoteMemory`). What went wrong is told to the model."""
+
+    def remember(text: str, config: RunnableConfig) -> str:
+        """Keep a fact in long-term memory. Write it as one complete statement that makes sense on its own.
+
+        Args:
+            text: The statement to remember.
+        """
+        if not text.strip():
+            raise ToolException("The text is empty; expected a statement to remember.")
+        message = {"role": "tool", "content": text}  # learned, but not as the user's own words
+        with crossing_to_tool():
+            memory.observe_messages([message], session=thread_of(config), source=source_of(config))
+        return "Remembered."
+
+    def recall(query: str, limit: int = 5) -> str:
+        """Look up what is kept in long-term memory. Each line begins with the id that `forget` takes.
+
+        Args:
+            query: What to look for.
+            limit: How many memories to return at most.
+        """
+        with crossing_to_tool():
+            hits = memory.recall(query, limit=limit)
+        return "\n".join(f"[{h.interaction.id}] {h.interaction.text}" for h in hits) or "Nothing is remembered."
+
+    def forget(config: RunnableConfig, ids: list[str] | None = None, this_conversation: bool = False) -> str:
+        """Destroy memories for good, when the user asks for it.
+
+        Args:
+            ids: The ids of the memories, as `recall` names them.
+            this_conversation: Instead of ids: everything that was said in this conversation.
+        """
+        session = thread_of(config) if this_conversation else None
+        if bool(ids) == bool(session):
+            raise ToolException("Name either the ids to forget, or this_conversation inside a thread.")
+        with crossing_to_tool():
+            memory.forget(ids or None, session=session)
+        return "Forgotten."
+
+    made = (remember, recall, forget)
+    return [StructuredTool.from_function(f, parse_docstring=True, handle_tool_error=True) for f in made]

@@ -1,0 +1,81 @@
+"""What LangGraph's filters and namespace patterns match, and the words of a value. Pure functions.
+
+Not here: where items are kept (`items`).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from langgraph.store.base import MatchCondition, get_text_at_path
+
+__all__ = ["as_text", "matches", "matches_namespace"]
+
+_ORDER: dict[str, Callable[[float, float], bool]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+
+
+def matches(value: Any, wanted: Any) -> bool:
+    """Whether a stored value is what a filter wants; nested mappings and lists by their parts.
+
+    What has no order never lies above or below anything. Raises `ValueError` for an unknown `$` operator.
+    """
+    if isinstance(wanted, Mapping):
+        if any(str(k).startswith("$") for k in wanted):
+            return all(_holds(value, name, operand) for name, operand in wanted.items())
+        return isinstance(value, Mapping) and all(matches(value.get(k), v) for k, v in wanted.items())
+    if isinstance(wanted, list | tuple):
+        same_length = isinstance(value, list | tuple) and len(value) == len(wanted)
+        return same_length and all(matches(v, w) for v, w in zip(value, wanted, strict=True))
+    return bool(value == wanted)
+
+
+def _holds(value: Any, name: str, operand: Any) -> bool:
+    if name in ("$eq", "$ne"):
+        return bool(value == operand) == (name == "$eq")
+    if name not in _ORDER:
+        raise ValueError(f"Unsupported operator: {name}; expected $eq, $ne, {', '.join(_ORDER)}")
+    try:
+        return _ORDER[name](float(value), float(operand))
+    except (TypeError, ValueError):
+        return False
+
+
+def matches_namespace(condition: MatchCondition, namespace: tuple[str, ...]) -> bool:
+    """Whether a namespace begins (or ends) like the condition's path, in which "*" is any one label."""
+    path = tuple(condition.path)
+    if condition.match_type not in ("prefix", "suffix"):
+        raise ValueError(f"Unsupported match type: {condition.match_type}; expected prefix or suffix")
+    if len(namespace) < len(path):
+        return False
+    part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[len(namespace) - len(path) :]
+    return all(p in ("*", label) for p, label in zip(path, part, strict=True))
+
+
+def as_text(value: Mapping[str, Any], paths: list[str] | None) -> str:
+    """What is learned of a value: the texts at LangGraph's index `paths`, or (None) all of it.
+
+    Of all of it, text with more than one word stands as it is, other leaves as "name: value".
+    """
+    if paths is not None:
+        return "\n".join(text for path in paths for text in get_text_at_path(value, path))
+    return "\n".join(_leaves("", value))
+
+
+def _leaves(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(str(key), inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _leaves(name, inner)
+    elif isinstance(value, str) and len(value.split()) > 1:
+        yield value
+    elif value is not None and str(value).strip():
+        yield f"{name}: {value}"
