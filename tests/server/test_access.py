@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seal_memory.errors import InputError, UnknownIdError
@@ -201,6 +201,7 @@ def test_the_file_holds_no_secret(keys: KeyStore) -> None:
     assert stat.S_IMODE(keys.path.stat().st_mode) == 0o600
 
 
+@settings(max_examples=20)
 @given(
     namespaces=st.lists(st.sampled_from(["a", "b", "größe"]), min_size=1, max_size=3),
     scopes=st.sets(st.sampled_from(SCOPES), min_size=1),

@@ -105,6 +105,10 @@ def test_busy_unknown_and_bad_have_their_own_answers(site: Site) -> None:
     assert site.get("/v1/memory/observe").status_code == 405
     assert site.get("/v1/memory/../../etc/passwd").json()["error"]["code"] == "not_found"
     assert site.get("/v1/models", namespace="x" * 300).status_code == 400
+    for content in (b"[" * 100_000, b"{", b'{"text": "\\ud800"}', b"\xff\xfe", b'{"text": NaN}'):
+        heads = {"Content-Type": "application/json"}
+        answer = site.http.post("/v1/memory/observe", content=content, headers=heads)
+        assert (answer.status_code, set(answer.json())) == (400, {"error"}), content[:20]
 
 
 def test_training_only_when_asked_for(site: Site) -> None:
