@@ -31,7 +31,7 @@ Vectors = NDArray[np.float32]
 
 
 class Embeds(Protocol):
-    """Texts to vectors (N, D) of length 1."""
+    """Texts to vectors (N, D) of length 1; a text without words may get zeros."""
 
     def embed(self, texts: Sequence[str]) -> Vectors: ...
 

@@ -20,7 +20,7 @@ from seal_memory.policy.rest_em import Explored, RoundPlan, explore, improve, se
 from seal_memory.policy.schedule import is_judge, training_shards
 from seal_memory.policy.versions import NoteWriters
 from seal_memory.quizzes.grading import mean
-from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, PolicyVersion, ShardEntry
+from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, PolicyVersion, ShardEntry, Standing
 
 NOTES, ARMS = "notes", "arms"
 REFINE = "refine"  # the phase that is told between two explored episodes
@@ -174,7 +174,8 @@ class Refiner:
         making.progress(REFINE, done, len(training_shards(self.ledger)))  # where who is in a hurry may step in
 
     def _episode(self, shard: ShardEntry) -> Episode:
-        seen = tuple(self.ledger.interactions(ids=shard.interaction_ids))
+        known = self.ledger.interactions(ids=shard.interaction_ids)
+        seen = tuple(i for i in known if i.standing is not Standing.SUPERSEDED)
         titles = {i.title for i in seen if i.title}
         return Episode(shard.episode_id, titles.pop() if len(titles) == 1 else None, seen)
 
