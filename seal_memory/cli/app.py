@@ -1,7 +1,7 @@
 """The Typer application: which commands there are, in the order in which `--help` shows them.
 
-Not covered: what the commands do (`taking_in`, `learning`, `background`, `asking`, `keeping`, `doctor`, `demo`), the
-options they share (`invocation`), and how results and errors are shown (`output`).
+Not covered: what the commands do (`taking_in`, `learning`, `background`, `asking`, `keeping`, `serving`, `doctor`,
+`demo`), the options they share (`invocation`), and how results and errors are shown (`output`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from seal_memory import __version__
-from seal_memory.cli import asking, background, demo, doctor, keeping, learning, taking_in
+from seal_memory.cli import asking, background, demo, doctor, keeping, learning, serving, taking_in
 from seal_memory.cli.invocation import Work, as_command
 
 __all__ = ["COMMANDS", "app"]
@@ -45,6 +45,7 @@ COMMANDS: tuple[Work, ...] = (
     keeping.export,
     keeping.status,
     background.report,
+    serving.mcp,
     demo.demo,
     doctor.doctor,
 )

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WANTED = [
     *("observe", "ingest", "consolidate", "ask", "chat", "recall", "quiz", "correct"),
     *("forget", "history", "rollback", "export", "status", "demo", "doctor"),
-    *("worker", "report"),
+    *("worker", "report", "mcp"),
 ]
 CHILD = """
 import sys, time
@@ -32,7 +32,8 @@ try:
 except SystemExit as end:
     code = end.code
 took = time.process_time() - start
-heavy = {"torch", "transformers", "peft", "numpy", "sqlite_utils", "rich", "langchain_core", "seal_memory.config"}
+heavy = {"torch", "transformers", "peft", "numpy", "sqlite_utils", "rich", "langchain_core", "mcp"}
+heavy.add("seal_memory.config")
 if len(sys.argv) == 2:
     heavy.add("pydantic")  # typer takes it to show the types of a command's options
 print(f"{code} {took:.3f}", ",".join(sorted(heavy & set(sys.modules))))
