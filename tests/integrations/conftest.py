@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,29 @@ def child_environment(tiny_model_folder: Path, tmp_path_factory: pytest.TempPath
 def run_example(child_environment: Mapping[str, str]) -> Callable[..., str]:
     """Runs `integrations/FRAMEWORK/examples/NAME ARGUMENTS…` in a process of its own; returns its standard output."""
 
-    def run(framework: str, name: str, *arguments: object) -> str:
+    def run(framework: str, name: str, *arguments: object, **variables: str) -> str:
         file = ROOT / "integrations" / framework / "examples" / name
         command = [sys.executable, "-W", "ignore", str(file), *map(str, arguments)]
         child = subprocess.run(
-            command, env=dict(child_environment), capture_output=True, text=True, timeout=250, check=False
+            command, env={**child_environment, **variables}, capture_output=True, text=True, timeout=250, check=False
         )
         assert child.returncode == 0, child.stderr
         return child.stdout
 
     return run
+
+
+@pytest.fixture
+def fake_openai() -> Iterator[Any]:
+    """A running OpenAI-compatible server that always says the same; see `fake_openai.py`."""
+    name = "seal_memory_tests_fake_openai"
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("fake_openai.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.serving("I will keep that in mind.") as server:
+        yield server
 
 
 @pytest.fixture
