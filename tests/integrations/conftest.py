@@ -69,11 +69,11 @@ def fake_openai() -> Iterator[Any]:
 
 
 @pytest.fixture
-def learn(open_memory: Callable[..., Any]) -> Callable[[Path], None]:
+def learn(open_memory: Callable[..., Any]) -> Callable[..., None]:
     """Consolidates the memory in a folder with the tiny model, with a question for each fact, and closes it."""
 
-    def run(folder: Path) -> None:
-        with open_memory(folder) as memory:
+    def run(folder: Path, *, namespace: str = "default") -> None:
+        with open_memory(folder, namespace=namespace) as memory:
             for one in memory.ledger.interactions(standing=Standing.PENDING):
                 memory.add_quiz([("Who is the builder of the lighthouse?", "Maud Ellery")], interaction_ids=[one.id])
             memory.consolidate()
