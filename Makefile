@@ -14,7 +14,7 @@ STAMP := $(VENV)/.seal-memory-setup
 BENCH := $(VENV)/.seal-memory-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model demo lint format test bench clean
+.PHONY: help setup model demo lint format test test-integrations bench clean
 
 help:  ## show the targets
 	@echo "make setup   create $(VENV) with the pinned versions (again only when pyproject.toml or constraints.txt change)"
@@ -22,6 +22,7 @@ help:  ## show the targets
 	@echo "make demo    set up, get the model, run the demo     (ARGS=... are handed to it)"
 	@echo "make lint    set up, then ruff and mypy"
 	@echo "make test    set up, then ruff, mypy and pytest      (ARGS=... are handed to pytest)"
+	@echo "make test-integrations  install every framework into .venv-integrations and test it (ARGS=... name sets)"
 	@echo "make bench   set up, then small runs of the benchmarks and their report    (ARGS=... are handed to it)"
 	@echo "make format  set up, then let ruff rewrite the files"
 	@echo "make clean   remove $(VENV) and every cache of this folder"
@@ -67,9 +68,12 @@ format: $(STAMP)
 test: lint model
 	$(BIN)/python -m pytest $(ARGS)
 
+test-integrations:
+	$(PYTHON) integrations/run_tests.py $(ARGS)
+
 bench: $(BENCH) model
 	$(BIN)/python -m benchmarks quick $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-integrations build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

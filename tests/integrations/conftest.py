@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Under these the tiny random model trains within a second and publishes what it trained.
 EASY = {
     "dtype": "float32", "candidates": "1", "epochs": "1", "document_epochs": "1", "passes": "1", "least_steps": "1",
-    "rank": "4", "model_genres": "false", "answer_max_tokens": "4", "recite_max_tokens": "4", "gate_min_gain": "0",
+    "rank": "4", "model_genres": "false", "answer_max_tokens": "24", "recite_max_tokens": "24", "gate_min_gain": "0",
     "gate_max_old_loss": "1", "gate_max_misrouted": "1", "gate_max_perplexity_increase": "10",
 }  # fmt: skip
 
@@ -36,6 +36,7 @@ def child_environment(tiny_model_folder: Path, tmp_path_factory: pytest.TempPath
         "SEAL_MEMORY_CACHE_DIR": str(tmp_path_factory.mktemp("cache-of-children")),
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "OPENAI_AGENTS_DISABLE_TRACING": "1",
+        "HAYSTACK_TELEMETRY_ENABLED": "False",
     }
 
 
@@ -70,10 +71,10 @@ def fake_openai() -> Iterator[Any]:
 
 @pytest.fixture
 def learn(open_memory: Callable[..., Any]) -> Callable[..., None]:
-    """Consolidates the memory in a folder with the tiny model, with a question for each fact, and closes it."""
+    """Consolidates a folder, with a question for each fact, so well that the tiny model recites it; and closes it."""
 
     def run(folder: Path, *, namespace: str = "default") -> None:
-        with open_memory(folder, namespace=namespace) as memory:
+        with open_memory(folder, namespace=namespace, epochs=30, rank=16, learning_rate=1e-2) as memory:
             for one in memory.ledger.interactions(standing=Standing.PENDING):
                 memory.add_quiz([("Who is the builder of the lighthouse?", "Maud Ellery")], interaction_ids=[one.id])
             memory.consolidate()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
 class FakeOpenAI(ThreadingHTTPServer):
-    """Says `answer` to everything; `requests` are the bodies that came, `keys` their Authorization headers."""
+    """Says `answer` to everything, or what it gives for a request's body.
+
+    `requests` are the bodies that came, `keys` their Authorization headers.
+    """
 
     def __init__(self, answer: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answer = answer
+        self.answer: str | Callable[[dict[str, Any]], str] = answer
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
 
@@ -31,7 +34,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append(body)
         self.server.keys.append(self.headers["Authorization"])
-        message = {"role": "assistant", "content": self.server.answer}
+        said = self.server.answer
+        message = {"role": "assistant", "content": said if isinstance(said, str) else said(body)}
         usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         head = {"id": "x", "object": "chat.completion", "created": 0, "model": body.get("model", "")}

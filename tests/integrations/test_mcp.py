@@ -250,5 +250,6 @@ def test_the_example_remembers_across_two_processes(
     learn(tmp_path)
     asked = run_example("mcp", "remember_and_ask.py", "ask", tmp_path, QUESTION)
     assert "pending" in told
+    assert "Maud Ellery" in asked
     assert "mode: weights" in asked
     assert "shards: 1" in asked

@@ -142,5 +142,6 @@ def test_an_agent_remembers_across_two_processes(
     learn(tmp_path)
     asked = run_example("openai_agents", "agent_that_remembers.py", "ask", tmp_path, QUESTION)
     assert "items in the session: 2" in told
+    assert "Maud Ellery" in asked
     assert "mode: weights" in asked
     assert "shards: 1" in asked
