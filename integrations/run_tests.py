@@ -86,7 +86,8 @@ def _passes(name: str, chosen: Set, for_pytest: Sequence[str]) -> bool:
     checks = [[str(python), "-m", "mypy", "-p", package.name] for package in packages if package.name in TYPED]
     paths = {**os.environ, "MYPYPATH": os.pathsep.join(str(package.parent) for package in packages)}
     commands = [[str(python), "-m", "pytest", *chosen.tests, *for_pytest], *checks]
-    return all([subprocess.run(c, cwd=ROOT, env=paths, check=False).returncode == 0 for c in commands])
+    codes = [subprocess.run(command, cwd=ROOT, env=paths, check=False).returncode for command in commands]
+    return not any(codes)
 
 
 if __name__ == "__main__":
