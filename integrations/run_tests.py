@@ -21,8 +21,13 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".venv-integrations"
 
 
-# What mypy passes; google_adk and agent_framework were not tried, langchain has its own tests.
-TYPED = {"seal_memory_llama_index", "seal_memory_mcp", "seal_memory_openai_agents", "seal_memory_pydantic_ai"}
+TYPED = {  # what mypy passes
+    "seal_memory_agent_framework",
+    "seal_memory_llama_index",
+    "seal_memory_mcp",
+    "seal_memory_openai_agents",
+    "seal_memory_pydantic_ai",
+}
 
 
 @dataclass(frozen=True)
