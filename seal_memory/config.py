@@ -37,7 +37,9 @@ SETTINGS_FILE = "settings.toml"
 LLAMA_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 # Variables with our prefix that are not settings: other rooms read them, so they are not typing errors.
-_FOREIGN_VARIABLES = frozenset({"SEAL_MEMORY_FOLDER", "SEAL_MEMORY_MODEL", "SEAL_MEMORY_NAMESPACE"})
+_FOREIGN_VARIABLES = frozenset(
+    {"SEAL_MEMORY_FOLDER", "SEAL_MEMORY_MCP_KEY", "SEAL_MEMORY_MODEL", "SEAL_MEMORY_NAMESPACE"}
+)
 _FOREIGN_PREFIX = "SEAL_MEMORY_TEST_"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

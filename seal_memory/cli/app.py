@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 
 from seal_memory import __version__
-from seal_memory.cli import asking, background, demo, doctor, keeping, learning, quarantine, serving, taking_in
+from seal_memory.cli import (
+    asking,
+    background,
+    demo,
+    doctor,
+    keeping,
+    learning,
+    mcp_serving,
+    quarantine,
+    serving,
+    taking_in,
+)
 from seal_memory.cli.invocation import Work, as_command
 
 __all__ = ["COMMANDS", "app"]
@@ -47,6 +58,7 @@ COMMANDS: tuple[Work, ...] = (
     keeping.export,
     keeping.status,
     background.report,
+    mcp_serving.mcp,
     demo.demo,
     doctor.doctor,
 )

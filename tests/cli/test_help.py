@@ -21,7 +21,7 @@ GROUPS = ["keys"]  # commands of commands
 WANTED = [
     *("observe", "ingest", "consolidate", "ask", "chat", "recall", "quiz", "correct"),
     *("forget", "history", "rollback", "export", "status", "demo", "doctor"),
-    *("worker", "report", "quarantine", "serve"),
+    *("worker", "report", "quarantine", "serve", "mcp"),
 ]
 CHILD = """
 import sys, time
@@ -34,7 +34,7 @@ except SystemExit as end:
     code = end.code
 took = time.process_time() - start
 heavy = {"torch", "transformers", "peft", "numpy", "sqlite_utils", "rich", "langchain_core", "seal_memory.config"}
-heavy |= {"fastapi", "uvicorn", "prometheus_client"}
+heavy |= {"fastapi", "uvicorn", "prometheus_client", "mcp"}
 if len(sys.argv) == 2:
     heavy.add("pydantic")  # typer takes it to show the types of a command's options
 print(f"{code} {took:.3f}", ",".join(sorted(heavy & set(sys.modules))))

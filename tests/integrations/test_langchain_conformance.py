@@ -30,6 +30,7 @@ from langchain_tests.integration_tests import (
     ToolsIntegrationTests,
 )
 from langchain_tests.unit_tests import ChatModelUnitTests, ToolsUnitTests
+
 from seal_memory_langchain import ChatSealMemory, SealMemoryRetriever, memory_tools
 
 MODEL = os.environ.get("LANGCHAIN_TESTS_MODEL")

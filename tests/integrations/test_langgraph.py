@@ -22,6 +22,7 @@ pytest.importorskip("langgraph", reason="LangGraph is not installed: pip install
 
 from langgraph.store.base import GetOp, Item, ListNamespacesOp, MatchCondition, PutOp, SearchItem, SearchOp
 from langgraph.store.memory import InMemoryStore
+
 from seal_memory_langgraph import SealMemoryStore
 
 NEVER = 10**9

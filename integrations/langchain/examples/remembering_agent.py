@@ -12,10 +12,10 @@ from pathlib import Path
 
 from langchain.agents import create_agent
 from langgraph.checkpoint.memory import InMemorySaver
-from seal_memory_langchain import ChatSealMemory, SealMemoryMiddleware
 
 from seal_memory import SealMemory, Settings
 from seal_memory.prompts import SYSTEM
+from seal_memory_langchain import ChatSealMemory, SealMemoryMiddleware
 
 TOLD = [
     "Marit Oskvold bought the boat workshop in Korrin Bay from Pelle Grandin.",

@@ -13,9 +13,9 @@ from typing import Any
 
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
-from seal_memory_langgraph import SealMemoryStore
 
 from seal_memory import SealMemory, Settings
+from seal_memory_langgraph import SealMemoryStore
 
 TOLD = "Elspeth Corran leads the port office of Dunmorrow."
 ASKED = "Who leads the port office of Dunmorrow?"

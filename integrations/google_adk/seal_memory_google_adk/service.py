@@ -1,0 +1,171 @@
+"""`SealMemoryService`: ADK's `BaseMemoryService`, one namespace of a memory for each user of each app.
+
+A namespace each, because a memory knows a text once: what two users said must not become one. Not here: sessions, and
+learning (`seal-memory worker --namespace APP/USER`, or `memory_of(...).consolidate()`).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from google.adk.errors.input_validation_error import InputValidationError
+from google.adk.errors.not_found_error import NotFoundError
+from google.adk.events.event import Event
+from google.adk.memory.base_memory_service import BaseMemoryService, SearchMemoryResponse
+from google.adk.memory.memory_entry import MemoryEntry
+from google.adk.sessions.session import Session
+from google.genai import types
+
+from seal_memory import SealMemory
+from seal_memory.aside import aside
+from seal_memory.consulting import Consult, Note, consult
+from seal_memory.errors import InputError, UnknownIdError
+
+__all__ = ["SealMemoryService"]
+
+SOURCE = "google-adk"
+DELETED = "google-adk: deleted events"  # ids only: what was deleted is not taken in again when a session is added again
+
+
+class SealMemoryService(BaseMemoryService):
+    """Use it as `Runner(..., memory_service=SealMemoryService(open_memory))`; close it at the end.
+
+    `open_memory(namespace)` opens the memory of one user, such as
+    `lambda namespace: SealMemory.open("./my-agent", namespace=namespace)`; each is opened once, closed by `close`.
+    `mode`, `limit`: how `search_memory` answers, see `seal_memory.consulting.consult`. Bad input raises
+    `InputValidationError`, an unknown id `NotFoundError`; other errors of a memory come through.
+    """
+
+    def __init__(self, open_memory: Callable[[str], SealMemory], *, mode: Consult = "recall", limit: int = 10) -> None:
+        self._open, self._mode, self._limit = open_memory, mode, limit
+        self._memories: dict[str, SealMemory] = {}
+        self._lock = threading.Lock()
+
+    def memory_of(self, app_name: str, user_id: str) -> SealMemory:
+        """The open memory of one user."""
+        namespace = f"{app_name}/{user_id}"
+        with self._lock:
+            if namespace not in self._memories:
+                self._memories[namespace] = self._open(namespace)
+            return self._memories[namespace]
+
+    def close(self) -> None:
+        """Close every memory."""
+        with self._lock:
+            while self._memories:
+                self._memories.popitem()[1].close()
+
+    async def add_session_to_memory(self, session: Session) -> None:
+        """Observe a session's events; what is known already is not learned again."""
+        memory = await aside(self.memory_of, session.app_name, session.user_id)
+        await self._observe(memory, session.events, session.id)
+
+    async def add_events_to_memory(
+        self,
+        *,
+        app_name: str,
+        user_id: str,
+        events: Sequence[Event],
+        session_id: str | None = None,
+        custom_metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        """Observe some events; `custom_metadata` is kept with each."""
+        memory = await aside(self.memory_of, app_name, user_id)
+        await self._observe(memory, events, session_id, custom_metadata)
+
+    async def add_memory(
+        self,
+        *,
+        app_name: str,
+        user_id: str,
+        memories: Sequence[MemoryEntry],
+        custom_metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        """Observe texts without a session, as the user's."""
+        memory = await aside(self.memory_of, app_name, user_id)
+        for entry in memories:
+            extra = {**entry.custom_metadata, **(custom_metadata or {})}
+            with _as_adk_error():
+                await aside(memory.observe, _text(entry.content), source=SOURCE, metadata=extra)
+
+    async def search_memory(self, *, app_name: str, user_id: str, query: str) -> SearchMemoryResponse:
+        """What one user's memory says about a query; ids are those that `delete_memory` takes."""
+        memory = await aside(self.memory_of, app_name, user_id)
+        with _as_adk_error():
+            notes = await aside(consult, memory, query, mode=self._mode, limit=self._limit)
+        return SearchMemoryResponse(memories=[_entry(note) for note in notes])
+
+    async def delete_memory(self, *, app_name: str, user_id: str, memory_id: str | None = None) -> None:
+        """Destroy one memory and everything learned from it; without an id nothing."""
+        if memory_id:
+            memory = await aside(self.memory_of, app_name, user_id)
+            with _as_adk_error():
+                await aside(_delete, memory, memory_id)
+
+    async def _observe(
+        self,
+        memory: SealMemory,
+        events: Iterable[Event],
+        session: str | None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        deleted = await aside(_deleted, memory)
+        for event in events:
+            text = _text(event.content)
+            if text and event.id not in deleted:
+                with _as_adk_error():
+                    await aside(
+                        memory.observe,
+                        text,
+                        role="user" if event.author == "user" else "assistant",
+                        session=session,
+                        source=SOURCE,
+                        time=event.timestamp,
+                        metadata={**(extra or {}), "event": event.id, "author": event.author},
+                    )
+
+
+def _delete(memory: SealMemory, memory_id: str) -> None:
+    (found,) = memory.ledger.interactions(ids=[memory_id])
+    event = found.metadata.get("event")
+    memory.forget(memory_id)
+    if event:
+        memory.ledger.meta_set(DELETED, json.dumps(sorted({*_deleted(memory), event})))
+
+
+def _deleted(memory: SealMemory) -> set[str]:
+    return set(json.loads(memory.ledger.meta_get(DELETED) or "[]"))
+
+
+def _text(content: types.Content | None) -> str:
+    """The words of a content; calls, files and thoughts are left out."""
+    parts = (content.parts if content is not None else None) or []
+    return " ".join(p.text for p in parts if p.text and not p.thought).strip()
+
+
+def _entry(note: Note) -> MemoryEntry:
+    found = note.interaction
+    author, when = "memory", None
+    extra: dict[str, Any] = {"sources": list(note.sources)}
+    if found is not None:
+        author = str(found.metadata.get("author") or found.role.value)
+        when = datetime.fromtimestamp(found.time).isoformat()
+        extra["session"] = found.session
+    content = types.Content(role="user" if author == "user" else "model", parts=[types.Part(text=note.text)])
+    id = found.id if found is not None else None
+    return MemoryEntry(id=id, content=content, author=author, timestamp=when, custom_metadata=extra)
+
+
+@contextmanager
+def _as_adk_error() -> Iterator[None]:
+    try:
+        yield
+    except UnknownIdError as error:
+        raise NotFoundError(str(error)) from error
+    except InputError as error:
+        raise InputValidationError(str(error)) from error
