@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from seal_memory.engines.batches import length_buckets
+from seal_memory.engines.turns import Turns
 from seal_memory.errors import InputError
-
-if TYPE_CHECKING:
-    from seal_memory.engines.local import TransformersEngine
+from seal_memory.lora.stack import StackedLora
 
 KINDS = ("model", "input", "minilm")
 DEPTH = 0.5  # of the layers, for `HiddenStates`
@@ -36,10 +35,23 @@ class Embeds(Protocol):
     def embed(self, texts: Sequence[str]) -> Vectors: ...
 
 
+class Reader(Protocol):
+    """What an engine lends an embedder: its model, and the lock under which it is used."""
+
+    model: Any
+    tokenizer: Any
+    pad_id: int
+    stack: StackedLora
+    lock: Turns
+
+    @property
+    def device(self) -> torch.device: ...
+
+
 class HiddenStates:
     """The mean over a text's tokens of a middle layer's states, under the untouched base."""
 
-    def __init__(self, engine: TransformersEngine, *, depth: float = DEPTH) -> None:
+    def __init__(self, engine: Reader, *, depth: float = DEPTH) -> None:
         self._engine = engine
         layers = int(engine.model.config.num_hidden_layers)
         self._layer = min(layers, max(1, round(depth * layers)))
@@ -69,7 +81,7 @@ class InputEmbeddings:
     frequency, Arora et al. 2017). No pass through the model: microseconds a text.
     """
 
-    def __init__(self, engine: TransformersEngine) -> None:
+    def __init__(self, engine: Reader) -> None:
         self._engine = engine
 
     @torch.inference_mode()
@@ -103,7 +115,7 @@ class Remembering:
         return np.stack(found) if found else np.zeros((0, 1), np.float32)
 
 
-def make_embedder(kind: str, engine: TransformersEngine) -> Embeds:
+def make_embedder(kind: str, engine: Reader) -> Embeds:
     """An embedder by name. Raises `InputError` for an unknown one, `ModelUnavailableError` without MiniLM's wheel."""
     if kind == "minilm":
         from seal_memory.engines.minilm import MiniLM
@@ -116,7 +128,7 @@ def make_embedder(kind: str, engine: TransformersEngine) -> Embeds:
     raise InputError(f"Unknown embedder {kind!r}; expected one of {', '.join(KINDS)}.")
 
 
-def _ids(engine: TransformersEngine, text: str) -> list[int]:
+def _ids(engine: Reader, text: str) -> list[int]:
     found = list(engine.tokenizer(text, add_special_tokens=False)["input_ids"])[:MOST_TOKENS]
     return found or [engine.pad_id]
 

@@ -118,3 +118,12 @@ class RollingBack(Body):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 3}]})
 
     version: int = Field(ge=0, lt=1 << 63, description="0 is the untouched base")
+
+
+class Reviewing(Body):
+    """A person's decision about quarantined interactions."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"ids": ["0197-…"], "reason": "ours"}]})
+
+    ids: list[Id] = Field(min_length=1, max_length=1000)
+    reason: Annotated[str, Field(min_length=1, max_length=1000)] | None = None

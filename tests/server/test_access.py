@@ -34,6 +34,8 @@ BODIES: dict[str, Any] = {
     "/v1/memory/forget": {"ids": ["ID"]},
     "/v1/memory/rollback": {"version": 0},
     "/v1/memory/consolidate": {},
+    "/v1/memory/quarantine/approve": {"ids": ["ID"]},
+    "/v1/memory/quarantine/reject": {"ids": ["ID"]},
 }
 
 
@@ -135,7 +137,9 @@ def test_every_endpoint_wants_its_scope(guarded: Site, secrets: dict[str, str]) 
             for s in SCOPES[:3]
             if ask(guarded, method, path, secrets[s], "nowhere").json()["error"]["code"] != "scope_missing"
         ]
-        needs_admin = path.rpartition("/")[2] in ("consolidate", "correct", "forget", "rollback", "export")
+        needs_admin = path.rpartition("/")[2] in (
+            *("consolidate", "correct", "forget", "rollback", "export", "approve", "reject"),
+        )
         assert len(opened) == (0 if needs_admin else 1), (path, opened)
         assert ask(guarded, method, path, secrets["admin"], "nowhere").json()["error"]["code"] == "namespace_forbidden"
 

@@ -24,7 +24,7 @@ from seal_memory import SealMemory, __version__
 from seal_memory.aside import in_turn
 from seal_memory.errors import InputError, SealMemoryError, UnknownIdError
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.records import Interaction
+from seal_memory.records import WITHHELD, Interaction
 from seal_memory_mcp.results import Answered, Corrected, Forgotten, Recollection, Remembered, State
 
 __all__ = ["make_server"]
@@ -138,22 +138,30 @@ def _add_resources(server: MCPServer[None], memory: SealMemory) -> None:
     def latest() -> str:
         """The latest memories, newest first."""
         with _as_resource_error():
-            return _listed(memory.ledger.interactions()[: -LATEST - 1 : -1])
+            return _listed(_shown(memory.ledger.interactions())[: -LATEST - 1 : -1])
 
     @server.resource("memory://memories/{id}", title="A memory", mime_type="application/json", security=_ANY)
     def one(id: str) -> str:
         """One memory by its id."""
         with _as_resource_error():
-            return Recollection.of(memory.ledger.interactions(ids=[id])[0]).model_dump_json()
+            found = _shown(memory.ledger.interactions(ids=[id]))
+            if not found:
+                raise UnknownIdError(f"the memory {id!r} is withheld: seal-memory quarantine shows it to a person")
+            return Recollection.of(found[0]).model_dump_json()
 
     @server.resource("memory://sessions/{session}", title="A session", mime_type="application/json", security=_ANY)
     def of_session(session: str) -> str:
         """Every memory of one session, oldest first."""
         with _as_resource_error():
-            found = memory.ledger.interactions(session=session)
+            found = _shown(memory.ledger.interactions(session=session))
             if not found:
                 raise UnknownIdError(f"no memory has the session {session!r}")
             return _listed(found)
+
+
+def _shown(found: Sequence[Interaction]) -> list[Interaction]:
+    """A resource ends in a prompt: what instructs the model and nobody approved stays out of it."""
+    return [one for one in found if one.standing not in WITHHELD]
 
 
 def _listed(found: Sequence[Interaction]) -> str:
