@@ -72,7 +72,7 @@ def test_no_wrong_request_is_a_server_error(site: Site) -> None:
         for path, operations in schemas["paths"].items()
         if (ref := _body_of(operations)) is not None
     ]
-    assert len(bodies) == 11
+    assert len(bodies) > 10
 
     @hypothesis.settings(unhurried, max_examples=60)
     @hypothesis.given(case=st.sampled_from(bodies), anything=JSON, pick=st.integers(0, 9))
