@@ -9,7 +9,7 @@ Each update is added to the base's own output in place, one group after another.
 thread, a 576 x 1536 layer forward and backward, K of 4 to 16, rank 8 to 128): up to 17 % less time than autograd's
 own graph of split, two linears and cat; one `baddbmm` over all groups, which needs groups of one size and
 rank and a copy of every matrix, was within 3 % of it. A pass without gradients stays out of autograd, and a single
-row is multiplied as a vector: one token of one prompt takes 0.93 of the time (135M, rank 32, all layers, two threads).
+row is multiplied as a vector: one token of one prompt took about 0.93 of the time (135M, rank 32, two threads, noisy).
 
 Not here: what is trained (`learning`), files (`peft_files`), choosing rows (`routing`), and threads: one
 batch at a time per model, whoever runs it holds a lock.
