@@ -1,8 +1,8 @@
 """`python -m benchmarks quick`, what `make bench` runs: every experiment and system once, small, and the report.
 
-Meant for about 20 minutes on two cores; with the default model it takes longer (SQuAD alone took over 12 minutes beside
-other work; never run to its end). The figures show that everything works and roughly what to expect; the README's come
-from the full runs. With `--data FILE` SQuAD passages are measured too. Killed, it goes on.
+About 20 minutes on two cores with the default model, half an hour with `--data FILE`, which adds SQuAD passages
+(measured: 22 and 30). The figures show that everything works and roughly what to expect; the README's come from the
+full runs. Killed, it goes on.
 """
 
 from __future__ import annotations
