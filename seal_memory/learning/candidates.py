@@ -20,7 +20,7 @@ from seal_memory.learning.progress import Progress, silent
 from seal_memory.learning.screen import Choice, Contest, choose
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
-from seal_memory.quizzes.generator import QuizPlan, hold_out, make_quiz
+from seal_memory.quizzes.generator import QuizPlan, hold_out, make_late_quiz, make_quiz
 from seal_memory.records import Episode, Grade, QuizItem, SelfEdit
 from seal_memory.self_edits.generator import ARMS, Arm, make_self_edits
 from seal_memory.self_edits.statements import Statement, statements_of
@@ -176,6 +176,7 @@ class Candidates:
         # what was quizzed before keeps its items: held out is held out for good
         fresh = [s for study in studies for s in study.statements if s.interaction_id not in asked]
         made = make_quiz(fresh, self.engine, plan=plan, seed=settings.seed, make_id=self.make_id)
+        made += self._late_items(studies, {i for items in known for q in items for i in q.interaction_ids}, made)
         for n, study in enumerate(studies):
             ids = set(study.episode.interaction_ids)
             own = [i for i in made if ids.issuperset(i.interaction_ids)]
@@ -184,6 +185,13 @@ class Candidates:
             self.ledger.add_quiz_items(split)
             study.quiz = [*known[n], *split]
         self.progress("quiz", len(studies), len(studies))
+
+    def _late_items(self, studies: Sequence[Study], known: set[str], made: Sequence[QuizItem]) -> list[QuizItem]:
+        """More questions for the episodes that would have none: nothing else could prove them known."""
+        asked = known.union(i for item in made for i in item.interaction_ids)
+        bare = [s for s in studies if asked.isdisjoint(s.episode.interaction_ids)]
+        statements = [s for study in bare for s in study.statements]
+        return make_late_quiz(statements, self.engine, seed=self.settings.seed, make_id=self.make_id)
 
     def _self_edits(self, studies: Sequence[Study]) -> None:
         settings = self.settings

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,8 @@ PHRASINGS = (Shape.FRONTED, Shape.IN_PLACE, Shape.KEYWORDS)
 MODEL_PHRASING = len(PHRASINGS)  # the phrasing number of a question that the model wrote
 MIN_GAIN = math.log(1.5)  # per answer token: with the text at least 1.5 times as likely as without
 QUESTION_TOKENS = 24
+LATE_SPANS = 8  # of a statement whose episode has no item yet
+LATE_ITEMS = 3  # kept of them: each reserves a question that training must not see
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,29 @@ def make_quiz(
     if plan.model_questions:
         offered = _let_model_ask(offered, engine, seed)
     return gate([item for item, _ in offered], [s.text for _, s in offered], engine)
+
+
+def make_late_quiz(
+    statements: Sequence[Statement], engine: Engine, *, seed: int, make_id: Callable[[], str]
+) -> list[QuizItem]:
+    """For an episode none of whose first questions passed, such as one short fact: every span in every phrasing.
+
+    The same gate; of a statement at most `LATE_ITEMS`, the largest gain first.
+    """
+    rng = random.Random(seed)
+    offered: list[tuple[QuizItem, Statement]] = []
+    for turn in range(len(PHRASINGS)):
+        offered += _offer(statements, LATE_SPANS, rng, make_id, turn=turn)
+    kept = gate([item for item, _ in offered], [s.text for _, s in offered], engine)
+    kept.sort(key=_gain, reverse=True)
+    by_question = {normalise(item.question): item for item in reversed(kept)}
+    taken: Counter[tuple[str, ...]] = Counter()
+    best = []
+    for item in kept:
+        if by_question[normalise(item.question)] is item and taken[item.interaction_ids] < LATE_ITEMS:
+            taken[item.interaction_ids] += 1
+            best.append(item)
+    return best
 
 
 def gate(items: Sequence[QuizItem], sources: Sequence[str], engine: Engine) -> list[QuizItem]:
@@ -75,16 +101,16 @@ def hold_out(items: Sequence[QuizItem], *, share: float, seed: int) -> list[Quiz
 
 
 def _offer(
-    statements: Sequence[Statement], count: int, rng: random.Random, make_id: Callable[[], str]
+    statements: Sequence[Statement], count: int, rng: random.Random, make_id: Callable[[], str], *, turn: int = 0
 ) -> list[tuple[QuizItem, Statement]]:
-    """Up to `count` questions per statement, the best kinds of spans first, phrasings taking turns."""
+    """Up to `count` questions per statement, the best kinds of spans first, phrasings taking turns from `turn` on."""
     offered: list[tuple[QuizItem, Statement]] = []
     asked: set[str] = set()
     for statement in statements:
         # what comes last in a sentence is usually what it tells; spans are ranked by kind already
         spans = sorted(statement.spans[: count + 2], key=lambda s: -s.start)[:count]
         for n, span in enumerate(spans):
-            phrasing = (len(offered) + n) % len(PHRASINGS)
+            phrasing = (len(offered) + n + turn) % len(PHRASINGS)
             question = cloze_question(statement.text, span, shape=PHRASINGS[phrasing], rng=rng, window=14)
             if question is None or contains(question, span.text) or normalise(question) in asked:
                 continue
@@ -114,3 +140,7 @@ def _let_model_ask(
             asked.add(normalise(question))
             result[place] = (replace(quiz_item, question=question, phrasing=MODEL_PHRASING), statement)
     return result
+
+
+def _gain(item: QuizItem) -> float:
+    return (item.logprob_with or 0.0) - (item.logprob_without or 0.0)

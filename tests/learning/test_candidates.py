@@ -13,6 +13,9 @@ from seal_memory.engines.base import Prompt
 from seal_memory.learning.candidates import Candidates, Study, Trained, candidate_id
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.progress import silent
+from seal_memory.quizzes.generator import make_quiz
+from seal_memory.records import QuizItem
+from seal_memory.self_edits.statements import Statement
 
 TEXTS = (
     "Maud Ellery built the lighthouse at Korrin Bay in 1887.",
@@ -142,3 +145,21 @@ def test_the_ledger_gets_one_grade_of_base_and_shard_per_held_out_item(open_memo
         assert [(g.adapter_id, g.snapshot_version) for g in grades] == expected
         for grade in grades[:1]:
             assert grade.logprob == item.logprob_without  # measured once, by the quiz gate
+
+
+def test_an_episode_that_would_have_no_quiz_is_asked_more(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One short fact whose first questions fail the gate still gets items; who has some keeps just those."""
+    memory = open_memory()
+    made = []
+
+    def only_for_the_second(statements: Sequence[Statement], *args: Any, **options: Any) -> list[QuizItem]:
+        made.extend(i for i in make_quiz(statements, *args, **options) if TEXTS[1] == sources[i.interaction_ids[0]])
+        return list(made)
+
+    monkeypatch.setattr("seal_memory.learning.candidates.make_quiz", only_for_the_second)
+    sources = {memory.observe(text, session=str(n))[0].id: text for n, text in enumerate(TEXTS)}
+    _, (first, second) = _study(memory)
+    assert [i.id for i in second.quiz] == [i.id for i in made]
+    assert {sources[i.interaction_ids[0]] for i in first.held_out} == {TEXTS[0]}
+    reserved = {i.question for i in first.held_out}
+    assert reserved.isdisjoint(i.prompt for edit in first.edits for i in edit.items)

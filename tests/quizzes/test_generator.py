@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from seal_memory import prompts
 from seal_memory.engines.base import Prompt
-from seal_memory.quizzes.generator import MIN_GAIN, MODEL_PHRASING, QuizPlan, gate, hold_out, make_quiz
+from seal_memory.quizzes.generator import (
+    LATE_ITEMS,
+    MIN_GAIN,
+    MODEL_PHRASING,
+    QuizPlan,
+    gate,
+    hold_out,
+    make_late_quiz,
+    make_quiz,
+)
 from seal_memory.quizzes.grading import contains
 from seal_memory.records import QuizItem
 from seal_memory.self_edits.statements import Statement
@@ -87,6 +96,24 @@ def test_closed_book_means_without_the_text(fake_engine: Callable[..., Any]) -> 
     gate([QuizItem("q", ("i0",), "Who?", "A", False)], [TEXTS[0]], fake_engine(likely=likely))
     assert [p.messages for p in seen] == [prompts.read(TEXTS[0], "Who?"), prompts.direct("Who?")]
     assert all(p.adapter is None for p in seen)
+
+
+def test_a_late_quiz_asks_everything_and_keeps_the_best(fake_engine: Callable[..., Any]) -> None:
+    """Every span in every phrasing goes through the same gate; few a statement stay, the largest gain first."""
+    number = count()
+    asked: list[str] = []
+
+    def likely(prompt: Prompt, target: str) -> float:
+        asked.append(target)
+        return -1.0 if _in_prompt(prompt) else -1.0 - len(target)
+
+    items = make_late_quiz(STATEMENTS, fake_engine(likely=likely), seed=0, make_id=lambda: f"q{next(number)}")
+    for n, statement in enumerate(STATEMENTS):
+        own = [i for i in items if i.interaction_ids == (f"i{n}",)]
+        assert len(own) == LATE_ITEMS == len({i.question for i in own})
+        assert max(len(s.text) for s in statement.spans if s.text in asked) == len(own[0].answer)
+    assert [len(i.answer) for i in items] == sorted((len(i.answer) for i in items), reverse=True)
+    assert make_late_quiz(STATEMENTS, fake_engine(likely=lambda p, t: -1.0), seed=0, make_id=str) == []
 
 
 def test_the_model_may_put_questions_too(fake_engine: Callable[..., Any]) -> None:
