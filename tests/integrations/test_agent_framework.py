@@ -12,7 +12,7 @@ import pytest
 from seal_memory import SealMemory
 
 pytest.importorskip(
-    "agent_framework", reason="agent-framework-core is not installed: pip install seal-memory[agent_framework]"
+    "agent_framework", reason="agent-framework-core is not installed: pip install seal-memory[agent-framework]"
 )
 
 FACT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."

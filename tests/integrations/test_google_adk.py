@@ -14,7 +14,7 @@ from hypothesis import given, settings
 
 from seal_memory import SealMemory
 
-pytest.importorskip("google.adk", reason="google-adk is not installed: pip install seal-memory[google_adk]")
+pytest.importorskip("google.adk", reason="google-adk is not installed: pip install seal-memory[google-adk]")
 
 FACT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 QUESTION = "Who is the builder of the lighthouse at Korrin Bay?"

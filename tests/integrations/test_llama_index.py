@@ -12,7 +12,7 @@ import pytest
 from seal_memory import SealMemory
 
 pytest.importorskip(
-    "llama_index.core", reason="llama-index-core is not installed: pip install seal-memory[llama_index]"
+    "llama_index.core", reason="llama-index-core is not installed: pip install seal-memory[llama-index]"
 )
 
 FACT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."

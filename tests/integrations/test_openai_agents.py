@@ -14,7 +14,7 @@ from hypothesis import given, settings
 
 from seal_memory import SealMemory
 
-agents = pytest.importorskip("agents", reason="openai-agents is not installed: pip install seal-memory[openai_agents]")
+agents = pytest.importorskip("agents", reason="openai-agents is not installed: pip install seal-memory[openai-agents]")
 
 FACT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 QUESTION = "Who is the builder of the lighthouse at Korrin Bay?"

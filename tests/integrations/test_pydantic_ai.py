@@ -10,7 +10,7 @@ import pytest
 
 from seal_memory import SealMemory
 
-pytest.importorskip("pydantic_ai", reason="pydantic-ai is not installed: pip install seal-memory[pydantic_ai]")
+pytest.importorskip("pydantic_ai", reason="pydantic-ai is not installed: pip install seal-memory[pydantic-ai]")
 
 FACT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 QUESTION = "Who is the builder of the lighthouse at Korrin Bay?"

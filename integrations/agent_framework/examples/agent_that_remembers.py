@@ -4,7 +4,7 @@
     seal-memory consolidate --folder FOLDER
     python agent_that_remembers.py ask FOLDER "What is the alarm code of the boathouse?"
 
-Needs `pip install 'seal-memory[agent_framework]'`. The chat client only repeats its prompt, so that one sees what the
+Needs `pip install 'seal-memory[agent-framework]'`. The chat client only repeats its prompt, so that one sees what the
 provider put there; any other takes its place.
 """
 

@@ -4,7 +4,7 @@
     seal-memory consolidate --folder FOLDER --namespace boathouse/maud
     python agent_that_remembers.py ask FOLDER "What is the alarm code of the boathouse?"
 
-Needs `pip install 'seal-memory[google_adk]'`. With a model, hand the service to `Runner(memory_service=...)` and
+Needs `pip install 'seal-memory[google-adk]'`. With a model, hand the service to `Runner(memory_service=...)` and
 give the agent ADK's `load_memory` tool.
 """
 

@@ -4,7 +4,7 @@
     seal-memory consolidate --folder FOLDER
     python chat_that_remembers.py ask FOLDER "What is the alarm code of the boathouse?"
 
-Needs `pip install 'seal-memory[llama_index]'`. The chat model is LlamaIndex's mock, which repeats its prompt, so that
+Needs `pip install 'seal-memory[llama-index]'`. The chat model is LlamaIndex's mock, which repeats its prompt, so that
 one sees what the block put there; any other takes its place.
 """
 

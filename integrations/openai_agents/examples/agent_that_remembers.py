@@ -4,7 +4,7 @@
     seal-memory consolidate --folder FOLDER
     python agent_that_remembers.py ask FOLDER "What is the alarm code of the boathouse?"
 
-Needs `pip install 'seal-memory[openai_agents]'`, and a chat model at OPENAI_BASE_URL (with OPENAI_API_KEY).
+Needs `pip install 'seal-memory[openai-agents]'`, and a chat model at OPENAI_BASE_URL (with OPENAI_API_KEY).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     seal-memory consolidate --folder FOLDER
     python agent_that_remembers.py ask FOLDER "What is the alarm code of the boathouse?"
 
-Needs `pip install 'seal-memory[pydantic_ai]'`. The model is a small function that always calls `recall`; any other
+Needs `pip install 'seal-memory[pydantic-ai]'`. The model is a small function that always calls `recall`; any other
 takes its place.
 """
 
