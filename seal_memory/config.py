@@ -83,9 +83,6 @@ class Settings(BaseSettings):
     document_epochs: int = Field(4, ge=1, le=1000, description="passes over the questions about a document")
     passes: int = Field(8, ge=0, le=1000, description="times a document itself is read, beside the questions")
     least_steps: int = Field(36, ge=1, le=1 << 20, description="a short text's epochs and passes grow to these steps")
-    opening_weight: float = Field(
-        1.0, ge=1, le=100, description="how much more the first tokens of an answer count, which choose what is recited"
-    )
     target_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         LLAMA_LINEAR, min_length=1, description="names of the linear layers that get an adapter"
     )

@@ -1,9 +1,8 @@
 """Rows of tokens, micro-batches of them under a token budget, and their target positions.
 
 Logits exist only at target positions, a chunk at a time: at 49,152 tokens of vocabulary they would
-outweigh everything else. The first tokens of a target may count more than the rest (`Row.opening_weight`).
-Not here: which items are trained when (`learning.inner_loop`), text and templates, and models that change the
-logits after `lm_head` (a soft cap, a scale).
+outweigh everything else. Not here: which items are trained when (`learning.inner_loop`), text and templates,
+and models that change the logits after `lm_head` (a soft cap, a scale).
 """
 
 from __future__ import annotations
@@ -14,20 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-OPENING = 3  # tokens at the start of a target: they choose what is recited, the rest follows from them
 LOGIT_CHUNK = 512  # target positions whose (N, vocab) logits exist at one time: 100 MB of float32 at 49,152 tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Token ids of one training or scoring row; the loss counts `ids[prompt_length:]`.
-
-    Each of the first `OPENING` target tokens counts `opening_weight` times in training.
-    """
+    """Token ids of one training or scoring row; the loss counts `ids[prompt_length:]`."""
 
     ids: tuple[int, ...]
     prompt_length: int
-    opening_weight: float = 1.0
 
     @property
     def target_length(self) -> int:
@@ -45,7 +39,6 @@ class MicroBatch:
     mask: Tensor
     targets: Tensor  # (N,) the target tokens, row by row
     row_of_target: Tensor  # (N,) 0..B-1
-    target_weight: Tensor  # (N,) how often each target token counts in training
     index: tuple[int, ...]
 
 
@@ -70,20 +63,17 @@ def collate(rows: Sequence[Row], index: Sequence[int], *, pad_id: int, device: t
     mask = torch.zeros((len(chosen), width), dtype=torch.bool)
     targets: list[int] = []
     owners: list[int] = []
-    weights: list[float] = []
     for b, row in enumerate(chosen):
         input_ids[b, : len(row.ids)] = torch.tensor(row.ids)
         mask[b, max(row.prompt_length, 1) - 1 : len(row.ids) - 1] = True
         counted = row.ids[max(row.prompt_length, 1) :]
         targets.extend(counted)
         owners.extend([b] * len(counted))
-        weights.extend(row.opening_weight if place < OPENING else 1.0 for place in range(len(counted)))
     return MicroBatch(
         input_ids.to(device),
         mask.to(device),
         torch.tensor(targets, dtype=torch.long, device=device),
         torch.tensor(owners, dtype=torch.long, device=device),
-        torch.tensor(weights, dtype=torch.float32, device=device),
         tuple(index),
     )
 

@@ -127,7 +127,7 @@ def train_edits(
 def _job(edit: SelfEdit, engine: TransformersEngine, settings: Settings, batch_rows: int) -> TrainingJob:
     plan = edit.hyperparameters
     config = LoraConfig(plan.rank, plan.alpha, settings.target_modules)
-    rows = [encode_item(engine, i, opening_weight=settings.opening_weight) for i in edit.items]
+    rows = [encode_item(engine, i) for i in edit.items]
     steps = plan_steps(edit, batch_size=batch_rows)
     return TrainingJob(engine.stack.create(config, seed=edit.seed), rows, steps, plan.learning_rate)
 

@@ -51,8 +51,7 @@ def train(
     """Train all jobs' adapters in place; finished jobs leave the stack, and their optimizer state is freed.
 
     A micro-batch whose activations would exceed `activation_budget` bytes computes its layers twice instead of
-    keeping them. `progress(done, total)` counts optimizer steps. `jobs[k].losses` gets one mean loss per step,
-    in which all tokens count alike.
+    keeping them. `progress(done, total)` counts optimizer steps. `jobs[k].losses` gets one mean loss per step.
     Each step runs inside `turn()`; between two steps the model is free for others.
     """
     device = next(stack.model.parameters()).device
@@ -102,7 +101,7 @@ def _backward(
     # the backward pass, which may compute layers again, is inside as well
     with stack.rows(adapters), training_pass(stack.model, rows, width, activation_budget=activation_budget):
         hidden = target_hidden(stack.model, batch)  # (N, D)
-        token_losses = _chunked_loss(stack.model, hidden, batch.targets, weight * batch.target_weight)
+        token_losses = _chunked_loss(stack.model, hidden, batch.targets, weight)
     out = torch.zeros(len(batch.index), device=token_losses.device)
     out.index_add_(0, batch.row_of_target, token_losses * weight)
     losses: list[float] = out.tolist()

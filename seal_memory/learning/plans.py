@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 
 from seal_memory.engines.batches import Row
 from seal_memory.engines.local import TransformersEngine
@@ -18,11 +17,11 @@ from seal_memory.self_edits.generator import row_weights
 from seal_memory.self_edits.genres import messages_of
 
 
-def encode_item(engine: TransformersEngine, item: TrainingItem, *, opening_weight: float = 1.0) -> Row:
-    """An item's row: asked like a question, or plain text where there is no prompt (and nothing to choose)."""
+def encode_item(engine: TransformersEngine, item: TrainingItem) -> Row:
+    """An item's row: asked like a question, or plain text where there is no prompt."""
     if not item.prompt:
         return engine.encode_text(item.target)
-    return replace(engine.encode_row(messages_of(item), item.target), opening_weight=opening_weight)
+    return engine.encode_row(messages_of(item), item.target)
 
 
 def plan_steps(edit: SelfEdit, *, batch_size: int) -> list[list[int]]:
