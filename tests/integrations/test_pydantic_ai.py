@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,16 @@ pytest.importorskip("pydantic_ai", reason="pydantic-ai is not installed: pip ins
 
 FACT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 QUESTION = "Who is the builder of the lighthouse at Korrin Bay?"
+
+
+@pytest.fixture(autouse=True)
+def _loop() -> Iterator[None]:
+    """`run_sync` makes an event loop where there is none, and never closes it."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 def _agent(memory: SealMemory, *calls: tuple[str, dict[str, Any]], **options: Any) -> Any:
