@@ -11,6 +11,7 @@ import pytest
 
 from seal_memory.records import Audit, Standing
 
+pytestmark = pytest.mark.usefixtures("browser")  # first of all: without one everything here is skipped at once
 Served, Tab = Any, Any  # conftest's
 PHONE = {"viewport": {"width": 360, "height": 740}}
 SECTIONS = ("overview", "memories", "review", "versions", "retention", "policy", "jobs")
