@@ -23,9 +23,11 @@ from seal_memory.reports import Status
 LATEST = 20  # rows of a table at most
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #222; --faint: #666; --paper: #fff; --line: #ddd; --blue: #0072b2; }
+:root { color-scheme: light dark; --ink: #222; --faint: #666; --paper: #fff; --line: #ddd; --blue: #0072b2;
+  --heat: #083c64; --on-weak: #000; --on-strong: #fff; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e6; --faint: #a0a0a0; --paper: #181a1b; --line: #3a3d3f; --blue: #56b4e9; }
+  :root { --ink: #e6e6e6; --faint: #a0a0a0; --paper: #181a1b; --line: #3a3d3f; --blue: #56b4e9;
+    --heat: #54a8e2; --on-weak: #fff; --on-strong: #000; }
 }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
   margin: 2rem auto; padding: 0 1rem; }
@@ -34,8 +36,9 @@ p.lead, td.faint, footer { color: var(--faint); }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .3rem .6rem .3rem 0;
   border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; } svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
-svg .mid { text-anchor: middle; } svg .end { text-anchor: end; } svg .strong { fill: var(--paper); }
-svg .heat, svg .new, svg .dot { fill: var(--blue); } svg .none { fill: none; stroke: var(--line); }
+svg .mid { text-anchor: middle; } svg .end { text-anchor: end; } svg .strong { fill: var(--on-strong); }
+svg .weak { fill: var(--on-weak); } svg .heat { fill: var(--heat); } svg .new, svg .dot { fill: var(--blue); }
+svg .none { fill: none; stroke: var(--line); }
 svg .kept { fill: none; stroke: var(--blue); } svg .core { fill: #e69f00; }
 svg .grid { stroke: var(--line); } svg .line { fill: none; stroke: var(--blue); stroke-width: 2; }
 """

@@ -51,16 +51,21 @@ async function preview(what, subject) {
     typeof subject === "string" ? make("p", {}, subject) : subject,
     make("p", {}, "This cannot be undone. It destroys:"),
     list(
-      `${count(told.interactions, "recorded text")}, earlier wordings included`,
+      count(told.interactions, "recorded text") + (told.interactions > 1 ? ", earlier wordings included" : ""),
       `${count(told.self_edits, "set of notes", "sets of notes")} and ${count(told.quiz_items, "quiz question")} `
-        + "made from them",
-      `${count(told.adapters.length, "adapter")} trained on them, ${told.published.length} of these in use now`,
-      `${count(told.snapshots.length, "version")} that hold these adapters`
-        + (told.snapshots.length ? ` (${told.snapshots.join(", ")})` : ""),
-      told.to_relearn.length > 0
-        && `${count(told.to_relearn.length, "other memory", "other memories")} shared an adapter with them and will `
-        + "be learned again"),
+        + "made from that",
+      told.adapters.length > 0
+        && `${count(told.adapters.length, "adapter")} trained on that, ${told.published.length} of these in use now`,
+      told.snapshots.length > 0
+        && `${count(told.snapshots.length, "version")} with these adapters: ${told.snapshots.join(", ")}`),
+    make("p", {}, shared(told)),
   ];
+}
+
+function shared({ adapters, to_relearn: others }) {
+  if (!adapters.length) return "No adapter was trained on it.";
+  return others.length ? `What shared an adapter with it will be learned again: ${count(others.length, "other memory",
+    "other memories")}.` : "";
 }
 
 function report(told) {

@@ -55,11 +55,11 @@ export function badge(word) {
     make("span", { "aria-hidden": "true" }, `${SIGNS[word] ?? "•"} `), word);
 }
 
-/** A table that turns into a list of cards on a narrow screen; a cell is text or an element. */
+/** A table that turns into a list of cards on a narrow screen; a cell is text or an element, "–" for nothing. */
 export function table(caption, headings, rows) {
   const head = make("tr", { role: "row" }, headings.map((h) => make("th", { scope: "col", role: "columnheader" }, h)));
   const body = rows.map((row) => make("tr", { role: "row" }, row.map((cell, n) =>
-    make("td", { role: "cell", "data-label": headings[n] || null }, cell ?? "–"))));
+    make("td", { role: "cell", class: cell === "–" ? "nothing" : null, "data-label": headings[n] || null }, cell))));
   return make("table", { role: "table", class: "cards" },
     make("caption", {}, caption),
     make("thead", { role: "rowgroup" }, head), make("tbody", { role: "rowgroup" }, body));

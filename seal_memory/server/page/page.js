@@ -13,7 +13,7 @@ import { versions } from "./versions.js";
 import { watch } from "./watch.js";
 
 const SECTIONS = { overview: ["Overview", overview], memories: ["Memories", memories],
-  review: ["Waiting and refused", review], versions: ["Versions", versions], retention: ["Retention", retention],
+  review: ["Review", review], versions: ["Versions", versions], retention: ["Retention", retention],
   policy: ["Policy", policy], jobs: ["Jobs", jobs] };
 
 const READ = 12000; // milliseconds that news stay

@@ -9,9 +9,10 @@ export async function policy() {
   return [
     make("h1", { tabindex: "-1" }, "Edit policy"),
     note(found.summary),
-    section("Reward by round", drawn.svg ? wide("Reward of the note-writer by version", picture(drawn.svg)) : "",
+    section("Reward by round", note("What the judges gave the new note-writer (filled) and the old one (hollow)."),
+      drawn.svg ? wide("Reward of the note-writer by version", picture(drawn.svg)) : "",
       found.versions.length ? table("Versions of the note-writer, newest first",
-        ["Version", "Round", "Old writer's reward", "New writer's reward", "Verdict", "Because", "When"],
+        ["Version", "Round", "Old reward", "New reward", "Verdict", "Because", "When"],
         found.versions.map(version)) : note("No round of refining has ended yet.")),
     section("Arms", note("Ways of writing notes that the bandit chooses among, the best first."),
       found.arms.length ? table("What the arms earned", ["Arm", "Tried", "Mean reward"],

@@ -31,7 +31,7 @@ function heat(found, svg) {
   const rows = moments.map((moment, i) =>
     [`version ${moment.version}`, when(moment.time), ...memories.map((_, j) => share(cells[i][j]))]);
   return section("Heat map", note("A row for each audit, a column for each memory; the number is recall in per cent, "
-    + "and the darker the more. Empty: not asked then."),
+    + "and the stronger the colour the more. Empty: not asked then."),
     wide("Recall of every memory at every audit", picture(svg)),
     make("details", {}, make("summary", {}, "Which column is which memory"),
       make("ol", {}, memories.map((memory) => make("li", {}, name(memory))))),

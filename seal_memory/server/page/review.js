@@ -15,7 +15,7 @@ export async function review(app) {
     get("/v1/memory/decisions", { limit: LATEST }),
   ]);
   return [
-    make("h1", { tabindex: "-1" }, "Waiting and refused"),
+    make("h1", { tabindex: "-1" }, "Review"),
     section("Quarantined", note("These texts instruct the model instead of stating something. They are not learned, "
       + "indexed or shown to it until you approve them."),
       items(app, held, "quarantined", (item) => verdicts(app, item, ["approve", "reject"]))),

@@ -46,5 +46,5 @@ function adapter(a) {
   const from = a.kind === "policy" ? "the note-writer's own" : a.kind === "core" ? "the core, over many"
     : a.name ?? count(a.interactions.length, "memory", "memories");
   return [make("code", { title: a.id }, tail(a.id)), a.published ? badge("answers now") : "kept",
-    from, size(a.bytes), time(a.created)];
+    from, make("span", { class: "figure" }, size(a.bytes)), time(a.created)];
 }

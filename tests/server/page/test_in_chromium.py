@@ -40,13 +40,24 @@ UNREADABLE = """
     }
     return parts(getComputedStyle(document.body).backgroundColor);
   };
+  const contrast = (one, other) => {
+    const [a, b] = [light(one), light(other)];
+    return ((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)).toFixed(2);
+  };
   const poor = [];
   for (const one of document.querySelectorAll("body *:not(script, noscript, svg *)")) {
     const own = [...one.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.textContent.trim());
     if (!own || one.matches(":disabled, option") || !one.checkVisibility() || one.closest("svg")) continue;
-    const [a, b] = [light(parts(getComputedStyle(one).color)), light(ground(one))];
-    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (contrast < 4.5) poor.push(`${one.tagName} ${one.textContent.slice(0, 20)} ${contrast.toFixed(2)}`);
+    const found = contrast(parts(getComputedStyle(one).color), ground(one));
+    if (found < 4.5) poor.push(`${one.tagName} ${one.textContent.slice(0, 20)} ${found}`);
+  }
+  for (const text of document.querySelectorAll("svg g text")) {
+    const box = text.parentElement.querySelector("rect");
+    const [fill, paper] = [parts(getComputedStyle(box).fill), ground(text.closest("svg"))];
+    const share = box.getAttribute("fill-opacity");
+    const mixed = fill.map((v, n) => v * share + paper[n] * (1 - share));
+    const found = contrast(parts(getComputedStyle(text).fill), mixed);
+    if (found < 4.5) poor.push(`a cell of the heat map: ${text.textContent} ${found}`);
   }
   for (const field of document.querySelectorAll("input, select, textarea")) {
     if (field.labels.length === 0) poor.push(`no label: ${field.outerHTML}`);
@@ -77,7 +88,7 @@ def lived(serve: Callable[..., Served], tmp_path_factory: pytest.TempPathFactory
     with served.pool.memory("default") as memory:
         assert memory.consolidate().version == 2
         for shard in memory.ledger.current().manifest.shards:  # type: ignore[union-attr]
-            for n, recall in enumerate((1.0, 0.5, 0.75)):
+            for n, recall in enumerate((1.0, 0.6, 0.65, 0.66, 0.1)):
                 audit = Audit(shard.adapter_id, shard.episode_id, 2, 2e9 + n, recall, 4)
                 memory.ledger.audits.record(audit, weakened=False, first_interval=3600)
         memory.observe(HOSTILE, session="<b>s</b>", source="<i>inbox</i>")
@@ -163,7 +174,7 @@ def test_a_memory_from_learning_to_forgetting(
 
     # forget: thought better of, then meant
     tab.button(f"Forget: {LIGHTHOUSE[:60]}").click()
-    tab.dialog.get_by_text("1 adapter trained on them, 1 of these in use now").wait_for()
+    tab.dialog.get_by_text("1 adapter trained on that, 1 of these in use now").wait_for()
     page.keyboard.press("Escape")
     tab.dialog.wait_for(state="detached")
     assert served.adapters() == second
@@ -240,7 +251,7 @@ def test_the_retention_pictures_have_tables_beside_them(lived: Served, open_tab:
     for summary in tab.page.get_by_text("The same as a table").all():
         summary.click()
     assert tab.page.get_by_role("table").count() == 2
-    assert "50 %" in tab.page.get_by_role("table").first.inner_text()
+    assert "66 %" in tab.page.get_by_role("table").first.inner_text()
 
 
 def test_filters_and_pages_lead_through_everything(lived: Served, open_tab: Callable[..., Tab]) -> None:
