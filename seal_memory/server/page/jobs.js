@@ -7,8 +7,14 @@ import { badge, make, note, section, table, tail, time } from "./dom.js";
 
 export async function jobs(app) {
   const found = await get("/v1/memory/jobs", { limit: 50 });
-  const live = make("div", { class: "live" });
-  const draw = () => live.replaceChildren(progress(app.live));
+  const [live, latest] = [make("div"), make("div")];
+  let drawn = null;
+  const draw = () => {
+    live.replaceChildren(progress(app.live));
+    if (drawn !== app.jobs) latest.replaceChildren(rows(app.jobs ?? found.jobs));
+    drawn = app.jobs;
+  };
+  latest.replaceChildren(rows(found.jobs));
   app.listen(draw);
   draw();
   return [
@@ -16,10 +22,12 @@ export async function jobs(app) {
     learnButton(app) ?? "",
     app.access.trains ? "" : note("This server does not train; a worker has to do what is queued."),
     section("Now", live),
-    section("Latest", found.jobs.length ? table("Jobs, newest first",
-      ["Job", "State", "Attempts", "Changed", "Last error"], found.jobs.map(row)) : note("None yet.")),
+    section("Latest", latest),
   ];
 }
+
+const rows = (found) => (found.length ? table("Jobs, newest first",
+  ["Job", "State", "Attempts", "Changed", "Last error"], found.map(row)) : note("None yet."));
 
 const row = (job) => [make("span", { title: job.id }, `${job.kind} ${tail(job.id)}`), badge(job.state),
   `${job.attempts} of ${job.max_attempts}`, time(job.changed), job.error ?? "–"];

@@ -27,6 +27,7 @@ let listeners = [];
 const app = {
   access: null,
   live: null,
+  jobs: null,
   may: (scope) => app.access.scopes.includes(scope),
   listen: (call) => { listeners.push(call); },
   look: () => watcher?.look(),
@@ -67,7 +68,7 @@ async function start({ moved = false } = {}) {
   }
   namespace.set(app.access.namespace);
   header();
-  watcher = watch({ jobs: idleOr, progress: working, changed: jobEnded });
+  watcher = watch({ jobs: looked, progress: working, changed: jobEnded });
   return show({ moved });
 }
 
@@ -123,6 +124,7 @@ async function show({ again = false, moved = false } = {}) {
   }
   if (!again) main.replaceChildren(make("h1", {}, title), note("Loading …"));
   listeners = [];
+  strip();
   let nodes;
   try {
     nodes = await render(app, again ? new URLSearchParams() : query);
@@ -153,13 +155,19 @@ function trouble(error, retry) {
 
 function tell(live) {
   app.live = live;
-  at("working").hidden = live === null;
-  at("working").replaceChildren(live === null ? "" : progress(live));
+  strip();
   for (const call of listeners) call();
 }
 
-function idleOr(found) {
-  if (!found.some((job) => job.state === "running")) tell(null);
+/** What runs, under the sections' names; the section of jobs has it in its own place. */
+function strip() {
+  at("working").hidden = app.live === null || named()[0] === "jobs";
+  at("working").replaceChildren(app.live === null ? "" : progress(app.live));
+}
+
+function looked(found) {
+  app.jobs = found;
+  tell(found.some((job) => job.state === "running") ? app.live : null);
 }
 
 function working(job, event) {
@@ -180,6 +188,7 @@ at("where").addEventListener("submit", (event) => event.preventDefault());
 at("namespace").addEventListener("change", (event) => {
   namespace.set(event.target.value);
   forgetFilters();
+  app.jobs = null;
   tell(null);
   start();
 });

@@ -24,7 +24,7 @@ async function run(on, signal, wakeable) {
   while (!signal.aborted) {
     let pause = IDLE;
     try {
-      const { jobs } = await get("/v1/memory/jobs", { limit: 30 }, signal);
+      const { jobs } = await get("/v1/memory/jobs", { limit: 50 }, signal);
       on.jobs(jobs);
       known = news(known, jobs, on);
       const running = jobs.find((job) => job.state === "running");

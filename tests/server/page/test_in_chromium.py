@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from seal_memory.leasing import lease
 from seal_memory.records import Audit, Standing
 
 pytestmark = pytest.mark.usefixtures("browser")  # first of all: without one everything here is skipped at once
@@ -113,7 +114,7 @@ def test_a_memory_from_learning_to_forgetting(
     serve: Callable[..., Served], open_tab: Callable[..., Tab], tmp_path: Path
 ) -> None:
     """Learned before one's eyes, seen, corrected, forgotten after a question, rolled back and asked."""
-    served = serve(tmp_path, epochs=60, least_steps=60)
+    served = serve(tmp_path, epochs=30, least_steps=30)
     served.observe_with_quiz(LIGHTHOUSE, "Who is the builder of the lighthouse?", "Maud Ellery", session="monday")
     tab = open_tab(served)
     page = tab.page
@@ -338,6 +339,29 @@ def test_a_key_opens_its_own_namespaces(
     tab.button("Sign out").click()
     page.get_by_label("API key").wait_for()
     assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_jobs_are_shown_as_they_run(serve: Callable[..., Served], open_tab: Callable[..., Tab], tmp_path: Path) -> None:
+    """The list follows by itself; another's training is a reason that is told, without naming a process."""
+    served = serve(tmp_path, epochs=30, least_steps=30)
+    served.observe_with_quiz(LIGHTHOUSE, "Who is the builder of the lighthouse?", "Maud Ellery")
+    tab = open_tab(served, section="jobs", may_fail=True)  # a browser reports every 409
+    page = tab.page
+    page.get_by_text("None yet.").wait_for()
+    tab.button("Consolidate now").click()
+    page.get_by_role("progressbar", name=re.compile("consolidate: ")).wait_for()
+    assert page.locator("#working").is_hidden()
+    page.get_by_role("cell", name="done").wait_for()
+    page.get_by_text("Nothing runs.").wait_for()
+    tab.go("versions")
+    with served.pool.memory("default") as memory, lease(memory.ledger, "consolidate"):
+        tab.button("Roll back to version 0").click()
+        tab.dialog.get_by_role("button", name="Roll back").click()
+        tab.dialog.get_by_role("alert").get_by_text("This memory is busy").wait_for()
+    tab.dialog.get_by_role("button", name="Roll back").click()
+    page.get_by_text("The untouched model answers now.").first.wait_for()
+    with served.pool.memory("default") as memory:
+        assert memory.ledger.current() is None
 
 
 def test_trouble_is_told_where_it_happens(
