@@ -60,10 +60,7 @@ class Browsing:
         """
         if limit < 0 or offset < 0:
             raise InputError(f"limit {limit} and offset {offset} cannot be used; expected 0 or more.")
-        where, values = self._filter(words, standing, role, session, source)
-        if ids is not None:
-            where += " AND i.id IN (SELECT value FROM json_each(?))"
-            values.append(id_list(ids))
+        where, values = self._filter(words, ids, standing, role, session, source)
         connection = self._scope.connection
         with connection.reading():
             total = connection.rows(f"SELECT count(*) FROM interactions i WHERE {where}", values)[0][0]
@@ -85,9 +82,18 @@ class Browsing:
         return [(row[0], int(row[1])) for row in rows]
 
     def _filter(
-        self, words: str, standing: Collection[Standing], role: Role | None, session: str | None, source: str | None
+        self,
+        words: str,
+        ids: Collection[str] | None,
+        standing: Collection[Standing],
+        role: Role | None,
+        session: str | None,
+        source: str | None,
     ) -> tuple[str, list[object]]:
         where, values = ["i.namespace = ?"], list[object]([self._scope.namespace])
+        if ids is not None:
+            where.append("i.id IN (SELECT value FROM json_each(?))")
+            values.append(id_list(ids))
         if standing:
             where.append("i.standing IN (SELECT value FROM json_each(?))")
             values.append(id_list(standing))

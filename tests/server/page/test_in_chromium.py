@@ -113,78 +113,85 @@ def lived(serve: Callable[..., Served], tmp_path_factory: pytest.TempPathFactory
 def test_a_memory_from_learning_to_forgetting(
     serve: Callable[..., Served], open_tab: Callable[..., Tab], tmp_path: Path
 ) -> None:
-    """Learned before one's eyes, seen, corrected, forgotten after a question, rolled back and asked."""
+    """Learned before one's eyes, rolled back and forth, asked, corrected, forgotten after a question."""
     served = serve(tmp_path, epochs=30, least_steps=30)
     served.observe_with_quiz(LIGHTHOUSE, "Who is the builder of the lighthouse?", "Maud Ellery", session="monday")
     tab = open_tab(served)
+    learn_and_watch(tab)
+    served.observe_with_quiz(OFFICE, "Where does Tomas keep his report?", "drawer 12", session="tuesday")
+    with served.pool.memory("default") as memory:
+        assert memory.consolidate().version == 2
+    roll_back_and_forth(tab, served)
+    ask_about_the_lighthouse(tab)
+    correct_the_drawer(tab, served)
+    forget_the_lighthouse(tab, served)
+
+
+def learn_and_watch(tab: Tab) -> None:
     page = tab.page
     page.get_by_role("link", name="1 pending").wait_for()
-
-    # consolidate, and watch
     page.evaluate(WATCH)
     tab.button("Consolidate now").click()
     page.get_by_text("The job consolidate is done.").wait_for()
     page.get_by_role("link", name="1 learned").wait_for()
     assert [told for told in page.evaluate("window.phases") if re.search(r"consolidate: train, \d+ of \d+", told)]
 
-    # a second version
-    served.observe_with_quiz(OFFICE, "Where does Tomas keep his report?", "drawer 12", session="tuesday")
-    with served.pool.memory("default") as memory:
-        assert memory.consolidate().version == 2
-    first, second = served.adapters(), None
 
-    # roll back, and forth
+def roll_back_and_forth(tab: Tab, served: Served) -> None:
     tab.go("versions")
     tab.button("Roll back to version 1").click()
     assert "1 shard with 1 memory" in tab.dialog.inner_text()
     tab.dialog.get_by_role("button", name="Roll back").click()
-    page.get_by_text("Version 1 answers now.").first.wait_for()
+    tab.page.get_by_text("Version 1 answers now.").first.wait_for()
     tab.button("Roll forward to version 2").wait_for()
     with served.pool.memory("default") as memory:
-        current = memory.ledger.current()
-        assert current is not None
-        assert current.version == 1
+        assert memory.ledger.current().version == 1
     tab.button("Roll forward to version 2").click()
     tab.dialog.get_by_role("button", name="Roll forward").click()
-    page.get_by_text("Version 2 answers now.").first.wait_for()
+    tab.page.get_by_text("Version 2 answers now.").first.wait_for()
+    with served.pool.memory("default") as memory:
+        assert memory.ledger.current().version == 2
 
-    # ask
+
+def ask_about_the_lighthouse(tab: Tab) -> None:
     tab.go("overview")
-    page.get_by_label("Question").fill("Who built the lighthouse at Korrin Bay?")
-    page.get_by_label("Answer from").select_option("weights")
+    tab.page.get_by_label("Question").fill("Who built the lighthouse at Korrin Bay?")
+    tab.page.get_by_label("Answer from").select_option("weights")
     tab.button("Ask").click()
-    page.get_by_text("What is behind it (1)").click()
-    page.get_by_role("listitem").filter(has_text=LIGHTHOUSE).wait_for()
-    assert "shard …" in page.locator(".answer").inner_text()
+    tab.page.get_by_text("What is behind it (1)").click()
+    tab.page.get_by_role("listitem").filter(has_text=LIGHTHOUSE).wait_for()
+    assert "shard …" in tab.page.locator(".answer").inner_text()
 
-    # correct
+
+def correct_the_drawer(tab: Tab, served: Served) -> None:
+    """What was trained on the old wording is gone from the disk."""
     tab.go("memories")
-    item = page.locator(".item")
-    assert item.count() == 2
+    assert tab.page.locator(".item").count() == len(served.adapters()) == 2
     tab.button(f"Correct: {OFFICE[:60]}").click()
-    page.get_by_label("What it should say").fill(OFFICE.replace("12", "14"))
+    tab.page.get_by_label("What it should say").fill(OFFICE.replace("12", "14"))
     tab.dialog.get_by_role("button", name="Correct").click()
-    page.get_by_text("It will be learned with the next consolidation.").wait_for()
+    tab.page.get_by_text("It will be learned with the next consolidation.").wait_for()
     assert "1 adapter destroyed" in tab.dialog.inner_text()
     tab.dialog.get_by_role("button", name="Close").click()
-    item.filter(has_text="drawer 14").filter(has_text="pending").wait_for()
-    item.filter(has_text="drawer 12").filter(has_text="superseded").wait_for()
-    second = served.adapters()
-    assert len(first) == 2
-    assert len(second) == 1
+    tab.page.locator(".item").filter(has_text="drawer 14").filter(has_text="pending").wait_for()
+    tab.page.locator(".item").filter(has_text="drawer 12").filter(has_text="superseded").wait_for()
+    assert len(served.adapters()) == 1
 
-    # forget: thought better of, then meant
+
+def forget_the_lighthouse(tab: Tab, served: Served) -> None:
+    """Thought better of, then meant: no text, no adapter, no row is left."""
+    before = served.adapters()
     tab.button(f"Forget: {LIGHTHOUSE[:60]}").click()
     tab.dialog.get_by_text("1 adapter trained on that, 1 of these in use now").wait_for()
-    page.keyboard.press("Escape")
+    tab.page.keyboard.press("Escape")
     tab.dialog.wait_for(state="detached")
-    assert served.adapters() == second
+    assert served.adapters() == before
     tab.button(f"Forget: {LIGHTHOUSE[:60]}").click()
     tab.dialog.get_by_role("button", name="Forget for good").click()
     tab.dialog.get_by_text("Destroyed were:").wait_for()
     assert "1 recorded text" in tab.dialog.inner_text()
     tab.dialog.get_by_role("button", name="Close").click()
-    item.filter(has_text="Ellery").wait_for(state="detached")
+    tab.page.locator(".item").filter(has_text="Ellery").wait_for(state="detached")
     assert served.adapters() == set()
     with served.pool.memory("default") as memory:
         assert memory.ledger.browsing.interactions("Ellery").total == 0
