@@ -61,7 +61,8 @@ async function followed(job, on, signal) {
     await follow(job.id, (name, data) => { if (name === "progress") on.progress(job, data); }, signal);
     return true;
   } catch (error) {
-    if (signal.aborted || !(error instanceof TypeError)) throw error;
+    const broken = error instanceof TypeError || (error instanceof Refused && error.status === 0);
+    if (signal.aborted || !broken) throw error;
     return false;
   }
 }
