@@ -39,7 +39,7 @@ def serve(
     stop_seconds: Annotated[float, typer.Option(min=0, help="That requests may still take when it is stopped.")] = 20,
     log_level: Annotated[Literal["info", "warning", "error"], typer.Option(help="Least level of a log line.")] = "info",
 ) -> Output:
-    """Serve the memory to OpenAI clients, until SIGTERM or Ctrl-C.
+    """Serve the memory to OpenAI clients, and a page for people, until SIGTERM or Ctrl-C.
 
     While there are no keys, requests go to --namespace. Logs are JSON lines on standard error.
     """
@@ -60,8 +60,16 @@ def serve(
     limits = Limits(body_bytes=max_body, rate=rate, waiting=waiting, stop_seconds=stop_seconds)
     pool = MemoryPool(call.folder, model=call.model, settings=call.settings())
     app = make_app(pool, keys, limits=limits, train=train, name=served_name, mode=mode, namespace=call.namespace)
-    running.run(app, host=host, port=port)
+    running.run(app, host=host, port=port, tell=_tell_nobody if call.as_json else _tell_page)
     return Output({"stopped": True}, lambda out: say(out, "Stopped; what was not learned yet is still queued."))
+
+
+def _tell_page(address: str) -> None:
+    typer.echo(f"The memory's page: {address}")
+
+
+def _tell_nobody(address: str) -> None:
+    """For programs: the log names the address."""
 
 
 def _need_server() -> None:

@@ -2,16 +2,17 @@
 
 A shard is dropped whole when one of its interactions goes; what else it held becomes pending and is retrained by the
 next consolidation. Snapshots that hold the shard are destroyed, so no rollback brings it back. Not here: replacing
-a fact (`SealMemory.correct` = supersede + the same purge of derivatives).
+a fact (`SealMemory.correct` = supersede + the same purge of derivatives), and telling beforehand (`consequences`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
+from seal_memory.forgetting.consequences import less, to_relearn, versions_with
 from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
 from seal_memory.ledger import Ledger
@@ -106,26 +107,20 @@ class Deletion:
         """Publish the current snapshot less `adapters`, destroy every one that holds them."""
         current = self.ledger.current()
         gone = set(adapters)
-        holding = [s.version for s in self.ledger.history() if gone & set(s.manifest.adapter_ids)]
+        holding = versions_with(self.ledger, gone)
         if not holding:
             return current, [], []
         snapshot = current
         if current is not None and gone & set(current.manifest.adapter_ids):
-            manifest = _less(current.manifest, gone)
+            manifest = less(current.manifest, gone)
             snapshot = self.ledger.add_snapshot(
                 manifest, parent=None, base_fingerprint=current.base_fingerprint, note="forget"
             )
         held = {i for s in snapshot.manifest.shards for i in s.interaction_ids} if snapshot is not None else set()
-        relearn = self._to_relearn(gone, held.union(ids))
+        relearn = to_relearn(self.ledger, gone, held.union(ids))
         self.ledger.destroy_snapshots(holding)
         self.ledger.set_standing(relearn, Standing.PENDING, "its shard was dropped by a forget or correction")
         return snapshot, holding, relearn
-
-    def _to_relearn(self, gone: set[str], without: set[str]) -> list[str]:
-        """What the dropped adapters held beside `without`: the forgotten, and what another shard still holds."""
-        others = {i for a in self.ledger.adapters(ids=list(gone)) for i in a.interaction_ids} - without
-        found = self.ledger.interactions(ids=sorted(others)) if others else []
-        return [i.id for i in found if i.standing is Standing.LEARNED]
 
     def _recall(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float | None:
         """Closed-book recall of the items, routed as `snapshot` (None: the base) would."""
@@ -143,12 +138,3 @@ class Deletion:
             clock=self.clock,
         )
         return mean(float(bool(g.correct)) for g in grades)
-
-
-def _less(manifest: Manifest, gone: set[str]) -> Manifest:
-    """The manifest without the adapters in `gone`."""
-    return replace(
-        manifest,
-        shards=tuple(s for s in manifest.shards if s.adapter_id not in gone),
-        core=None if manifest.core in gone else manifest.core,
-    )

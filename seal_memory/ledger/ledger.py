@@ -21,6 +21,7 @@ from seal_memory.errors import InputError
 from seal_memory.ledger import grades, interactions, jobs, learning_rows, meta, policy_rows, purge, schema, search
 from seal_memory.ledger import snapshots as snapshot_rows
 from seal_memory.ledger.audits import Audits
+from seal_memory.ledger.browsing import Browsing
 from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.ledger.namespaces import Namespaces
@@ -51,7 +52,7 @@ class Ledger:
         self.queue, self.audits = JobQueue(scope), Audits(scope)  # the background trainer's
         self.quarantine = Quarantine(scope)
         self.policy = policy_rows.PolicyRows(scope)  # the note-writer's versions, examples, and what arms earned
-        self.namespaces = Namespaces(scope)
+        self.namespaces, self.browsing = Namespaces(scope), Browsing(scope)
 
     @classmethod
     def open(

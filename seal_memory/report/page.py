@@ -17,14 +17,17 @@ from seal_memory.forgetting import retention
 from seal_memory.ledger import Ledger
 from seal_memory.records import Audit, Decision, Interaction, QueuedJob, Standing
 from seal_memory.report import charts, policy
+from seal_memory.report.names import episode_names, short
 from seal_memory.reports import Status
 
 LATEST = 20  # rows of a table at most
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #222; --faint: #666; --paper: #fff; --line: #ddd; --blue: #0072b2; }
+:root { color-scheme: light dark; --ink: #222; --faint: #666; --paper: #fff; --line: #ddd; --blue: #0072b2;
+  --heat: #083c64; --on-weak: #000; --on-strong: #fff; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e6; --faint: #a0a0a0; --paper: #181a1b; --line: #3a3d3f; --blue: #56b4e9; }
+  :root { --ink: #e6e6e6; --faint: #a0a0a0; --paper: #181a1b; --line: #3a3d3f; --blue: #56b4e9;
+    --heat: #54a8e2; --on-weak: #fff; --on-strong: #000; }
 }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
   margin: 2rem auto; padding: 0 1rem; }
@@ -33,8 +36,9 @@ p.lead, td.faint, footer { color: var(--faint); }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .3rem .6rem .3rem 0;
   border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; } svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
-svg .mid { text-anchor: middle; } svg .end { text-anchor: end; } svg .strong { fill: var(--paper); }
-svg .heat, svg .new, svg .dot { fill: var(--blue); } svg .none { fill: none; stroke: var(--line); }
+svg .mid { text-anchor: middle; } svg .end { text-anchor: end; } svg .strong { fill: var(--on-strong); }
+svg .weak { fill: var(--on-weak); } svg .heat { fill: var(--heat); } svg .new, svg .dot { fill: var(--blue); }
+svg .none { fill: none; stroke: var(--line); }
 svg .kept { fill: none; stroke: var(--blue); } svg .core { fill: #e69f00; }
 svg .grid { stroke: var(--line); } svg .line { fill: none; stroke: var(--blue); stroke-width: 2; }
 """
@@ -99,7 +103,7 @@ def _kept(ledger: Ledger, audits: Sequence[Audit]) -> str:
     if not audits:
         return _nothing("No audit yet: the worker makes them when they are due.")
     matrix = retention.retention_matrix(audits)
-    names = _names(ledger)
+    names = episode_names(ledger)
     pictures = _wide(charts.heat_map(matrix, [names.get(m, m) for m in matrix.memories]))
     points = retention.kept_by_age(audits)
     if len(points) > 1:
@@ -107,17 +111,6 @@ def _kept(ledger: Ledger, audits: Sequence[Audit]) -> str:
     lost = retention.forgetting_by_memory(audits)
     worst = sorted(lost.items(), key=lambda pair: -pair[1])[:LATEST]
     return pictures + _table(("memory", "forgotten"), ((names.get(m, m), f"{x:+.2f}") for m, x in worst if x > 0))
-
-
-def _names(ledger: Ledger) -> dict[str, str]:
-    """What an episode is called: the beginning of its first interaction."""
-    texts = {i.id: i.title or i.text for i in ledger.interactions()}
-    named = {}
-    for record in ledger.adapters():
-        first = next((texts[i] for i in record.interaction_ids if i in texts), None)
-        if first is not None and record.episode_id is not None:
-            named[record.episode_id] = _short(first)
-    return named
 
 
 def _policy(ledger: Ledger) -> str:
@@ -147,14 +140,14 @@ def _why(job: QueuedJob) -> str:
 
 def _refused(ledger: Ledger) -> str:
     found: list[Interaction] = ledger.interactions(standing=[Standing.REFUSED, Standing.SKIPPED])
-    rows = ((i.standing.value, i.reason or "no reason recorded", _short(i.text)) for i in reversed(found[-LATEST:]))
+    rows = ((i.standing.value, i.reason or "no reason recorded", short(i.text)) for i in reversed(found[-LATEST:]))
     return _table(("", "because", "text"), rows) or _nothing("None.")
 
 
 def _held(ledger: Ledger) -> str:
     found = [*ledger.quarantine.held(rejected=True)[-LATEST:], *ledger.quarantine.held()[-LATEST:]]
     rows = (
-        (i.standing.value, i.reason or "–", i.source or i.role.value, _short(revealed(i.text)), i.id)
+        (i.standing.value, i.reason or "–", i.source or i.role.value, short(revealed(i.text)), i.id)
         for i in reversed(found)
     )
     return _table(("", "because", "from", "text", "id"), rows) or _nothing("None.")
@@ -162,7 +155,7 @@ def _held(ledger: Ledger) -> str:
 
 def _decisions(ledger: Ledger) -> str:
     made: list[Decision] = ledger.decisions(LATEST)
-    names = _names(ledger)
+    names = episode_names(ledger)
     rows = (
         ("published" if d.accepted else "refused", names.get(d.episode_id or "", d.episode_id or "–"),
          " ".join(d.reasons), _when(d.time))
@@ -184,11 +177,6 @@ def _wide(picture: str) -> str:
 
 def _nothing(said: str) -> str:
     return f"<p>{escape(said)}</p>"
-
-
-def _short(text: str, width: int = 80) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 1].rstrip() + "…"
 
 
 def _when(seconds: float) -> str:

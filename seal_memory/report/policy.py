@@ -42,19 +42,24 @@ def picture(ledger: Ledger) -> str:
 def version_rows(ledger: Ledger) -> list[tuple[str, str, str, str]]:
     """Newest first: version, round, verdict, because."""
     return [
-        (str(v.version), f"{v.measures['round']:.0f}" if "round" in v.measures else "–", _verdict(v),
+        (str(v.version), f"{v.measures['round']:.0f}" if "round" in v.measures else "–", verdict(v),
          " ".join(v.reasons))
         for v in reversed(ledger.policy.versions())
     ]  # fmt: skip
 
 
-def arm_rows(ledger: Ledger) -> list[tuple[str, str, str]]:
-    """The best mean reward first: arm, times tried, mean reward."""
+def arm_means(ledger: Ledger) -> list[tuple[str, int, float]]:
+    """The best mean reward first: arm in words, times tried, mean reward."""
     earned: dict[str, list[float]] = defaultdict(list)
     for row in ledger.policy.arm_rewards():
         earned[row.arm].append(row.reward)
     means = sorted(((sum(own) / len(own), name, len(own)) for name, own in earned.items()), reverse=True)
-    return [(arm_in_words(name), str(tried), f"{mean:+.3f}") for mean, name, tried in means]
+    return [(arm_in_words(name), tried, mean) for mean, name, tried in means]
+
+
+def arm_rows(ledger: Ledger) -> list[tuple[str, str, str]]:
+    """`arm_means` as a table shows them."""
+    return [(arm, str(tried), f"{mean:+.3f}") for arm, tried, mean in arm_means(ledger)]
 
 
 def arm_in_words(name: str) -> str:
@@ -69,7 +74,8 @@ def arm_in_words(name: str) -> str:
     return "; ".join([genres, *turned])
 
 
-def _verdict(version: PolicyVersion) -> str:
+def verdict(version: PolicyVersion) -> str:
+    """What became of a version, in words."""
     if not version.promoted:
         return "kept as evidence"
     return "promoted" if version.adapter_id is not None else "promoted, then lost to a forget"

@@ -20,7 +20,18 @@ from seal_memory.answering import parse_mode
 from seal_memory.errors import ModelUnavailableError
 from seal_memory.pool import MemoryPool, check_name
 from seal_memory.pool_trainer import PoolTrainer
-from seal_memory.server import chat, errors, export_api, health, jobs_api, memory_api, quarantine_api
+from seal_memory.server import (
+    browse_api,
+    chat,
+    errors,
+    export_api,
+    health,
+    jobs_api,
+    learned_api,
+    memory_api,
+    page_files,
+    quarantine_api,
+)
 from seal_memory.server.keys import KeyStore
 from seal_memory.server.metrics import Metrics
 from seal_memory.server.middleware import Around
@@ -78,7 +89,7 @@ def make_app(
     app = _bare()
     app.state.server = server
     errors.install(app)
-    for room in (health, chat, memory_api, quarantine_api, jobs_api, export_api):
+    for room in (page_files, health, chat, memory_api, browse_api, learned_api, quarantine_api, jobs_api, export_api):
         app.include_router(room.router)
     app.add_middleware(Around, limits=server.limits, metrics=server.metrics)
     return app

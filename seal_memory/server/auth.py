@@ -56,7 +56,7 @@ def _allowed(scope: str) -> Callable[..., Caller]:
             server.rates.take(key.id)
             if not key.allows(scope):
                 raise ApiError(403, "scope_missing", f"This key may not do that: it lacks the scope {scope!r}.")
-        found = Caller(_namespace(key, namespace, server.namespace), key)
+        found = Caller(_namespace(key, _decoded(namespace), server.namespace), key)
         request.state.caller = found.id
         return found
 
@@ -67,6 +67,7 @@ def _key(request: Request, authorization: str | None) -> Key | None:
     server = server_of(request)
     if not server.keys.in_use:
         _check_host(request)
+        _check_origin(request)
         return None
     kind, _, secret = (authorization or "").partition(" ")
     key = server.keys.find(secret.strip()) if kind.lower() == "bearer" else None
@@ -77,13 +78,35 @@ def _key(request: Request, authorization: str | None) -> Key | None:
 
 def _check_host(request: Request) -> None:
     """Without keys only this machine's names are answered: a page elsewhere may make its own name lead here."""
-    host = request.url.hostname or ""
     try:
+        host = request.url.hostname or ""
         here = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         here = False
     if not here:
         raise ApiError(403, "host_forbidden", "Without API keys this server answers to localhost and 127.0.0.1 only.")
+
+
+def _check_origin(request: Request) -> None:
+    """Without keys a browser could be made to send requests by any page it shows: only the server's own may.
+
+    Browsers say which page sends (`Origin` with what may change something, `Sec-Fetch-Site` with everything), and no
+    script can make them lie; other programs send neither.
+    """
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
+    own = request.headers.get("host", "").casefold()
+    if site not in ("none", "same-origin") or (origin is not None and origin.casefold().partition("://")[2] != own):
+        raise ApiError(
+            403, "origin_forbidden", "Without API keys this server answers no requests of other sites' pages."
+        )
+
+
+def _decoded(name: str | None) -> str | None:
+    """A header's bytes come as Latin-1; where they are UTF-8, that was meant: names may have any letters."""
+    try:
+        return name.encode("latin-1").decode("utf-8") if name else name
+    except UnicodeError:
+        return name
 
 
 def _namespace(key: Key | None, wanted: str | None, unasked: str) -> str:

@@ -79,8 +79,11 @@ def answer_to(error: SealMemoryError) -> JSONResponse:
 
 
 def told(error: SealMemoryError) -> str:
-    """What a client is told: what is the server's own trouble may name paths, and goes to the log."""
+    """What a client is told: what is the server's own trouble may name paths or processes, and goes to the log."""
     status, code, _ = status_of(error)
+    if isinstance(error, BusyError):  # its message names a machine and a process
+        logger.info("%s", error)
+        return "This memory is busy: a job trains it, or another process writes to it. Try again soon."
     if status < 500 or isinstance(error, ApiError):
         return str(error)
     logger.error("%s: %s", type(error).__name__, error)

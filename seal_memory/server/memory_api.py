@@ -14,7 +14,8 @@ from fastapi import APIRouter, Request
 from seal_memory.forgetting import retention
 from seal_memory.jsonable import fields_of, jsonable
 from seal_memory.memory import SealMemory
-from seal_memory.records import Observed, Snapshot
+from seal_memory.records import Audit, Observed, Snapshot
+from seal_memory.report.names import episode_names
 from seal_memory.server.auth import Administering, Caller, Observing, Reading
 from seal_memory.server.memory_schemas import (
     Asking,
@@ -171,10 +172,16 @@ async def status(request: Request, caller: Reading) -> dict[str, Any]:
 
 @router.get("/retention")
 async def retained(request: Request, caller: Reading) -> dict[str, Any]:
-    """What audits found: recall by memory and moment, backward transfer, and the forgetting curve."""
-    audits = await in_memory(request, caller, lambda memory: memory.ledger.audits.results())
+    """What audits found: recall by memory (with its name) and moment, backward transfer, and the forgetting curve."""
+
+    def verb(memory: SealMemory) -> tuple[list[Audit], dict[str, str]]:
+        return memory.ledger.audits.results(), episode_names(memory.ledger)
+
+    audits, names = await in_memory(request, caller, verb)
+    known = {a.episode_id for a in audits}
     return {
         "matrix": jsonable(retention.retention_matrix(audits)),
+        "names": {memory: name for memory, name in names.items() if memory in known},
         "backward_transfer": retention.transfer(audits),
         "forgetting": retention.forgetting_by_memory(audits),
         "curve": [{"asked_again": k, "change": change} for k, change in retention.kept_by_age(audits)],

@@ -20,6 +20,12 @@ from seal_memory.server.state import Limits
 
 logger = logging.getLogger("seal_memory.server.requests")
 
+_ALWAYS = {  # unless the answer says otherwise: a browser guesses nothing, keeps nothing, hands nothing on
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cache-control": b"no-store",
+}
 _TOO_LARGE = "The body is larger than {} bytes; send less at a time."
 
 
@@ -83,7 +89,10 @@ class _One:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", []), (b"x-request-id", self.id.encode())]
+            own = list(message.get("headers", []))
+            named = {name.lower() for name, _ in own}
+            added = [pair for pair in _ALWAYS.items() if pair[0] not in named]
+            message["headers"] = [*own, *added, (b"x-request-id", self.id.encode())]
         await self._send(message)
 
     async def refuse(self, status: int, code: str, told: str) -> None:

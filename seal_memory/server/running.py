@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -42,8 +42,8 @@ def is_loopback(host: str) -> bool:
     return bool(found) and all(ipaddress.ip_address(str(a).partition("%")[0]).is_loopback for a in found)
 
 
-def run(app: FastAPI, *, host: str, port: int) -> None:
-    """Serve until stopped. Raises `InputError` when the address cannot be bound."""
+def run(app: FastAPI, *, host: str, port: int, tell: Callable[[str], None] = lambda address: None) -> None:
+    """Serve until stopped; `tell` gets the address of its page. Raises `InputError` when it cannot be bound."""
     bound = _bound(host, port)
     limits = app.state.server.limits
     config = uvicorn.Config(
@@ -57,8 +57,15 @@ def run(app: FastAPI, *, host: str, port: int) -> None:
     )
     address = bound.getsockname()
     logger.info("listening on http://%s:%d", address[0], address[1], extra={"port": address[1]})
+    tell(page_address(address[0], address[1]))
     with _ending_well():
         _Uvicorn(config, app).run(sockets=[bound])
+
+
+def page_address(host: str, port: int) -> str:
+    """Where a person on this machine opens the page of a server that listens there."""
+    shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/"
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -17,7 +17,7 @@ from seal_memory.server.keys import FILE_NAME, SCOPES, KeyStore
 from seal_memory.server.running import check_bind, is_loopback
 
 Site = Any  # conftest's
-OPEN = {"/openapi.json", "/healthz", "/readyz"}  # what needs no key, and tells nothing of a memory
+OPEN = {"/openapi.json", "/healthz", "/readyz", "/", "/page/{name}"}  # what needs no key, and tells nothing of a memory
 SECRET_TEXT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 CHAT = [{"role": "user", "content": "Who built the lighthouse at Korrin Bay?"}]
 
@@ -32,6 +32,7 @@ BODIES: dict[str, Any] = {
     "/v1/memory/quiz": {},
     "/v1/memory/correct": {"id": "ID", "text": "Nobody built it."},
     "/v1/memory/forget": {"ids": ["ID"]},
+    "/v1/memory/forget/preview": {"ids": ["ID"]},
     "/v1/memory/rollback": {"version": 0},
     "/v1/memory/consolidate": {},
     "/v1/memory/quarantine/approve": {"ids": ["ID"]},
@@ -78,6 +79,12 @@ def secrets(guarded: Site) -> dict[str, str]:
     return made
 
 
+@pytest.fixture(scope="module")
+def open_site(make_site: Callable[..., Site], tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A server without keys."""
+    return make_site(tmp_path_factory.mktemp("open"))
+
+
 def ask(site: Site, method: str, path: str, secret: str | None, namespace: str | None = None) -> Any:
     """Ask an endpoint about what is Anna's: her interaction, her job."""
     with site.server.pool.memory("anna") as memory:
@@ -88,14 +95,14 @@ def ask(site: Site, method: str, path: str, secret: str | None, namespace: str |
     headers = {"Authorization": f"Bearer {secret}"} if secret is not None else {}
     if namespace is not None:
         headers["X-Seal-Memory-Namespace"] = namespace
-    url = path.replace("{job_id}", job).replace("{model}", "tiny")
+    url = path.replace("{job_id}", job).replace("{model}", "tiny").replace("{picture}", "lineage")
     return site.http.request(method, url, json=body if method == "POST" else None, headers=headers)
 
 
 def test_every_route_is_known_here(guarded: Site) -> None:
     """A new endpoint is in the tests below by itself; one that takes a body needs a line in BODIES."""
     found = routes(guarded.app)
-    assert len(found) >= 22
+    assert len(found) >= 32
     assert {path for method, path in found if method == "POST"} == set(BODIES)
 
 
@@ -182,6 +189,60 @@ def test_without_keys_only_this_machines_names_are_answered(make_site: Callable[
     site = make_site(tmp_path)
     for host, status in (("localhost:8377", 200), ("127.0.0.1", 200), ("[::1]:80", 200), ("evil.example", 403)):
         assert site.http.get("/v1/models", headers={"Host": host}).status_code == status, host
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1:3000"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+    ],
+    ids=str,
+)
+def test_without_keys_no_other_sites_page_gets_in(open_site: Site, headers: dict[str, str], status: int) -> None:
+    """A browser says which page sends; not even a body without a type, which needs no leave of ours, does anything."""
+    before = open_site.texts("default")
+    assert open_site.http.get("/v1/memory/history", headers=headers).status_code == status
+    answer = open_site.http.post("/v1/memory/observe", content=b'{"text": "Ada came."}', headers=headers)
+    assert answer.status_code in (200, 400) if status == 200 else answer.status_code == status
+    if status != 200:
+        assert answer.json()["error"]["code"] == "origin_forbidden"
+        assert open_site.texts("default") == before
+
+
+def test_no_answer_lets_another_site_read_it(open_site: Site) -> None:
+    """No CORS header, not even to a preflight; nothing is kept by a cache, or taken for another type."""
+    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    for answer in (
+        open_site.http.options("/v1/memory/forget", headers=asked),
+        open_site.http.get("/v1/memory/history"),
+        open_site.http.get("/v1/memory/nothing"),
+        open_site.http.post("/v1/memory/observe", content=b"x" * (2 << 20)),
+    ):
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_behind_a_key_the_origin_does_not_matter(guarded: Site, secrets: dict[str, str]) -> None:
+    """A proxy may have changed the host; a foreign page has no key to send."""
+    headers = {"Authorization": f"Bearer {secrets['anna']}", "Origin": "https://memory.example"}
+    assert guarded.http.get("/v1/memory/history", headers=headers).status_code == 200
+
+
+def test_a_namespaces_name_may_have_any_letters(open_site: Site) -> None:
+    """As UTF-8 in the header, where it is that; else as Latin-1."""
+    for name, sent in (("größe", "größe".encode()), ("größe", "größe".encode("latin-1")), ("記憶", "記憶".encode())):
+        answer = open_site.http.get("/v1/memory/access", headers={"X-Seal-Memory-Namespace": sent})
+        assert answer.json()["namespace"] == name
 
 
 # -- keys ---------------------------------------------------------------------------------------------

@@ -161,3 +161,33 @@ def test_a_taken_port_is_told(tmp_path: Path, make_site: Callable[..., Any]) -> 
         taken.listen()
         with pytest.raises(InputError, match="cannot be bound"):
             run(site.app, host="127.0.0.1", port=taken.getsockname()[1])
+
+
+def test_the_pages_address_is_told(
+    tmp_path: Path, make_site: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the port that was free, once it is bound; the command line prints it."""
+    from seal_memory.server import running
+
+    class NoServer:
+        def __init__(self, config: Any, app: Any) -> None: ...
+
+        def run(self, sockets: list[socket.socket]) -> None:
+            (bound,) = sockets
+            ports.append(bound.getsockname()[1])
+            bound.close()
+
+    ports: list[int] = []
+    told: list[str] = []
+    monkeypatch.setattr(running, "_Uvicorn", NoServer)
+    running.run(make_site(tmp_path).app, host="127.0.0.1", port=0, tell=told.append)
+    assert told == [f"http://127.0.0.1:{ports[0]}/"]
+
+
+def test_serve_prints_the_pages_address_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    from seal_memory.cli import serving
+
+    serving._tell_page("http://127.0.0.1:8377/")
+    assert "http://127.0.0.1:8377/" in capsys.readouterr().out
+    serving._tell_nobody("http://127.0.0.1:8377/")
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,69 @@
+"""What a forget would destroy, before it does: counts from the ledger alone, no torch and no model.
+
+Not here: doing it (`deletion`), and asking somebody for their consent (the command line, the server's page).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from seal_memory.ledger import Ledger
+from seal_memory.records import Manifest, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """What `forget` would report: row counts, ids of adapters, versions, and what has to be learned again.
+
+    `interactions` counts earlier wordings, too. `published` are those of the adapters that answer now.
+    """
+
+    interactions: int
+    self_edits: int
+    quiz_items: int
+    adapters: tuple[str, ...]
+    published: tuple[str, ...]
+    snapshots: tuple[int, ...]
+    to_relearn: tuple[str, ...]
+
+
+def consequences(ledger: Ledger, ids: Sequence[str]) -> Consequences:
+    """What forgetting these interactions would destroy. Raises `UnknownIdError` for one that is not there."""
+    chain = ledger.with_predecessors(list(ids))
+    adapters = ledger.adapters_trained_on(chain)
+    gone, current = set(adapters), ledger.current()
+    manifest = current.manifest if current is not None else Manifest()
+    holding = versions_with(ledger, gone)
+    held = {i for shard in less(manifest, gone).shards for i in shard.interaction_ids}
+    return Consequences(
+        len(chain),
+        len(ledger.self_edits(interaction_ids=chain)),
+        len(ledger.quiz_items(interaction_ids=chain)),
+        tuple(adapters),
+        tuple(a for a in manifest.adapter_ids if a in gone),
+        tuple(holding),
+        tuple(to_relearn(ledger, gone, held.union(chain)) if holding else ()),
+    )
+
+
+def versions_with(ledger: Ledger, adapters: Collection[str]) -> list[int]:
+    """The versions that hold one of these adapters, newest first; no rollback may bring them back."""
+    gone = set(adapters)
+    return [s.version for s in ledger.history() if gone & set(s.manifest.adapter_ids)]
+
+
+def less(manifest: Manifest, gone: Collection[str]) -> Manifest:
+    """The manifest without the adapters in `gone`."""
+    return replace(
+        manifest,
+        shards=tuple(s for s in manifest.shards if s.adapter_id not in gone),
+        core=None if manifest.core in gone else manifest.core,
+    )
+
+
+def to_relearn(ledger: Ledger, gone: Collection[str], without: Collection[str]) -> list[str]:
+    """What the dropped adapters held beside `without`: the forgotten, and what another shard still holds."""
+    others = {i for a in ledger.adapters(ids=list(gone)) for i in a.interaction_ids} - set(without)
+    found = ledger.interactions(ids=sorted(others)) if others else []
+    return [i.id for i in found if i.standing is Standing.LEARNED]

@@ -1,0 +1,122 @@
+"""Looking through the interactions of a namespace, a page at a time, newest first: for people, not for prompts.
+
+What is superseded, quarantined or rejected is shown, too. Words are looked for as they stand, anywhere in a text or
+title (SQLite's LIKE: upper and lower case differ outside ASCII). Not covered: the best match (`search.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from seal_memory.errors import InputError
+from seal_memory.ledger.connection import Scope
+from seal_memory.ledger.encoding import id_list
+from seal_memory.ledger.interactions import COLUMNS, interaction_from
+from seal_memory.records import Interaction, Role, Standing
+
+MOST_WORDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One interaction, and the id of the one that took its place."""
+
+    interaction: Interaction
+    superseded_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Some of the interactions that meet a filter; `total` counts them all."""
+
+    items: tuple[Listed, ...]
+    total: int
+
+
+class Browsing:
+    """The interactions of one namespace, to leaf through."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def interactions(
+        self,
+        words: str = "",
+        *,
+        ids: Collection[str] | None = None,
+        standing: Collection[Standing] = (),
+        role: Role | None = None,
+        session: str | None = None,
+        source: str | None = None,
+        limit: int = 25,
+        offset: int = 0,
+    ) -> Leaf:
+        """Those that meet every filter and hold every word, newest first. Session and source match any sighting.
+
+        An id that is not in this namespace finds nothing.
+
+        Raises `InputError` for more than 20 words, or a limit or offset that is negative.
+        """
+        if limit < 0 or offset < 0:
+            raise InputError(f"limit {limit} and offset {offset} cannot be used; expected 0 or more.")
+        where, values = self._filter(words, ids, standing, role, session, source)
+        connection = self._scope.connection
+        with connection.reading():
+            total = connection.rows(f"SELECT count(*) FROM interactions i WHERE {where}", values)[0][0]
+            rows = connection.rows(
+                f"SELECT i.superseded_by, {COLUMNS} FROM interactions i WHERE {where}"
+                " ORDER BY i.time DESC, i.seq DESC LIMIT ? OFFSET ?",
+                (*values, limit, offset),
+            )
+        return Leaf(tuple(Listed(interaction_from(row), row["superseded_by"]) for row in rows), int(total))
+
+    def sessions(self, limit: int = 200) -> list[tuple[str, int]]:
+        """(session, how many interactions were seen in it), the latest seen first."""
+        rows = self._scope.connection.rows(
+            "SELECT s.session, count(DISTINCT s.interaction_seq) FROM sightings s"
+            " JOIN interactions i ON i.seq = s.interaction_seq WHERE i.namespace = ? AND s.session IS NOT NULL"
+            " GROUP BY s.session ORDER BY max(s.time) DESC, s.session LIMIT ?",
+            (self._scope.namespace, limit),
+        )
+        return [(row[0], int(row[1])) for row in rows]
+
+    def _filter(
+        self,
+        words: str,
+        ids: Collection[str] | None,
+        standing: Collection[Standing],
+        role: Role | None,
+        session: str | None,
+        source: str | None,
+    ) -> tuple[str, list[object]]:
+        where, values = ["i.namespace = ?"], list[object]([self._scope.namespace])
+        if ids is not None:
+            where.append("i.id IN (SELECT value FROM json_each(?))")
+            values.append(id_list(ids))
+        if standing:
+            where.append("i.standing IN (SELECT value FROM json_each(?))")
+            values.append(id_list(standing))
+        if role is not None:
+            where.append("i.role = ?")
+            values.append(role)
+        for column, wanted in (("session", session), ("source", source)):
+            if wanted is not None:
+                where.append(f"i.seq IN (SELECT interaction_seq FROM sightings WHERE {column} = ?)")
+                values.append(wanted)
+        for word in _cut(words):
+            where.append("(i.text LIKE ? ESCAPE '\\' OR i.title LIKE ? ESCAPE '\\')")
+            values += [_anywhere(word)] * 2
+        return " AND ".join(where), values
+
+
+def _cut(words: str) -> list[str]:
+    found = words.split()
+    if len(found) > MOST_WORDS:
+        raise InputError(f"{len(found)} words are too many to look for; expected at most {MOST_WORDS}.")
+    return found
+
+
+def _anywhere(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

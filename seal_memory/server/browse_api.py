@@ -1,0 +1,117 @@
+"""What people look at before they decide: who they are here, interactions page by page, what a forget would take.
+
+Not here: the verbs themselves (`memory_api`), what learning made (`learned_api`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+
+from seal_memory import __version__
+from seal_memory.forgetting.consequences import consequences
+from seal_memory.jsonable import jsonable
+from seal_memory.keeping import chosen
+from seal_memory.ledger.browsing import Listed
+from seal_memory.memory import SealMemory
+from seal_memory.records import Role, Standing
+from seal_memory.server.auth import Reading
+from seal_memory.server.keys import SCOPES
+from seal_memory.server.memory_api import in_memory
+from seal_memory.server.memory_schemas import Forgetting
+from seal_memory.server.state import server_of
+
+router = APIRouter(prefix="/v1/memory", tags=["memory"])
+
+StandingName = Literal["pending", "learned", "skipped", "refused", "superseded", "quarantined", "rejected"]
+RoleName = Literal["user", "assistant", "system", "tool", "document"]
+Words = Annotated[str, Query(max_length=1000, description="all of them must stand in the text or the title")]
+Standings = Annotated[list[StandingName] | None, Query(max_length=7)]
+Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]] | None, Query(max_length=100)]
+Name = Annotated[str | None, Query(min_length=1, max_length=200)]
+
+
+@router.get("/access")
+async def access(request: Request, caller: Reading) -> dict[str, Any]:
+    """Which namespace this request works in, which others it could, and what it may do there."""
+    server = server_of(request)
+    if caller.key is None:
+        known = await server.in_thread(server.pool.names)
+        names = sorted({*known, server.namespace, caller.namespace})
+    else:
+        names = list(caller.key.namespaces)
+    return {
+        "namespace": caller.namespace,
+        "namespaces": names,
+        "scopes": [s for s in SCOPES if caller.allows(s)],
+        "key": caller.key.id if caller.key is not None else None,
+        "model": server.name,
+        "mode": server.mode,
+        "trains": server.trainer is not None,
+        "version": __version__,
+    }
+
+
+@router.get("/interactions")
+async def interactions(
+    request: Request,
+    caller: Reading,
+    words: Words = "",
+    id: Ids = None,
+    standing: Standings = None,
+    role: RoleName | None = None,
+    session: Name = None,
+    source: Name = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 25,
+    offset: Annotated[int, Query(ge=0, lt=1 << 40)] = 0,
+) -> dict[str, Any]:
+    """What was recorded and meets the filters, newest first, with its standing and the shard that holds it."""
+
+    def verb(memory: SealMemory) -> dict[str, Any]:
+        found = memory.ledger.browsing.interactions(
+            words,
+            ids=id,
+            standing=[Standing(s) for s in standing or ()],
+            role=Role(role) if role is not None else None,
+            session=session,
+            source=source,
+            limit=limit,
+            offset=offset,
+        )
+        shards = _shards(memory)
+        return {"total": found.total, "offset": offset, "items": [_listed(one, shards) for one in found.items]}
+
+    return await in_memory(request, caller, verb)
+
+
+def _shards(memory: SealMemory) -> dict[str, str]:
+    """Interaction id -> the published shard that holds it."""
+    current = memory.ledger.current()
+    return {i: s.adapter_id for s in current.manifest.shards for i in s.interaction_ids} if current else {}
+
+
+def _listed(one: Listed, shards: dict[str, str]) -> dict[str, Any]:
+    told: dict[str, Any] = jsonable(one.interaction)
+    del told["content_hash"]
+    return {**told, "superseded_by": one.superseded_by, "shard": shards.get(one.interaction.id)}
+
+
+@router.get("/sessions")
+async def sessions(request: Request, caller: Reading) -> dict[str, Any]:
+    """The sessions that something was seen in, the latest first, and how much; at most 200."""
+    found = await in_memory(request, caller, lambda memory: memory.ledger.browsing.sessions())
+    return {"sessions": [{"session": name, "interactions": count} for name, count in found]}
+
+
+@router.post("/forget/preview")
+async def forget_preview(request: Request, body: Forgetting, caller: Reading) -> dict[str, Any]:
+    """What this forget would destroy, and what would have to be learned again; nothing is changed."""
+    told: dict[str, Any] = jsonable(await in_memory(request, caller, lambda memory: _preview(memory, body)))
+    return told
+
+
+def _preview(memory: SealMemory, body: Forgetting) -> Any:
+    ledger = memory.ledger
+    return consequences(ledger, chosen(ledger, body.ids, session=body.session, source=body.source))

@@ -1,0 +1,98 @@
+// Talking to the server: the key in a header, errors as sentences, a job's events as they come.
+// The key stays in this tab (sessionStorage) and never stands in an address. Not here: anything that is shown.
+
+const KEY = "seal-memory-key";
+const NAMESPACE = "seal-memory-namespace";
+
+/** What the server refused: its sentence, the HTTP status, its code. Status 0: it did not answer. */
+export class Refused extends Error {
+  constructor(message, status, code) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export const key = {
+  get: () => sessionStorage.getItem(KEY),
+  set: (secret) => sessionStorage.setItem(KEY, secret),
+  drop: () => { sessionStorage.removeItem(KEY); sessionStorage.removeItem(NAMESPACE); },
+};
+
+export const namespace = {
+  get: () => sessionStorage.getItem(NAMESPACE),
+  set: (name) => sessionStorage.setItem(NAMESPACE, name),
+  drop: () => sessionStorage.removeItem(NAMESPACE),
+};
+
+export const get = (path, query = {}, signal = undefined) => call("GET", path, { query, signal });
+export const post = (path, body) => call("POST", path, { body });
+
+async function call(method, path, { query = {}, body, signal }) {
+  const answer = await send(method, path, { query, body, signal });
+  return answer.json();
+}
+
+async function send(method, path, { query = {}, body, signal }) {
+  const address = new URL(path, location.origin);
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of [value].flat()) {
+      if (one !== null && one !== undefined && one !== "") address.searchParams.append(name, one);
+    }
+  }
+  const options = { method, headers: headers(body), signal, cache: "no-store", credentials: "omit" };
+  if (body !== undefined) options.body = JSON.stringify(body);
+  let answer;
+  try {
+    answer = await fetch(address, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("The server does not answer. Is it still running?", 0, "unreachable");
+  }
+  if (!answer.ok) throw await refusal(answer);
+  return answer;
+}
+
+function headers(body) {
+  const found = new Headers();
+  if (key.get()) found.set("Authorization", `Bearer ${key.get()}`);
+  // A name beyond Latin-1 cannot stand in a header as it is: the server gets its UTF-8 bytes.
+  if (namespace.get()) found.set("X-Seal-Memory-Namespace", bytesAsLatin1(namespace.get()));
+  if (body !== undefined) found.set("Content-Type", "application/json");
+  return found;
+}
+
+const bytesAsLatin1 = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
+async function refusal(answer) {
+  let told = null;
+  try {
+    told = (await answer.json()).error;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  return new Refused(told?.message ?? `The server answered with ${answer.status}.`, answer.status, told?.code ?? "");
+}
+
+/** Follow a job: `on(name, data)` for each event, until its end, or `signal` aborts. EventSource has no headers. */
+export async function follow(jobId, on, signal) {
+  const answer = await send("GET", `/v1/memory/jobs/${encodeURIComponent(jobId)}/events`, { signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const pieces = (rest + value).split("\n\n");
+    rest = pieces.pop();
+    for (const piece of pieces) tell(piece, on);
+  }
+}
+
+function tell(piece, on) {
+  const found = { event: "message", data: "" };
+  for (const line of piece.split("\n")) {
+    const at = line.indexOf(": ");
+    if (at > 0) found[line.slice(0, at)] = line.slice(at + 2);
+  }
+  if (found.data) on(found.event, JSON.parse(found.data));
+}

@@ -1,0 +1,73 @@
+// What is being learned now: follows the running job by its events, looks again every few seconds where there is none.
+// Where the events do not come through, looking again is what is left. Not here: how it is shown.
+
+import { follow, get, Refused } from "./api.js";
+
+const IDLE = 4000;
+const SOON = 1000; // milliseconds, while something is queued
+const ENDS = new Set(["done", "failed", "dead"]);
+const WAITING = new Set(["queued", "failed"]);
+
+/**
+ * Watch a namespace's jobs until `stop()`. `on.jobs(list)` after each look, `on.progress(job, event)` while one works
+ * (event null: it began), `on.changed(job)` when one ended; `look()` looks at once.
+ */
+export function watch(on) {
+  const ended = new AbortController();
+  let wake = () => {};
+  run(on, ended.signal, (call) => { wake = call; });
+  return { stop: () => { ended.abort(); wake(); }, look: () => wake() };
+}
+
+async function run(on, signal, wakeable) {
+  let known = null;
+  while (!signal.aborted) {
+    let pause = IDLE;
+    try {
+      const { jobs } = await get("/v1/memory/jobs", { limit: 50 }, signal);
+      on.jobs(jobs);
+      known = news(known, jobs, on);
+      const running = jobs.find((job) => job.state === "running");
+      const now = Date.now() / 1000;
+      if (jobs.some((job) => WAITING.has(job.state) && job.not_before <= now)) pause = SOON;
+      if (running) {
+        pause = await followed(running, on, signal) ? 0 : SOON;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof Refused)) throw error;
+      if (error.status === 401 || error.status === 403) return;
+    }
+    await rest(document.hidden ? 4 * pause : pause, wakeable);
+  }
+}
+
+/** Tells of each job that ended since the last look; what is known now. */
+function news(known, jobs, on) {
+  const states = new Map(jobs.map((job) => [job.id, `${job.state} ${job.attempts}`]));
+  if (known !== null) {
+    for (const job of jobs) {
+      const before = known.get(job.id);
+      if (before !== states.get(job.id) && ENDS.has(job.state)) on.changed(job);
+    }
+  }
+  return states;
+}
+
+/** Follow the running job to its end; false where the stream broke off, and the next look tells how it stands. */
+async function followed(job, on, signal) {
+  on.progress(job, null);
+  try {
+    await follow(job.id, (name, data) => { if (name === "progress") on.progress(job, data); }, signal);
+    return true;
+  } catch (error) {
+    const broken = error instanceof TypeError || (error instanceof Refused && error.status === 0);
+    if (signal.aborted || !broken) throw error;
+    return false;
+  }
+}
+
+const rest = (milliseconds, wakeable) => new Promise((resolve) => {
+  const timer = setTimeout(resolve, milliseconds);
+  wakeable(() => { clearTimeout(timer); resolve(); });
+});
