@@ -163,6 +163,15 @@ class Settings(BaseSettings):
     router_confidence: Share | None = Field(
         None, description="below this probability the learned judge abstains; none: as it was calibrated"
     )
+    router_mix: int = Field(
+        1,
+        ge=1,
+        le=8,
+        description="shards that answer a question together at most, weighted by the judge's scores",
+    )
+    router_mix_temperature: float = Field(
+        0.1, ge=0.001, le=1000, description="of a mix: small follows the judge, large weighs all alike"
+    )
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
     two_step: bool = Field(False, description="recite the statement from the weights, then read the answer off it")
     recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens recited in the first step at most")

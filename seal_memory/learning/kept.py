@@ -52,11 +52,11 @@ def kept(
     items = _items(current, ledger)
     routes = [(item, old.route(item.question), new.route(item.question)) for item in items]
     same = [r for r in routes if not _changed(*r, ledger)]
-    pairs = [(item, route.adapter_id) for item, before, after in same for route in (before, after)]
+    pairs = [(item, route.applied) for item, before, after in same for route in (before, after)]
     known = _correctness(pairs, ledger, engine, settings, clock)
     return Kept(
-        tuple(known[item.id, before.adapter_id] for item, before, _ in same),
-        tuple(known[item.id, after.adapter_id] for item, _, after in same),
+        tuple(known[item.id, before.applied] for item, before, _ in same),
+        tuple(known[item.id, after.applied] for item, _, after in same),
         len(routes) - len(same),
     )
 

@@ -44,7 +44,14 @@ def make_router(
             if index is None
             else LearnedJudge(weights, rows=rows, cosines=index.cosines)
         )
-    return Router(manifest, _search(words, index, settings), threshold=threshold, judge=judge)
+    return Router(
+        manifest,
+        _search(words, index, settings),
+        threshold=threshold,
+        judge=judge,
+        mix=settings.router_mix,
+        temperature=settings.router_mix_temperature,
+    )
 
 
 def _by_words(ledger: Ledger) -> SearchFn:
