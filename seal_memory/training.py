@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import Candidates
 from seal_memory.learning.consolidate import ConsolidateReport, Consolidator
-from seal_memory.learning.progress import Progress
+from seal_memory.learning.progress import Progress, beating
 from seal_memory.learning.pruning import needed, prune_snapshots
+from seal_memory.learning.publishing import Publisher
 from seal_memory.learning.rebuilding import reopen
+from seal_memory.learning.sleeping import Sleeper
 from seal_memory.learning.superseding import sort_out
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
@@ -65,9 +68,11 @@ class Trainer:
             note_writer=current_writer(self.ledger, self.engine.fingerprint),
         )
         report = consolidator.run()
-        if core:
-            report = consolidator.build_core(report)
-        prune_snapshots(self.ledger, self.store, keep=self.settings.snapshots_kept, drop=self.engine.drop)
+        decision = self._sleeper().build_core() if core else None
+        if decision is not None:
+            version = decision.snapshot_version or report.version
+            report = replace(report, version=version, decisions=(*report.decisions, decision))
+        self._prune()
         return report
 
     def refine(self, number: int) -> Refined:
@@ -77,9 +82,7 @@ class Trainer:
         writers = NoteWriters(
             self.ledger, self.engine, self.store, settings, base_model=self.base_model, clock=self.clock
         )
-        candidates = Candidates(
-            self.ledger, self.engine, settings, clock=self.clock, make_id=self.make_id, progress=self._beating
-        )
+        candidates = self._candidates()
         if settings.executor == "local":
             return Refiner(candidates, writers).run(number)
         from seal_memory.policy.ray_executor import RayExecutor
@@ -92,6 +95,21 @@ class Trainer:
         """Files that nothing names: a killed trainer's, or those of pruned versions."""
         self.store.sweep(needed(self.ledger))
 
-    def _beating(self, phase: str, done: int, total: int) -> None:
-        self.heartbeat()
-        self.progress(phase, done, total)
+    def _prune(self) -> None:
+        prune_snapshots(self.ledger, self.store, keep=self.settings.snapshots_kept, drop=self.engine.drop)
+
+    def _candidates(self) -> Candidates:
+        return Candidates(
+            self.ledger,
+            self.engine,
+            self.settings,
+            clock=self.clock,
+            make_id=self.make_id,
+            progress=beating(self.progress, self.heartbeat),
+        )
+
+    def _sleeper(self) -> Sleeper:
+        publisher = Publisher(
+            self.ledger, self.engine, self.store, self.settings, base_model=self.base_model, clock=self.clock
+        )
+        return Sleeper(self._candidates(), publisher, heartbeat=self.heartbeat)
