@@ -1,4 +1,4 @@
-"""What trains a memory, each piece of work under the namespace's lease: consolidating, and refining the edit policy.
+"""What trains a memory, each piece of work under the namespace's lease: consolidating, sleep, and refining the policy.
 
 The lease is the caller's, and so is a look at the published snapshot before anything is built on it. Not here: the work
 itself (`learning`, `policy`), when it is done (`worker`).
@@ -18,7 +18,7 @@ from seal_memory.learning.progress import Progress, beating
 from seal_memory.learning.pruning import needed, prune_snapshots
 from seal_memory.learning.publishing import Publisher
 from seal_memory.learning.rebuilding import reopen
-from seal_memory.learning.sleeping import Sleeper
+from seal_memory.learning.sleeping import Sleeper, SleepReport
 from seal_memory.learning.superseding import sort_out
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
@@ -72,6 +72,13 @@ class Trainer:
         if decision is not None:
             version = decision.snapshot_version or report.version
             report = replace(report, version=version, decisions=(*report.decisions, decision))
+        self._prune()
+        return report
+
+    def sleep(self, *, merge: bool, core: bool, again: bool) -> SleepReport:
+        """As `SealMemory.sleep`; then what the settings no longer keep is pruned."""
+        self._sweep()
+        report = self._sleeper().run(merge=merge, core=core, again=again)
         self._prune()
         return report
 

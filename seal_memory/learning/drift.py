@@ -17,6 +17,8 @@ from seal_memory.engines.base import Engine, Prompt
 from seal_memory.quizzes.grading import mean
 from seal_memory.routing.router import Router
 
+GO_ON = ({"role": "user", "content": "Go on."},)  # the prompt of text that nobody asked for
+
 
 @cache
 def fixed_paragraphs() -> tuple[str, ...]:
@@ -66,4 +68,4 @@ def misrouted_share(router: Router) -> float:
 
 
 def _go_on(adapter: str | None) -> Prompt:
-    return Prompt([{"role": "user", "content": "Go on."}], adapter)
+    return Prompt(GO_ON, adapter)
