@@ -71,6 +71,13 @@ def parse_mode(mode: str) -> Mode:
         raise InputError(f"Unknown mode {mode!r}; expected one of {[m.value for m in Mode]}.") from None
 
 
+def checked(questions: Sequence[str]) -> list[str]:
+    """The questions. Raises `InputError` when one is empty."""
+    if any(not q.strip() for q in questions):
+        raise InputError("The question is empty; expected text.")
+    return list(questions)
+
+
 class Answerer:
     """Answers with one engine, one router, one ledger; holds no state of its own."""
 

@@ -1,14 +1,15 @@
 """What trains a memory, each piece of work under the namespace's lease: consolidating, sleep, and refining the policy.
 
-The lease is the caller's, and so is a look at the published snapshot before anything is built on it. Not here: the work
-itself (`learning`, `policy`), when it is done (`worker`).
+Before anything is built the published snapshot is looked at. Not here: the work itself (`learning`, `policy`), when it
+is done (`worker`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from typing import Protocol
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
@@ -20,12 +21,50 @@ from seal_memory.learning.publishing import Publisher
 from seal_memory.learning.rebuilding import reopen
 from seal_memory.learning.sleeping import Sleeper, SleepReport
 from seal_memory.learning.superseding import sort_out
+from seal_memory.leasing import lease
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
+from seal_memory.opening import SnapshotGuard
 from seal_memory.policy.arms import arm_source
 from seal_memory.policy.refining import Refined, Refiner
 from seal_memory.policy.rest_em import RoundPlan
 from seal_memory.policy.versions import NoteWriters, current_writer
+
+
+class Trained(Protocol):
+    """What is trained; `SealMemory` is one."""
+
+    settings: Settings
+    model: str
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def engine(self) -> TransformersEngine: ...
+
+    @property
+    def store(self) -> AdapterStore: ...
+
+
+@contextmanager
+def leased(
+    memory: Trained, guard: SnapshotGuard, *, clock: Callable[[], float], make_id: Callable[[], str], progress: Progress
+) -> Iterator[Trainer]:
+    """Who trains a memory, under its lease. Raises `BusyError` while another process does."""
+    with lease(memory.ledger, "consolidate") as heartbeat:
+        guard.usable()  # nothing is built on a damaged snapshot
+        yield Trainer(
+            memory.ledger,
+            memory.engine,
+            memory.store,
+            memory.settings,
+            base_model=memory.model,
+            clock=clock,
+            make_id=make_id,
+            progress=progress,
+            heartbeat=heartbeat,
+        )
 
 
 class Trainer:
