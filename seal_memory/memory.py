@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only
     from seal_memory.engines.local import Fetch, TransformersEngine
     from seal_memory.forgetting.deletion import Deletion, ForgetReport
     from seal_memory.learning.consolidate import ConsolidateReport
+    from seal_memory.learning.sleeping import SleepReport
     from seal_memory.lora.store import AdapterStore
     from seal_memory.opening import SnapshotGuard
     from seal_memory.policy.refining import Refined
@@ -235,6 +236,16 @@ class SealMemory:
         """Round `number` of refining the edit policy, as the setting `refine` says. Raises as `consolidate` does."""
         with self._training(progress) as trainer:
             return trainer.refine(number)
+
+    def sleep(
+        self, *, merge: bool = True, core: bool = True, again: bool = False, progress: Progress | None = None
+    ) -> SleepReport:
+        """Merge shards of one topic, then build the core; each is published only if nothing is lost.
+
+        `again`: also merges that were refused before. Raises as `consolidate` does.
+        """
+        with self._training(progress) as trainer:
+            return trainer.sleep(merge=merge, core=core, again=again)
 
     def _training(self, progress: Progress | None) -> AbstractContextManager[Trainer]:
         from seal_memory.training import leased
