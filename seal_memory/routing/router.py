@@ -118,7 +118,7 @@ def mix_weights(scores: Sequence[float], temperature: float) -> list[float]:
     """The softmax of scores / temperature of the ranked, the best first; sums to 1, and may leave out the last ones.
 
     Nobody weighs more than one who was ranked before: the judge had its reasons. At a temperature of 0.1 two that
-    score alike share the answer, and one that scores 0.4 less has 2 % of it.
+    score alike share the answer, and one that scores 0.3 less has 5 % of it.
     """
     level, levels = math.inf, []
     for score in scores:
