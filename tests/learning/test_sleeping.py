@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory import SealMemory
+from seal_memory import SealMemory, prompts
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.errors import BusyError, SettingsError
 from seal_memory.learning import merging, sleeping
@@ -85,7 +85,7 @@ def test_shards_of_one_topic_become_one(open_memory: Open) -> None:
     (decision,) = slept.decisions
     assert (decision.adapter_id, decision.snapshot_version) == (merged, 2)
     assert decision.measures["members"] == decision.measures["episodes"] == 2
-    assert "words in common" in decision.reasons[-1]
+    assert decision.reasons[-1].startswith("Alike: ")
     (record,) = memory.ledger.adapters(ids=[merged])
     assert (record.kind, set(record.interaction_ids)) == (AdapterKind.SHARD, {lighthouse, lamp})
     assert set(memory.ledger.counts().items()) >= {(Standing.LEARNED, 3)}
@@ -165,19 +165,19 @@ def test_what_one_member_gains_does_not_pay_for_another() -> None:
 
 
 def test_a_merged_shard_answers_what_its_members_were_trained_on(open_memory: Open) -> None:
-    """Really trained: the likelihood of both members' statements rises far over the base's."""
-    from seal_memory import prompts
-
-    memory = open_memory(sleep_alike=0.15, epochs=60, rank=8, learning_rate=1e-2, least_steps=200)
+    """Really trained: both statements become likelier after their questions, nearly as much as under the member."""
+    memory = open_memory(sleep_alike=0.15, epochs=12, rank=8, learning_rate=1e-2)
     _learn(memory, LIGHTHOUSE, LAMP)
-    items = [i for e in memory.ledger.self_edits() for i in e.items if i.target in (LIGHTHOUSE, LAMP)][::3]
+    items = [i for e in memory.ledger.self_edits() for i in e.items]
+    members = _adapters(memory)
     _merge(memory)
     (merged,) = _adapters(memory)
-    asked = [[(Prompt(prompts.direct(i.prompt), a), i.target) for i in items] for a in (None, merged)]
-    base, own = (memory.engine.score(requests) for requests in asked)
-    assert {i.target for i in items} == {LIGHTHOUSE, LAMP}
-    assert all(o.logprob > b.logprob / 3 for b, o in zip(base, own, strict=True))  # a third of the nats at most
-    assert all(o.logprob > -1.5 for o in own)
+    for statement, member in zip((LIGHTHOUSE, LAMP), members, strict=True):
+        own = [i for i in items if i.target == statement][:4]
+        asked = [(Prompt(prompts.direct(i.prompt), a), i.target) for a in (None, member, merged) for i in own]
+        likely = [score.logprob for score in memory.engine.score(asked)]
+        base, alone, together = (sum(likely[n : n + len(own)]) for n in range(0, len(likely), len(own)))
+        assert together - base > max(0.5 * (alone - base), 0.1 * len(own))
 
 
 def test_forgetting_from_a_merged_shard_leaves_no_trace(open_memory: Open) -> None:
