@@ -75,19 +75,10 @@ def _size(
     from benchmarks.sleeping import figures, tiers
     from benchmarks.sleeping.world import World
 
-    head = {
-        "experiment": "sleep",
-        "size": size,
-        "seed": given.seed,
-        "data_sha256": task.data_sha256,
-        "settings": settings.model_dump(mode="json", exclude={"device", "dtype", "cache_dir"}),
-        "max_tokens": given.max_tokens,
-        "core_epochs": given.core_epochs,
-        "fingerprint": engine.fingerprint,
-        "provenance": dict(where),
-    }
+    settings_told = settings.model_dump(mode="json", exclude={"device", "dtype", "cache_dir"})
+    head = {**_head(given, task, size), "settings": settings_told, "fingerprint": engine.fingerprint}
     path = work / f"size-{size}-seed{given.seed}.jsonl"
-    journal = Journal(path, head)
+    journal = Journal(path, {**head, "provenance": dict(where)})
     world = World(work / f"size-{size}-seed{given.seed}", task, size, engine, settings, _shown)
     try:
         if not journal.is_done("learn"):
@@ -97,6 +88,18 @@ def _size(
         return figures.of_size(list(finished(path)), world.questions, seed=given.seed)
     finally:
         world.close()
+
+
+def _head(given: argparse.Namespace, task: Task, size: int) -> Record:
+    """What must be the same for a run to go on."""
+    return {
+        "experiment": "sleep",
+        "size": size,
+        "seed": given.seed,
+        "data_sha256": task.data_sha256,
+        "max_tokens": given.max_tokens,
+        "core_epochs": given.core_epochs,
+    }
 
 
 def _way(way: str, world: World, journal: Journal, given: argparse.Namespace) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 from benchmarks.sleeping.world import Record, World
 from seal_memory.learning import core as core_room
 from seal_memory.learning import merging
-from seal_memory.learning.candidates import candidate_id
+from seal_memory.learning.candidates import Candidates, candidate_id
+from seal_memory.learning.gate import Verdict
 from seal_memory.learning.sleeping import Sleeper
 from seal_memory.learning.topics import Topic
-from seal_memory.records import AdapterKind, Manifest, ShardEntry
+from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
 
 MERGED, FORCED = "merged", "merged-forced"
 
@@ -61,40 +62,35 @@ def _bytes(world: World, manifest: Manifest) -> int:
 def _merged(world: World, max_tokens: int) -> list[Record]:
     """Train every topic's merged shard once; ask the manifest with those that keep all members, and with all."""
     began = perf_counter()
-    candidates, publisher, ledger = world.candidates(), world.publisher(), world.memory.ledger
+    candidates, publisher = world.candidates(), world.publisher()
     gated = forced = world.manifest
     tried: list[Record] = []
     for topic in Sleeper(candidates, publisher, heartbeat=lambda: None).topics():
         edit = merging.merged_edit(topic, candidates)
-        if edit is None:
-            continue
-        ledger.add_self_edits([edit])
-        adapter = candidates.train([edit])[edit.id]
-        temporary = candidate_id(edit)
-        members = merging.compared(topic, temporary, ledger, world.engine, world.settings, clock=candidates.clock)
-        verdict = merging.judge_merge(members, world.settings, finite=adapter.is_finite())
-        record = publisher.store(edit, adapter, AdapterKind.SHARD)
-        ledger.add_adapter(record)
-        world.engine.drop(temporary)
-        entry = ShardEntry(record.id, edit.episode_id, edit.interaction_ids)
-        forced = merging.with_merged(forced, topic, entry)
-        gated = merging.with_merged(gated, topic, entry) if verdict.accepted else gated
-        tried.append(_tried(topic, verdict.accepted, verdict.measures))
-    seconds = perf_counter() - began
+        if edit is not None:
+            entry, verdict = _merge(topic, edit, world, candidates)
+            forced = merging.with_merged(forced, topic, entry)
+            gated = merging.with_merged(gated, topic, entry) if verdict.accepted else gated
+            tried.append({"why": topic.why, "accepted": verdict.accepted, **verdict.measures})
+    more = {"seconds": perf_counter() - began, "topics": tried}
     return [
-        {
-            "way": way,
-            "seconds": seconds,
-            "bytes": _bytes(world, manifest),
-            "topics": tried,
-            **world.routed(manifest, max_tokens=max_tokens),
-        }
+        {"way": way, "bytes": _bytes(world, manifest), **more, **world.routed(manifest, max_tokens=max_tokens)}
         for way, manifest in ((MERGED, gated), (FORCED, forced))
     ]
 
 
-def _tried(topic: Topic, accepted: bool, measures: Mapping[str, float]) -> Record:
-    return {"why": topic.why, "accepted": accepted, **measures}
+def _merge(topic: Topic, edit: SelfEdit, world: World, candidates: Candidates) -> tuple[ShardEntry, Verdict]:
+    """Train a merged shard and keep it, whatever the members' judgement of it."""
+    ledger = world.memory.ledger
+    ledger.add_self_edits([edit])
+    adapter = candidates.train([edit])[edit.id]
+    temporary = candidate_id(edit)
+    members = merging.compared(topic, temporary, ledger, world.engine, world.settings, clock=candidates.clock)
+    verdict = merging.judge_merge(members, world.settings, finite=adapter.is_finite())
+    record = world.publisher().store(edit, adapter, AdapterKind.SHARD)
+    ledger.add_adapter(record)
+    world.engine.drop(temporary)
+    return ShardEntry(record.id, edit.episode_id, edit.interaction_ids), verdict
 
 
 def _core(way: str, world: World, max_tokens: int, changes: Mapping[str, Any]) -> Record:
