@@ -1,9 +1,10 @@
 """Answering: weights only, retrieval, or hybrid, for questions and for chats, in batches.
 
-Weights: the router picks a shard per question, the shard answers closed book (one step), or recites its statement and
-the base reads the answer off it (two steps). Retrieval: BM25 passages in the prompt of the untouched base. Hybrid:
-weights first, text where the router abstains or the answer's token probabilities are low. A listener is told the
-text while it is made, where it is certain to be the answer. Not here: publishing, checking a chat (`conversing`).
+Weights: the router picks a shard per question (or a mix of the best few), which answers closed book (one step), or
+recites its statement and the base reads the answer off it (two steps). Retrieval: BM25 passages in the prompt of the
+untouched base. Hybrid: weights first, text where the router abstains or the answer's token probabilities are low. A
+listener is told the text while it is made, where it is certain to be the answer. Not here: publishing, checking a chat
+(`conversing`).
 """
 
 from __future__ import annotations
@@ -68,6 +69,13 @@ def parse_mode(mode: str) -> Mode:
         return Mode(mode)
     except ValueError:
         raise InputError(f"Unknown mode {mode!r}; expected one of {[m.value for m in Mode]}.") from None
+
+
+def checked(questions: Sequence[str]) -> list[str]:
+    """The questions. Raises `InputError` when one is empty."""
+    if any(not q.strip() for q in questions):
+        raise InputError("The question is empty; expected text.")
+    return list(questions)
 
 
 class Answerer:
@@ -140,7 +148,7 @@ class Answerer:
     def _weights(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
         if not turns:
             return {}
-        two_step, asked = self.settings.two_step, [replace(t.prompt, adapter=t.route.adapter_id) for t in turns]
+        two_step, asked = self.settings.two_step, [replace(t.prompt, adapter=t.route.applied) for t in turns]
         first = self._complete(
             asked,
             self._reciting(decoding) if two_step else decoding,
@@ -180,8 +188,9 @@ class Answerer:
                 on_text(turn.place, done[turn.place].text)
 
     def _of_weights(self, completion: Completion, route: Route) -> Answer:
-        shards = (UsedShard(route.adapter_id, route.coverage),) if route.adapter_id is not None else ()
-        return self._answer(completion, Mode.WEIGHTS, shards, route.interaction_ids)
+        shards = tuple(UsedShard(p.adapter_id, p.score) for p in route.parts)
+        sources = dict.fromkeys(i for p in route.parts for i in p.interaction_ids)
+        return self._answer(completion, Mode.WEIGHTS, shards, tuple(sources))
 
     # -- retrieval --------------------------------------------------------------------------------
 

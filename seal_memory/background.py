@@ -12,10 +12,19 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from seal_memory.errors import SealMemoryError
+from seal_memory.errors import InputError, SealMemoryError
 from seal_memory.worker import Trainable, Worker
 
 logger = logging.getLogger(__name__)
+
+
+def start(
+    memory: Trainable, running: Background | None, *, clock: Callable[[], float], poll_seconds: float
+) -> Background:
+    """A memory's background trainer. Raises `InputError` where the one it has runs."""
+    if running is not None and running.running:
+        raise InputError("This memory's background trainer runs already; stop it first, or use its handle.")
+    return Background(memory, clock=clock, poll_seconds=poll_seconds)
 
 
 class Background:

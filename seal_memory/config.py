@@ -122,6 +122,27 @@ class Settings(BaseSettings):
 
     gate_max_misrouted: Share = Field(0.5, description="most unrelated prompts that may reach a shard")
 
+    # the core, and sleep
+    core_rank: int | None = Field(None, ge=1, le=512, description="rank of the core; none: as `rank`")
+    core_targets: Literal["all", "mlp"] = Field(
+        "all", description="layers of the core: those of `target_modules`, or the feed-forward ones alone"
+    )
+    core_replay: Literal["balanced", "weakest"] = Field(
+        "balanced", description="what the core is trained on: all alike, or half of it the worst recalled, first"
+    )
+    core_anchor: float = Field(
+        0.0, ge=0, le=1000, description="weight of staying close to the base on its own text (KL); 0: not held"
+    )
+    core_teacher: Literal["none", "context"] = Field(
+        "none", description="soft targets where the model answers well with the text in its prompt"
+    )
+    sleep: Literal["off", "merge", "core", "both"] = Field(
+        "off", description="what the background trainer does at rest: merge shards, build the core, both, or nothing"
+    )
+    sleep_after: int = Field(16, ge=1, le=1 << 30, description="newly published shards before another sleep")
+    sleep_alike: Share = Field(0.25, description="least likeness of every two shards of one topic that are merged")
+    sleep_group: int = Field(4, ge=2, le=64, description="episodes that one merged shard holds at most")
+
     # the edit policy
     learn_arms: bool = Field(False, description="let rewards choose the arms of candidates; else they take turns")
     policy_learning_rate: float = Field(1e-3, gt=0, le=1.0, description="of the note-writer's own adapter")
@@ -162,6 +183,15 @@ class Settings(BaseSettings):
     )
     router_confidence: Share | None = Field(
         None, description="below this probability the learned judge abstains; none: as it was calibrated"
+    )
+    router_mix: int = Field(
+        1,
+        ge=1,
+        le=8,
+        description="shards that answer a question together at most, weighted by the judge's scores",
+    )
+    router_mix_temperature: float = Field(
+        0.1, ge=0.001, le=1000, description="of a mix: small follows the judge, large weighs all alike"
     )
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
     two_step: bool = Field(False, description="recite the statement from the weights, then read the answer off it")

@@ -6,16 +6,15 @@ Not here: any of the work itself.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from seal_memory.answering import Answer, Answerer, parse_mode
+from seal_memory.answering import Answer, Answerer, checked, parse_mode
 from seal_memory.config import Settings
 from seal_memory.conversing import Conversation, chat_prompt, text_prompt
 from seal_memory.engines.base import Decoding
@@ -36,13 +35,12 @@ if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only
     from seal_memory.engines.local import Fetch, TransformersEngine
     from seal_memory.forgetting.deletion import Deletion, ForgetReport
     from seal_memory.learning.consolidate import ConsolidateReport
+    from seal_memory.learning.sleeping import SleepReport
     from seal_memory.lora.store import AdapterStore
     from seal_memory.opening import SnapshotGuard
     from seal_memory.policy.refining import Refined
     from seal_memory.routing.router import Route, Router
     from seal_memory.training import Trainer
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -208,17 +206,11 @@ class SealMemory:
         return self.ledger.quarantine.held(rejected=rejected)
 
     def approve(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
-        """Let quarantined or rejected interactions be learned by the next consolidate; all or none.
-
-        Raises `UnknownIdError`, or `InputError` for one that is neither.
-        """
+        """Let what is held or rejected be learned; all or none. Raises `UnknownIdError`, `InputError` if neither."""
         return self.ledger.quarantine.approve([ids] if isinstance(ids, str) else ids, reason)
 
     def reject(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
-        """Keep quarantined interactions on record and out for good, also when they are observed again; all or none.
-
-        Raises `UnknownIdError`, or `InputError` for one not in quarantine.
-        """
+        """Keep what is held out for good, also seen again. Raises `UnknownIdError`, `InputError` if not held."""
         return self.ledger.quarantine.reject([ids] if isinstance(ids, str) else ids, reason)
 
     def add_quiz(self, items: Sequence[tuple[str, str]], *, interaction_ids: Sequence[str]) -> list[str]:
@@ -245,35 +237,29 @@ class SealMemory:
         with self._training(progress) as trainer:
             return trainer.refine(number)
 
-    @contextmanager
-    def _training(self, progress: Progress | None) -> Iterator[Trainer]:
-        """The namespace's lease, and who trains under it."""
-        from seal_memory.training import Trainer
+    def sleep(
+        self, *, merge: bool = True, core: bool = True, again: bool = False, progress: Progress | None = None
+    ) -> SleepReport:
+        """Merge shards of one topic, then build the core; each is published only if nothing is lost.
 
-        with lease(self.ledger, "consolidate") as heartbeat:
-            self._guard.usable()  # nothing is built on a damaged snapshot
-            yield Trainer(
-                self.ledger,
-                self.engine,
-                self.store,
-                self.settings,
-                base_model=self.model,
-                clock=self._clock,
-                make_id=self._make_id,
-                progress=progress or self.progress,
-                heartbeat=heartbeat,
-            )
+        `again`: also merges that were refused before. Raises as `consolidate` does.
+        """
+        with self._training(progress) as trainer:
+            return trainer.sleep(merge=merge, core=core, again=again)
+
+    def _training(self, progress: Progress | None) -> AbstractContextManager[Trainer]:
+        from seal_memory.training import leased
+
+        return leased(self, self._guard, clock=self._clock, make_id=self._make_id, progress=progress or self.progress)
 
     def start_background(self, *, poll_seconds: float = 2.0) -> Background:
         """Learn what is pending and audit what is due in a thread of this process, until stopped or closed.
 
         Answers go before training. Raises `InputError` when it runs already.
         """
-        from seal_memory.background import Background
+        from seal_memory.background import start
 
-        if self._background is not None and self._background.running:
-            raise InputError("This memory's background trainer runs already; stop it first, or use its handle.")
-        self._background = Background(self, clock=self._clock, poll_seconds=poll_seconds)
+        self._background = start(self, self._background, clock=self._clock, poll_seconds=poll_seconds)
         return self._background
 
     # -- answering --------------------------------------------------------------------------------
@@ -289,9 +275,7 @@ class SealMemory:
 
         Raises `InputError` for an empty question, an unknown mode, or a prompt over the model's context.
         """
-        questions = [question] if isinstance(question, str) else list(question)
-        if any(not q.strip() for q in questions):
-            raise InputError("The question is empty; expected text.")
+        questions = checked([question] if isinstance(question, str) else question)
         limit = self.settings.answer_max_tokens if max_tokens is None else max_tokens
         answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=limit)
         return answers[0] if isinstance(question, str) else answers
@@ -364,11 +348,7 @@ class SealMemory:
             return corrected(self.ledger, self._deletion(), id, text, settings=self.settings)
 
     def forget(
-        self,
-        ids: str | Sequence[str] | None = None,
-        *,
-        session: str | None = None,
-        source: str | None = None,
+        self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
     ) -> ForgetReport:
         """Destroy interactions by id, session or source, and everything derived from them.
 

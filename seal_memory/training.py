@@ -1,28 +1,70 @@
-"""What trains a memory, each piece of work under the namespace's lease: consolidating, and refining the edit policy.
+"""What trains a memory, each piece of work under the namespace's lease: consolidating, sleep, and refining the policy.
 
-The lease is the caller's, and so is a look at the published snapshot before anything is built on it. Not here: the work
-itself (`learning`, `policy`), when it is done (`worker`).
+Before anything is built the published snapshot is looked at. Not here: the work itself (`learning`, `policy`), when it
+is done (`worker`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import Protocol
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import Candidates
 from seal_memory.learning.consolidate import ConsolidateReport, Consolidator
-from seal_memory.learning.progress import Progress
+from seal_memory.learning.progress import Progress, beating
 from seal_memory.learning.pruning import needed, prune_snapshots
+from seal_memory.learning.publishing import Publisher
 from seal_memory.learning.rebuilding import reopen
+from seal_memory.learning.sleeping import Sleeper, SleepReport
 from seal_memory.learning.superseding import sort_out
+from seal_memory.leasing import lease
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
+from seal_memory.opening import SnapshotGuard
 from seal_memory.policy.arms import arm_source
 from seal_memory.policy.refining import Refined, Refiner
 from seal_memory.policy.rest_em import RoundPlan
 from seal_memory.policy.versions import NoteWriters, current_writer
+
+
+class Trained(Protocol):
+    """What is trained; `SealMemory` is one."""
+
+    settings: Settings
+    model: str
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def engine(self) -> TransformersEngine: ...
+
+    @property
+    def store(self) -> AdapterStore: ...
+
+
+@contextmanager
+def leased(
+    memory: Trained, guard: SnapshotGuard, *, clock: Callable[[], float], make_id: Callable[[], str], progress: Progress
+) -> Iterator[Trainer]:
+    """Who trains a memory, under its lease. Raises `BusyError` while another process does."""
+    with lease(memory.ledger, "consolidate") as heartbeat:
+        guard.usable()  # nothing is built on a damaged snapshot
+        yield Trainer(
+            memory.ledger,
+            memory.engine,
+            memory.store,
+            memory.settings,
+            base_model=memory.model,
+            clock=clock,
+            make_id=make_id,
+            progress=progress,
+            heartbeat=heartbeat,
+        )
 
 
 class Trainer:
@@ -65,9 +107,18 @@ class Trainer:
             note_writer=current_writer(self.ledger, self.engine.fingerprint),
         )
         report = consolidator.run()
-        if core:
-            report = consolidator.build_core(report)
-        prune_snapshots(self.ledger, self.store, keep=self.settings.snapshots_kept, drop=self.engine.drop)
+        decision = self._sleeper().build_core() if core else None
+        if decision is not None:
+            version = decision.snapshot_version or report.version
+            report = replace(report, version=version, decisions=(*report.decisions, decision))
+        self._prune()
+        return report
+
+    def sleep(self, *, merge: bool, core: bool, again: bool) -> SleepReport:
+        """As `SealMemory.sleep`; then what the settings no longer keep is pruned."""
+        self._sweep()
+        report = self._sleeper().run(merge=merge, core=core, again=again)
+        self._prune()
         return report
 
     def refine(self, number: int) -> Refined:
@@ -77,9 +128,7 @@ class Trainer:
         writers = NoteWriters(
             self.ledger, self.engine, self.store, settings, base_model=self.base_model, clock=self.clock
         )
-        candidates = Candidates(
-            self.ledger, self.engine, settings, clock=self.clock, make_id=self.make_id, progress=self._beating
-        )
+        candidates = self._candidates()
         if settings.executor == "local":
             return Refiner(candidates, writers).run(number)
         from seal_memory.policy.ray_executor import RayExecutor
@@ -92,6 +141,21 @@ class Trainer:
         """Files that nothing names: a killed trainer's, or those of pruned versions."""
         self.store.sweep(needed(self.ledger))
 
-    def _beating(self, phase: str, done: int, total: int) -> None:
-        self.heartbeat()
-        self.progress(phase, done, total)
+    def _prune(self) -> None:
+        prune_snapshots(self.ledger, self.store, keep=self.settings.snapshots_kept, drop=self.engine.drop)
+
+    def _candidates(self) -> Candidates:
+        return Candidates(
+            self.ledger,
+            self.engine,
+            self.settings,
+            clock=self.clock,
+            make_id=self.make_id,
+            progress=beating(self.progress, self.heartbeat),
+        )
+
+    def _sleeper(self) -> Sleeper:
+        publisher = Publisher(
+            self.ledger, self.engine, self.store, self.settings, base_model=self.base_model, clock=self.clock
+        )
+        return Sleeper(self._candidates(), publisher, heartbeat=self.heartbeat)

@@ -1,9 +1,10 @@
 """The background trainer: does the jobs of one namespace, one after another, until it is stopped.
 
 Kinds: `consolidate` (enqueued when something is pending), `audit` (when one is due), `rebuild` (a shard whose audit
-showed more loss than is allowed), `refine` (a round of the edit policy, when enough is new and nothing else waits; off
-by default). Every job may be killed anywhere: what was published stays, what was not is done
-again, and a job is handed back without losing an attempt when the worker is asked to stop.
+showed more loss than is allowed), `refine` (a round of the edit policy) and `sleep` (shards are merged, the core is
+built), both when enough is new and nothing else waits, off by default. Every job may be killed anywhere: what was
+published stays, what was not is done again, and a job is handed back without losing an attempt when the worker is asked
+to stop.
 
 Not here: the queue's rules (`ledger.queue`), who may train (`leasing`), threads (`background`), the rounds of the edit
 policy (`policy.refining`).
@@ -25,6 +26,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from seal_memory.errors import BusyError, InputError, SealMemoryError
+from seal_memory.learning.bedtime import sleep_due
 from seal_memory.leasing import LEASE_SECONDS, is_dead, this_process
 from seal_memory.policy.schedule import next_round
 from seal_memory.records import JobState, QueuedJob, Standing
@@ -38,8 +40,9 @@ if TYPE_CHECKING:  # these rooms need torch
 
 logger = logging.getLogger(__name__)
 
-CONSOLIDATE, REBUILD, AUDIT, REFINE = "consolidate", "rebuild", "audit", "refine"
-PRIORITY = {CONSOLIDATE: 3, REBUILD: 2, AUDIT: 1, REFINE: 0}  # what is new first: no weights know it yet
+CONSOLIDATE, REBUILD, AUDIT, REFINE, SLEEP = "consolidate", "rebuild", "audit", "refine", "sleep"
+PRIORITY = {CONSOLIDATE: 3, REBUILD: 2, AUDIT: 1, REFINE: 0, SLEEP: -1}  # what is new first: no weights know it yet
+YIELDS = (REFINE, SLEEP)  # kinds that let what is new go first, at the phase of their own name: all so far is on record
 HEARTBEAT = LEASE_SECONDS / 6
 BUSY_WAIT = 5.0  # seconds before a job is tried again that met another trainer
 LONGEST_REST = LEASE_SECONDS / 2  # under a small CPU share, between two steps: the lease must not run out
@@ -70,6 +73,8 @@ class Trainable(Protocol):
     ) -> object: ...
 
     def refine(self, number: int, *, progress: Progress | None = None) -> object: ...
+
+    def sleep(self, *, merge: bool = True, core: bool = True, progress: Progress | None = None) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,7 @@ class Worker:
         if due:
             self._enqueue(AUDIT, lambda: [f"{d.adapter_id} {d.due}" for d in due])
         self._plan_refining()
+        self._plan_sleep()
 
     def _plan_consolidating(self) -> None:
         ledger = self.memory.ledger
@@ -184,6 +190,18 @@ class Worker:
             payload = {"round": number, "episodes": len(current.manifest.shards)}
             attempts = settings.job_attempts
             self.queue.enqueue_job(REFINE, payload, priority=PRIORITY[REFINE], max_attempts=attempts)
+
+    def _plan_sleep(self) -> None:
+        """One sleep at a time, when enough is new."""
+        settings, ledger = self.memory.settings, self.memory.ledger
+        if settings.sleep == "off":
+            return
+        sleeps = [job for job in self.queue.jobs() if job.kind == SLEEP]
+        waits = any(job.state in (JobState.QUEUED, JobState.FAILED) for job in sleeps)
+        current = ledger.current()
+        if not waits and current is not None and sleep_due(ledger, settings, sleeps):
+            payload, attempts = {"version": current.version}, settings.job_attempts
+            self.queue.enqueue_job(SLEEP, payload, priority=PRIORITY[SLEEP], max_attempts=attempts)
 
     def _enqueue(self, kind: str, about: Callable[[], Collection[str]]) -> None:
         """Unless one waits, or exactly this was given up before: it is tried again when something changes."""
@@ -229,6 +247,9 @@ class Worker:
                 self._rebuild(str(job.payload.get("shard", "")))
             elif job.kind == REFINE:
                 self.memory.refine(int(job.payload["round"]), progress=self._progress)
+            elif job.kind == SLEEP:
+                wanted = self.memory.settings.sleep
+                self.memory.sleep(merge=wanted != "core", core=wanted != "merge", progress=self._progress)
             else:
                 self._audit()
 
@@ -251,11 +272,11 @@ class Worker:
                 self.queue.enqueue_job(REBUILD, {"shard": shard}, priority=PRIORITY[REBUILD], max_attempts=attempts)
 
     def _prune(self) -> None:
-        """Old finished jobs go, but not what later decisions are made by: tried rebuilds and the newest round."""
+        """Old finished jobs go, but not what later decisions are made by: tried rebuilds, the last round and sleep."""
         current = self.memory.ledger.current()
         published = set(current.manifest.adapter_ids) if current is not None else set()
         done = self.queue.jobs(states=[JobState.DONE])
-        rounds = [j.id for j in done if j.kind == REFINE][:1]
+        rounds = [j.id for kind in YIELDS for j in [d for d in done if d.kind == kind][:1]]
         tried = [j.id for j in done if j.kind == REBUILD and j.payload.get("shard") in published]
         self.queue.prune_jobs(self.memory.settings.jobs_kept, spare=[*rounds, *tried])
 
@@ -282,13 +303,13 @@ class Worker:
 
     def _progress(self, phase: str, done: int, total: int) -> None:
         self._check()
-        if phase == REFINE and self._is_urgent():
-            raise _Stopped  # all explored episodes are on record: the round goes on afterwards
+        if phase in YIELDS and self._is_urgent():
+            raise _Stopped  # what is explored or merged is on record: the job goes on afterwards
         self.memory.progress(phase, done, total)
         self._rest()
 
     def _is_urgent(self) -> bool:
-        """Whether something new could be learned now, while a round of refining runs."""
+        """Whether something new could be learned now, while a round of refining or a sleep runs."""
         if self._plans:
             self._plan_consolidating()
         waiting = self.queue.jobs(states=[JobState.QUEUED, JobState.FAILED])

@@ -21,6 +21,7 @@ from seal_memory.cli import (
     mcp_serving,
     quarantine,
     serving,
+    sleeping,
     taking_in,
 )
 from seal_memory.cli.invocation import Work, as_command
@@ -44,6 +45,7 @@ COMMANDS: tuple[Work, ...] = (
     taking_in.observe,
     taking_in.ingest,
     learning.consolidate,
+    sleeping.sleep,
     background.worker,
     serving.serve,
     asking.ask,

@@ -26,7 +26,7 @@ def worker(
     once: Annotated[bool, typer.Option("--once", help="Do what can be done now, and end.")] = False,
     poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks for work.")] = 2.0,
 ) -> Output:
-    """Learn what is pending, audit what is due, and refine the edit policy if `refine` is set, until stopped.
+    """Learn what is pending, audit what is due, and if they are set `refine` and `sleep`, until stopped.
 
     SIGTERM or Ctrl-C stop it within seconds; what was not finished is done by the next worker.
     """

@@ -30,7 +30,7 @@ from seal_memory.engines.prefixes import (
     packs,
 )
 from seal_memory.engines.sampling import GREEDY, Likeliest, Sampling, choose, draws, likeliest
-from seal_memory.lora.adapter import LoraAdapter
+from seal_memory.lora.adapter import Applied
 from seal_memory.lora.stack import StackedLora
 
 __all__ = ["GREEDY", "LIMITS", "Generated", "Limits", "OnToken", "Sampling", "generate"]
@@ -69,7 +69,7 @@ LIMITS = Limits()
 def generate(
     stack: StackedLora,
     prompts: Sequence[Sequence[int]],
-    adapters: Sequence[LoraAdapter | None],
+    adapters: Sequence[Applied | None],
     *,
     max_new_tokens: int,
     stop_ids: Collection[int],
@@ -104,7 +104,7 @@ def generate(
 
 def _side_by_side(
     stack: StackedLora,
-    bucket: Sequence[tuple[Sequence[int], LoraAdapter | None]],
+    bucket: Sequence[tuple[Sequence[int], Applied | None]],
     loop: _Loop,
     limits: Limits,
     pad_id: int,
@@ -127,7 +127,7 @@ def _packed(
     stack: StackedLora,
     group: Group,
     prompts: Sequence[Sequence[int]],
-    adapter: LoraAdapter | None,
+    adapter: Applied | None,
     loop: _Loop,
     limits: Limits,
 ) -> dict[int, Generated]:

@@ -1,6 +1,7 @@
 """The default engine: transformers in this process, adapters swapped per row.
 
-Adapters are put in by id (`put`) or fetched on first use from a source; the most recently used stay in memory.
+Adapters are put in by id (`put`) or fetched on first use from a source; the most recently used stay in memory. The id
+of a mix (`mixes`) applies several at once.
 Several memories may share one engine, each a source. Not here: finding model files (`models`), training
 (`learning.inner_loop`), routing.
 """
@@ -29,11 +30,12 @@ from seal_memory.engines.base import (
 )
 from seal_memory.engines.batches import Row, micro_batches, target_logprobs
 from seal_memory.engines.decode import Generated, Sampling, generate
+from seal_memory.engines.mixes import parts_of
 from seal_memory.engines.models import LoadedModel
 from seal_memory.engines.transcript import Transcript
 from seal_memory.engines.turns import Turns
 from seal_memory.errors import AdapterError, InputError, LedgerError, PromptTooLongError, UnknownIdError
-from seal_memory.lora.adapter import LoraAdapter
+from seal_memory.lora.adapter import Applied, LoraAdapter, MixedAdapter
 from seal_memory.lora.stack import StackedLora
 
 if TYPE_CHECKING:
@@ -107,8 +109,9 @@ class TransformersEngine:
 
     def adapter(self, adapter_id: str | None) -> LoraAdapter | None:
         """The adapter of an id. Raises `AdapterError` when it is neither held nor fetchable."""
-        if adapter_id is None:
-            return None
+        return None if adapter_id is None else self._held(adapter_id)
+
+    def _held(self, adapter_id: str) -> LoraAdapter:
         with self.lock:
             found = self._adapters.get(adapter_id)
             if found is None:
@@ -116,6 +119,17 @@ class TransformersEngine:
                 self.put(adapter_id, found)
             self._adapters.move_to_end(adapter_id)
             return found
+
+    def _applied(self, prompts: Sequence[Prompt]) -> list[Applied | None]:
+        """What each prompt is computed with; prompts of one id get one object, so that their rows stand together."""
+        found = {a: self._whole(a) for a in dict.fromkeys(p.adapter for p in prompts) if a is not None}
+        return [found[p.adapter] if p.adapter is not None else None for p in prompts]
+
+    def _whole(self, adapter_id: str) -> Applied:
+        parts = parts_of(adapter_id)
+        if parts == ((adapter_id, 1.0),):
+            return self._held(adapter_id)
+        return MixedAdapter(tuple((self._held(own), weight) for own, weight in parts))
 
     def _fetched(self, adapter_id: str) -> LoraAdapter:
         """From the first source that knows it: ids are content-addressed, so any of them has the same bytes."""
@@ -154,7 +168,7 @@ class TransformersEngine:
             done = generate(
                 self.stack,
                 ids,
-                [self.adapter(p.adapter) for p in prompts],
+                self._applied(prompts),
                 max_new_tokens=tokens,
                 stop_ids=self.stop_ids,
                 pad_id=self.pad_id,
@@ -182,7 +196,7 @@ class TransformersEngine:
         rows = [self.encode_row(p.messages, target, end=False) for p, target in requests]
         for row in rows:
             self._check_fits(row.prompt_length, row.target_length)
-        adapters = [self.adapter(p.adapter) for p, _ in requests]
+        adapters = self._applied([p for p, _ in requests])
         first_seen: dict[int, int] = {}  # not the object's address: the order is the same in every run
         owners = [first_seen.setdefault(id(a), n) for n, a in enumerate(adapters)]
         scores: list[Score] = [Score(-math.inf, 0.0, 0)] * len(rows)

@@ -6,7 +6,7 @@ Not here: what may be published (`gate`), publishing (`consolidate`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
 from seal_memory.learning.grading import Result
 from seal_memory.learning.inner_loop import TrainingJob, train
-from seal_memory.learning.plans import encode_item, plan_steps
+from seal_memory.learning.plans import Plan, encode_item, plan_steps
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.learning.screen import Choice, Contest, choose
 from seal_memory.ledger import Ledger
@@ -89,7 +89,11 @@ class TakingTurns:
 
 def candidate_id(edit: SelfEdit) -> str:
     """The id under which the engine holds a candidate that has no name on disk yet."""
-    return f"candidate:{edit.id}"
+    return _temporary(edit.id)
+
+
+def _temporary(edit_id: str) -> str:
+    return f"candidate:{edit_id}"
 
 
 def data_hash(edit: SelfEdit) -> str:
@@ -109,7 +113,31 @@ def train_edits(
     progress: Progress = silent,
 ) -> tuple[dict[str, LoraAdapter], int]:
     """One adapter per self-edit, all in one stack, put into the engine; by self-edit id. And the tokens trained."""
-    jobs = {edit.id: _job(edit, engine, settings, batch_rows) for edit in edits}
+    jobs = {edit.id: training_job(edit, engine, settings, batch_rows=batch_rows) for edit in edits}
+    return {edit_id: job.adapter for edit_id, job in jobs.items()}, run_jobs(jobs, engine, settings, progress=progress)
+
+
+def training_job(
+    edit: SelfEdit,
+    engine: TransformersEngine,
+    settings: Settings,
+    *,
+    batch_rows: int,
+    targets: Sequence[str] = (),
+    plan: Plan = plan_steps,
+) -> TrainingJob:
+    """A fresh adapter, the edit's rows, the steps of `plan`. `targets`: its layers, where not those of the settings."""
+    chosen = edit.hyperparameters
+    config = LoraConfig(chosen.rank, chosen.alpha, tuple(targets) or settings.target_modules)
+    rows = [encode_item(engine, i) for i in edit.items]
+    steps = plan(edit, batch_size=batch_rows)
+    return TrainingJob(engine.stack.create(config, seed=edit.seed), rows, steps, chosen.learning_rate)
+
+
+def run_jobs(
+    jobs: Mapping[str, TrainingJob], engine: TransformersEngine, settings: Settings, *, progress: Progress = silent
+) -> int:
+    """Train the jobs, by self-edit id, in one stack; the engine then holds each adapter. Returns the tokens trained."""
     train(
         engine.stack,
         list(jobs.values()),
@@ -118,18 +146,9 @@ def train_edits(
         progress=lambda done, total: progress("train", done, total),
         turn=engine.lock.step,
     )
-    for edit in edits:
-        engine.put(candidate_id(edit), jobs[edit.id].adapter)
-    tokens = sum(len(j.rows[n].ids) for j in jobs.values() for step in j.batches for n in step)
-    return {edit_id: job.adapter for edit_id, job in jobs.items()}, tokens
-
-
-def _job(edit: SelfEdit, engine: TransformersEngine, settings: Settings, batch_rows: int) -> TrainingJob:
-    plan = edit.hyperparameters
-    config = LoraConfig(plan.rank, plan.alpha, settings.target_modules)
-    rows = [encode_item(engine, i) for i in edit.items]
-    steps = plan_steps(edit, batch_size=batch_rows)
-    return TrainingJob(engine.stack.create(config, seed=edit.seed), rows, steps, plan.learning_rate)
+    for edit_id, job in jobs.items():
+        engine.put(_temporary(edit_id), job.adapter)
+    return sum(job.tokens for job in jobs.values())
 
 
 class Candidates:

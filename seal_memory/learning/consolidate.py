@@ -10,23 +10,20 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from seal_memory import commit_points
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
-from seal_memory.learning import core as core_room
-from seal_memory.learning import drift, gate, grading
-from seal_memory.learning.candidates import ArmSource, Candidates, Trained, candidate_id, data_hash
+from seal_memory.learning import gate, grading
+from seal_memory.learning.candidates import ArmSource, Candidates, Trained
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import Verdict
-from seal_memory.learning.kept import kept
-from seal_memory.learning.progress import Progress
-from seal_memory.learning.storing import store_adapter
+from seal_memory.learning.progress import Progress, beating
+from seal_memory.learning.publishing import Publisher
 from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
-from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import (
     AdapterKind,
@@ -36,13 +33,10 @@ from seal_memory.records import (
     Genre,
     GenreYield,
     Manifest,
-    SelfEdit,
     ShardEntry,
     Snapshot,
     Standing,
 )
-from seal_memory.routing.making import make_router
-from seal_memory.routing.router import Router
 
 logger = logging.getLogger(__name__)
 
@@ -91,28 +85,19 @@ class Consolidator:
         arms: ArmSource | None = None,
         note_writer: str | None = None,
     ) -> None:
-        self.ledger, self.engine, self.store, self.settings = ledger, engine, store, settings
-        self.base_model, self.clock, self.make_id = base_model, clock, make_id
-        self.heartbeat = heartbeat
+        self.ledger, self.engine, self.settings = ledger, engine, settings
+        self.clock, self.make_id, self.heartbeat = clock, make_id, heartbeat
+        self.publisher = Publisher(ledger, engine, store, settings, base_model=base_model, clock=clock)
         self.candidates = Candidates(
             ledger,
             engine,
             settings,
             clock=clock,
             make_id=make_id,
-            progress=self._beating(progress),
+            progress=beating(progress, heartbeat),
             arms=arms,
             note_writer=note_writer,
         )
-
-    def _beating(self, progress: Progress) -> Progress:
-        """Progress that renews the lease too: a killed trainer's lease runs out, a busy one's does not."""
-
-        def report(phase: str, done: int, total: int) -> None:
-            self.heartbeat()
-            progress(phase, done, total)
-
-        return report
 
     def run(self) -> ConsolidateReport:
         """Everything pending, wave by wave; each wave publishes its own snapshot."""
@@ -152,55 +137,16 @@ class Consolidator:
                     list(episode.interaction_ids), Standing.SKIPPED, "no sentence in it states anything"
                 )
 
-    def build_core(self, report: ConsolidateReport) -> ConsolidateReport:
-        """Train the core over everything published, judge it, and publish it beside the shards if it passes."""
-        current = self.ledger.current()
-        if current is None or not current.manifest.shards:
-            return report
-        edit = core_room.core_edit(self.ledger, current.manifest, self.candidates)
-        self.ledger.add_self_edits([edit])
-        core = core_room.train_core(edit, self.candidates)
-        verdict = core_room.judge_core(edit, core, self.ledger, self.candidates)
-        version = self._commit_core(edit, core, verdict, current)
-        decision = self.ledger.decisions(limit=1)[0]
-        return replace(report, version=version or report.version, decisions=(*report.decisions, decision))
-
-    def _commit_core(self, edit: SelfEdit, core: LoraAdapter, verdict: Verdict, current: Snapshot) -> int | None:
-        record = self._store(edit, core, AdapterKind.CORE) if verdict.accepted else None
-        with self.ledger.atomic():
-            self.heartbeat()
-            version = None
-            if record is not None:
-                self.ledger.add_adapter(record)
-                manifest = core_room.with_core(current.manifest, record.id)
-                version = self.ledger.add_snapshot(
-                    manifest, parent=current.version, base_fingerprint=self.engine.fingerprint, note="core"
-                ).version
-            self.ledger.add_decision(
-                Decision(
-                    self.make_id(),
-                    record.id if record is not None else None,
-                    edit.episode_id,
-                    verdict.accepted,
-                    verdict.reasons,
-                    verdict.measures,
-                    version,
-                    self.clock(),
-                )
-            )
-        self.engine.drop(candidate_id(edit))
-        return version
-
     # -- publishing -------------------------------------------------------------------------------
 
     def _publish(self, trained: Sequence[Trained], tally: _Tally) -> None:
         """Judge every shard, then the whole; write files; commit once."""
         verdicts = [gate.judge_new(t.base, t.result, self.settings, finite=t.adapter.is_finite()) for t in trained]
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
-        records = {t.edit.id: self._store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
+        records = {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         current = self.ledger.current()
         manifest = _with_shards(current, accepted, records, outdated_ids(self.ledger))
-        whole = self._judge_whole(current, manifest) if accepted else Verdict(True, (), {})
+        whole = self.publisher.judge_whole(current, manifest) if accepted else Verdict(True, (), {})
         if not whole.accepted:
             verdicts = [replace(v, accepted=False, reasons=whole.reasons) if v.accepted else v for v in verdicts]
             accepted = []
@@ -208,59 +154,7 @@ class Consolidator:
         for t in trained:
             self.engine.drop(t.temporary_id)
         if not whole.accepted:
-            self._discard(records.values())
-
-    def _discard(self, records: Iterable[AdapterRecord]) -> None:
-        """Files of refused adapters go at once, unless the same bytes were published before."""
-        known = {a.id for a in self.ledger.adapters()}
-        for adapter_id in {r.id for r in records} - known:
-            self.engine.drop(adapter_id)
-            self.store.remove(adapter_id)
-
-    def _store(self, edit: SelfEdit, adapter: LoraAdapter, kind: AdapterKind) -> AdapterRecord:
-        """The adapter's files on disk, and the engine holding it under its lasting id."""
-        record = store_adapter(
-            self.store,
-            adapter,
-            kind=kind,
-            base_model=self.base_model,
-            base_fingerprint=self.engine.fingerprint,
-            interaction_ids=edit.interaction_ids,
-            seed=edit.seed,
-            data_hash=data_hash(edit),
-            now=self.clock(),
-            episode_id=edit.episode_id,
-            self_edit_id=edit.id,
-        )
-        self.engine.put(record.id, adapter)
-        return record
-
-    def _judge_whole(self, current: Snapshot | None, manifest: Manifest) -> Verdict:
-        """Audit of the old through the new router, and drift."""
-        router, published = self._router(manifest), self._router(current.manifest if current else Manifest())
-        found = kept(
-            current,
-            published,
-            router,
-            ledger=self.ledger,
-            engine=self.engine,
-            settings=self.settings,
-            clock=self.clock,
-        )
-        old = gate.judge_old(found.before, found.after, self.settings)
-        drifted = gate.judge_drift(
-            drift.routed_perplexity_increase(self.engine, router),
-            drift.misrouted_share(router),
-            self.settings,
-        )
-        return Verdict(
-            old.accepted and drifted.accepted,
-            (*old.reasons, *drifted.reasons),
-            {**old.measures, "audit_changed": float(found.changed), **drifted.measures},
-        )
-
-    def _router(self, manifest: Manifest) -> Router:
-        return make_router(manifest, self.ledger, self.settings, embedders=self.engine.embedder)
+            self.publisher.discard(records.values())
 
     def _commit(
         self,

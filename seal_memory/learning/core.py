@@ -1,55 +1,76 @@
-"""The core: one adapter over everything a memory has learned, rebuilt from the ledger with balanced replay.
+"""The core: one adapter over everything a memory has learned, rebuilt from the ledger with replay.
 
 Needed where nothing routes (a merged export) and as what answers when the router abstains. Replay is balanced: every
-statement of every published shard has the same chance to be drawn, however old it is. Gated like a shard, with drift
-measured on the core itself, since it sees unrelated prompts too. Not here: distillation, KL anchoring.
+statement of every published shard has the same chance to be drawn, however old it is; or half of it is what was
+recalled worst, first. It may be held close to the base (`anchoring`), taught by the model with the text in its prompt
+(`teaching`), kept to the feed-forward layers or to a lower rank: settings `core_*`. Gated like a shard, with drift
+measured on the core itself, since it sees unrelated prompts too. Not here: publishing it (`sleeping`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
+from seal_memory.config import Settings
 from seal_memory.learning import drift, gate, grading
-from seal_memory.learning.candidates import Candidates, candidate_id
+from seal_memory.learning.anchoring import anchored, anchors
+from seal_memory.learning.candidates import Candidates, candidate_id, run_jobs, training_job
 from seal_memory.learning.gate import Verdict
-from seal_memory.learning.superseding import outdated_ids
+from seal_memory.learning.plans import Plan, plan_steps, plan_weakest
+from seal_memory.learning.replay import replay, weakness
+from seal_memory.learning.teaching import taught
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
-from seal_memory.records import Genre, Hyperparameters, Manifest, QuizItem, SelfEdit
+from seal_memory.records import Hyperparameters, Manifest, QuizItem, SelfEdit
 
 CORE_ITEMS = 64  # held-out items that judge a core, spread over the memory
 CORE_BATCH = 4  # a core's batches are this many times a shard's
 CORE_EPISODE = "core"
+MLP = ("gate_proj", "up_proj", "down_proj")
 
 
 def core_edit(ledger: Ledger, manifest: Manifest, candidates: Candidates) -> SelfEdit:
     """One self-edit out of those that the manifest's shards were trained on."""
-    records = ledger.adapters(ids=[s.adapter_id for s in manifest.shards])
-    edits = ledger.self_edits(ids=[r.self_edit_id for r in records if r.self_edit_id])
     settings = candidates.settings
-    outdated = outdated_ids(ledger)
-    items = tuple(i for edit in edits for i in edit.items if outdated.isdisjoint(i.interaction_ids))
-    statements = len({item.target for item in items if item.genre is not Genre.PASSAGE})
-    mixes = [dict(edit.hyperparameters.genre_mix) for edit in edits]
-    genres = {genre for mix in mixes for genre in mix}
-    mix = tuple((g, sum(m.get(g, 0.0) for m in mixes) / len(mixes)) for g in sorted(genres))
+    found = replay(ledger, manifest.shards)
+    rank = settings.core_rank or settings.rank
     plan = Hyperparameters(
         settings.learning_rate,
         settings.epochs,
-        settings.rank,
-        settings.alpha,
-        max(1, round(settings.rows_per_statement * statements)),
-        mix,
+        rank,
+        settings.alpha * (rank / settings.rank),  # the update's scale stays
+        max(1, round(settings.rows_per_statement * found.statements)),
+        found.genre_mix,
         settings.passes,
     )
-    ids = tuple(dict.fromkeys(i for edit in edits for i in edit.interaction_ids if i not in outdated))
-    return SelfEdit(candidates.make_id(), CORE_EPISODE, ids, items, plan, settings.seed)
+    return SelfEdit(candidates.make_id(), CORE_EPISODE, found.interaction_ids, found.items, plan, settings.seed)
 
 
-def train_core(edit: SelfEdit, candidates: Candidates) -> LoraAdapter:
-    """The core of a self-edit; the engine holds it under the candidate's id."""
-    return candidates.train([edit], batch_rows=CORE_BATCH * candidates.settings.batch_rows)[edit.id]
+def train_core(edit: SelfEdit, candidates: Candidates, manifest: Manifest) -> LoraAdapter:
+    """The core of a self-edit, as the settings `core_*` want it; the engine holds it under the candidate's id."""
+    settings, engine, ledger = candidates.settings, candidates.engine, candidates.ledger
+    job = training_job(
+        edit,
+        engine,
+        settings,
+        batch_rows=CORE_BATCH * settings.batch_rows,
+        targets=MLP if settings.core_targets == "mlp" else (),
+        plan=_plan(ledger, manifest, settings),
+    )
+    if settings.core_teacher == "context":
+        job.soft = taught(edit.items, ledger, engine, seed=edit.seed)
+    if settings.core_anchor:
+        job = anchored(job, *anchors(engine, seed=edit.seed), weight=settings.core_anchor)
+    candidates.add_tokens(run_jobs({edit.id: job}, engine, settings, progress=candidates.progress))
+    return job.adapter
+
+
+def _plan(ledger: Ledger, manifest: Manifest, settings: Settings) -> Plan:
+    if settings.core_replay == "balanced":
+        return plan_steps
+    return partial(plan_weakest, weakness=weakness(ledger, manifest.shards))
 
 
 def judge_core(edit: SelfEdit, core: LoraAdapter, ledger: Ledger, candidates: Candidates) -> Verdict:

@@ -17,6 +17,8 @@ from seal_memory.engines.base import Engine, Prompt
 from seal_memory.quizzes.grading import mean
 from seal_memory.routing.router import Router
 
+GO_ON = ({"role": "user", "content": "Go on."},)  # the prompt of text that nobody asked for
+
 
 @cache
 def fixed_paragraphs() -> tuple[str, ...]:
@@ -53,7 +55,7 @@ def fixed_text_logprobs(engine: Engine, adapters: Sequence[str | None]) -> list[
 
 def routed_perplexity_increase(engine: Engine, router: Router) -> float:
     """Relative rise of perplexity over the base, as a share; 0.0 without scoring when nothing is routed."""
-    routed = [router.route(p).adapter_id for p in fixed_paragraphs()]
+    routed = [router.route(p).applied for p in fixed_paragraphs()]
     if all(a is None for a in routed):
         return 0.0
     base = perplexity(engine, [None] * len(routed))
@@ -66,4 +68,4 @@ def misrouted_share(router: Router) -> float:
 
 
 def _go_on(adapter: str | None) -> Prompt:
-    return Prompt([{"role": "user", "content": "Go on."}], adapter)
+    return Prompt(GO_ON, adapter)

@@ -18,16 +18,16 @@ def group_episodes(
     """Episodes of at most `max_tokens` text tokens, of nearly equal size per document or session."""
     groups: dict[tuple[str, ...], list[Interaction]] = {}
     for interaction in interactions:
-        groups.setdefault(_belongs_to(interaction), []).append(interaction)
+        groups.setdefault(belongs_to(interaction), []).append(interaction)
     episodes = []
     for members in groups.values():
         sizes = [count_tokens(i.text) for i in members]
         for cut in _split(sizes, max_tokens):
-            episodes.append(_episode(members[cut]))
+            episodes.append(episode_of(members[cut]))
     return episodes
 
 
-def _belongs_to(interaction: Interaction) -> tuple[str, ...]:
+def belongs_to(interaction: Interaction) -> tuple[str, ...]:
     """What was seen in one session belongs together; outside of sessions, a document's chunks do."""
     if interaction.session is not None:
         return "session", interaction.session
@@ -50,7 +50,7 @@ def _split(sizes: Sequence[int], max_tokens: int) -> list[slice]:
     return [slice(n, n + 1) for n in range(len(sizes))]
 
 
-def _episode(members: Sequence[Interaction]) -> Episode:
+def episode_of(members: Sequence[Interaction]) -> Episode:
     """An id that follows from the members, so that grouping the same again gives the same episode."""
     digest = hashlib.sha256("\x00".join(i.id for i in members).encode()).hexdigest()
     titles = {i.title for i in members if i.title}

@@ -3,7 +3,8 @@
 SEAL (arXiv 2506.10943) trains its candidates one after another, each padded to 2048 tokens. Here all
 candidates of all pending episodes step together: every global step takes each adapter's own next
 batch, packs all rows by length under a token budget, and updates each adapter with its own AdamW.
-An adapter's result equals training it alone (up to floating-point summation order).
+An adapter's result equals training it alone (up to floating-point summation order). A row is learned from its own
+tokens, or from a distribution over them (`soft_targets`); rows that anchor an adapter come beside every step.
 
 Not here: which rows are trained when (`plans`), grading and choosing candidates (`candidates`), publishing
 (`consolidate`).
@@ -12,7 +13,7 @@ Not here: which rows are trained when (`plans`), grading and choosing candidates
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -22,20 +23,35 @@ from torch.optim.adamw import adamw
 
 from seal_memory.engines.batches import LOGIT_CHUNK, MicroBatch, Row, micro_batches, target_hidden
 from seal_memory.engines.training_pass import ACTIVATION_BUDGET, training_pass
+from seal_memory.learning.soft_targets import SoftTargets, divergence_into_gradient, joined
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
 
 @dataclass(slots=True)
 class TrainingJob:
-    """One adapter and its plan: `batches[t]` are the row indices of optimizer step t."""
+    """One adapter and its plan: `batches[t]` are the row indices of optimizer step t.
+
+    Rows in `soft` are learned from a distribution. Step t also takes the rows `anchors[t % len(anchors)]`, all of them
+    in `soft`; the mean of their losses counts `anchor` times, beside the mean of the step's own.
+    """
 
     adapter: LoraAdapter
     rows: Sequence[Row]
     batches: Sequence[Sequence[int]]
     learning_rate: float
     weight_decay: float = 0.0
+    soft: Mapping[int, SoftTargets] = field(default_factory=dict)
+    anchors: Sequence[Sequence[int]] = ()
+    anchor: float = 0.0
     losses: list[float] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the whole plan puts through the model, without padding."""
+        sizes = [len(row.ids) for row in self.rows]
+        beside = [self.anchors[t % len(self.anchors)] for t in range(len(self.batches))] if self.anchors else []
+        return sum(sizes[i] for step in (*self.batches, *beside) for i in step)
 
 
 def train(
@@ -60,16 +76,18 @@ def train(
         live = {k: _AdamW(job) for k, job in enumerate(jobs) if job.batches}
         for step in range(total):
             with turn():
-                # 1. every unfinished adapter's own rows for this step
-                rows = [jobs[k].rows[i] for k in live for i in jobs[k].batches[step]]
-                owners = [k for k in live for _ in jobs[k].batches[step]]
-                # 2. one pass over all of them, in length buckets; gradients add up per adapter
+                # 1. every unfinished adapter's own rows for this step, by what they are learned from
                 losses = dict.fromkeys(live, 0.0)
-                counts = {k: len(jobs[k].batches[step]) for k in live}
-                for batch in micro_batches(rows, owners, token_budget=token_budget, pad_id=pad_id, device=device):
-                    row_losses = _backward(stack, jobs, batch, owners, counts, activation_budget)
-                    for b, i in enumerate(batch.index):
-                        losses[owners[i]] += row_losses[b]
+                for part in _parts({k: jobs[k] for k in live}, step):
+                    # 2. one pass over all of them, in length buckets; gradients add up per adapter
+                    batches = micro_batches(
+                        part.rows, part.owners, token_budget=token_budget, pad_id=pad_id, device=device
+                    )
+                    for batch in batches:
+                        soft = joined([part.soft[i] for i in batch.index]) if part.soft else None
+                        row_losses = _backward(stack, jobs, batch, part.owners, part.counts, activation_budget, soft)
+                        for b, i in enumerate(batch.index):
+                            losses[part.owners[i]] += row_losses[b]
                 # 3. each adapter steps by itself, and leaves after its last step
                 for k in tuple(live):
                     live[k].step(step)
@@ -84,13 +102,44 @@ def train(
             job.adapter.end_training()
 
 
+@dataclass(slots=True)
+class _Part:
+    """Rows of one step that share a loss: their owners, what an owner's sum is divided by, soft targets if any."""
+
+    rows: list[Row] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    counts: dict[int, float] = field(default_factory=dict)
+    soft: list[SoftTargets] = field(default_factory=list)
+
+
+def _parts(live: Mapping[int, TrainingJob], step: int) -> Iterator[_Part]:
+    """The step's rows that are learned from tokens, those from distributions, and the anchors; none of them empty."""
+    counts = {k: float(len(job.batches[step])) for k, job in live.items()}
+    hard, soft, anchors = _Part(counts=counts), _Part(counts=counts), _Part()
+    for k, job in live.items():
+        for i in job.batches[step]:
+            part = soft if i in job.soft else hard
+            part.rows.append(job.rows[i])
+            part.owners.append(k)
+            if part is soft:
+                part.soft.append(job.soft[i])
+        beside = job.anchors[step % len(job.anchors)] if job.anchors and job.anchor > 0 else ()
+        for i in beside:
+            anchors.rows.append(job.rows[i])
+            anchors.owners.append(k)
+            anchors.soft.append(job.soft[i])
+            anchors.counts[k] = len(beside) / job.anchor
+    return (part for part in (hard, soft, anchors) if part.rows)
+
+
 def _backward(
     stack: StackedLora,
     jobs: Sequence[TrainingJob],
     batch: MicroBatch,
     owners: Sequence[int],
-    counts: dict[int, int],
+    counts: Mapping[int, float],
     activation_budget: int = ACTIVATION_BUDGET,
+    soft: SoftTargets | None = None,
 ) -> list[float]:
     """Backpropagate one micro-batch; returns each row's share of its adapter's loss."""
     adapters = [jobs[owners[i]].adapter for i in batch.index]
@@ -101,15 +150,17 @@ def _backward(
     # the backward pass, which may compute layers again, is inside as well
     with stack.rows(adapters), training_pass(stack.model, rows, width, activation_budget=activation_budget):
         hidden = target_hidden(stack.model, batch)  # (N, D)
-        token_losses = _chunked_loss(stack.model, hidden, batch.targets, weight)
+        token_losses = _chunked_loss(stack.model, hidden, batch.targets, weight, soft)
     out = torch.zeros(len(batch.index), device=token_losses.device)
     out.index_add_(0, batch.row_of_target, token_losses * weight)
     losses: list[float] = out.tolist()
     return losses
 
 
-def _chunked_loss(model: nn.Module, hidden: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy per target token (N,), backpropagated; only `LOGIT_CHUNK` x vocab logits exist at one time.
+def _chunked_loss(
+    model: nn.Module, hidden: Tensor, targets: Tensor, weight: Tensor, soft: SoftTargets | None = None
+) -> Tensor:
+    """Loss per target token (N,), backpropagated; only `LOGIT_CHUNK` x vocab logits exist at one time.
 
     The gradient is written over the logits: autograd would keep four buffers of their size (measured: the
     head's part of a step takes 18 % less time without them).
@@ -122,7 +173,10 @@ def _chunked_loss(model: nn.Module, hidden: Tensor, targets: Tensor, weight: Ten
         for at in range(0, len(targets), LOGIT_CHUNK):
             cut = slice(at, at + LOGIT_CHUNK)
             logits = head(hidden[cut]).float()
-            losses.append(_losses_into_gradient(logits, targets[cut], weight[cut]))
+            if soft is None:
+                losses.append(_losses_into_gradient(logits, targets[cut], weight[cut]))
+            else:
+                losses.append(divergence_into_gradient(logits, soft.cut(cut), weight[cut]))
             torch.mm(logits.to(matrix.dtype), matrix, out=gradient[cut])
     torch.autograd.backward(hidden, gradient)
     return torch.cat(losses)

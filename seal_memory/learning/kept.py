@@ -52,11 +52,11 @@ def kept(
     items = _items(current, ledger)
     routes = [(item, old.route(item.question), new.route(item.question)) for item in items]
     same = [r for r in routes if not _changed(*r, ledger)]
-    pairs = [(item, route.adapter_id) for item, before, after in same for route in (before, after)]
-    known = _correctness(pairs, ledger, engine, settings, clock)
+    pairs = [(item, route.applied) for item, before, after in same for route in (before, after)]
+    known = correctness(pairs, ledger, engine, settings, clock)
     return Kept(
-        tuple(known[item.id, before.adapter_id] for item, before, _ in same),
-        tuple(known[item.id, after.adapter_id] for item, _, after in same),
+        tuple(known[item.id, before.applied] for item, before, _ in same),
+        tuple(known[item.id, after.applied] for item, _, after in same),
         len(routes) - len(same),
     )
 
@@ -77,7 +77,7 @@ def _changed(item: QuizItem, before: Route, after: Route, ledger: Ledger) -> boo
     return any(restates(texts[new], texts[own], share=ANEW) for new, own in pairs)
 
 
-def _correctness(
+def correctness(
     pairs: Sequence[tuple[QuizItem, str | None]],
     ledger: Ledger,
     engine: Engine,

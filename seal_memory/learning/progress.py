@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -13,3 +14,13 @@ class Progress(Protocol):
 
 def silent(phase: str, done: int, total: int) -> None:
     """Shows nothing."""
+
+
+def beating(progress: Progress, heartbeat: Callable[[], None]) -> Progress:
+    """Progress that renews the lease too: a killed trainer's lease runs out, a busy one's does not."""
+
+    def report(phase: str, done: int, total: int) -> None:
+        heartbeat()
+        progress(phase, done, total)
+
+    return report

@@ -12,7 +12,7 @@ from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Manifest, Standing
 from seal_memory.routing.embeddings import Embedder, EmbeddingIndex, fused
-from seal_memory.routing.judges import LearnedJudge, fitted
+from seal_memory.routing.judges import Judge, LearnedJudge, fitted
 from seal_memory.routing.router import Router, SearchFn
 
 STANDINGS = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)  # what is only recorded leads nowhere
@@ -31,20 +31,28 @@ def make_router(
     held = [i for shard in manifest.shards for i in shard.interaction_ids]
     words = _by_words(ledger)
     index = _index(held, ledger, settings, embedders)
-    threshold = settings.router_threshold
-    judge = None
-    if settings.router_judge == "learned" and settings.router_index == "embeddings":
+    judge, threshold = _judge(index, len(set(held)), settings)
+    return Router(
+        manifest,
+        _search(words, index, settings),
+        threshold=threshold,
+        judge=judge,
+        mix=settings.router_mix,
+        temperature=settings.router_mix_temperature,
+    )
+
+
+def _judge(index: EmbeddingIndex | None, rows: int, settings: Settings) -> tuple[Judge | None, float]:
+    """Who decides (None: the router's own), and below which score it abstains."""
+    if settings.router_judge != "learned":
+        return None, settings.router_threshold
+    if settings.router_index == "embeddings":
         raise InputError("router_judge=learned weighs words too; expected router_index=bm25 or both, not embeddings")
-    if settings.router_judge == "learned":
-        weights = fitted("words" if index is None else settings.router_embedder)
-        threshold = weights.threshold if settings.router_confidence is None else settings.router_confidence
-        rows = len(set(held))
-        judge = (
-            LearnedJudge(weights, rows=rows)
-            if index is None
-            else LearnedJudge(weights, rows=rows, cosines=index.cosines)
-        )
-    return Router(manifest, _search(words, index, settings), threshold=threshold, judge=judge)
+    weights = fitted("words" if index is None else settings.router_embedder)
+    threshold = weights.threshold if settings.router_confidence is None else settings.router_confidence
+    if index is None:
+        return LearnedJudge(weights, rows=rows), threshold
+    return LearnedJudge(weights, rows=rows, cosines=index.cosines), threshold
 
 
 def _by_words(ledger: Ledger) -> SearchFn:

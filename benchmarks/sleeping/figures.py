@@ -1,0 +1,61 @@
+"""Figures of every way from a journal: accuracy with its interval, the router's, drift, seconds, bytes; and a table.
+
+Not here: asking (`world`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks import metrics
+from benchmarks.sleeping.world import is_right
+from benchmarks.tasks.base import Question
+
+Record = dict[str, Any]
+
+
+def of_size(records: Sequence[Record], questions: Sequence[Question], *, seed: int) -> Record:
+    """What one size has on record; figures only, no text."""
+    by_id = {q.id: q for q in questions}
+    learned = next(r for r in records if r["kind"] == "learn")
+    ways = {r["way"]: _way(r, by_id, seed) for r in records if r["kind"] == "way"}
+    return {
+        "learned": {k: v for k, v in learned.items() if k not in ("kind", "step")},
+        "questions": len(questions),
+        "ways": ways,
+    }
+
+
+def _way(record: Record, questions: Mapping[str, Question], seed: int) -> Record:
+    answers = record["answers"]
+    right = [float(is_right(questions[a["question"]], a["text"])) for a in answers]
+    first = [float(a["first"]) for a in answers if a["first"] is not None]
+    among = [float(a["any"]) for a in answers if a["any"] is not None]
+    return {
+        "accuracy": metrics.bootstrap(right, seed=seed),
+        "router_first": metrics.mean(first),
+        "router_any": metrics.mean(among),
+        "perplexity_increase": record["perplexity_increase"],
+        "training_seconds": record["seconds"],
+        "seconds_per_question": record["answering_seconds"] / max(1, len(answers)),
+        "bytes": record["bytes"],
+        **{k: record[k] for k in ("tokens", "settings", "topics") if k in record},
+    }
+
+
+def table(sizes: Mapping[str, Record]) -> str:
+    """The ways as lines of Markdown."""
+    lines = [
+        "| episodes | way | questions | accuracy | router: first, any | perplexity change | training s | s each | MB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for size, found in sizes.items():
+        for way, row in found["ways"].items():
+            mean = row["accuracy"]["mean"] if row["accuracy"] else float("nan")
+            routed = "–" if row["router_first"] is None else f"{row['router_first']:.2f}, {row['router_any']:.2f}"
+            lines.append(
+                f"| {size} | {way} | {found['questions']} | {mean:.2f} | {routed} | {row['perplexity_increase']:+.1%} "
+                f"| {row['training_seconds']:.0f} | {row['seconds_per_question']:.2f} | {row['bytes'] / 1e6:.1f} |"
+            )
+    return "\n".join(lines)

@@ -1,0 +1,113 @@
+"""The ways that are compared, each a function of a trained world: mixes of shards, merged shards, cores.
+
+A merge is judged member by member as the product does it; "merged" has only those that pass, "merged-forced" all of
+them. A core is asked without routing and published nowhere. Not here: what is measured of an answer (`world`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+from benchmarks.sleeping.world import Record, World
+from seal_memory.learning import core as core_room
+from seal_memory.learning import merging
+from seal_memory.learning.candidates import Candidates, candidate_id
+from seal_memory.learning.gate import Verdict
+from seal_memory.learning.sleeping import Sleeper
+from seal_memory.learning.topics import Topic
+from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
+
+MERGED, FORCED = "merged", "merged-forced"
+
+ROUTED: Mapping[str, Mapping[str, Any]] = {
+    "top-1": {"router_mix": 1},
+    "mix-2": {"router_mix": 2},
+    "mix-3": {"router_mix": 3},
+    "mix-2-even": {"router_mix": 2, "router_mix_temperature": 10.0},
+    "mix-3-even": {"router_mix": 3, "router_mix_temperature": 10.0},
+}
+CORES: Mapping[str, Mapping[str, Any]] = {
+    "core": {},
+    "core-weakest": {"core_replay": "weakest"},
+    "core-anchor": {"core_anchor": 1.0},
+    "core-mlp": {"core_targets": "mlp"},
+    "core-rank-4": {"core_rank": 4},
+    "core-teacher": {"core_teacher": "context"},
+    "core-anchor-10": {"core_anchor": 10.0},
+    "core-mlp-anchor": {"core_targets": "mlp", "core_anchor": 1.0},
+}
+WAYS = ("untouched", "right-shard", *ROUTED, MERGED, *CORES)
+
+
+def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, Any]) -> list[Record]:
+    """The records of one way; merging yields those of two."""
+    if way == "untouched":
+        return [{"way": way, "seconds": 0.0, "bytes": 0, **world.one_adapter(None, max_tokens=max_tokens)}]
+    if way == "right-shard":
+        return [{"way": way, "seconds": 0.0, "bytes": 0, **world.right_shard(world.manifest, max_tokens=max_tokens)}]
+    if way in ROUTED:
+        found = world.routed(world.manifest, max_tokens=max_tokens, **ROUTED[way])
+        return [{"way": way, "seconds": 0.0, "bytes": _bytes(world, world.manifest), **found}]
+    if way == MERGED:
+        return _merged(world, max_tokens)
+    return [_core(way, world, max_tokens, {**core_changes, **CORES[way]})]
+
+
+def _bytes(world: World, manifest: Manifest) -> int:
+    return sum(r.bytes for r in world.memory.ledger.adapters(ids=[s.adapter_id for s in manifest.shards]))
+
+
+def _merged(world: World, max_tokens: int) -> list[Record]:
+    """Train every topic's merged shard once; ask the manifest with those that keep all members, and with all."""
+    began = perf_counter()
+    candidates, publisher = world.candidates(), world.publisher()
+    gated = forced = world.manifest
+    tried: list[Record] = []
+    for topic in Sleeper(candidates, publisher, heartbeat=lambda: None).topics():
+        edit = merging.merged_edit(topic, candidates)
+        if edit is not None:
+            entry, verdict = _merge(topic, edit, world, candidates)
+            forced = merging.with_merged(forced, topic, entry)
+            gated = merging.with_merged(gated, topic, entry) if verdict.accepted else gated
+            tried.append({"why": topic.why, "accepted": verdict.accepted, **verdict.measures})
+    more = {"seconds": perf_counter() - began, "topics": tried}
+    return [
+        {"way": way, "bytes": _bytes(world, manifest), **more, **world.routed(manifest, max_tokens=max_tokens)}
+        for way, manifest in ((MERGED, gated), (FORCED, forced))
+    ]
+
+
+def _merge(topic: Topic, edit: SelfEdit, world: World, candidates: Candidates) -> tuple[ShardEntry, Verdict]:
+    """Train a merged shard and keep it, whatever the members' judgement of it."""
+    ledger = world.memory.ledger
+    ledger.add_self_edits([edit])
+    adapter = candidates.train([edit])[edit.id]
+    temporary = candidate_id(edit)
+    members = merging.compared(topic, temporary, ledger, world.engine, world.settings, clock=candidates.clock)
+    verdict = merging.judge_merge(members, world.settings, finite=adapter.is_finite())
+    record = world.publisher().store(edit, adapter, AdapterKind.SHARD)
+    ledger.add_adapter(record)
+    world.engine.drop(temporary)
+    return ShardEntry(record.id, edit.episode_id, edit.interaction_ids), verdict
+
+
+def _core(way: str, world: World, max_tokens: int, changes: Mapping[str, Any]) -> Record:
+    """Train a core with these settings and ask it everything."""
+    candidates = world.candidates(**changes)
+    candidates.take_tokens()
+    began = perf_counter()
+    edit = core_room.core_edit(world.memory.ledger, world.manifest, candidates)
+    core = core_room.train_core(edit, candidates, world.manifest)
+    seconds = perf_counter() - began
+    found = world.one_adapter(candidate_id(edit), max_tokens=max_tokens)
+    world.engine.drop(candidate_id(edit))
+    return {
+        "way": way,
+        "seconds": seconds,
+        "bytes": 4 * core.flat.numel(),
+        "tokens": candidates.take_tokens(),
+        "settings": dict(changes),
+        **found,
+    }

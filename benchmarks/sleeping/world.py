@@ -1,0 +1,202 @@
+"""One memory of a given size: its shards trained once in the work folder, its questions, and who answers them how.
+
+The gate is lifted where it compares with what was there before: the tiers are compared here, not the gate. Not here:
+the ways (`tiers`), journals and results (`command`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks.experiments.asking import questions_of
+from benchmarks.tasks.base import Question, Task, Unit
+from seal_memory import prompts
+from seal_memory.config import Settings
+from seal_memory.engines.base import Prompt
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.errors import InputError
+from seal_memory.learning import drift
+from seal_memory.learning.candidates import Candidates
+from seal_memory.learning.episodes import group_episodes
+from seal_memory.learning.progress import Progress
+from seal_memory.learning.publishing import Publisher
+from seal_memory.memory import SealMemory
+from seal_memory.quizzes.grading import contains
+from seal_memory.records import Manifest, Standing
+from seal_memory.routing.making import make_router
+
+Record = dict[str, Any]
+LIFTED = {
+    "gate_min_gain": 0.0,
+    "gate_max_old_loss": 1.0,
+    "gate_max_misrouted": 1.0,
+    "gate_max_perplexity_increase": 10.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """An answer's text; whether the first, and any, shard that was asked holds the evidence (None: not routed)."""
+
+    text: str
+    first: bool | None = None
+    any: bool | None = None
+
+
+class World:
+    """A memory folder of `size` episodes or the first few more, opened with an engine that others share."""
+
+    def __init__(
+        self, folder: Path, task: Task, size: int, engine: TransformersEngine, settings: Settings, progress: Progress
+    ) -> None:
+        self.engine, self.settings, self.progress, self.size = engine, settings, progress, size
+        lifted = settings.model_copy(update=LIFTED)
+        self.memory = SealMemory.open(folder, settings=lifted, engine=engine, progress=progress)
+        self.chunk_of: dict[str, str] = {}
+        self.units = self._observed(task)
+        held = questions_of(self.units, len(self.units) - 1)
+        self.questions: list[Question] = [q for _, q in held if q.answers and q.chunk_ids]
+        self.ids_of: dict[str, set[str]] = {}
+        for interaction, chunk in self.chunk_of.items():
+            self.ids_of.setdefault(chunk, set()).add(interaction)
+
+    def close(self) -> None:
+        self.memory.close()
+
+    def _observed(self, task: Task) -> list[Unit]:
+        """Units until they make enough episodes; observing again in a known folder only finds the ids."""
+        taken: list[Unit] = []
+        for unit in task.units:
+            if len(self.episodes()) >= self.size:
+                break
+            self._observe(unit)
+            taken.append(unit)
+        if len(self.episodes()) < self.size:
+            raise InputError(f"Task {task.name!r} makes {len(self.episodes())} episodes; {self.size} are asked for.")
+        return taken
+
+    def _observe(self, unit: Unit) -> None:
+        for chunk in unit.chunks:
+            session = None if chunk.role == "document" else unit.id
+            seen = self.memory.observe(
+                chunk.text, role=chunk.role, title=chunk.title, source=chunk.source, session=session
+            )
+            self.chunk_of.update((o.id, chunk.id) for o in seen)
+
+    def episodes(self) -> list[Any]:
+        """What would be learned together, learned already or not, of what was observed in this process."""
+        learnable = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)
+        seen = [i for i in self.memory.ledger.interactions(standing=learnable) if i.id in self.chunk_of]
+        return group_episodes(seen, max_tokens=self.settings.episode_max_tokens, count_tokens=self.engine.count_tokens)
+
+    def learn(self) -> Record:
+        """Train all shards; what was published before a kill is not trained again.
+
+        Raises `InputError` when fewer than two are published, for want of quiz items.
+        """
+        began = perf_counter()
+        report = self.memory.consolidate()
+        shards = self.manifest.shards
+        if len(shards) < 2:
+            raise InputError(f"Only {len(shards)} of {len(self.episodes())} episodes were published; 2 are needed.")
+        records = self.memory.ledger.adapters(ids=[s.adapter_id for s in shards])
+        return {
+            "episodes": len(self.episodes()),
+            "shards": len(shards),
+            "refused": report.refused,
+            "bytes": sum(r.bytes for r in records),
+            "seconds": perf_counter() - began,
+        }
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is published, less any core: the shards that `learn` trained."""
+        current = self.memory.ledger.current()
+        return replace(current.manifest, core=None) if current is not None else Manifest()
+
+    def candidates(self, **changes: Any) -> Candidates:
+        """Who trains, with other settings."""
+        settings = self.settings.model_copy(update=changes)
+        return Candidates(
+            self.memory.ledger,
+            self.engine,
+            settings,
+            clock=self.memory._clock,
+            make_id=self.memory._make_id,
+            progress=self.progress,
+        )
+
+    def publisher(self) -> Publisher:
+        """Who writes adapters' files, in this memory's store."""
+        memory = self.memory
+        return Publisher(
+            memory.ledger, self.engine, memory.store, self.settings, base_model=memory.model, clock=memory._clock
+        )
+
+    # -- answering --------------------------------------------------------------------------------
+
+    def routed(self, manifest: Manifest, *, max_tokens: int, **changes: Any) -> Record:
+        """Ask through the router of a manifest; `changes` are settings of the router."""
+        settings = self.settings.model_copy(update=changes)
+        router = make_router(manifest, self.memory.ledger, settings, embedders=self.engine.embedder)
+        held = {s.adapter_id: set(s.interaction_ids) for s in manifest.shards}
+        routes = [router.route(q.text) for q in self.questions]
+        began = perf_counter()
+        texts = self._ask([r.applied for r in routes], max_tokens)
+        seconds = perf_counter() - began
+        replied = []
+        for question, route, text in zip(self.questions, routes, texts, strict=True):
+            wanted = {i for c in question.chunk_ids for i in self.ids_of.get(c, ())}
+            found = [bool(held.get(p.adapter_id, set()) & wanted) for p in route.parts]
+            replied.append(Replied(text, bool(found) and found[0], any(found)))
+        paragraphs = [router.route(p).applied for p in drift.fixed_paragraphs()]
+        return self.record(replied, seconds, self.increase(paragraphs))
+
+    def right_shard(self, manifest: Manifest, *, max_tokens: int) -> Record:
+        """Ask the shard that holds the evidence: the router's work done for it."""
+        shard_of = {i: s.adapter_id for s in manifest.shards for i in s.interaction_ids}
+        adapters = []
+        for question in self.questions:
+            wanted = sorted(i for c in question.chunk_ids for i in self.ids_of.get(c, ()))
+            adapters.append(next((shard_of[i] for i in wanted if i in shard_of), None))
+        began = perf_counter()
+        texts = self._ask(adapters, max_tokens)
+        return self.record([Replied(t) for t in texts], perf_counter() - began, 0.0)
+
+    def one_adapter(self, adapter: str | None, *, max_tokens: int) -> Record:
+        """Ask one adapter, or the base, everything."""
+        began = perf_counter()
+        texts = self._ask([adapter] * len(self.questions), max_tokens)
+        seconds = perf_counter() - began
+        increase = self.increase([adapter] * len(drift.fixed_paragraphs())) if adapter is not None else 0.0
+        return self.record([Replied(t) for t in texts], seconds, increase)
+
+    def _ask(self, adapters: Sequence[str | None], max_tokens: int) -> list[str]:
+        asked = [Prompt(prompts.direct(q.text), a) for q, a in zip(self.questions, adapters, strict=True)]
+        return [c.text for c in self.engine.complete(asked, max_tokens=max_tokens)]
+
+    def increase(self, adapters: Sequence[str | None]) -> float:
+        """How far perplexity on the fixed text rises over the base's, as a share."""
+        if all(a is None for a in adapters):
+            return 0.0
+        return drift.perplexity(self.engine, adapters) / drift.perplexity(self.engine, [None] * len(adapters)) - 1.0
+
+    def record(self, replied: Sequence[Replied], seconds: float, increase: float) -> Record:
+        """What a journal keeps of one way; whether an answer is right is judged when the results are made."""
+        return {
+            "answers": [
+                {"question": q.id, "text": r.text, "first": r.first, "any": r.any}
+                for q, r in zip(self.questions, replied, strict=True)
+            ],
+            "answering_seconds": seconds,
+            "perplexity_increase": increase,
+        }
+
+
+def is_right(question: Question, text: str) -> bool:
+    """Whether the normalised answer holds one of the gold answers."""
+    return any(contains(text, gold) for gold in question.answers)

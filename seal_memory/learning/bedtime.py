@@ -1,0 +1,27 @@
+"""When the background trainer sleeps: whether enough was published since the last time.
+
+Needs no model and no torch: the worker asks it between jobs. Not here: sleep itself (`sleeping`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from seal_memory.config import Settings
+from seal_memory.ledger import Ledger
+from seal_memory.records import JobState, QueuedJob
+
+ENDED = (JobState.DONE, JobState.DEAD)
+
+
+def sleep_due(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) -> bool:
+    """Whether `sleep_after` published shards are newer than the last sleep that ended; `jobs` are all sleep jobs.
+
+    One that was given up counts: it is tried again when there is something new.
+    """
+    current = ledger.current()
+    if settings.sleep == "off" or current is None or len(current.manifest.shards) < 2:
+        return False
+    last = max((job.changed for job in jobs if job.state in ENDED), default=float("-inf"))
+    records = ledger.adapters(ids=[s.adapter_id for s in current.manifest.shards])
+    return sum(record.created > last for record in records) >= settings.sleep_after

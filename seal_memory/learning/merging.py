@@ -1,0 +1,140 @@
+"""Merging: one shard in the place of several of one topic, trained again from the ledger on what they were trained on.
+
+It trains as many tokens as they did together and takes the bytes of one. It is published only where every member's
+held-out questions are answered as well as by the member itself, asked of both; a member without such a question cannot
+be shown to be kept. Not here: which shards (`topics`), publishing (`sleeping`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from seal_memory.config import Settings
+from seal_memory.engines.base import Engine
+from seal_memory.learning import grading
+from seal_memory.learning.candidates import Candidates
+from seal_memory.learning.episodes import episode_of
+from seal_memory.learning.gate import Verdict, judge_old
+from seal_memory.learning.kept import correctness
+from seal_memory.learning.replay import Replay, replay
+from seal_memory.learning.superseding import outdated_ids
+from seal_memory.learning.topics import Topic
+from seal_memory.ledger import Ledger
+from seal_memory.quizzes.grading import mean
+from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, SelfEdit, ShardEntry
+
+EPISODES = "episodes"  # the measure of a merge that says how many went into it
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One member's held-out items, each answered right (1.0) or wrong by the member; and the merged shard's grades."""
+
+    shard: ShardEntry
+    before: tuple[float, ...]
+    grades: tuple[Grade, ...]
+
+    @property
+    def after(self) -> tuple[float, ...]:
+        """The same items answered by the merged shard."""
+        return tuple(float(bool(g.correct)) for g in self.grades)
+
+
+def merged_edit(topic: Topic, candidates: Candidates) -> SelfEdit | None:
+    """The self-edit of a topic's merged shard; None where what a member was trained on is no longer known."""
+    found = replay(candidates.ledger, topic.shards)
+    held = {i for s in topic.shards for i in s.interaction_ids} - outdated_ids(candidates.ledger)
+    if not found.items or not held.issubset(found.interaction_ids):
+        return None
+    known = candidates.ledger.interactions(ids=found.interaction_ids)
+    episode = episode_of(known)
+    return SelfEdit(
+        candidates.make_id(),
+        episode.id,
+        episode.interaction_ids,
+        found.items,
+        _plan(found, candidates.settings),
+        candidates.settings.seed,
+    )
+
+
+def _plan(found: Replay, settings: Settings) -> Hyperparameters:
+    """As many rows as the members drew, as often as they did on average."""
+    plans = [edit.hyperparameters for edit in found.edits]
+    rows = sum(p.rows_per_epoch or len(e.items) for p, e in zip(plans, found.edits, strict=True))
+    drawn = sum(p.epochs * (p.rows_per_epoch or len(e.items)) for p, e in zip(plans, found.edits, strict=True))
+    rank = max(p.rank for p in plans)
+    return Hyperparameters(
+        mean(p.learning_rate for p in plans),
+        max(1, round(drawn / rows)),
+        rank,
+        settings.alpha * (rank / settings.rank),
+        rows,
+        found.genre_mix,
+        max(p.passes for p in plans),
+    )
+
+
+def compared(
+    topic: Topic, merged: str, ledger: Ledger, engine: Engine, settings: Settings, *, clock: Callable[[], float]
+) -> list[Compared]:
+    """Every member's held-out items, asked of the merged adapter and, where it is not on record, of the member."""
+    outdated = outdated_ids(ledger)
+    items = {s.adapter_id: _items(s, ledger, outdated) for s in topic.shards}
+    known = correctness([(item, a) for a, own in items.items() for item in own], ledger, engine, settings, clock)
+    grades = grading.grade(
+        [(item, merged) for own in items.values() for item in own],
+        engine,
+        max_tokens=settings.recite_max_tokens,
+        snapshot_version=None,
+        clock=clock,
+    )
+    by_item = {g.quiz_item_id: g for g in grades}
+    return [
+        Compared(
+            s,
+            tuple(known[item.id, s.adapter_id] for item in items[s.adapter_id]),
+            tuple(by_item[item.id] for item in items[s.adapter_id]),
+        )
+        for s in topic.shards
+    ]
+
+
+def _items(shard: ShardEntry, ledger: Ledger, outdated: set[str]) -> list[QuizItem]:
+    held = set(shard.interaction_ids) - outdated
+    found = ledger.quiz_items(interaction_ids=held, held_out=True) if held else []
+    return [item for item in found if held.issuperset(item.interaction_ids)]
+
+
+def judge_merge(members: Sequence[Compared], settings: Settings, *, finite: bool) -> Verdict:
+    """Whether every member is kept, each by itself: what one gains does not pay for what another loses."""
+    reasons = [] if finite else ["The adapter's weights are not finite: training diverged; lower learning_rate."]
+    for member in members:
+        name = f"shard {member.shard.adapter_id}"
+        if not member.before:
+            reasons.append(f"No held-out question asks about what {name} holds, so nothing proves that it is kept.")
+        elif not judge_old(member.before, member.after, settings).accepted:
+            reasons.append(
+                f"Held-out recall of {name} would fall from {mean(member.before):.2f} to {mean(member.after):.2f} "
+                f"of {len(member.before)} questions; at most {settings.gate_max_old_loss:.2f} may be lost."
+            )
+    before, after = [x for m in members for x in m.before], [x for m in members for x in m.after]
+    measures = {
+        "members": float(len(members)),
+        "held_out_items": float(len(before)),
+        "recall_members": mean(before),
+        "recall": mean(after),
+    }
+    if reasons:
+        return Verdict(False, tuple(reasons), measures)
+    kept = f"Held-out recall of {len(members)} shards went from {mean(before):.2f} to {mean(after):.2f} in one."
+    return Verdict(True, (kept,), measures)
+
+
+def with_merged(manifest: Manifest, topic: Topic, entry: ShardEntry) -> Manifest:
+    """The manifest with one shard where the last of the members stood: it is as new as the newest of them."""
+    gone = {s.adapter_id for s in topic.shards}
+    last = max(n for n, s in enumerate(manifest.shards) if s.adapter_id in gone)
+    shards = [entry if n == last else s for n, s in enumerate(manifest.shards) if n == last or s.adapter_id not in gone]
+    return replace(manifest, shards=tuple(shards))

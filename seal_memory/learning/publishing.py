@@ -1,0 +1,93 @@
+"""What every way of publishing shares: an adapter's files, the router to come, the judgement of the whole memory.
+
+A `Publisher` writes no row of the ledger: the transaction is its caller's (`consolidate`, `sleeping`). Not here: the
+judgement of one adapter (`gate`, `core`, `merging`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from seal_memory.config import Settings
+from seal_memory.engines.local import TransformersEngine
+from seal_memory.learning import drift, gate
+from seal_memory.learning.candidates import data_hash
+from seal_memory.learning.gate import Verdict
+from seal_memory.learning.kept import kept
+from seal_memory.learning.storing import store_adapter
+from seal_memory.ledger import Ledger
+from seal_memory.lora.adapter import LoraAdapter
+from seal_memory.lora.store import AdapterStore
+from seal_memory.records import AdapterKind, AdapterRecord, Manifest, SelfEdit, Snapshot
+from seal_memory.routing.making import make_router
+from seal_memory.routing.router import Router
+
+
+class Publisher:
+    """Prepares publications of one ledger, engine and adapter store."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        engine: TransformersEngine,
+        store: AdapterStore,
+        settings: Settings,
+        *,
+        base_model: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self.ledger, self.engine, self.adapters, self.settings = ledger, engine, store, settings
+        self.base_model, self.clock = base_model, clock
+
+    def store(self, edit: SelfEdit, adapter: LoraAdapter, kind: AdapterKind) -> AdapterRecord:
+        """The adapter's files on disk, and the engine holding it under its lasting id."""
+        record = store_adapter(
+            self.adapters,
+            adapter,
+            kind=kind,
+            base_model=self.base_model,
+            base_fingerprint=self.engine.fingerprint,
+            interaction_ids=edit.interaction_ids,
+            seed=edit.seed,
+            data_hash=data_hash(edit),
+            now=self.clock(),
+            episode_id=edit.episode_id,
+            self_edit_id=edit.id,
+        )
+        self.engine.put(record.id, adapter)
+        return record
+
+    def discard(self, records: Iterable[AdapterRecord]) -> None:
+        """Files of refused adapters go at once, unless the same bytes were published before."""
+        known = {a.id for a in self.ledger.adapters()}
+        for adapter_id in {r.id for r in records} - known:
+            self.engine.drop(adapter_id)
+            self.adapters.remove(adapter_id)
+
+    def router(self, manifest: Manifest) -> Router:
+        """The router of a manifest that is published, or may be."""
+        return make_router(manifest, self.ledger, self.settings, embedders=self.engine.embedder)
+
+    def judge_whole(self, current: Snapshot | None, manifest: Manifest) -> Verdict:
+        """Audit of the old through the router of `manifest`, and drift."""
+        router, published = self.router(manifest), self.router(current.manifest if current else Manifest())
+        found = kept(
+            current,
+            published,
+            router,
+            ledger=self.ledger,
+            engine=self.engine,
+            settings=self.settings,
+            clock=self.clock,
+        )
+        old = gate.judge_old(found.before, found.after, self.settings)
+        drifted = gate.judge_drift(
+            drift.routed_perplexity_increase(self.engine, router),
+            drift.misrouted_share(router),
+            self.settings,
+        )
+        return Verdict(
+            old.accepted and drifted.accepted,
+            (*old.reasons, *drifted.reasons),
+            {**old.measures, "audit_changed": float(found.changed), **drifted.measures},
+        )

@@ -1,0 +1,74 @@
+"""Replay: what published shards were trained on, put together again to train one adapter on several of them.
+
+Left out is what something newer took the place of, and what copies a question that was held out since. Not here: which
+of it is drawn when (`plans`), merging (`merging`), the core (`core`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from seal_memory.learning.superseding import outdated_ids
+from seal_memory.ledger import Ledger
+from seal_memory.records import Genre, SelfEdit, ShardEntry, TrainingItem
+from seal_memory.self_edits.checks import too_close
+
+UNKNOWN = 0.5  # weakness of a shard that was never asked
+LEAST_WEAKNESS = 0.05  # of one that recalls everything: it is drawn, too
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Items of several self-edits, which interactions they are about, and the mean of their genre mixes."""
+
+    edits: tuple[SelfEdit, ...]
+    items: tuple[TrainingItem, ...]
+    interaction_ids: tuple[str, ...]
+    genre_mix: tuple[tuple[Genre, float], ...]
+
+    @property
+    def statements(self) -> int:
+        """Distinct targets, texts not counted."""
+        return len({item.target for item in self.items if item.genre is not Genre.PASSAGE})
+
+
+def replay(ledger: Ledger, shards: Sequence[ShardEntry]) -> Replay:
+    """What these shards were trained on, as far as it still holds, in the order in which it was learned."""
+    records = ledger.adapters(ids=[s.adapter_id for s in shards])
+    edits = tuple(ledger.self_edits(ids=[r.self_edit_id for r in records if r.self_edit_id]))
+    outdated = outdated_ids(ledger)
+    valid = [i for e in edits for i in e.items if outdated.isdisjoint(i.interaction_ids)]
+    mixes = [dict(edit.hyperparameters.genre_mix) for edit in edits]
+    genres = sorted({genre for mix in mixes for genre in mix})
+    return Replay(
+        edits,
+        tuple(_without_questions(valid, ledger)),
+        tuple(dict.fromkeys(i for edit in edits for i in edit.interaction_ids if i not in outdated)),
+        tuple((g, sum(m.get(g, 0.0) for m in mixes) / len(mixes)) for g in genres),
+    )
+
+
+def _without_questions(items: Sequence[TrainingItem], ledger: Ledger) -> list[TrainingItem]:
+    """Items whose cue is no held-out question about the same interactions."""
+    asked: dict[str, set[str]] = defaultdict(set)
+    for quiz in ledger.quiz_items(held_out=True):
+        for i in quiz.interaction_ids:
+            asked[i].add(quiz.question)
+    return [
+        item
+        for item in items
+        if not item.prompt or not too_close(item.prompt, {q for i in item.interaction_ids for q in asked[i]})
+    ]
+
+
+def weakness(ledger: Ledger, shards: Sequence[ShardEntry]) -> Mapping[str, float]:
+    """By interaction how badly its shard was recalled when it was last audited, 0..1: 1 less the recall."""
+    last = {a.adapter_id: a.recall for a in ledger.audits.results() if a.items}
+    found: dict[str, float] = {}
+    for shard in shards:
+        recall = last.get(shard.adapter_id)
+        own = UNKNOWN if recall is None else max(LEAST_WEAKNESS, 1.0 - recall)
+        found.update(dict.fromkeys(shard.interaction_ids, own))
+    return found

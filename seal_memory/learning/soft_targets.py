@@ -1,0 +1,84 @@
+"""Soft targets: what the untouched base predicts at some positions: its likeliest tokens, and one outcome for the rest.
+
+For anchoring (the base's own text) and distillation (the base with the text in its prompt). With the rest as an
+outcome of its own the loss is smallest at the base's own distribution, however few tokens are kept; the likeliest
+alone would teach the student that there are no others. Not here: which rows (`anchoring`, `teaching`), the training
+itself (`inner_loop`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seal_memory.engines.batches import LOGIT_CHUNK, Row, micro_batches, target_hidden
+from seal_memory.engines.local import SCORE_TOKEN_BUDGET, TransformersEngine
+
+TOP = 32  # likeliest tokens of a position that are kept: 384 bytes, where all of them are 200 kB
+LEAST_REST = 1e-6  # probability: below it the rest has no gradient to speak of
+
+
+@dataclass(frozen=True, slots=True)
+class SoftTargets:
+    """Of N positions the K likeliest tokens: `ids` (N, K) int64, `logprobs` (N, K) float32, natural logarithms."""
+
+    ids: Tensor
+    logprobs: Tensor
+
+    def cut(self, part: slice) -> SoftTargets:
+        """Some of the positions."""
+        return SoftTargets(self.ids[part], self.logprobs[part])
+
+
+def joined(parts: Sequence[SoftTargets]) -> SoftTargets:
+    """The positions of several rows, one row after another."""
+    return SoftTargets(torch.cat([p.ids for p in parts]), torch.cat([p.logprobs for p in parts]))
+
+
+def soft_targets(engine: TransformersEngine, rows: Sequence[Row]) -> list[SoftTargets]:
+    """What the untouched base predicts at the target positions of each row, in the rows' order."""
+    found: dict[int, SoftTargets] = {}
+    with engine.lock, torch.no_grad():
+        batches = micro_batches(
+            rows, [0] * len(rows), token_budget=SCORE_TOKEN_BUDGET, pad_id=engine.pad_id, device=engine.device
+        )
+        for batch in batches:
+            engine.lock.give_way()
+            whole = _likeliest(engine.model, target_hidden(engine.model, batch))
+            for b, i in enumerate(batch.index):
+                own = batch.row_of_target == b
+                found[i] = SoftTargets(whole.ids[own], whole.logprobs[own])
+    return [found[i] for i in range(len(rows))]
+
+
+def _likeliest(model: nn.Module, hidden: Tensor) -> SoftTargets:
+    head = model.get_submodule("lm_head")
+    parts = []
+    for at in range(0, max(1, len(hidden)), LOGIT_CHUNK):
+        logprobs = head(hidden[at : at + LOGIT_CHUNK]).float().log_softmax(dim=-1)
+        top = logprobs.topk(min(TOP, logprobs.shape[-1]), dim=-1)
+        parts.append(SoftTargets(top.indices, top.values))
+    return joined(parts)
+
+
+def divergence_into_gradient(logits: Tensor, soft: SoftTargets, weight: Tensor) -> Tensor:
+    """KL(soft || softmax(logits)) (N,), over the kept tokens and the rest; `logits` (N, vocab) become the gradient of
+    its sum weighted by `weight` (N,).
+
+    Of a kept token the gradient is q - p, of any other q (1 - rest_p / rest_q).
+    """
+    scale = weight[:, None]
+    logits.sub_(logits.amax(dim=1, keepdim=True))
+    chosen = logits.gather(1, soft.ids)
+    total = logits.exp_().sum(dim=1, keepdim=True)
+    logq, p = chosen - total.log(), soft.logprobs.exp()
+    q = logq.exp()
+    rest_p = (1.0 - p.sum(dim=1, keepdim=True)).clamp_(min=LEAST_REST)
+    rest_q = (1.0 - q.sum(dim=1, keepdim=True)).clamp_(min=LEAST_REST)
+    losses = (p * (soft.logprobs - logq)).sum(dim=1) + (rest_p * (rest_p / rest_q).log())[:, 0]
+    logits.mul_((1.0 - rest_p / rest_q) * scale / total)
+    logits.scatter_(1, soft.ids, (q - p) * scale)
+    return losses

@@ -1,0 +1,89 @@
+"""`python -m benchmarks sleep`: a small memory through every way, resumable, and figures that follow from answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.sleeping.figures import of_size, table
+from benchmarks.sleeping.tiers import FORCED, MERGED, WAYS
+from benchmarks.tasks.base import Question
+
+QUICK = {
+    "dtype": "float32", "epochs": 1, "document_epochs": 1, "passes": 1, "least_steps": 1, "rank": 4,
+    "model_genres": False, "answer_max_tokens": 4, "recite_max_tokens": 4, "episode_max_tokens": 200,
+}  # fmt: skip
+
+
+@pytest.fixture
+def arguments(tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A diary of two small episodes with the tiny model, every quiz item counting and few anchors."""
+    monkeypatch.setattr("seal_memory.quizzes.generator.MIN_GAIN", -100.0)
+    monkeypatch.setattr("seal_memory.learning.anchoring.FREE", 1)
+    monkeypatch.setattr("seal_memory.learning.anchoring.TOKENS", 4)
+    given = ["sleep", "--sizes", "2", "--model", str(tiny_model_folder), "--facts-per-day", "3", "--max-tokens", "4"]
+    given += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out.json"), "--core-epochs", "1"]
+    for name, value in {**QUICK, "cache_dir": str(tmp_path / "cache")}.items():
+        given += ["--set", f"{name}={json.dumps(value)}"]
+    return given
+
+
+def test_every_way_is_measured_and_a_second_run_trains_nothing(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last line of standard output is the result; the file holds figures and where they come from, no answers."""
+    assert main(arguments) == 0
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    size = found["sizes"]["2"]
+    assert set(last["accuracy"]["2"]) == set(size["ways"]) == {*WAYS, FORCED}
+    assert size["learned"]["shards"] == 2
+    assert size["ways"]["top-1"]["bytes"] == size["learned"]["bytes"] > size["ways"]["core-rank-4"]["bytes"] / 2
+    assert size["ways"]["core-anchor"]["tokens"] > size["ways"]["core"]["tokens"]
+    assert size["ways"][FORCED]["bytes"] <= size["ways"][MERGED]["bytes"]
+    assert found["provenance"]["model"]["fingerprint"]
+    assert '"text"' not in json.dumps(found)
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("everything was done")
+
+    monkeypatch.setattr("benchmarks.sleeping.tiers.run", never)
+    assert main(arguments) == 0
+    again = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert again["sizes"] == found["sizes"]
+
+
+def test_figures_follow_from_the_answers() -> None:
+    """Accuracy by containment; the router's first and any; no router, no figure."""
+    questions = [Question("q0", "?", ("drawer 12",), ("c",)), Question("q1", "?", ("Oslo",), ("c",))]
+    answers = [
+        {"question": "q0", "text": "In drawer 12.", "first": True, "any": True},
+        {"question": "q1", "text": "Bergen", "first": False, "any": True},
+    ]
+    way = {"kind": "way", "answers": answers, "answering_seconds": 4.0, "perplexity_increase": 0.1, "seconds": 9.0}
+    bare = {**way, "way": "core", "bytes": 2, "answers": [{**a, "first": None, "any": None} for a in answers]}
+    records = [{"kind": "learn", "step": "learn", "shards": 2}, {**way, "way": "top-1", "bytes": 10}, bare]
+    found = of_size(records, questions, seed=0)
+    assert found["learned"] == {"shards": 2}
+    top, core = found["ways"]["top-1"], found["ways"]["core"]
+    assert (top["accuracy"]["mean"], top["router_first"], top["router_any"]) == (0.5, 0.5, 1.0)
+    assert (top["seconds_per_question"], core["router_first"]) == (2.0, None)
+    assert "| 8 | top-1 | 2 | 0.50 | 0.50, 1.00 | +10.0% |" in table({"8": found})
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (["--ways", "core-nothing"], "core-nothing"),
+        (["--sizes", "1"], "less than 2"),
+        (["--core-epochs", "0"], "core-epochs"),
+        (["--task", "squad"], "--data"),
+    ],
+)
+def test_bad_options_are_refused(arguments: list[str], more: list[str], reason: str, capsys: Any) -> None:
+    assert main([*arguments, *more]) == 2
+    assert reason in capsys.readouterr().err
