@@ -140,13 +140,21 @@ class Consolidator:
     # -- publishing -------------------------------------------------------------------------------
 
     def _publish(self, trained: Sequence[Trained], tally: _Tally) -> None:
-        """Judge every shard, then the whole; write files; commit once."""
+        """Judge every shard, then the whole; write files; commit once.
+
+        A whole that is refused is judged again shard by shard, each beside what is published by then: one that draws
+        the questions of the old away does not hold up the others.
+        """
         verdicts = [gate.judge_new(t.base, t.result, self.settings, finite=t.adapter.is_finite()) for t in trained]
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
         records = {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         current = self.ledger.current()
         manifest = _with_shards(current, accepted, records, outdated_ids(self.ledger))
         whole = self.publisher.judge_whole(current, manifest) if accepted else Verdict(True, (), {})
+        if not whole.accepted and len(accepted) > 1:
+            for t in trained:
+                self._publish([t], tally)
+            return
         if not whole.accepted:
             verdicts = [replace(v, accepted=False, reasons=whole.reasons) if v.accepted else v for v in verdicts]
             accepted = []

@@ -127,6 +127,28 @@ def test_a_shard_that_steals_the_routes_of_the_old_is_refused(
     assert memory.ask("Which engineer planned the Korrin lighthouse?", mode="weights") == before
 
 
+def test_a_shard_that_steals_does_not_hold_up_the_others(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two shards of one wave, judged together and refused, are judged one by one; the innocent one is published."""
+    memory = open_memory(gate_max_old_loss=0.0)
+    _say(memory, monkeypatch, lambda p: "Maud Ellery" if p.adapter else "")
+    _observe(memory, LIGHTHOUSE, ("Which engineer planned the Korrin lighthouse?", "Maud Ellery"), "one")
+    assert memory.consolidate().version == 1
+    current = memory.ledger.current()
+    assert current is not None
+    (shard,) = current.manifest.adapter_ids
+    _say(memory, monkeypatch, lambda p: "Maud Ellery" if p.adapter == shard else "")
+    thief = "The engineer planned nothing in Korrin: which Korrin lighthouse an engineer planned, nobody knows."
+    bad = _observe(memory, thief, ("Who knows which lighthouse was planned?", "nobody"), "two")
+    good = _observe(memory, "Tomas Lindqvist sells herring in Oslo.", ("Who sells herring?", "Tomas"), "three")
+    report = memory.consolidate()
+    assert (report.episodes, report.published, report.refused, report.version) == (2, 1, 1, 2)
+    standings = {i.id: i.standing for i in memory.ledger.interactions(ids=[bad, good])}
+    assert standings == {bad: Standing.REFUSED, good: Standing.LEARNED}
+    after = memory.ledger.current()
+    assert after is not None
+    assert set(memory.store.ids()) == set(after.manifest.adapter_ids) == {shard, report.decisions[-1].adapter_id}
+
+
 # -- published --------------------------------------------------------------------------------------
 
 
