@@ -30,7 +30,7 @@ from seal_memory.engines.sampling import Sampling
 from seal_memory.errors import SealMemoryError
 from seal_memory.lora import peft_files
 from seal_memory.lora.adapter import LoraAdapter
-from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE
+from seal_memory.lora.peft_files import CONFIG_FILE
 
 BASE = "the-base"
 
