@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from seal_memory.errors import AdapterError, EngineUnavailableError, InputError
 
@@ -74,7 +74,7 @@ class VllmServer:
         )
         self._retrying = Retrying(
             stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential_jitter(initial=0.1, max=1.0, jitter=0.1),
+            wait=wait_random_exponential(multiplier=0.2, max=1.0),
             retry=retry_if_exception_type(_BrokenOffError),
             reraise=True,
         )

@@ -55,6 +55,11 @@ class FolderShelf:
         return str(folder.resolve())
 
 
+@pytest.fixture(scope="session")
+def make_shelf() -> Callable[[AdapterStore], FolderShelf]:
+    return FolderShelf
+
+
 @dataclass(frozen=True)
 class Pair:
     """An engine, and the same model to compare it with in the plainest way; `adapters` are ids of both."""

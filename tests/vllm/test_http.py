@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ BODY = {"model": "the-base", "prompt": [5, 6], "max_tokens": 2, "temperature": 0
 
 
 @pytest.fixture
-def server(fake: Any) -> VllmServer:
-    return VllmServer(fake.url, timeout=30.0)
+def server(fake: Any) -> Iterator[VllmServer]:
+    with closing(VllmServer(fake.url, timeout=30.0)) as made:
+        yield made
 
 
 def _failing(fake: Any, path: str, times: int, trouble: Callable[[], None]) -> list[int]:
@@ -52,17 +54,17 @@ def test_what_is_served(server: VllmServer, fake: Any) -> None:
 def test_a_server_that_is_gone_is_told_at_once_and_not_asked_again_for_a_while() -> None:
     """The second caller does not wait; after the pause the server is tried again."""
     now = [0.0]
-    server = VllmServer("http://127.0.0.1:9", clock=lambda: now[0], pause=2.0)
     start = time.monotonic()
-    with pytest.raises(EngineUnavailableError, match="start it, or check the setting engine_url"):
-        server.complete(BODY)
-    with pytest.raises(EngineUnavailableError, match=r"next try in 2\.0 s"):
-        list(server.stream(BODY))
-    assert time.monotonic() - start < 5
-    now[0] = 2.1
-    with pytest.raises(EngineUnavailableError, match="does not answer"):
-        server.complete(BODY)
-    assert not server.healthy()
+    with closing(VllmServer("http://127.0.0.1:9", clock=lambda: now[0], pause=2.0)) as server:
+        with pytest.raises(EngineUnavailableError, match="start it, or check the setting engine_url"):
+            server.complete(BODY)
+        with pytest.raises(EngineUnavailableError, match=r"next try in 2\.0 s"):
+            list(server.stream(BODY))
+        assert time.monotonic() - start < 5
+        now[0] = 2.1
+        with pytest.raises(EngineUnavailableError, match="does not answer"):
+            server.complete(BODY)
+        assert not server.healthy()
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -137,13 +139,17 @@ def test_loading_is_done_when_it_is_loaded(server: VllmServer, fake: Any, fake_m
 
 def test_a_key_is_sent_and_a_wrong_one_told(fake: Any) -> None:
     fake.key = "secret"
-    assert VllmServer(fake.url, key="secret").served().base == "the-base"
-    with pytest.raises(EngineUnavailableError, match="SEAL_MEMORY_ENGINE_KEY"):
-        VllmServer(fake.url).served()
+    with closing(VllmServer(fake.url, key="secret")) as server:
+        assert server.served().base == "the-base"
+    with (
+        closing(VllmServer(fake.url)) as server,
+        pytest.raises(EngineUnavailableError, match="SEAL_MEMORY_ENGINE_KEY"),
+    ):
+        server.served()
 
 
-def test_what_is_no_vllm_server_is_told(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_vllm_server_is_told(server: VllmServer, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for answer in ("<html>", "[]", '{"data": []}'):
         monkeypatch.setattr(fake, "models", lambda answer=answer: answer)
         with pytest.raises(EngineUnavailableError, match="vLLM server"):
-            VllmServer(fake.url).served()
+            server.served()
