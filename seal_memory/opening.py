@@ -11,20 +11,30 @@ import logging
 import os
 import secrets
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seal_memory.config import Settings
 from seal_memory.engines.blank import Blank
 from seal_memory.engines.hardware import detect
 from seal_memory.engines.local import Fetch, TransformersEngine
 from seal_memory.engines.models import load, resolve
-from seal_memory.engines.vllm import VllmEngine
-from seal_memory.errors import AdapterError, BaseModelMismatchError, CorruptAdapterError, UnknownIdError
+from seal_memory.errors import (
+    AdapterError,
+    BaseModelMismatchError,
+    CorruptAdapterError,
+    ModelUnavailableError,
+    UnknownIdError,
+)
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import Snapshot, Standing
+
+if TYPE_CHECKING:
+    from seal_memory.engines.vllm import VllmEngine  # needs httpx
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +61,12 @@ def new_engine(model: str, settings: Settings) -> TransformersEngine:
 def vllm_engine(model: str, settings: Settings) -> VllmEngine:
     """The engine of the vLLM server that the settings name; it is not spoken to yet.
 
-    Raises `ModelUnavailableError` where the model's tokenizer and checksums are not here.
+    Raises `ModelUnavailableError` where the model's files are not here, or httpx.
     """
+    if find_spec("httpx") is None:
+        raise ModelUnavailableError("engine=vllm needs httpx: pip install 'seal-memory[vllm]'")
+    from seal_memory.engines.vllm import VllmEngine
+
     return VllmEngine(
         settings.engine_url or "",
         model,

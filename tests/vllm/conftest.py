@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,13 +180,16 @@ class RealServer:
             self.process = None
 
 
-@contextmanager
-def free_port() -> Iterator[int]:
+def free_port() -> int:
     """A port that was free a moment ago."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        port = int(found.getsockname()[1])
-    yield port
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def unused_port() -> int:
+    return free_port()
 
 
 @pytest.fixture(scope="session")
@@ -194,8 +197,7 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer
     """A real vLLM server with the default model; skipped where vLLM is not installed."""
     if not VLLM.is_file():
         pytest.skip(f"no vLLM at {VLLM}: make vllm")
-    with free_port() as port:
-        server = RealServer(port, tmp_path_factory.mktemp("vllm") / "log.txt")
+    server = RealServer(free_port(), tmp_path_factory.mktemp("vllm") / "log.txt")
     try:
         server.start()
         yield server

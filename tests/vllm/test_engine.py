@@ -180,17 +180,16 @@ def test_another_model_is_refused(
     """By its files, where they can be seen; else by its tokenizer."""
     other = tmp_path / "other"
     shutil.copytree(tiny_model_folder, other)
+    cache = tmp_path / "c"
     tensors = safetensors.numpy.load_file(other / "model.safetensors")
     tensors["model.norm.weight"] = tensors["model.norm.weight"] + 1
     safetensors.numpy.save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
-    _refused(
-        VllmEngine(fake.url, str(other), cache_dir=tmp_path / "c"), BaseModelMismatchError, "start it with --model"
-    )
+    _refused(VllmEngine(fake.url, str(other), cache_dir=cache), BaseModelMismatchError, "start it with --model")
     tokenizer = json.loads((tiny_model_folder / "tokenizer.json").read_text())
     tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:10]
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
     monkeypatch.setattr(fake, "folder", Path("/elsewhere/model"))
-    _refused(VllmEngine(fake.url, str(other), cache_dir=tmp_path / "c"), BaseModelMismatchError, "another tokenizer")
+    _refused(VllmEngine(fake.url, str(other), cache_dir=cache), BaseModelMismatchError, "another tokenizer")
 
 
 @pytest.fixture
