@@ -9,23 +9,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from seal_memory.config import Settings
-from seal_memory.engines.base import Talks
 from seal_memory.ledger import Ledger
 from seal_memory.records import Snapshot
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
     from seal_memory.engines.local import Fetch, TransformersEngine
+    from seal_memory.engines.together import Together
     from seal_memory.engines.vllm import VllmEngine
     from seal_memory.lora.store import AdapterStore
     from seal_memory.opening import AdapterShelf
 
     AnsweringEngine = TransformersEngine | VllmEngine
-
-E = TypeVar("E")
-Given = E | Callable[[], E] | None
 
 
 class EngineRoom:
@@ -39,8 +36,8 @@ class EngineRoom:
         model: str,
         *,
         store: Callable[[], AdapterStore],
-        engine: Given[TransformersEngine],
-        answering: Given[VllmEngine],
+        engine: TransformersEngine | Callable[[], TransformersEngine] | None,
+        answering: VllmEngine | Callable[[], VllmEngine] | None,
     ) -> None:
         self._folder, self._ledger, self._settings, self._model, self._store = folder, ledger, settings, model, store
         self._given, self._given_answering = engine, answering
@@ -74,7 +71,7 @@ class EngineRoom:
         return self._given_answering is not None or self._settings.engine == "vllm"
 
     @property
-    def chatting(self) -> Talks:
+    def chatting(self) -> Together | VllmEngine:
         """What answers chats: those that wait at the same time share a batch; a vLLM server sees to that itself."""
         from seal_memory.engines.local import TransformersEngine
         from seal_memory.engines.together import together
@@ -85,7 +82,8 @@ class EngineRoom:
     def _opened_local(self) -> TransformersEngine:
         from seal_memory.opening import adapter_source, check_base, load_engine
 
-        engine = _got(self._given) or load_engine(self._model, self._settings, self._ledger)
+        given = self._given() if callable(self._given) else self._given
+        engine = given or load_engine(self._model, self._settings, self._ledger)
         check_base(engine.fingerprint, self._model, self._ledger)
         self._source = adapter_source(engine, self._ledger, self._store())
         engine.add_source(self._source)
@@ -94,7 +92,8 @@ class EngineRoom:
     def _opened_vllm(self) -> VllmEngine:
         from seal_memory.opening import AdapterShelf, check_base, vllm_engine
 
-        engine = _got(self._given_answering) or vllm_engine(self._model, self._settings)
+        given = self._given_answering() if callable(self._given_answering) else self._given_answering
+        engine = given or vllm_engine(self._model, self._settings)
         check_base(engine.fingerprint, self._model, self._ledger)
         seen_at = self._settings.engine_folder
         self._shelf = AdapterShelf(self._folder, self._ledger, self._store(), seen_at=seen_at)
@@ -125,7 +124,3 @@ class EngineRoom:
             if self._given_answering is None:
                 self._vllm.close()
         self._local = self._vllm = None
-
-
-def _got(given: Given[E]) -> E | None:
-    return given() if callable(given) else given

@@ -103,7 +103,7 @@ class MemoryPool:
 
     @property
     def loaded(self) -> bool:
-        """Whether what answers is there, so that an answer need not wait for it; may ask a server for two seconds."""
+        """Whether what answers is there, so that an answer need not wait for it; may ask a server."""
         if self._by_server:
             return self._vllm is not None and self._vllm.reachable()
         return self._engine is not None

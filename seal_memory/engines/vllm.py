@@ -123,7 +123,7 @@ class VllmEngine:
         return self._slots.limit if self._slots is not None else None
 
     def drop(self, adapter_id: str) -> None:
-        """Unload an adapter that is gone for good; a server that is away is no error: it is told when it is back."""
+        """Unload an adapter that is gone for good; a server that is away is no error: what it held went with it."""
         try:
             if self._slots is not None:
                 self._slots.discard(adapter_id)
@@ -159,7 +159,7 @@ class VllmEngine:
     # -- the server -------------------------------------------------------------------------------
 
     def reachable(self) -> bool:
-        """Whether the server answers now; takes two seconds at most where it does not."""
+        """Whether the server answers now; takes some seconds at most where it does not."""
         return self.server.healthy()
 
     def greet(self) -> Served:
@@ -172,9 +172,10 @@ class VllmEngine:
         with self._greeting:
             served = self.server.served()
             self._check_model(served)
+            limit = self._limit(served)
             if self._slots is None:
-                limit = self._limit(served)
                 self._slots = AdapterSlots(self._load, self.server.unload, limit=limit)
+            self._slots.limit = limit
             ours = [n for n in served.adapters if form.is_ours(n)]
             self._slots.resync(ours, others=len(served.adapters) - len(ours))
             if served.max_length is not None:

@@ -26,6 +26,7 @@ from seal_memory.errors import AdapterError, EngineUnavailableError, InputError
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 2.0
+HEALTH_SECONDS = 5.0
 PAUSE = 2.0  # seconds without another try after a failed connection
 ATTEMPTS = 3  # of what broke off
 MOST_AT_ONCE = 64  # connections
@@ -100,13 +101,13 @@ class VllmServer:
     def healthy(self) -> bool:
         """Whether it answers and its engine lives."""
         try:
-            return self._sent("GET", "/health").is_success
+            return self._retrying(self._sent, "GET", "/health", timeout=HEALTH_SECONDS).is_success
         except EngineUnavailableError:
             return False
 
     def max_loras(self) -> int | None:
         """Its --max-loras, as its metrics tell once it has computed something; None: they do not."""
-        found = _MAX_LORAS.search(self._sent("GET", "/metrics").text)
+        found = _MAX_LORAS.search(self._retrying(self._sent, "GET", "/metrics").text)
         return int(found[1]) if found else None
 
     def load(self, name: str, path: str) -> None:
@@ -187,11 +188,14 @@ class VllmServer:
 
         return self._retrying(once)
 
-    def _sent(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+    def _sent(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    ) -> httpx.Response:
         """Any answer, whatever its status. Raises `EngineUnavailableError` where there is none."""
         self._check_gone()
+        wait = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=CONNECT_SECONDS)
         try:
-            answer = self._http.request(method, path, json=body)
+            answer = self._http.request(method, path, json=body, timeout=wait)
         except httpx.TransportError as error:
             raise self._lost(error) from error
         self._gone_until = -1.0

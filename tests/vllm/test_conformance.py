@@ -20,7 +20,7 @@ QUESTIONS = ["Who built it?", "Which colour is the new logo? Please say it in a 
 TARGETS = ["Maud Ellery", "dark green", "The lighthouse at Korrin Bay was built in 1887."]
 
 
-@pytest.fixture(params=["local", "stand-in", "vllm"])
+@pytest.fixture(params=["local", "stand-in", pytest.param("vllm", marks=pytest.mark.timeout(1800))])
 def pair(request: pytest.FixtureRequest, pairs: Callable[[str], Any]) -> Any:
     return pairs(request.param)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def test_the_command_takes_adapters_in_the_blocks_only() -> None:
     assert tuple(command[at : at + len(LLAMA_LINEAR)]) == LLAMA_LINEAR
     assert "lm_head" not in command
     assert command[-2:] == ["--api-key", "secret"]
-    options = dict(zip(command, command[1:], strict=False))
+    options = dict(itertools.pairwise(command))
     assert (options["--model"], options["--served-model-name"]) == ("/models/it", "the-model")
     assert (options["--max-loras"], options["--max-cpu-loras"]) == ("5", "10")
     assert command[:3] == [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
