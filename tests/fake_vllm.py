@@ -1,16 +1,13 @@
-"""A stand-in for a vLLM server: its HTTP over the tiny model, with its traps, in this process or as one of its own.
+"""A stand-in for a vLLM server: its HTTP over the tiny model, with its traps, in threads of this process.
 
 As the real one (0.32, on a CPU) it keeps adapters in its slots after they are unloaded, answers for the base with the
 adapter in the last slot once all slots were ever filled, keeps what it computed under a name although the name was
 loaded anew, takes sampling options from the model's folder where the request names none, and tells --max-loras in its
 metrics only after it has computed something.
-
-python tests/fake_vllm.py MODEL --port 8000 --max-loras 4
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import threading
 import time
@@ -23,9 +20,7 @@ from typing import Any
 import torch
 
 from seal_memory.engines.decode import generate
-from seal_memory.engines.hardware import Hardware
 from seal_memory.engines.local import TransformersEngine
-from seal_memory.engines.models import load, resolve
 from seal_memory.engines.sampling import Sampling
 from seal_memory.errors import SealMemoryError
 from seal_memory.lora import peft_files
@@ -292,22 +287,3 @@ def _handler(fake: FakeVllm) -> type[BaseHTTPRequestHandler]:
             """Quiet."""
 
     return Handler
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--max-loras", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=0.0, help="of a streamed token")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    files = resolve(str(given.model))
-    engine = TransformersEngine(load(files, Hardware("cpu", "float32", 1, "for the test")))
-    fake = FakeVllm(engine, files.folder, port=given.port, max_loras=given.max_loras)
-    fake.tokens_seconds = given.seconds
-    threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

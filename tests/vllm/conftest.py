@@ -154,7 +154,7 @@ class RealServer:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "seal_memory.engines.vllm_launcher", "--python", str(VLLM)]
-        command += ["--port", str(self.port), "--max-loras", str(SLOTS)]
+        command += ["--port", str(self.port), "--max-loras", str(SLOTS), "--max-rank", "8"]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SEAL_MEMORY_TEST")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
