@@ -11,6 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Maker = Callable[[], Generator[T, None, None]]
+_Told = SimpleQueue[tuple[int, list[T], Exception | None]]
 
 
 def merged(makers: Sequence[Maker[T]], threads: Executor) -> Iterator[tuple[int, T]]:
@@ -23,23 +24,10 @@ def merged(makers: Sequence[Maker[T]], threads: Executor) -> Iterator[tuple[int,
             for item in items:
                 yield 0, item
         return
-    told: SimpleQueue[tuple[int, list[T], Exception | None]] = SimpleQueue()
+    told: _Told[T] = SimpleQueue()
     over = threading.Event()
-
-    def read(n: int) -> None:
-        try:
-            if not over.is_set():
-                with closing(makers[n]()) as items:
-                    for item in items:
-                        if over.is_set():
-                            return
-                        told.put((n, [item], None))
-            told.put((n, [], None))
-        except Exception as error:  # noqa: BLE001 (raised to who listens)
-            told.put((n, [], error))
-
-    for n in range(len(makers)):
-        threads.submit(read, n)
+    for n, make in enumerate(makers):
+        threads.submit(_read, n, make, told, over)
     try:
         left = len(makers)
         while left:
@@ -51,3 +39,17 @@ def merged(makers: Sequence[Maker[T]], threads: Executor) -> Iterator[tuple[int,
                 yield n, item
     finally:
         over.set()
+
+
+def _read(n: int, make: Maker[T], told: _Told[T], over: threading.Event) -> None:
+    """Tells each item of one iterator, then its end: an empty list, or what it raised."""
+    try:
+        if not over.is_set():
+            with closing(make()) as items:
+                for item in items:
+                    if over.is_set():
+                        return
+                    told.put((n, [item], None))
+        told.put((n, [], None))
+    except Exception as error:  # noqa: BLE001 (raised to who listens)
+        told.put((n, [], error))
