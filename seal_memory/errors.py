@@ -6,6 +6,7 @@ SealMemoryError
 │   ├── SettingsError     a setting is out of range or unknown
 │   └── UnknownIdError    an id, version or session that this memory does not hold
 ├── ModelUnavailableError a model name, folder or file that cannot be loaded
+├── EngineUnavailableError the server behind an engine is gone, or has no room now
 ├── LedgerError           the database cannot be opened, read or written
 │   ├── NewerSchemaError  written by a newer seal-memory
 │   └── BusyError         another process holds the lock that this call needs
@@ -24,6 +25,7 @@ __all__ = [
     "BaseModelMismatchError",
     "BusyError",
     "CorruptAdapterError",
+    "EngineUnavailableError",
     "InputError",
     "LedgerError",
     "ModelUnavailableError",
@@ -57,6 +59,10 @@ class UnknownIdError(InputError):
 
 class ModelUnavailableError(SealMemoryError):
     """A model cannot be found or loaded."""
+
+
+class EngineUnavailableError(SealMemoryError):
+    """The server that an engine talks to cannot be reached, breaks off, or has no room; try again later."""
 
 
 class LedgerError(SealMemoryError):

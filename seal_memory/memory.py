@@ -6,7 +6,6 @@ Not here: any of the work itself.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 from seal_memory.answering import Answer, Answerer, checked, parse_mode
 from seal_memory.config import Settings
 from seal_memory.conversing import Conversation, chat_prompt, text_prompt
+from seal_memory.engine_room import EngineRoom
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
 from seal_memory.keeping import chosen, corrected, roll_back
@@ -32,7 +32,9 @@ from seal_memory.reports import Correction, Exported, Status
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
     from seal_memory.background import Background
-    from seal_memory.engines.local import Fetch, TransformersEngine
+    from seal_memory.engine_room import AnsweringEngine
+    from seal_memory.engines.local import TransformersEngine
+    from seal_memory.engines.vllm import VllmEngine
     from seal_memory.forgetting.deletion import Deletion, ForgetReport
     from seal_memory.learning.consolidate import ConsolidateReport
     from seal_memory.learning.sleeping import SleepReport
@@ -63,13 +65,13 @@ class SealMemory:
         make_id: Callable[[], str],
         progress: Progress,
         engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
+        answering: VllmEngine | Callable[[], VllmEngine] | None = None,
     ) -> None:
         self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
         self._clock, self._make_id, self.progress = clock, make_id, progress
-        self._given_engine = engine
-        self._engine: TransformersEngine | None = None
-        self._loading = threading.RLock()
-        self._source: Fetch | None = None
+        self._engines = EngineRoom(
+            folder, ledger, settings, model, store=lambda: self.store, engine=engine, answering=answering
+        )
         self._background: Background | None = None
 
     @classmethod
@@ -84,26 +86,27 @@ class SealMemory:
         make_id: Callable[[], str] = sortable_id,
         progress: Progress = silent,
         engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
+        answering: VllmEngine | Callable[[], VllmEngine] | None = None,
     ) -> SealMemory:
         """Open or create the memory in folder `path`.
 
         `model`: the default's name, a local folder, a GGUF file or a hub id; it is loaded when first needed.
         `engine`: another memory's `engine` (or what gives it when it is first needed), to share one loaded model among
-        several memories. Raises `LedgerError` when the folder cannot be used, `SettingsError` for bad settings.
+        several memories. `answering`: a vLLM server's engine, for what is asked; several memories may share it.
+        Raises `LedgerError` when the folder cannot be used, `SettingsError` for bad settings.
         """
         folder = Path(path).expanduser()
         settings = settings if settings is not None else Settings.load(folder)
         ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id)
-        return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, engine=engine)
+        more: dict[str, Any] = {"engine": engine, "answering": answering}
+        return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, **more)
 
     def close(self) -> None:
         """Stop the background, close the ledger and let go of the model; an engine that was handed in stays usable."""
         if self._background is not None:
             self._background.stop()
-        if self._engine is not None and self._source is not None:
-            self._engine.remove_source(self._source)
+        self._engines.close()
         self.ledger.close()
-        self._engine = self._source = None
 
     def __enter__(self) -> SealMemory:
         return self
@@ -126,24 +129,16 @@ class SealMemory:
 
     @property
     def engine(self) -> TransformersEngine:
-        """The engine; loads the model on first use.
+        """The engine in this process, which trains; loads the model on first use.
 
         Raises `ModelUnavailableError`, or `BaseModelMismatchError` when this memory's adapters belong to another base.
         """
-        with self._loading:
-            if self._engine is None:
-                self._engine = self._opened_engine()
-            return self._engine
+        return self._engines.local
 
-    def _opened_engine(self) -> TransformersEngine:
-        from seal_memory.opening import adapter_source, check_base, load_engine
-
-        given = self._given_engine() if callable(self._given_engine) else self._given_engine
-        engine = given or load_engine(self.model, self.settings, self.ledger)
-        check_base(engine.fingerprint, self.model, self.ledger)
-        self._source = adapter_source(engine, self.ledger, self.store)
-        engine.add_source(self._source)
-        return engine
+    @property
+    def answering(self) -> AnsweringEngine:
+        """What answers: `engine`, or a vLLM server's, which is not spoken to yet. Raises as `engine`."""
+        return self._engines.answering
 
     # -- taking in --------------------------------------------------------------------------------
 
@@ -299,7 +294,7 @@ class SealMemory:
         """
         prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said, tools)
         chosen, how = parse_mode(mode), decoding if decoding is not None else Decoding()
-        self.engine.check(prompt, how)
+        self.answering.check(prompt, how)
         answerer = self._answerer(shared=True)
         return Conversation(answerer, prompt, question, chosen, how, n)
 
@@ -320,10 +315,9 @@ class SealMemory:
 
     def _answerer(self, *, shared: bool = False) -> Answerer:
         """`shared`: chats that wait at the same time are answered in one batch."""
-        from seal_memory.engines.together import together
-
-        engine = together(self.engine) if shared else self.engine
+        engine = self._engines.chatting if shared else self._engines.answering
         snapshot = self.published()
+        self._engines.retain(snapshot)
         router = self._router(snapshot)
         return Answerer(engine, router, self.ledger, self.settings, snapshot=snapshot.version if snapshot else None)
 
@@ -362,13 +356,10 @@ class SealMemory:
     def _deletion(self) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
 
+        drop = self._engines.drop
         return Deletion(
-            self.ledger, self.store, self.settings, engine=lambda: self.engine, drop=self._drop, clock=self._clock
+            self.ledger, self.store, self.settings, engine=lambda: self.engine, drop=drop, clock=self._clock
         )
-
-    def _drop(self, adapter_id: str) -> None:
-        if self._engine is not None:
-            self._engine.drop(adapter_id)
 
     def history(self) -> list[Snapshot]:
         """Published snapshots, newest first."""

@@ -8,20 +8,37 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import secrets
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seal_memory.config import Settings
+from seal_memory.engines.blank import Blank
 from seal_memory.engines.hardware import detect
 from seal_memory.engines.local import Fetch, TransformersEngine
 from seal_memory.engines.models import load, resolve
-from seal_memory.errors import BaseModelMismatchError, UnknownIdError
+from seal_memory.errors import (
+    AdapterError,
+    BaseModelMismatchError,
+    CorruptAdapterError,
+    ModelUnavailableError,
+    UnknownIdError,
+)
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
+from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import Snapshot, Standing
 
+if TYPE_CHECKING:
+    from seal_memory.engines.vllm import VllmEngine  # needs httpx
+
 logger = logging.getLogger(__name__)
 
+KEY_VARIABLE = "SEAL_MEMORY_ENGINE_KEY"  # what a vLLM server was started with as --api-key
 _VERIFIED = "verified adapters"  # adapter id -> its files' stamp when the checksum was right
 
 
@@ -39,6 +56,25 @@ def new_engine(model: str, settings: Settings) -> TransformersEngine:
     """The engine of a model by name, for memories of which each checks its own base. Raises `ModelUnavailableError`."""
     files = resolve(model, cache_dir=settings.cache_dir)
     return TransformersEngine(load(files, detect(settings.device, settings.dtype)))
+
+
+def vllm_engine(model: str, settings: Settings) -> VllmEngine:
+    """The engine of the vLLM server that the settings name; it is not spoken to yet.
+
+    Raises `ModelUnavailableError` where the model's files are not here, or httpx.
+    """
+    if find_spec("httpx") is None:
+        raise ModelUnavailableError("engine=vllm needs httpx: pip install 'seal-memory[vllm]'")
+    from seal_memory.engines.vllm import VllmEngine
+
+    return VllmEngine(
+        settings.engine_url or "",
+        model,
+        max_loras=settings.engine_max_loras,
+        key=os.environ.get(KEY_VARIABLE),
+        timeout=settings.engine_timeout,
+        cache_dir=settings.cache_dir,
+    )
 
 
 def check_base(fingerprint: str, model: str, ledger: Ledger) -> None:
@@ -68,6 +104,44 @@ def _fetch(ledger: Ledger, store: AdapterStore, engine: TransformersEngine, adap
         base_fingerprint=engine.fingerprint,
         device=engine.device,
     )
+
+
+class AdapterShelf:
+    """This memory's adapter folders as a vLLM server sees them; a `vllm.Shelf`.
+
+    `seen_at`: where the server sees the memory's folder; None: at the same place.
+    """
+
+    def __init__(self, folder: Path, ledger: Ledger, store: AdapterStore, *, seen_at: str | None) -> None:
+        self._folder, self._ledger, self._store, self._seen_at = folder.resolve(), ledger, store, seen_at
+
+    def find(self, adapter_id: str) -> str:
+        """Raises `UnknownIdError` for another memory's id, `CorruptAdapterError` for damaged files."""
+        records = self._ledger.adapters(ids=[adapter_id])
+        if not records:
+            raise UnknownIdError(f"The memory {self._ledger.namespace!r} holds no adapter {adapter_id}.")
+        if not self._store.verify(adapter_id, records[0].sha256):
+            raise CorruptAdapterError(f"The adapter in {self._store.folder(adapter_id)} is damaged or missing.")
+        return self._seen(self._store.folder(adapter_id))
+
+    def keep(self, blank: Blank) -> str:
+        """Write a blank's files, once. Raises `AdapterError` when the disk refuses."""
+        folder = self._folder / "engine" / blank.name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in ((CONFIG_FILE, blank.config), (TENSORS_FILE, blank.tensors)):
+                if not (folder / name).is_file() or (folder / name).read_bytes() != content:
+                    temporary = folder / f".{name}.{secrets.token_hex(4)}"
+                    temporary.write_bytes(content)
+                    temporary.replace(folder / name)
+        except OSError as error:
+            raise AdapterError(f"The blank adapter cannot be written to {folder}: {error}.") from error
+        return self._seen(folder)
+
+    def _seen(self, folder: Path) -> str:
+        if self._seen_at is None:
+            return str(folder.resolve())
+        return f"{self._seen_at.rstrip('/')}/{folder.resolve().relative_to(self._folder).as_posix()}"
 
 
 class SnapshotGuard:

@@ -23,6 +23,7 @@ from seal_memory.memory import DEFAULT_MODEL, SealMemory
 
 if TYPE_CHECKING:  # needs torch
     from seal_memory.engines.local import TransformersEngine
+    from seal_memory.engines.vllm import VllmEngine
 
 KEPT_OPEN = 64  # namespaces; each is a connection to the ledger's file
 LONGEST_NAME = 200
@@ -48,12 +49,13 @@ class MemoryPool:
         model: str = DEFAULT_MODEL,
         settings: Settings | None = None,
         engine: TransformersEngine | None = None,
+        answering: VllmEngine | None = None,
         keep: int = KEPT_OPEN,
         clock: Callable[[], float] = time.time,
         make_id: Callable[[], str] = sortable_id,
         on_progress: OnProgress = lambda namespace, phase, done, total: None,
     ) -> None:
-        """Open the folder's ledger; the model loads when it is first needed.
+        """Open the folder's ledger; the model loads when it is first needed. `answering`: see `SealMemory.open`.
 
         Raises `LedgerError` when the folder cannot be used, `SettingsError`, and `InputError` for keep under 1.
         """
@@ -63,7 +65,7 @@ class MemoryPool:
         self.settings = settings if settings is not None else Settings.load(self.folder)
         self.on_progress = on_progress
         self._clock, self._make_id = clock, make_id
-        self._engine = engine
+        self._engine, self._vllm, self._given_vllm = engine, answering, answering is not None
         self._loading, self._lock = threading.Lock(), threading.RLock()
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._closed = False
@@ -80,8 +82,30 @@ class MemoryPool:
             return self._engine
 
     @property
+    def _by_server(self) -> bool:
+        return self._given_vllm or self.settings.engine == "vllm"
+
+    def _server_engine(self) -> VllmEngine:
+        """The vLLM server's engine, which is not spoken to yet. Raises `ModelUnavailableError`."""
+        with self._loading:
+            if self._vllm is None:
+                from seal_memory.opening import vllm_engine
+
+                self._vllm = vllm_engine(self.model, self.settings)
+            return self._vllm
+
+    def get_ready(self) -> None:
+        """Load what answers, or greet its server. Raises `ModelUnavailableError`, `EngineUnavailableError`."""
+        if self._by_server:
+            self._server_engine().greet()
+        else:
+            self.engine  # noqa: B018 (the property loads it)
+
+    @property
     def loaded(self) -> bool:
-        """Whether the model is there, so that an answer need not wait for it."""
+        """Whether what answers is there, so that an answer need not wait for it; may ask a server."""
+        if self._by_server:
+            return self._vllm is not None and self._vllm.reachable()
         return self._engine is not None
 
     @contextmanager
@@ -117,6 +141,7 @@ class MemoryPool:
             make_id=self._make_id,
             progress=lambda phase, done, total: self.on_progress(namespace, phase, done, total),
             engine=lambda: self.engine,
+            answering=self._server_engine if self._by_server else None,
         )
 
     def _shrink(self, keep: int) -> None:
@@ -143,6 +168,8 @@ class MemoryPool:
         with self._lock:
             self._closed = True
             self._shrink(0)
+        if self._vllm is not None and not self._given_vllm:
+            self._vllm.close()
         self._ledger.close()
 
     def __enter__(self) -> MemoryPool:

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
-from seal_memory.errors import BusyError, InputError, SealMemoryError
+from seal_memory.errors import BusyError, EngineUnavailableError, InputError, SealMemoryError
 from seal_memory.learning.bedtime import sleep_due
 from seal_memory.leasing import LEASE_SECONDS, is_dead, this_process
 from seal_memory.policy.schedule import next_round
@@ -33,6 +33,7 @@ from seal_memory.records import JobState, QueuedJob, Standing
 
 if TYPE_CHECKING:  # these rooms need torch
     from seal_memory.config import Settings
+    from seal_memory.engines.base import Engine
     from seal_memory.engines.local import TransformersEngine
     from seal_memory.engines.turns import Behind
     from seal_memory.learning.progress import Progress
@@ -64,6 +65,9 @@ class Trainable(Protocol):
 
     @property
     def engine(self) -> TransformersEngine: ...
+
+    @property
+    def answering(self) -> Engine: ...
 
     @property
     def progress(self) -> Progress: ...
@@ -225,7 +229,7 @@ class Worker:
             return ended
         except _Stopped:
             return self._hand_back(job, self._clock())
-        except BusyError as error:  # somebody else trains this namespace, or holds this job by now
+        except (BusyError, EngineUnavailableError) as error:  # somebody else trains it or holds this job; or no server
             logger.info("job %s (%s) has to wait: %s", job.id, job.kind, error)
             return self._hand_back(job, self._clock() + BUSY_WAIT)
         except (KeyboardInterrupt, SystemExit):
@@ -265,7 +269,8 @@ class Worker:
 
         memory = self.memory
         tried = {str(job.payload.get("shard")) for job in self.queue.jobs() if job.kind == REBUILD}
-        for found in Auditor(memory.ledger, memory.engine, memory.settings, clock=self._clock).run():
+        auditor = Auditor(memory.ledger, memory.engine, memory.settings, clock=self._clock, answering=memory.answering)
+        for found in auditor.run():
             shard = found.audit.adapter_id
             if found.too_weak and shard not in tried:
                 attempts = memory.settings.job_attempts

@@ -82,7 +82,7 @@ def chat(
     talk = _Talk(call, mode, max_tokens, None if no_observe else session or f"chat-{uuid.uuid4().hex[:8]}")
     with call.memory(create=True) as memory:
         with call.bars.step("loading the model"):
-            memory.engine  # noqa: B018 (the property loads it)
+            memory.answering  # noqa: B018 (the property loads it)
         if message is not None:
             talk.turn(memory, message)
         else:

@@ -55,6 +55,8 @@ def doctor(call: Invocation) -> Output:
             _guarded("hardware", lambda: _hardware(loaded)),
             _guarded("model", lambda: _model(call.model, loaded)),
         ]
+        if loaded is not None and loaded.engine == "vllm":
+            checks.append(_guarded("engine", lambda: _engine(call.model, loaded)))
     problems = [f"{c.name}: {c.problem}" for c in checks if c.problem]
     data = {"ok": not problems, "problems": problems}
     data |= {c.name: {"ok": c.problem is None, **c.facts} for c in checks}
@@ -167,6 +169,21 @@ def _model(name: str, settings: Settings | None) -> dict[str, Any]:
         "fingerprint": files.fingerprint,
         "source": files.source,
     }
+
+
+def _engine(name: str, settings: Settings) -> dict[str, Any]:
+    """Whether the vLLM server answers, serves this model, and says how many adapters it bears."""
+    from seal_memory.opening import vllm_engine
+
+    with closing(vllm_engine(name, settings)) as engine:
+        served = engine.greet()
+        return {
+            "url": engine.server.url,
+            "model": served.base,
+            "context": served.max_length,
+            "adapters": len(served.adapters),
+            "most_adapters": engine.most_adapters,
+        }
 
 
 def _is_only_on_hub(name: str) -> bool:

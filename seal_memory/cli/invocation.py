@@ -91,10 +91,10 @@ class Invocation:
 
     @contextmanager
     def thinking(self, what: str, *, create: bool = False) -> Iterator[SealMemory]:
-        """The memory with its model loaded, a spinner for the loading and one that says `what` for the rest."""
+        """The memory with what answers loaded, a spinner for the loading and one that says `what` for the rest."""
         with self.memory(create=create) as memory:
             with self.bars.step("loading the model"):
-                memory.engine  # noqa: B018 (the property loads it)
+                memory.answering  # noqa: B018 (the property loads it)
             with self.bars.step(what):
                 yield memory
 

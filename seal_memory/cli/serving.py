@@ -32,6 +32,13 @@ def serve(
     mode: Annotated[
         Literal["weights", "retrieval", "hybrid"], typer.Option(help="Where answers come from unasked.")
     ] = "hybrid",
+    engine: Annotated[
+        Literal["transformers", "vllm"] | None,
+        typer.Option(help="What answers: this process, or a vLLM server. Default: the setting engine."),
+    ] = None,
+    engine_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="The vLLM server's address, such as http://localhost:8000.")
+    ] = None,
     served_name: Annotated[str | None, typer.Option(help="The model's name for clients.")] = None,
     rate: Annotated[float, typer.Option(min=0, help="Requests a minute of one key; 0: any number.")] = 600,
     waiting: Annotated[int, typer.Option(min=1, help="Requests that may use or wait for the model.")] = 64,
@@ -41,6 +48,7 @@ def serve(
 ) -> Output:
     """Serve the memory to OpenAI clients, and a page for people, until SIGTERM or Ctrl-C.
 
+    With --engine vllm the published adapters answer on a running vLLM server; what is learned is still trained here.
     While there are no keys, requests go to --namespace. Logs are JSON lines on standard error.
     """
     _need_server()
@@ -50,6 +58,9 @@ def serve(
     from seal_memory.server.keys import KeyStore
     from seal_memory.server.state import Limits
 
+    settings = call.settings(engine=engine, engine_url=engine_url)
+    if engine_url is not None and settings.engine != "vllm":
+        raise typer.BadParameter("only of use with --engine vllm", param_hint="--engine-url")
     keys = KeyStore(call.folder)
     try:
         running.check_bind(host, keys)
@@ -58,7 +69,7 @@ def serve(
         raise typer.BadParameter(str(error), param_hint="--host") from None
     logs.configure(log_level)
     limits = Limits(body_bytes=max_body, rate=rate, waiting=waiting, stop_seconds=stop_seconds)
-    pool = MemoryPool(call.folder, model=call.model, settings=call.settings())
+    pool = MemoryPool(call.folder, model=call.model, settings=settings)
     app = make_app(pool, keys, limits=limits, train=train, name=served_name, mode=mode, namespace=call.namespace)
     running.run(app, host=host, port=port, tell=_tell_nobody if call.as_json else _tell_page)
     return Output({"stopped": True}, lambda out: say(out, "Stopped; what was not learned yet is still queued."))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from seal_memory.engines.batches import length_buckets
+from seal_memory.engines.encoding import Generated, Likeliest
 from seal_memory.engines.padded import PaddedRows
 from seal_memory.engines.prefixes import (
     MIN_HEAD,
@@ -29,26 +30,13 @@ from seal_memory.engines.prefixes import (
     find_groups,
     packs,
 )
-from seal_memory.engines.sampling import GREEDY, Likeliest, Sampling, choose, draws, likeliest
+from seal_memory.engines.sampling import GREEDY, Sampling, choose, draws, likeliest
 from seal_memory.lora.adapter import Applied
 from seal_memory.lora.stack import StackedLora
 
 __all__ = ["GREEDY", "LIMITS", "Generated", "Limits", "OnToken", "Sampling", "generate"]
 
 OnToken = Callable[[int, int], bool | None]  # (index of the prompt, its new token): True stops the row after it
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """New token ids without the stop token; `logprobs` has one more entry, its own, when a stop token was met.
-
-    `top`: for each of the logprobs the likeliest tokens and theirs, best first, where they were asked for.
-    """
-
-    ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    stopped: bool  # by a stop token or by `on_token`, not by the limit
-    top: tuple[Likeliest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from typing import Any
 
 from seal_memory.errors import ModelUnavailableError
 
-__all__ = ["fingerprint", "folder_digest", "remembered", "sha256_file", "weight_files"]
+__all__ = ["fingerprint", "folder_digest", "remembered", "sha256_file", "weight_files", "weight_shapes"]
 
 logger = logging.getLogger(__name__)
 
@@ -159,6 +159,11 @@ def _tensors(path: Path) -> list[tuple[str, tuple[str, list[int], int, int]]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelUnavailableError(f"{path} is not a whole safetensors file: {error}") from error
     return found
+
+
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Tensor name -> shape of a transformers folder, from the files' headers. Raises `ModelUnavailableError`."""
+    return {name: tuple(entry[1]) for path in weight_files(folder) for name, entry in _tensors(path)}
 
 
 def _hash_range(path: Path, start: int, end: int, update: Callable[[bytes], object]) -> None:

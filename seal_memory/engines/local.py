@@ -17,24 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from seal_memory.engines.base import (
-    DEFAULT_TOKENS,
-    Completion,
-    Decoding,
-    Finish,
-    Messages,
-    OnText,
-    Prompt,
-    Score,
-    TokenLogprob,
-)
+from seal_memory.engines.base import Completion, Decoding, Messages, OnText, Prompt, Score
 from seal_memory.engines.batches import Row, micro_batches, target_logprobs
-from seal_memory.engines.decode import Generated, Sampling, generate
+from seal_memory.engines.decode import Sampling, generate
+from seal_memory.engines.encoding import DEFAULT_LENGTH, Encoder
 from seal_memory.engines.mixes import parts_of
 from seal_memory.engines.models import LoadedModel
 from seal_memory.engines.transcript import Transcript
 from seal_memory.engines.turns import Turns
-from seal_memory.errors import AdapterError, InputError, LedgerError, PromptTooLongError, UnknownIdError
+from seal_memory.errors import AdapterError, LedgerError, UnknownIdError
 from seal_memory.lora.adapter import Applied, LoraAdapter, MixedAdapter
 from seal_memory.lora.stack import StackedLora
 
@@ -62,10 +53,10 @@ class TransformersEngine:
         self._keep = keep
         self._embedders: dict[str, Embeds] = {}
         self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
-        self.stop_ids = self._stop_ids()
+        self.encoder = _encoder(loaded)
+        self.stop_ids, self.max_length = self.encoder.stop_ids, self.encoder.max_length
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = pad if pad is not None else min(self.stop_ids)
-        self.max_length: int = int(getattr(loaded.model.config, "max_position_embeddings", 2048))
 
     @property
     def device(self) -> torch.device:
@@ -161,9 +152,9 @@ class TransformersEngine:
         and for tools that the model's chat template does not know.
         """
         ids = [self.encode(p) for p in prompts]
-        tokens = self._tokens([len(i) for i in ids], decoding.max_tokens)
+        tokens = self.encoder.room([len(i) for i in ids], decoding.max_tokens)
         sampling = Sampling(temperature=decoding.temperature, seed=decoding.seed, top_p=decoding.top_p)
-        transcript = Transcript(self._text, len(ids), stop=decoding.stop, on_text=on_text)
+        transcript = Transcript(self.encoder.text, len(ids), stop=decoding.stop, on_text=on_text)
         with self.lock:
             done = generate(
                 self.stack,
@@ -178,14 +169,14 @@ class TransformersEngine:
                 top=decoding.top_logprobs or 0,
             )
         return [
-            self._completion(len(i), g, transcript.close(row, g.ids), self._logprobs(g, transcript, decoding))
+            self.encoder.completion(len(i), g, row=row, transcript=transcript, decoding=decoding)
             for row, (i, g) in enumerate(zip(ids, done, strict=True))
         ]
 
     def check(self, prompt: Prompt, decoding: Decoding) -> None:
         """Raises what `talk` would raise of this prompt and these options, before anything is computed."""
         Sampling(temperature=decoding.temperature, seed=decoding.seed, top_p=decoding.top_p)
-        self._tokens([len(self.encode(prompt))], decoding.max_tokens)
+        self.encoder.room([len(self.encode(prompt))], decoding.max_tokens)
 
     def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
         """The log-probability of each target text after its prompt, end of turn not counted.
@@ -193,9 +184,9 @@ class TransformersEngine:
         A target without tokens scores minus infinity. Raises `InputError` when a prompt and its target do
         not fit the model's context.
         """
-        rows = [self.encode_row(p.messages, target, end=False) for p, target in requests]
+        rows = [self._row(self.encode(p), target, end=False) for p, target in requests]
         for row in rows:
-            self._check_fits(row.prompt_length, row.target_length)
+            self.encoder.check_fits(row.prompt_length, row.target_length)
         adapters = self._applied([p for p, _ in requests])
         first_seen: dict[int, int] = {}  # not the object's address: the order is the same in every run
         owners = [first_seen.setdefault(id(a), n) for n, a in enumerate(adapters)]
@@ -219,90 +210,34 @@ class TransformersEngine:
     # -- tokens -----------------------------------------------------------------------------------
 
     def encode(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt. Raises `InputError` for tools that the chat template does not know, empty raw text."""
-        if prompt.raw is None:
-            return self.encode_prompt(prompt.messages, tools=prompt.tools)
-        ids = list(self.tokenizer(prompt.raw, add_special_tokens=False)["input_ids"])
-        if not ids:
-            raise InputError("The prompt is empty; expected text to continue.")
-        return ids
+        """As `Encoder.encode`."""
+        return self.encoder.encode(prompt)
 
     def encode_prompt(self, messages: Messages, *, tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
-        """Token ids of the rendered chat, up to where the assistant begins to speak."""
-        text = self._rendered(messages, tools)
-        if tools and text == self._rendered(messages, ()):
-            raise InputError("This model's chat template has no place for tools; ask without them.")
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def _rendered(self, messages: Messages, tools: Sequence[Mapping[str, Any]]) -> str:
-        text: str = self.tokenizer.apply_chat_template(
-            [dict(m) for m in messages],
-            tools=[dict(t) for t in tools] or None,
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        return text
+        """As `Encoder.encode_prompt`."""
+        return self.encoder.encode_prompt(messages, tools=tools)
 
     def encode_row(self, messages: Messages, target: str, *, end: bool = True) -> Row:
         """A row to train or score: the loss counts the target and, with `end`, the end of turn."""
-        prompt = self.encode_prompt(messages)
-        ids = list(self.tokenizer(target, add_special_tokens=False)["input_ids"])
+        return self._row(self.encode_prompt(messages), target, end=end)
+
+    def _row(self, prompt: list[int], target: str, *, end: bool) -> Row:
+        ids = self.encoder.ids(target)
         if end:
             ids.append(int(self.tokenizer.eos_token_id))
         return Row(tuple(prompt + ids), len(prompt))
 
     def encode_text(self, text: str) -> Row:
         """A row of plain text, all of it counted by the loss, cut where the model's context ends."""
-        ids = [*self.tokenizer(text, add_special_tokens=False)["input_ids"], int(self.tokenizer.eos_token_id)]
+        ids = [*self.encoder.ids(text), int(self.tokenizer.eos_token_id)]
         return Row(tuple(ids[: self.max_length]), 0)
 
     def count_tokens(self, text: str) -> int:
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(self.encoder.ids(text))
 
-    def _check_fits(self, prompt_tokens: int, more: int) -> None:
-        if prompt_tokens + more > self.max_length:
-            raise PromptTooLongError(
-                f"The prompt has {prompt_tokens} tokens and {more} are to follow, but this model's context "
-                f"is {self.max_length}: shorten the text or retrieve fewer passages."
-            )
 
-    def _tokens(self, prompts: Sequence[int], wanted: int | None) -> int:
-        """How many tokens may follow prompts of these lengths."""
-        longest = max(prompts, default=0)
-        if wanted is None:
-            wanted = max(1, min(DEFAULT_TOKENS, self.max_length - longest))
-        self._check_fits(longest, wanted)
-        return wanted
-
-    def _text(self, ids: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        return text
-
-    def _completion(
-        self, prompt_tokens: int, generated: Generated, text: str, tokens: tuple[TokenLogprob, ...]
-    ) -> Completion:
-        mean = sum(generated.logprobs) / max(1, len(generated.logprobs))
-        finish: Finish = "stop" if generated.stopped else "length"
-        return Completion(text, prompt_tokens, len(generated.ids), math.exp(mean), finish, tokens)
-
-    def _logprobs(self, generated: Generated, transcript: Transcript, decoding: Decoding) -> tuple[TokenLogprob, ...]:
-        if decoding.top_logprobs is None:
-            return ()
-        top = generated.top or ((),) * len(generated.ids)
-        kept = range(transcript.kept(generated.ids))
-        return tuple(
-            TokenLogprob(
-                self._text([generated.ids[n]]),
-                generated.logprobs[n],
-                tuple((self._text([i]), logprob) for i, logprob in top[n]),
-            )
-            for n in kept
-        )
-
-    def _stop_ids(self) -> frozenset[int]:
-        ids = {self.tokenizer.eos_token_id}
-        configured = getattr(self.model.generation_config, "eos_token_id", None)
-        ids.update(configured if isinstance(configured, list) else [configured])
-        vocabulary = self.tokenizer.get_vocab()  # asked itself: SmolLM2's unknown token is <|endoftext|>
-        ids.update(vocabulary.get(token) for token in ("<|im_end|>", "<|eot_id|>", "<|endoftext|>"))
-        return frozenset(i for i in ids if isinstance(i, int))
+def _encoder(loaded: LoadedModel) -> Encoder:
+    configured = getattr(loaded.model.generation_config, "eos_token_id", None)
+    length = int(getattr(loaded.model.config, "max_position_embeddings", DEFAULT_LENGTH))
+    ends = configured if isinstance(configured, list) else [configured]
+    return Encoder(loaded.tokenizer, max_length=length, ends=ends)

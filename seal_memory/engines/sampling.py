@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seal_memory.engines.encoding import Likeliest
 from seal_memory.errors import InputError
 
 
@@ -34,7 +35,6 @@ class Sampling:
 
 
 GREEDY = Sampling()
-Likeliest = tuple[tuple[int, float], ...]  # (token, log-probability), best first
 
 
 def draws(sampling: Sampling, rows: int, tokens: int) -> Tensor | None:

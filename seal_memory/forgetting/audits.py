@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from seal_memory.config import Settings
+from seal_memory.engines.base import Engine
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
 from seal_memory.learning.superseding import outdated_ids
@@ -35,9 +36,17 @@ class Auditor:
     """Audits the shards of one ledger's published snapshot."""
 
     def __init__(
-        self, ledger: Ledger, engine: TransformersEngine, settings: Settings, *, clock: Callable[[], float]
+        self,
+        ledger: Ledger,
+        engine: TransformersEngine,
+        settings: Settings,
+        *,
+        clock: Callable[[], float],
+        answering: Engine | None = None,
     ) -> None:
+        """`answering`: what is asked, where that is not `engine`, which then only lends embeddings to the router."""
         self.ledger, self.engine, self.settings, self.clock = ledger, engine, settings, clock
+        self.answering: Engine = answering if answering is not None else engine
 
     def run(self) -> list[Audited]:
         """Audit what is due now. A shard without a held-out item is only dated anew."""
@@ -57,7 +66,7 @@ class Auditor:
         asked = [(item, router.route(item.question).applied) for own in items.values() for item in own]
         grades = grading.grade(
             asked,
-            self.engine,
+            self.answering,
             max_tokens=self.settings.recite_max_tokens,
             snapshot_version=snapshot.version,
             clock=lambda: now,

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from seal_memory import __version__
 from seal_memory.answering import parse_mode
-from seal_memory.errors import ModelUnavailableError
+from seal_memory.errors import BaseModelMismatchError, EngineUnavailableError, ModelUnavailableError
 from seal_memory.pool import MemoryPool, check_name
 from seal_memory.pool_trainer import PoolTrainer
 from seal_memory.server import (
@@ -162,6 +162,6 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
 def _load(server: Server) -> None:
     """So that the first answer need not wait; what goes wrong is told by every request that needs the model."""
     try:
-        server.pool.engine  # noqa: B018 (the property loads it)
-    except ModelUnavailableError as error:
-        logger.error("the model cannot be loaded: %s", error)
+        server.pool.get_ready()
+    except (ModelUnavailableError, EngineUnavailableError, BaseModelMismatchError) as error:
+        logger.error("the model cannot be used: %s", error)

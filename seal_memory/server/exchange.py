@@ -130,7 +130,7 @@ def _prepared(
         memory = stack.enter_context(server.pool.memory(caller.namespace))
         conversations = ready(memory)
         source = "chat" if caller.key is None else f"chat/{caller.key.id}"
-        fingerprint = f"{memory.engine.fingerprint[:12]}-{conversations[0].snapshot or 0}"
+        fingerprint = f"{memory.answering.fingerprint[:12]}-{conversations[0].snapshot or 0}"
         return Exchange(server, memory, conversations, said, session, source, fingerprint, stack.pop_all())
 
 

@@ -26,9 +26,10 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", responses={503: {"description": "It is loading, stopping, or cannot read its ledger."}})
 async def readyz(request: Request) -> Response:
-    """The model is loaded, the ledger can be read, and the server is not stopping."""
+    """The model is loaded (or its server answers), the ledger can be read, and the server is not stopping."""
     server = server_of(request)
-    checks: dict[str, Any] = {"model": server.pool.loaded, "running": not server.stopping.is_set()}
+    loaded = await server.in_thread(lambda: server.pool.loaded)
+    checks: dict[str, Any] = {"model": loaded, "running": not server.stopping.is_set()}
     try:
         await server.in_thread(server.pool.names)
         checks["ledger"] = True

@@ -121,10 +121,10 @@ def test_options_out_of_range_are_refused(engine: TransformersEngine, bad: dict[
 
 def test_without_a_limit_the_answer_fits(engine: TransformersEngine) -> None:
     """A prompt that leaves little room is answered shortly, one that leaves none is refused."""
-    assert engine._tokens([engine.max_length - 3], None) == 3
-    assert engine._tokens([10], None) == 256
+    assert engine.encoder.room([engine.max_length - 3], None) == 3
+    assert engine.encoder.room([10], None) == 256
     with pytest.raises(InputError, match="context"):
-        engine._tokens([engine.max_length], None)
+        engine.encoder.room([engine.max_length], None)
 
 
 @given(

@@ -76,7 +76,7 @@ class ChatSealMemory(BaseChatModel):
     def get_token_ids(self, text: str) -> list[int]:
         """The text's tokens in this memory's model, special ones left out."""
         with crossing():
-            return list(self.memory.engine.tokenizer(text, add_special_tokens=False)["input_ids"])
+            return self.memory.answering.encoder.ids(text)
 
     def bind_tools(
         self,

@@ -1,0 +1,141 @@
+"""A model's words without its weights: chats to token ids and back, what ends a text, and how much fits.
+
+Both engines use it, so that they see the same prompts token by token, and make the same text of the same tokens.
+Not here: running a model (`decode`, `vllm`), rows to train (`local`), and torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from seal_memory.engines.base import DEFAULT_TOKENS, Completion, Decoding, Finish, Messages, Prompt, TokenLogprob
+from seal_memory.engines.transcript import Transcript
+from seal_memory.errors import InputError, ModelUnavailableError, PromptTooLongError
+
+if TYPE_CHECKING:
+    from seal_memory.engines.models import ModelFiles
+
+Likeliest = tuple[tuple[int, float], ...]  # (token, log-probability), best first
+
+DEFAULT_LENGTH = 2048  # of a model that does not say
+_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>")
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """New token ids without the stop token; `logprobs` has one more entry, its own, when a stop token was met.
+
+    `top`: for each of the logprobs the likeliest tokens and theirs, best first, where they were asked for.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    stopped: bool  # by a stop token or by `on_token`, not by the limit
+    top: tuple[Likeliest, ...] = ()
+
+
+class Encoder:
+    """One tokenizer and what its model says about ends and lengths; `ends` are further ids that end a text."""
+
+    def __init__(self, tokenizer: Any, *, max_length: int, ends: Iterable[int | None] = ()) -> None:
+        self.tokenizer, self.max_length = tokenizer, max_length
+        vocabulary = tokenizer.get_vocab()  # asked itself: SmolLM2's unknown token is <|endoftext|>
+        ids = {tokenizer.eos_token_id, *ends, *(vocabulary.get(token) for token in _ENDS)}
+        self.stop_ids: frozenset[int] = frozenset(i for i in ids if isinstance(i, int))
+
+    # -- tokens -----------------------------------------------------------------------------------
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt. Raises `InputError` for tools that the chat template does not know, empty raw text."""
+        if prompt.raw is None:
+            return self.encode_prompt(prompt.messages, tools=prompt.tools)
+        ids = self.ids(prompt.raw)
+        if not ids:
+            raise InputError("The prompt is empty; expected text to continue.")
+        return ids
+
+    def encode_prompt(self, messages: Messages, *, tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
+        """Token ids of the rendered chat, up to where the assistant begins to speak."""
+        text = self._rendered(messages, tools)
+        if tools and text == self._rendered(messages, ()):
+            raise InputError("This model's chat template has no place for tools; ask without them.")
+        return self.ids(text)
+
+    def _rendered(self, messages: Messages, tools: Sequence[Mapping[str, Any]]) -> str:
+        text: str = self.tokenizer.apply_chat_template(
+            [dict(m) for m in messages],
+            tools=[dict(t) for t in tools] or None,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        return text
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of plain text, nothing added."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What the tokens say, special ones left out."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
+    # -- lengths ----------------------------------------------------------------------------------
+
+    def check_fits(self, prompt_tokens: int, more: int) -> None:
+        """Raises `PromptTooLongError` where a prompt and what is to follow are longer than the model's context."""
+        if prompt_tokens + more > self.max_length:
+            raise PromptTooLongError(
+                f"The prompt has {prompt_tokens} tokens and {more} are to follow, but this model's context "
+                f"is {self.max_length}: shorten the text or retrieve fewer passages."
+            )
+
+    def room(self, prompts: Sequence[int], wanted: int | None) -> int:
+        """How many tokens may follow prompts of these lengths. Raises `PromptTooLongError`."""
+        longest = max(prompts, default=0)
+        if wanted is None:
+            wanted = max(1, min(DEFAULT_TOKENS, self.max_length - longest))
+        self.check_fits(longest, wanted)
+        return wanted
+
+    # -- answers ----------------------------------------------------------------------------------
+
+    def completion(
+        self, prompt_tokens: int, generated: Generated, *, row: int, transcript: Transcript, decoding: Decoding
+    ) -> Completion:
+        """What became of row `row`; gives its last piece to the transcript's listener."""
+        text = transcript.close(row, generated.ids)
+        mean = sum(generated.logprobs) / max(1, len(generated.logprobs))
+        finish: Finish = "stop" if generated.stopped else "length"
+        tokens = self._logprobs(generated, transcript) if decoding.top_logprobs is not None else ()
+        return Completion(text, prompt_tokens, len(generated.ids), math.exp(mean), finish, tokens)
+
+    def _logprobs(self, generated: Generated, transcript: Transcript) -> tuple[TokenLogprob, ...]:
+        top = generated.top or ((),) * len(generated.ids)
+        return tuple(
+            TokenLogprob(
+                self.text([generated.ids[n]]),
+                generated.logprobs[n],
+                tuple((self.text([i]), logprob) for i, logprob in top[n]),
+            )
+            for n in range(transcript.kept(generated.ids))
+        )
+
+
+def load_encoder(files: ModelFiles) -> Encoder:
+    """The encoder of a model on disk, whose weights are not touched. Raises `ModelUnavailableError`."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True)
+        config = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
+        configured = files.folder / "generation_config.json"
+        generation = json.loads(configured.read_text(encoding="utf-8")) if configured.is_file() else config
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelUnavailableError(f"model {files.name!r}: its tokenizer in {files.folder}: {error}") from error
+    ends = generation.get("eos_token_id")
+    length = config.get("max_position_embeddings") or DEFAULT_LENGTH
+    return Encoder(tokenizer, max_length=int(length), ends=ends if isinstance(ends, list) else [ends])

@@ -1,0 +1,101 @@
+"""Starting a vLLM server that this library can use: `python -m seal_memory.engines.vllm_launcher` (`make vllm-server`).
+
+vLLM lives in an environment of its own, as it wants other versions of torch and transformers. What has to be so: only
+the linear layers of the blocks take adapters (with lm_head among them, concurrent prompt log-probabilities end vLLM
+0.32 on a CPU), adapters may be loaded while it runs, and there are at least three slots for them. Not here: installing
+vLLM (`make vllm`), watching or restarting it, and GPUs, for which vLLM's own command line is the better one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seal_memory.config import LLAMA_LINEAR
+from seal_memory.engines.models import DEFAULT_MODEL, ModelFiles, resolve
+from seal_memory.errors import InputError, SealMemoryError
+
+ENVIRONMENT = Path(".venv-vllm")
+_VARIABLES: Mapping[str, str] = {
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to start it. `python`: of the environment that has vLLM. `more`: further options of vLLM, as they are."""
+
+    python: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    max_loras: int = 8
+    max_rank: int = 32
+    max_length: int = 2048
+    max_rows: int = 16
+    dtype: str = "float32"
+    more: tuple[str, ...] = ()
+
+    def command(self, files: ModelFiles) -> list[str]:
+        """The command line for a model. Raises `InputError` where there is no such Python."""
+        if not self.python.is_file():
+            raise InputError(
+                f"There is no {self.python}: run `make vllm`, or name a Python that has vLLM with --python."
+            )
+        options: Mapping[str, object] = {
+            "--model": files.folder,
+            "--served-model-name": files.name,
+            "--host": self.host,
+            "--port": self.port,
+            "--dtype": self.dtype,
+            "--max-model-len": self.max_length,
+            "--max-num-seqs": self.max_rows,
+            "--max-loras": self.max_loras,
+            "--max-cpu-loras": 2 * self.max_loras,
+            "--max-lora-rank": self.max_rank,
+        }
+        pairs = [str(part) for pair in options.items() for part in pair]
+        server = ["-m", "vllm.entrypoints.openai.api_server"]  # `vllm serve` knows no package called vllm-cpu
+        flags = ["--enable-lora", "--enforce-eager", "--lora-target-modules", *LLAMA_LINEAR]
+        return [str(self.python), *server, *pairs, *flags, *self.more]
+
+
+def environment(outside: Mapping[str, str]) -> dict[str, str]:
+    """The variables that vLLM is started with: those of outside go first, but nothing of this Python's own paths."""
+    return {**_VARIABLES, **{k: v for k, v in outside.items() if not k.startswith("PYTHON")}}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Becomes the server; a problem before that goes to standard error."""
+    parser = argparse.ArgumentParser(prog="python -m seal_memory.engines.vllm_launcher", description=__doc__)
+    known = Launch(ENVIRONMENT / "bin" / "python")
+    parser.add_argument("--python", type=Path, default=known.python, help="of the environment that has vLLM")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a model's name, folder, GGUF file or hub id")
+    parser.add_argument("--host", default=known.host)
+    parser.add_argument("--port", type=int, default=known.port)
+    parser.add_argument(
+        "--max-loras", type=int, default=known.max_loras, help="slots; two less can be adapters of yours"
+    )
+    parser.add_argument("--max-rank", type=int, default=known.max_rank, help="of an adapter; the setting rank at most")
+    parser.add_argument("--max-length", type=int, default=known.max_length, help="tokens of a prompt and its answer")
+    parser.add_argument("--max-rows", type=int, default=known.max_rows, help="requests computed at once")
+    parser.add_argument("--dtype", default=known.dtype, help="float32, bfloat16, or auto")
+    parser.add_argument("more", nargs="*", help="further options of vLLM, after --")
+    given = vars(parser.parse_args(argv))
+    model, more = given.pop("model"), tuple(given.pop("more"))
+    try:
+        command = Launch(**given, more=more).command(resolve(model))
+    except SealMemoryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    os.execve(command[0], command, environment(os.environ))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,51 @@
+"""Starting a vLLM server: the command that avoids the known traps, and what is said where there is none to start."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+
+from seal_memory.config import LLAMA_LINEAR
+from seal_memory.engines import vllm_launcher
+from seal_memory.engines.models import ModelFiles
+from seal_memory.engines.vllm_launcher import Launch, environment
+from seal_memory.errors import InputError
+
+FILES = ModelFiles("the-model", Path("/models/it"), "f" * 64, "here")
+
+
+def test_the_command_takes_adapters_in_the_blocks_only() -> None:
+    """Trap: with lm_head among them, concurrent prompt log-probabilities end the server."""
+    command = Launch(Path(sys.executable), max_loras=5, more=("--api-key", "secret")).command(FILES)
+    at = command.index("--lora-target-modules") + 1
+    assert tuple(command[at : at + len(LLAMA_LINEAR)]) == LLAMA_LINEAR
+    assert "lm_head" not in command
+    assert command[-2:] == ["--api-key", "secret"]
+    options = dict(itertools.pairwise(command))
+    assert (options["--model"], options["--served-model-name"]) == ("/models/it", "the-model")
+    assert (options["--max-loras"], options["--max-cpu-loras"]) == ("5", "10")
+    assert command[:3] == [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+
+
+def test_the_variables_of_outside_go_first() -> None:
+    """But not this Python's own, which would lead vLLM to the wrong packages."""
+    made = environment({"VLLM_CPU_KVCACHE_SPACE": "8", "PYTHONPATH": "/elsewhere", "HOME": "/root"})
+    assert made["VLLM_CPU_KVCACHE_SPACE"] == "8"
+    assert made["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
+    assert made["HOME"] == "/root"
+    assert "PYTHONPATH" not in made
+
+
+def test_without_vllm_the_way_out_is_told(
+    tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEAL_MEMORY_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match="make vllm"):
+        Launch(tmp_path / "none").command(FILES)
+    assert vllm_launcher.main(["--python", str(tmp_path / "none"), "--model", str(tiny_model_folder)]) == 1
+    assert "run `make vllm`" in capsys.readouterr().err
+    assert vllm_launcher.main(["--model", str(tmp_path / "nowhere")]) == 1
+    assert "no model" in capsys.readouterr().err
