@@ -282,6 +282,13 @@ class Settings(BaseSettings):
             raise ValueError("expected an address such as http://localhost:8000")
         return value
 
+    @field_validator("router_mix")
+    @classmethod
+    def _mixed_here(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("engine") == "vllm":
+            raise ValueError("expected 1 with engine=vllm: a server answers each question with one adapter")
+        return value
+
     @field_validator("cache_dir")
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:

@@ -27,7 +27,7 @@ from seal_memory.engines.vllm import VllmEngine
 from seal_memory.lora.store import AdapterStore
 
 ROOT = Path(__file__).resolve().parents[2]
-VLLM = Path(os.environ.get("SEAL_MEMORY_TEST_VLLM") or ROOT / ".venv-vllm" / "bin" / "python")  # before it is cleared
+VLLM = Path(os.environ.get("SEAL_MEMORY_TEST_VLLM") or "none set")  # read before it is cleared
 STARTING = 600.0  # seconds that a real server may take
 SLOTS = 4
 
@@ -194,9 +194,9 @@ def unused_port() -> int:
 
 @pytest.fixture(scope="session")
 def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    """A real vLLM server with the default model; skipped where vLLM is not installed."""
+    """A real vLLM server with the default model. Slower than all other tests together: only by `make test-vllm`."""
     if not VLLM.is_file():
-        pytest.skip(f"no vLLM at {VLLM}: make vllm")
+        pytest.skip("against a real server: make test-vllm (SEAL_MEMORY_TEST_VLLM names a Python that has vLLM)")
     server = RealServer(free_port(), tmp_path_factory.mktemp("vllm") / "log.txt")
     try:
         server.start()
