@@ -87,7 +87,7 @@ $(VLLM)/.seal-memory-vllm: requirements-vllm.txt
 vllm: $(VLLM)/.seal-memory-vllm
 
 vllm-server: vllm model
-	$(BIN)/python -m seal_memory.engines.vllm_launcher --python $(VLLM)/bin/python $(ARGS)
+	$(BIN)/python -m seal_memory.engines.vllm.launcher --python $(VLLM)/bin/python $(ARGS)
 
 test-vllm: vllm model $(BENCH)
 	SEAL_MEMORY_TEST_VLLM=$(VLLM)/bin/python $(BIN)/python -m pytest tests/vllm $(ARGS)

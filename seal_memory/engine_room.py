@@ -18,7 +18,7 @@ from seal_memory.records import Snapshot
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
     from seal_memory.engines.local import Fetch, TransformersEngine
     from seal_memory.engines.together import Together
-    from seal_memory.engines.vllm import VllmEngine
+    from seal_memory.engines.vllm.engine import VllmEngine
     from seal_memory.lora.store import AdapterStore
     from seal_memory.opening import AdapterShelf
 

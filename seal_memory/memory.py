@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only
     from seal_memory.background import Background
     from seal_memory.engine_room import AnsweringEngine
     from seal_memory.engines.local import TransformersEngine
-    from seal_memory.engines.vllm import VllmEngine
+    from seal_memory.engines.vllm.engine import VllmEngine
     from seal_memory.forgetting.deletion import Deletion, ForgetReport
     from seal_memory.learning.consolidate import ConsolidateReport
     from seal_memory.learning.sleeping import SleepReport

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seal_memory.config import Settings
-from seal_memory.engines.blank import Blank
 from seal_memory.engines.hardware import detect
 from seal_memory.engines.local import Fetch, TransformersEngine
 from seal_memory.engines.models import load, resolve
+from seal_memory.engines.vllm.blank import Blank
 from seal_memory.errors import (
     AdapterError,
     BaseModelMismatchError,
@@ -34,7 +34,7 @@ from seal_memory.lora.store import AdapterStore
 from seal_memory.records import Snapshot, Standing
 
 if TYPE_CHECKING:
-    from seal_memory.engines.vllm import VllmEngine  # needs httpx
+    from seal_memory.engines.vllm.engine import VllmEngine  # needs httpx
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def vllm_engine(model: str, settings: Settings) -> VllmEngine:
     """
     if find_spec("httpx") is None:
         raise ModelUnavailableError("engine=vllm needs httpx: pip install 'seal-memory[vllm]'")
-    from seal_memory.engines.vllm import VllmEngine
+    from seal_memory.engines.vllm.engine import VllmEngine
 
     return VllmEngine(
         settings.engine_url or "",
@@ -107,7 +107,7 @@ def _fetch(ledger: Ledger, store: AdapterStore, engine: TransformersEngine, adap
 
 
 class AdapterShelf:
-    """This memory's adapter folders as a vLLM server sees them; a `vllm.Shelf`.
+    """This memory's adapter folders as a vLLM server sees them; a `Shelf`.
 
     `seen_at`: where the server sees the memory's folder; None: at the same place.
     """

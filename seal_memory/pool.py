@@ -23,7 +23,7 @@ from seal_memory.memory import DEFAULT_MODEL, SealMemory
 
 if TYPE_CHECKING:  # needs torch
     from seal_memory.engines.local import TransformersEngine
-    from seal_memory.engines.vllm import VllmEngine
+    from seal_memory.engines.vllm.engine import VllmEngine
 
 KEPT_OPEN = 64  # namespaces; each is a connection to the ledger's file
 LONGEST_NAME = 200

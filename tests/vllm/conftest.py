@@ -21,9 +21,9 @@ import torch
 
 from seal_memory.config import LLAMA_LINEAR
 from seal_memory.engines.base import Prompt
-from seal_memory.engines.blank import Blank
 from seal_memory.engines.local import TransformersEngine
-from seal_memory.engines.vllm import VllmEngine
+from seal_memory.engines.vllm.blank import Blank
+from seal_memory.engines.vllm.engine import VllmEngine
 from seal_memory.lora.store import AdapterStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ SLOTS = 4
 
 
 class FolderShelf:
-    """A `vllm.Shelf` over one adapter store; `found` are the ids that were asked for."""
+    """A `Shelf` over one adapter store; `found` are the ids that were asked for."""
 
     def __init__(self, store: AdapterStore) -> None:
         self.store = store
@@ -153,7 +153,7 @@ class RealServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "seal_memory.engines.vllm_launcher", "--python", str(VLLM)]
+        command = [sys.executable, "-m", "seal_memory.engines.vllm.launcher", "--python", str(VLLM)]
         command += ["--port", str(self.port), "--max-loras", str(SLOTS), "--max-rank", "8"]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SEAL_MEMORY_TEST")}
         with self.log.open("ab") as log:

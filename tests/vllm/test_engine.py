@@ -13,9 +13,9 @@ import pytest
 import safetensors.numpy
 
 from seal_memory.engines.base import Decoding, Prompt
-from seal_memory.engines.blank import blank_of
 from seal_memory.engines.local import TransformersEngine
-from seal_memory.engines.vllm import VllmEngine
+from seal_memory.engines.vllm.blank import blank_of
+from seal_memory.engines.vllm.engine import VllmEngine
 from seal_memory.errors import BaseModelMismatchError, EngineUnavailableError, InputError, LedgerError
 from seal_memory.lora.store import AdapterStore
 

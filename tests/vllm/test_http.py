@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.engines.vllm_http import UnknownModelError, VllmServer, base_url
+from seal_memory.engines.vllm.http import UnknownModelError, VllmServer, base_url
 from seal_memory.errors import AdapterError, EngineUnavailableError, InputError
 
 BODY = {"model": "the-base", "prompt": [5, 6], "max_tokens": 2, "temperature": 0.0, "logprobs": 0}

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from seal_memory.config import LLAMA_LINEAR
-from seal_memory.engines import vllm_launcher
 from seal_memory.engines.models import ModelFiles
-from seal_memory.engines.vllm_launcher import Launch, environment
+from seal_memory.engines.vllm import launcher
+from seal_memory.engines.vllm.launcher import Launch, environment
 from seal_memory.errors import InputError
 
 FILES = ModelFiles("the-model", Path("/models/it"), "f" * 64, "here")
@@ -45,7 +45,7 @@ def test_without_vllm_the_way_out_is_told(
     monkeypatch.setenv("SEAL_MEMORY_CACHE_DIR", str(tmp_path / "cache"))
     with pytest.raises(InputError, match="make vllm"):
         Launch(tmp_path / "none").command(FILES)
-    assert vllm_launcher.main(["--python", str(tmp_path / "none"), "--model", str(tiny_model_folder)]) == 1
+    assert launcher.main(["--python", str(tmp_path / "none"), "--model", str(tiny_model_folder)]) == 1
     assert "run `make vllm`" in capsys.readouterr().err
-    assert vllm_launcher.main(["--model", str(tmp_path / "nowhere")]) == 1
+    assert launcher.main(["--model", str(tmp_path / "nowhere")]) == 1
     assert "no model" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from seal_memory import SealMemory
 from seal_memory.config import Settings
 from seal_memory.engines.base import Prompt
 from seal_memory.engines.local import TransformersEngine
-from seal_memory.engines.vllm import VllmEngine
+from seal_memory.engines.vllm.engine import VllmEngine
 from seal_memory.errors import CorruptAdapterError, EngineUnavailableError, InputError, SettingsError
 from seal_memory.forgetting.audits import Auditor
 from seal_memory.pool import MemoryPool

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seal_memory.engines.base import Decoding, Prompt
-from seal_memory.engines.vllm import VllmEngine
+from seal_memory.engines.vllm.engine import VllmEngine
 from seal_memory.errors import EngineUnavailableError
 
 pytestmark = pytest.mark.timeout(1800)  # a server takes minutes to start where little CPU is left

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seal_memory.engines.vllm_slots import PATIENCE, AdapterSlots
+from seal_memory.engines.vllm.slots import PATIENCE, AdapterSlots
 from seal_memory.errors import EngineUnavailableError
 
 

@@ -2,8 +2,8 @@
 
 What can be repeated without harm is repeated where a connection broke (a completion changes nothing on the server; to
 load what is loaded, or unload what is not, counts as done). A server that is gone is told at once: after a failed
-connection nobody tries again for `PAUSE` seconds. Not here: which adapters are loaded (`vllm_slots`), what is asked
-and what the answers mean (`vllm`), starting a server (`vllm_launcher`).
+connection nobody tries again for `PAUSE` seconds. Not here: which adapters are loaded (`slots`), what is asked
+and what the answers mean (`engine`), starting a server (`launcher`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Names are content-addressed, so a name that is loaded is always the right bytes. A name is loaded by who first asks for
 it; where there is no room the least recently used that nobody uses leaves, whosever it is. Who waits for room goes
 before newcomers once it has waited `PATIENCE` seconds, so that busy adapters cannot keep a rare one out for good.
-Not here: HTTP (`vllm_http`), where the files are, and what is asked of an adapter.
+Not here: HTTP (`http`), where the files are, and what is asked of an adapter.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal_memory.engines.merging import merged
+from seal_memory.engines.vllm.streams import merged
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Starting a vLLM server that this library can use: `python -m seal_memory.engines.vllm_launcher` (`make vllm-server`).
+"""Starting a vLLM server that this library can use: `python -m seal_memory.engines.vllm.launcher` (`make vllm-server`).
 
 vLLM lives in an environment of its own, as it wants other versions of torch and transformers. What has to be so: only
 the linear layers of the blocks take adapters (with lm_head among them, concurrent prompt log-probabilities end vLLM
@@ -73,7 +73,7 @@ def environment(outside: Mapping[str, str]) -> dict[str, str]:
 
 def main(argv: Sequence[str]) -> int:
     """Becomes the server; a problem before that goes to standard error."""
-    parser = argparse.ArgumentParser(prog="python -m seal_memory.engines.vllm_launcher", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m seal_memory.engines.vllm.launcher", description=__doc__)
     known = Launch(ENVIRONMENT / "bin" / "python")
     parser.add_argument("--python", type=Path, default=known.python, help="of the environment that has vLLM")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="a model's name, folder, GGUF file or hub id")

@@ -1,7 +1,7 @@
 """What is asked of a vLLM server and what its answers hold: the bodies of /v1/completions, token by token.
 
 Every option that a server might take from the model's generation_config.json is named, so that only what is asked for
-counts. Not here: sending (`vllm_http`), prompts and texts (`encoding`).
+counts. Not here: sending (`http`), prompts and texts (`engines.encoding`).
 """
 
 from __future__ import annotations

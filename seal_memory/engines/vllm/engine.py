@@ -5,8 +5,8 @@ back become text here: both engines see and say the same. The weights are never 
 first spoken to when something is asked, so that a memory opens and observes without it.
 
 vLLM 0.32 on a CPU gives rows without an adapter the adapter in its last slot, once all slots were ever filled (to
-unload frees no slot), so the base is asked for as an adapter of zeros. Not here: HTTP (`vllm_http`), which adapters
-are loaded (`vllm_slots`), training, embeddings.
+unload frees no slot), so the base is asked for as an adapter of zeros. Not here: HTTP (`http`), which adapters
+are loaded (`slots`), training, embeddings.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from seal_memory.engines import vllm_format as form
 from seal_memory.engines.base import Completion, Decoding, OnText, Prompt, Score
-from seal_memory.engines.blank import Blank, blank_of
 from seal_memory.engines.encoding import Encoder, Generated, load_encoder
-from seal_memory.engines.merging import merged
 from seal_memory.engines.models import DEFAULT_MODEL, ModelFiles, resolve
 from seal_memory.engines.sampling import Sampling
 from seal_memory.engines.transcript import Transcript
-from seal_memory.engines.vllm_http import Served, UnknownModelError, VllmServer
-from seal_memory.engines.vllm_slots import AdapterSlots
+from seal_memory.engines.vllm import completions as form
+from seal_memory.engines.vllm.blank import Blank, blank_of
+from seal_memory.engines.vllm.http import Served, UnknownModelError, VllmServer
+from seal_memory.engines.vllm.slots import AdapterSlots
+from seal_memory.engines.vllm.streams import merged
 from seal_memory.errors import (
     AdapterError,
     BaseModelMismatchError,
