@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seal_memory.config import Settings
+from seal_memory.errors import SettingsError
 from seal_memory.ledger import Ledger
 from seal_memory.records import Snapshot
 
@@ -41,6 +42,10 @@ class EngineRoom:
     ) -> None:
         self._folder, self._ledger, self._settings, self._model, self._store = folder, ledger, settings, model, store
         self._given, self._given_answering = engine, answering
+        if self._by_server and settings.router_mix > 1:
+            raise SettingsError(
+                f"router_mix is {settings.router_mix}; expected 1: a server answers each question with one adapter."
+            )
         self._opening = threading.RLock()
         self._local: TransformersEngine | None = None
         self._source: Fetch | None = None
@@ -61,6 +66,8 @@ class EngineRoom:
         """What answers. Raises as `SealMemory.answering`."""
         if not self._by_server:
             return self.local
+        if self._vllm is not None:  # without the lock, which is held while the model that trains is loaded
+            return self._vllm
         with self._opening:
             if self._vllm is None:
                 self._vllm = self._opened_vllm()
@@ -99,6 +106,11 @@ class EngineRoom:
         self._shelf = AdapterShelf(self._folder, self._ledger, self._store(), seen_at=seen_at)
         engine.add_source(self._shelf)
         return engine
+
+    def open_server(self) -> None:
+        """Open the engine of the server that answers, if one does; speaks to nobody. Raises as `answering`."""
+        if self._by_server:
+            self.answering  # noqa: B018 (made when it is first asked for)
 
     def drop(self, adapter_id: str) -> None:
         """An adapter is gone for good. A vLLM server may hold it from another process: it is told in any case."""

@@ -356,6 +356,7 @@ class SealMemory:
     def _deletion(self) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
 
+        self._engines.open_server()  # what cannot be told that an adapter is gone is no place to begin
         drop = self._engines.drop
         return Deletion(
             self.ledger, self.store, self.settings, engine=lambda: self.engine, drop=drop, clock=self._clock

@@ -87,6 +87,8 @@ class MemoryPool:
 
     def _server_engine(self) -> VllmEngine:
         """The vLLM server's engine, which is not spoken to yet. Raises `ModelUnavailableError`."""
+        if self._vllm is not None:  # without the lock, which is held while the model that trains is loaded
+            return self._vllm
         with self._loading:
             if self._vllm is None:
                 from seal_memory.opening import vllm_engine

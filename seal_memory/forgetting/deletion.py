@@ -99,6 +99,7 @@ class Deletion:
         """Delete adapters from the disk and the engine; call it when the ledger no longer holds them."""
         for adapter_id in adapters:
             self.store.remove(adapter_id)
+        for adapter_id in adapters:  # after all files: an engine may fail
             self.drop(adapter_id)
 
     # -- steps ------------------------------------------------------------------------------------

@@ -30,6 +30,16 @@ def test_the_command_takes_adapters_in_the_blocks_only() -> None:
     assert command[:3] == [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
 
 
+def test_others_do_not_get_in_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reaches the server can load adapters."""
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    with pytest.raises(InputError, match="api-key"):
+        Launch(Path(sys.executable), host="0.0.0.0").command(FILES)
+    assert "0.0.0.0" in Launch(Path(sys.executable), host="0.0.0.0", more=("--api-key", "x")).command(FILES)
+    monkeypatch.setenv("VLLM_API_KEY", "x")
+    assert "0.0.0.0" in Launch(Path(sys.executable), host="0.0.0.0").command(FILES)
+
+
 def test_the_variables_of_outside_go_first() -> None:
     """But not this Python's own, which would lead vLLM to the wrong packages."""
     made = environment({"VLLM_CPU_KVCACHE_SPACE": "8", "PYTHONPATH": "/elsewhere", "HOME": "/root"})

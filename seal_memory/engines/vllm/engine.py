@@ -89,7 +89,7 @@ class VllmEngine:
 
     def close(self) -> None:
         """Let go of the connections; adapters stay loaded on the server."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False)  # none is cancelled: each reader is told its end, by an error if need be
         self.server.close()
 
     @cached_property
@@ -125,9 +125,7 @@ class VllmEngine:
     def drop(self, adapter_id: str) -> None:
         """Unload an adapter that is gone for good; a server that is away is no error: what it held went with it."""
         try:
-            if self._slots is not None:
-                self._slots.discard(adapter_id)
-            else:
+            if self._slots is None or not self._slots.discard(adapter_id):
                 self.server.unload(adapter_id)  # what another process may have loaded
         except EngineUnavailableError as error:
             logger.warning("adapter %s cannot be unloaded now: %s", adapter_id, error)

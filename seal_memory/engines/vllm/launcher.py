@@ -20,6 +20,7 @@ from seal_memory.engines.models import DEFAULT_MODEL, ModelFiles, resolve
 from seal_memory.errors import InputError, SealMemoryError
 
 ENVIRONMENT = Path(".venv-vllm")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _VARIABLES: Mapping[str, str] = {
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -43,7 +44,11 @@ class Launch:
     more: tuple[str, ...] = ()
 
     def command(self, files: ModelFiles) -> list[str]:
-        """The command line for a model. Raises `InputError` where there is no such Python."""
+        """The command line for a model. Raises `InputError` where there is no such Python, or no key for others."""
+        if self.host not in LOOPBACK and "--api-key" not in self.more and not os.environ.get("VLLM_API_KEY"):
+            raise InputError(
+                f"--host {self.host} lets others load adapters: add `-- --api-key SECRET`, or set VLLM_API_KEY."
+            )
         if not self.python.is_file():
             raise InputError(
                 f"There is no {self.python}: run `make vllm`, or name a Python that has vLLM with --python."

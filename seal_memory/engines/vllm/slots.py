@@ -68,17 +68,21 @@ class AdapterSlots:
         finally:
             self._release(name)
 
-    def discard(self, name: str) -> None:
-        """Unload an adapter that nothing names any more; if it is in use, when it no longer is."""
+    def discard(self, name: str) -> bool:
+        """Unload an adapter that nothing names any more; if it is in use, when it no longer is.
+
+        False where these books do not know it: another process may have loaded it.
+        """
         with self._changed:
             held = self._held.get(name)
             if held is None:
-                return
+                return False
             held.leaving = True
             if held.users or held.state is not _State.READY:
-                return
+                return True
             held.state = _State.MOVING
         self._move_out(name)
+        return True
 
     def resync(self, present: Collection[str], *, others: int = 0) -> None:
         """What the server really holds: what it lost is loaded again when it is next asked for; what we did not know

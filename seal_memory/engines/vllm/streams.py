@@ -26,9 +26,9 @@ def merged(makers: Sequence[Maker[T]], threads: Executor) -> Iterator[tuple[int,
         return
     told: _Told[T] = SimpleQueue()
     over = threading.Event()
-    for n, make in enumerate(makers):
-        threads.submit(_read, n, make, told, over)
     try:
+        for n, make in enumerate(makers):
+            threads.submit(_read, n, make, told, over)
         left = len(makers)
         while left:
             n, found, error = told.get()
