@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Protocol
 from seal_memory.errors import BusyError, EngineUnavailableError, InputError, SealMemoryError
 from seal_memory.learning.bedtime import sleep_due
 from seal_memory.leasing import LEASE_SECONDS, is_dead, this_process
-from seal_memory.policy.schedule import next_round
+from seal_memory.policy.schedule import next_round, published_episodes
 from seal_memory.records import JobState, QueuedJob, Standing
 
 if TYPE_CHECKING:  # these rooms need torch
@@ -189,9 +189,8 @@ class Worker:
         if any(job.state in (JobState.QUEUED, JobState.FAILED) for job in rounds):
             return
         number = next_round(self.memory.ledger, settings, rounds)
-        current = self.memory.ledger.current()
-        if number is not None and current is not None:
-            payload = {"round": number, "episodes": len(current.manifest.shards)}
+        if number is not None:
+            payload = {"round": number, "episodes": published_episodes(self.memory.ledger)}
             attempts = settings.job_attempts
             self.queue.enqueue_job(REFINE, payload, priority=PRIORITY[REFINE], max_attempts=attempts)
 

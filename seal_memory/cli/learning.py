@@ -42,7 +42,7 @@ def consolidate(
 
 def _episode_names(memory: SealMemory, decisions: Sequence[Decision]) -> dict[str | None, str]:
     """What each decision is about, for people: how its first interaction begins."""
-    from seal_memory.learning.core import CORE_EPISODE
+    from seal_memory.learning.episodes import CORE_EPISODE
 
     names: dict[str | None, str] = {}
     for decision in decisions:

@@ -12,6 +12,13 @@ from seal_memory.ledger import Ledger
 from seal_memory.records import JobState, QueuedJob
 
 ENDED = (JobState.DONE, JobState.DEAD)
+EPISODES = "episodes"  # the measure of a merge that says how many went into it
+
+
+def merged_sizes(ledger: Ledger) -> dict[str, int]:
+    """How many episodes earlier merges put into one, by the merged one's id."""
+    found = {d.episode_id: d.measures.get(EPISODES) for d in ledger.decisions()}
+    return {episode: int(size) for episode, size in found.items() if episode is not None and size is not None}
 
 
 def sleep_due(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) -> bool:

@@ -142,8 +142,9 @@ class Consolidator:
     def _publish(self, trained: Sequence[Trained], tally: _Tally) -> None:
         """Judge every shard, then the whole; write files; commit once.
 
-        A whole that is refused is judged again shard by shard, each beside what is published by then: one that draws
-        the questions of the old away does not hold up the others.
+        A whole that is refused is judged again shard by shard, each beside what is published by then, as if its
+        episodes had come one after the other: one that draws the questions of the old away does not hold up the others,
+        and what may be lost (`gate_max_old_loss`) is what each publication may lose.
         """
         verdicts = [gate.judge_new(t.base, t.result, self.settings, finite=t.adapter.is_finite()) for t in trained]
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]

@@ -17,6 +17,7 @@ from seal_memory.config import Settings
 from seal_memory.learning import drift, gate, grading
 from seal_memory.learning.anchoring import anchored, anchors
 from seal_memory.learning.candidates import Candidates, candidate_id, run_jobs, training_job
+from seal_memory.learning.episodes import CORE_EPISODE
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.plans import Plan, plan_steps, plan_weakest
 from seal_memory.learning.replay import replay, weakness
@@ -27,7 +28,6 @@ from seal_memory.records import Hyperparameters, Manifest, QuizItem, SelfEdit
 
 CORE_ITEMS = 64  # held-out items that judge a core, spread over the memory
 CORE_BATCH = 4  # a core's batches are this many times a shard's
-CORE_EPISODE = "core"
 MLP = ("gate_proj", "up_proj", "down_proj")
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 
 from seal_memory.records import Episode, Interaction
 
+CORE_EPISODE = "core"  # the name under which a core is built from all of them
+
 
 def group_episodes(
     interactions: Sequence[Interaction], *, max_tokens: int, count_tokens: Callable[[str], int]

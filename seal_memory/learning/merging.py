@@ -1,7 +1,7 @@
 """Merging: one shard in the place of several of one topic, trained again from the ledger on what they were trained on.
 
 It trains as many tokens as they did together and takes the bytes of one. It is published only where every member's
-held-out questions are answered as well as by the member itself, asked of both; a member without such a question cannot
+held-out questions are answered as by the member, less `gate_max_old_loss` at most itself, asked of both; a member without such a question cannot
 be shown to be kept. Not here: which shards (`topics`), publishing (`sleeping`).
 """
 
@@ -23,8 +23,6 @@ from seal_memory.learning.topics import Topic
 from seal_memory.ledger import Ledger
 from seal_memory.quizzes.grading import mean
 from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, SelfEdit, ShardEntry
-
-EPISODES = "episodes"  # the measure of a merge that says how many went into it
 
 
 @dataclass(frozen=True, slots=True)

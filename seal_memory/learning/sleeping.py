@@ -9,12 +9,13 @@ the lease (`training`), when to sleep (`bedtime`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory import commit_points
 from seal_memory.learning import core as core_room
 from seal_memory.learning import merging
+from seal_memory.learning.bedtime import EPISODES, merged_sizes
 from seal_memory.learning.candidates import Candidates, candidate_id
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.publishing import Publisher
@@ -122,13 +123,8 @@ class Sleeper:
             self.publisher.router(replace(current.manifest, core=None)),
             alike=self.settings.sleep_alike,
             largest=self.settings.sleep_group,
-            sizes=self._sizes(),
+            sizes=merged_sizes(self.ledger),
         )
-
-    def _sizes(self) -> Mapping[str, int]:
-        """How many episodes earlier merges put into one, by the merged one's id."""
-        found = {d.episode_id: d.measures.get(merging.EPISODES) for d in self.ledger.decisions()}
-        return {episode: int(size) for episode, size in found.items() if episode is not None and size is not None}
 
     def _settle(self, topic: Topic, edit: SelfEdit, adapter: LoraAdapter, current: Snapshot) -> Decision:
         """Judge a merge: each member by itself, then the whole memory through the router to come; publish or refuse."""
@@ -145,9 +141,9 @@ class Sleeper:
             whole = self.publisher.judge_whole(current, manifest)
             reasons = verdict.reasons if whole.accepted else whole.reasons
             verdict = Verdict(whole.accepted, reasons, {**verdict.measures, **whole.measures})
-        sizes = self._sizes()
+        sizes = merged_sizes(self.ledger)
         episodes = float(sum(sizes.get(s.episode_id, 1) for s in topic.shards))
-        reasons, measures = (*verdict.reasons, f"Alike: {topic.why}."), {**verdict.measures, merging.EPISODES: episodes}
+        reasons, measures = (*verdict.reasons, f"Alike: {topic.why}."), {**verdict.measures, EPISODES: episodes}
         verdict = Verdict(verdict.accepted, reasons, measures)
         grades = [g for m in members for g in m.grades]
         return self._commit_merge(edit, record, verdict, manifest, current, grades)

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Iterable
 
 from seal_memory.config import Settings
+from seal_memory.learning.bedtime import merged_sizes
+from seal_memory.learning.episodes import CORE_EPISODE
 from seal_memory.ledger import Ledger
 from seal_memory.records import QueuedJob, ShardEntry
 
@@ -24,7 +26,20 @@ def is_judge(episode_id: str) -> bool:
 def training_shards(ledger: Ledger) -> list[ShardEntry]:
     """Published shards whose episodes a round may learn from."""
     current = ledger.current()
-    return [s for s in current.manifest.shards if not is_judge(s.episode_id)] if current is not None else []
+    return [s for s in current.manifest.shards if not judges(ledger, s)] if current is not None else []
+
+
+def judges(ledger: Ledger, shard: ShardEntry) -> bool:
+    """Whether a published shard judges: it or, where shards were merged, one that held any of its texts before."""
+    before = [record.episode_id for record in ledger.adapters(interaction_ids=shard.interaction_ids)]
+    return any(is_judge(id) for id in (shard.episode_id, *before) if id is not None and id != CORE_EPISODE)
+
+
+def published_episodes(ledger: Ledger) -> int:
+    """Episodes behind the published shards; a merge of several counts as what went into it."""
+    current = ledger.current()
+    sizes = merged_sizes(ledger)
+    return sum(sizes.get(s.episode_id, 1) for s in current.manifest.shards) if current is not None else 0
 
 
 def next_round(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) -> int | None:
@@ -35,11 +50,10 @@ def next_round(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) ->
     """
     if settings.refine == "off":
         return None
-    current = ledger.current()
-    shards = current.manifest.shards if current is not None else ()
+    episodes = published_episodes(ledger)
     rounds = [int(job.payload.get("round", 0)) for job in jobs]
     seen = max((int(job.payload.get("episodes", 0)) for job in jobs), default=0)
-    if len(shards) < LEAST_EPISODES or len(shards) - seen < settings.refine_after:
+    if episodes < LEAST_EPISODES or episodes - seen < settings.refine_after:
         return None
     known = [int(v.measures.get("round", 0)) for v in ledger.policy.versions()]
     return 1 + max((*rounds, *known, 0))

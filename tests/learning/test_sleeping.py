@@ -13,6 +13,7 @@ from seal_memory.errors import BusyError, SettingsError
 from seal_memory.learning import merging, sleeping
 from seal_memory.learning.bedtime import sleep_due
 from seal_memory.leasing import lease
+from seal_memory.policy.schedule import is_judge, judges, published_episodes
 from seal_memory.records import AdapterKind, JobState, Standing
 from seal_memory.worker import CONSOLIDATE, SLEEP, Worker
 
@@ -94,6 +95,20 @@ def test_shards_of_one_topic_become_one(open_memory: Open) -> None:
     assert [s.version for s in memory.history()] == [2, 1]
     memory.rollback(1)
     assert _adapters(memory) == before
+
+
+def test_a_merge_counts_as_what_went_into_it(open_memory: Open) -> None:
+    """Refining does not wait for episodes again that it has seen, and judges stay judges."""
+    memory = open_memory(sleep_alike=0.15)
+    _learn(memory, LIGHTHOUSE, REPORT, LAMP)
+    _merge(memory)
+    current = memory.ledger.current()
+    assert current is not None
+    assert published_episodes(memory.ledger) == 1 + len(current.manifest.shards)
+    merged = current.manifest.shards[-1]
+    members = {a.episode_id for a in memory.ledger.adapters(interaction_ids=merged.interaction_ids)}
+    assert len(members) == 3
+    assert judges(memory.ledger, merged) == any(is_judge(id or "") for id in members)
 
 
 def test_what_is_trained_is_what_the_members_were_trained_on(open_memory: Open) -> None:
