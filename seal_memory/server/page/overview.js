@@ -23,8 +23,13 @@ export async function overview(app) {
 }
 
 async function readiness() {
-  const answer = await fetch("/readyz", { cache: "no-store", credentials: "omit" });
-  const told = await answer.json();
+  let told;
+  try {
+    told = await (await fetch("/readyz", { cache: "no-store", credentials: "omit" })).json();
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof SyntaxError)) throw error;
+    return "The server does not tell whether it is ready.";
+  }
   if (told.status === "ready") return "The server is ready.";
   const missing = [["model", "the model is not loaded yet"], ["running", "it is stopping"],
     ["ledger", "its ledger cannot be read"]].filter(([name]) => told[name] === false).map(([, words]) => words);

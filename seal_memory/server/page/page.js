@@ -20,6 +20,7 @@ const READ = 12000; // milliseconds that news stay
 const at = (id) => document.getElementById(id);
 const main = at("content");
 let turn = 0;
+let begun = 0;
 let watcher = null;
 let listeners = [];
 
@@ -55,10 +56,14 @@ function say(words, { stays = false } = {}) {
 
 /** Begin, or begin again: as another key, in another namespace. `moved`: what had the focus is gone. */
 async function start({ moved = false } = {}) {
+  const mine = ++begun;
   watcher?.stop();
   try {
-    app.access = await get("/v1/memory/access");
+    const access = await get("/v1/memory/access");
+    if (mine !== begun) return undefined;
+    app.access = access;
   } catch (error) {
+    if (mine !== begun) return undefined;
     if (!(error instanceof Refused)) throw error;
     if (error.code === "namespace_forbidden" && namespace.get()) {
       namespace.drop();
@@ -75,13 +80,20 @@ async function start({ moved = false } = {}) {
 function signIn(problem) {
   watcher?.stop();
   turn += 1;
+  begun += 1;
   key.drop();
-  app.access = null;
+  forgetFilters();
+  app.access = app.jobs = app.live = null;
   for (const id of ["where", "sections", "working"]) at(id).hidden = true;
   const field = make("input", { type: "password", required: true, autocomplete: "off", spellcheck: "false" });
   const submit = (event) => {
     event.preventDefault();
-    key.set(field.value.trim());
+    const secret = field.value.trim();
+    if (!/^[\x21-\x7e]+$/.test(secret)) { // nothing else can stand in a header
+      signIn("This is no key: it has a space or an unusual character in it. Was all of it copied?");
+      return;
+    }
+    key.set(secret);
     start({ moved: true });
   };
   main.replaceChildren(make("h1", { tabindex: "-1" }, "Sign in"),
@@ -188,7 +200,10 @@ at("where").addEventListener("submit", (event) => event.preventDefault());
 at("namespace").addEventListener("change", (event) => {
   namespace.set(event.target.value);
   forgetFilters();
+  turn += 1;
+  main.replaceChildren(note("Loading …")); // the other namespace's buttons must not reach this one
   app.jobs = null;
+  listeners = [];
   tell(null);
   start();
 });

@@ -54,13 +54,21 @@ function news(known, jobs, on) {
   return states;
 }
 
-/** Follow the running job to its end; false where the stream broke off, and the next look tells how it stands. */
+/** Follow the running job until it runs no more (it ended, or was handed back for another); false where the stream
+ *  broke off, and the next look tells how it stands. */
 async function followed(job, on, signal) {
+  const left = new AbortController();
+  const leave = () => left.abort();
+  signal.addEventListener("abort", leave, { once: true });
   on.progress(job, null);
   try {
-    await follow(job.id, (name, data) => { if (name === "progress") on.progress(job, data); }, signal);
+    await follow(job.id, (name, data) => {
+      if (name === "progress") on.progress(job, data);
+      else if (name === "state" && data.job.state !== "running") leave();
+    }, left.signal);
     return true;
   } catch (error) {
+    if (left.signal.aborted && !signal.aborted) return true;
     const broken = error instanceof TypeError || (error instanceof Refused && error.status === 0);
     if (signal.aborted || !broken) throw error;
     return false;
