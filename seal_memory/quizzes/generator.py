@@ -28,7 +28,7 @@ MODEL_PHRASING = len(PHRASINGS)  # the phrasing number of a question that the mo
 MIN_GAIN = math.log(1.5)  # per answer token: with the text at least 1.5 times as likely as without
 QUESTION_TOKENS = 24
 LATE_SPANS = 8  # of a statement whose episode has no item yet
-LATE_ITEMS = 3  # kept of them: each reserves a question that training must not see
+LATE_ITEMS = 3  # kept of an interaction: each reserves a question that training must not see
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,12 @@ def make_late_quiz(
 ) -> list[QuizItem]:
     """For an episode none of whose first questions passed, such as one short fact: every span in every phrasing.
 
-    The same gate; of a statement at most `LATE_ITEMS`, the largest gain first.
+    The same gate; of an interaction at most `LATE_ITEMS`, the largest gain first.
     """
     rng = random.Random(seed)
     offered: list[tuple[QuizItem, Statement]] = []
-    for turn in range(len(PHRASINGS)):
-        offered += _offer(statements, LATE_SPANS, rng, make_id, turn=turn)
+    for phrasing in range(len(PHRASINGS)):
+        offered += _offer(statements, LATE_SPANS, rng, make_id, phrasing=phrasing)
     kept = gate([item for item, _ in offered], [s.text for _, s in offered], engine)
     kept.sort(key=_gain, reverse=True)
     by_question = {normalise(item.question): item for item in reversed(kept)}
@@ -101,21 +101,26 @@ def hold_out(items: Sequence[QuizItem], *, share: float, seed: int) -> list[Quiz
 
 
 def _offer(
-    statements: Sequence[Statement], count: int, rng: random.Random, make_id: Callable[[], str], *, turn: int = 0
+    statements: Sequence[Statement],
+    count: int,
+    rng: random.Random,
+    make_id: Callable[[], str],
+    *,
+    phrasing: int | None = None,
 ) -> list[tuple[QuizItem, Statement]]:
-    """Up to `count` questions per statement, the best kinds of spans first, phrasings taking turns from `turn` on."""
+    """Up to `count` questions per statement, the best kinds of spans first; phrasings take turns if none is given."""
     offered: list[tuple[QuizItem, Statement]] = []
     asked: set[str] = set()
     for statement in statements:
         # what comes last in a sentence is usually what it tells; spans are ranked by kind already
         spans = sorted(statement.spans[: count + 2], key=lambda s: -s.start)[:count]
         for n, span in enumerate(spans):
-            phrasing = (len(offered) + n + turn) % len(PHRASINGS)
-            question = cloze_question(statement.text, span, shape=PHRASINGS[phrasing], rng=rng, window=14)
+            shape = (len(offered) + n) % len(PHRASINGS) if phrasing is None else phrasing
+            question = cloze_question(statement.text, span, shape=PHRASINGS[shape], rng=rng, window=14)
             if question is None or contains(question, span.text) or normalise(question) in asked:
                 continue
             asked.add(normalise(question))
-            quiz_item = QuizItem(make_id(), (statement.interaction_id,), question, span.text, False, phrasing)
+            quiz_item = QuizItem(make_id(), (statement.interaction_id,), question, span.text, False, shape)
             offered.append((quiz_item, statement))
     return offered
 
