@@ -1,8 +1,8 @@
 """Merging: one shard in the place of several of one topic, trained again from the ledger on what they were trained on.
 
 It trains as many tokens as they did together and takes the bytes of one. It is published only where every member's
-held-out questions are answered as by the member, less `gate_max_old_loss` at most itself, asked of both; a member without such a question cannot
-be shown to be kept. Not here: which shards (`topics`), publishing (`sleeping`).
+held-out questions are answered as by the member itself, less `gate_max_old_loss` at most, asked of both; a member
+without such a question cannot be shown to be kept. Not here: which shards (`topics`), publishing (`sleeping`).
 """
 
 from __future__ import annotations

@@ -72,6 +72,8 @@ async function followed(job, on, signal) {
     const broken = error instanceof TypeError || (error instanceof Refused && error.status === 0);
     if (signal.aborted || !broken) throw error;
     return false;
+  } finally {
+    signal.removeEventListener("abort", leave);
   }
 }
 
