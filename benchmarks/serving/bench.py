@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -41,21 +41,26 @@ def measure(
     tokens: int,
     count: int,
     trained: int,
+    tell: Callable[[str], None] = lambda words: None,
 ) -> dict[str, Any]:
     """All figures. `folder` gets one memory for the load, another for `count` namespaces; `trained` facts are learned
-    beside each load.
+    beside each load. `tell` gets each figure as it is measured: all of it takes a while.
     """
     pool = MemoryPool(folder / "load", model=model, settings=settings)
     engine = pool.engine
     with served(pool) as address:
         _learn(pool, 0, FACTS)
         loads = {"clients": clients, "requests": requests, "tokens": tokens}
-        idle = [asdict(_load(address, c, requests, tokens)) for c in clients]
-        busy = []
+        idle: list[dict[str, Any]] = []
+        for c in clients:
+            idle.append(asdict(_load(address, c, requests, tokens)))
+            tell(f"idle: {idle[-1]}")
+        busy: list[dict[str, Any]] = []
         for turn, c in enumerate(clients):
             with _consolidating(address, pool, FACTS + turn * trained, trained) as told:
                 figures = asdict(_load(address, c, requests, tokens))
             busy.append({**figures, **told})
+            tell(f"consolidating: {busy[-1]}")
 
     many = MemoryPool(folder / "many", model=model, settings=settings, engine=engine)
     with many:

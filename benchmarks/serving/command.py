@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str], parse_setting: Callable[[str], tuple[str, Any
             tokens=given.max_tokens,
             count=given.namespaces,
             trained=given.facts,
+            tell=partial(print, file=sys.stderr, flush=True),
         )
     whole = {"provenance": where, "note": given.note, **found}
     given.out.parent.mkdir(parents=True, exist_ok=True)
