@@ -42,13 +42,20 @@ def perplexity(engine: Engine, adapters: Sequence[str | None]) -> float:
     return math.exp(-sum(s.logprob * s.tokens for s in scores) / tokens)
 
 
-def fixed_text_logprobs(engine: Engine, adapters: Sequence[str | None]) -> list[float]:
-    """Per adapter its mean log-probability per token of the fixed text, unrouted: all in one batch."""
-    paragraphs = fixed_paragraphs()
-    scores = base_cache.score(engine, [(_go_on(a), p) for a in adapters for p in paragraphs])
+def fixed_text_logprobs(
+    engine: Engine, adapters: Sequence[str | None], *, paragraphs: int | None = None
+) -> list[float]:
+    """Per adapter its mean log-probability per token of the fixed text, unrouted: all in one batch.
+
+    `paragraphs`: read only so many, evenly spaced; None: all.
+    """
+    whole = fixed_paragraphs()
+    count = min(len(whole), paragraphs or len(whole))
+    read = [whole[n * len(whole) // count] for n in range(count)]
+    scores = base_cache.score(engine, [(_go_on(a), p) for a in adapters for p in read])
     found = []
-    for at in range(0, len(scores), len(paragraphs)):
-        own = scores[at : at + len(paragraphs)]
+    for at in range(0, len(scores), count):
+        own = scores[at : at + count]
         found.append(sum(s.logprob * s.tokens for s in own) / sum(s.tokens for s in own))
     return found
 

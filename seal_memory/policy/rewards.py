@@ -30,6 +30,7 @@ from seal_memory.records import QuizItem
 from seal_memory.text import content_words
 
 MAX_DRIFT = 5.0  # nats a token; what a diverged adapter is taken to lose
+DRIFT_PARAGRAPHS = 3  # of the fixed text: reading all ten cost as much as the training did, and gates read them anyway
 MAX_COMPARED = 24  # notes compared with each other, evenly spaced: pairs grow with the square
 
 
@@ -203,9 +204,9 @@ def _recalls(trials: Sequence[Trial], engine: Engine, probability: float) -> dic
 
 
 def _drifts(adapters: Sequence[str], engine: Engine) -> dict[str, float]:
-    """Nats a token that each adapter loses on the fixed text."""
+    """Nats a token that each adapter loses on some of the fixed text."""
     once = list(dict.fromkeys(adapters))
-    base, *own = drift.fixed_text_logprobs(engine, [None, *once])
+    base, *own = drift.fixed_text_logprobs(engine, [None, *once], paragraphs=DRIFT_PARAGRAPHS)
     return {a: MAX_DRIFT if math.isnan(p) else min(MAX_DRIFT, base - p) for a, p in zip(once, own, strict=True)}
 
 
