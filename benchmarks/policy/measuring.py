@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.policy.surroundings import Surroundings
-from benchmarks.tasks.base import Unit
+from benchmarks.systems.on_base import reading
+from benchmarks.tasks.base import Question, Unit
 from seal_memory import prompts
+from seal_memory.config import Settings
 from seal_memory.engines.base import Prompt
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.policy.rest_em import RoundPlan, write_sets
@@ -35,21 +37,25 @@ def own_notes(here: Surroundings, units: Sequence[Unit], *, writer: str | None, 
 
 def with_notes(
     here: Surroundings, units: Sequence[Unit], studies: Sequence[Study], notes: Sequence[tuple[TrainingItem, ...]],
-    *, arm: Arm,
+    *, arm: Arm, settings: Settings | None = None,
 ) -> Answers:  # fmt: skip
-    """The same with notes handed in, under any arm; model-free items come along where the arm draws them."""
+    """The same with notes handed in, under any arm; model-free items come along where the arm draws them.
+
+    `settings`: of the training; None: the run's.
+    """
+    settings = settings or here.settings
     unit_of = {f"e-{u.id}": u for u in units}
     found: Answers = []
     for turn in range(here.options.eval_seeds):
         edits = [
             make_self_edit(
-                s.episode, s.statements, own, (), arm=arm, settings=here.settings,
+                s.episode, s.statements, own, (), arm=arm, settings=settings,
                 held_out=[i.question for i in s.held_out], seed=here.settings.seed + turn,
                 id=here.candidates.make_id(),
             )
             for s, own in zip(studies, notes, strict=True)
         ]  # fmt: skip
-        size = here.settings.stack_size
+        size = settings.stack_size
         for at in range(0, len(edits), size):
             batch = edits[at : at + size]
             here.candidates.train(batch)
@@ -61,11 +67,24 @@ def with_notes(
     return [{**r, "notes": counts[f"e-{r['unit']}"]} for r in found]
 
 
+def with_the_text(here: Surroundings, units: Sequence[Unit]) -> Answers:
+    """The oracle: the untouched model with the passage in its prompt."""
+    questions = [(unit, q) for unit in units for q in unit.questions]
+    wanted = [Prompt(reading([c.text for c in unit.chunks], q.text)) for unit, q in questions]
+    return [{**r, "turn": 0, "notes": 0} for r in _answered(here.candidates, questions, wanted, here)]
+
+
 def _ask(candidates: Candidates, asked: Sequence[tuple[Unit, str]], here: Surroundings) -> Answers:
     questions = [(unit, q, adapter) for unit, adapter in asked for q in unit.questions]
     wanted = [Prompt(prompts.direct(q.text), adapter) for _, q, adapter in questions]
+    return _answered(candidates, [(unit, q) for unit, q, _ in questions], wanted, here)
+
+
+def _answered(
+    candidates: Candidates, questions: Sequence[tuple[Unit, Question]], wanted: Sequence[Prompt], here: Surroundings
+) -> Answers:
     answers = candidates.engine.complete(wanted, max_tokens=here.options.max_tokens)
-    scores = candidates.engine.score([(p, q.answers[0]) for p, (_, q, _) in zip(wanted, questions, strict=True)])
+    scores = candidates.engine.score([(p, q.answers[0]) for p, (_, q) in zip(wanted, questions, strict=True)])
     return [
         {
             "unit": unit.id,
@@ -74,7 +93,7 @@ def _ask(candidates: Candidates, asked: Sequence[tuple[Unit, str]], here: Surrou
             "f1": max(token_f1(a.text, gold) for gold in q.answers),
             "recall": recall(s, here.settings.reward_probability),
         }
-        for (unit, q, _), a, s in zip(questions, answers, scores, strict=True)
+        for (unit, q), a, s in zip(questions, answers, scores, strict=True)
     ]
 
 

@@ -17,12 +17,17 @@ if TYPE_CHECKING:  # the command's --help does not wait for torch
 
 SEAL = {"reliability_single": 0.32, "reliability_split_half": 0.17, "recall_before": 0.397, "recall_after": 0.470}
 
-WAYS = ("text-only", "before", "after", "genres", "bandit")
+WAYS = ("text-only", "before", "after", "genres", "bandit", "recipe")
+NOT_IN_HEAD = ("data", "model", "ways", "rounds", "genre_passages", "bandit_passages", "recipe_passages")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Passages `start` on: first those that train, then those that judge promotions, then the held-out ones."""
+    """Passages `start` on: first those that train, then those that judge promotions, then the held-out ones.
+
+    `genre_passages` of the held-out ones are asked genre by genre, `bandit_passages` of those that train teach the
+    bandit (None: all). `recipe_passages` from `recipe_start` on are learned by the whole recipe, at default settings.
+    """
 
     data: Path
     model: str = "smollm2-135m"
@@ -41,15 +46,21 @@ class Options:
     chunk: int = 4
     max_tokens: int = 24
     seed: int = 0
+    genre_passages: int | None = None
+    bandit_passages: int | None = None
+    recipe_start: int = 40
+    recipe_passages: int = 40
+    recipe_per_statement: int = 4
     ways: tuple[str, ...] = WAYS
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         least = {"train": 1, "judges": 0, "held_out": 1, "rounds": 0, "samples": 1, "per_statement": 1, "seeds": 1}
         least |= {"most_seeds": self.seeds, "eval_seeds": 1, "bootstrap_samples": 0, "arms": 2, "chunk": 1}
+        least |= {"genre_passages": 1, "bandit_passages": 1, "recipe_passages": 1, "recipe_per_statement": 1}
         for name, limit in least.items():
             value = getattr(self, name)
-            if value < limit:
+            if value is not None and value < limit:
                 raise InputError(f"--{name.replace('_', '-')} is {value}; expected {limit} or more")
         unknown = [w for w in self.ways if w not in WAYS]
         if unknown:
@@ -68,4 +79,4 @@ class Options:
     def head(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
         own = asdict(self)
-        return {k: v for k, v in own.items() if k not in ("data", "model", "ways", "rounds")}
+        return {k: v for k, v in own.items() if k not in NOT_IN_HEAD}

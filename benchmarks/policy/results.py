@@ -29,6 +29,7 @@ def figures(found: Mapping[str, Any], options: Options, *, provenance: Mapping[s
     last = [name for name in answers if name.startswith("after round") or name == "after bootstrap"][-1:]
     pairs = [("before", name) for name in answers if name.startswith("after ")]
     pairs += [("text-only", "before"), *(("text-only", name) for name in last), ("default arm", "bandit only")]
+    pairs += [("recipe: before", "recipe: after"), ("recipe: oracle", "recipe: after")]
     pairs += [(f"before: {n}", f"after: {n}") for n in _genres(answers)]
     return {
         "experiment": "policy",

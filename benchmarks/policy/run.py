@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any
 
 from benchmarks.journal import Journal, finished
-from benchmarks.policy.measuring import Answers, own_notes, with_notes
+from benchmarks.policy.measuring import Answers, own_notes, with_notes, with_the_text
 from benchmarks.policy.surroundings import Surroundings
 from benchmarks.tasks.base import Unit
+from seal_memory.config import Settings
 from seal_memory.learning.candidates import candidate_id
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.policy.arms import BanditArms
@@ -53,7 +54,7 @@ class Run:
             answers["before"] = self._asked("before", None)
         if "genres" in options.ways:
             for genre in MODEL_GENRES:
-                answers[f"before: {genre}"] = self._asked(f"before-{genre}", None, genres=(genre,))
+                answers[f"before: {genre}"] = self._asked_for(genre, "before", None)
         if "bandit" in options.ways:
             answers |= self._bandit()
         steps = [self._bootstrap(), *[self._round(n) for n in range(1, options.rounds + 1)]]
@@ -63,7 +64,9 @@ class Run:
                 answers[name] = self._asked(name, found["writer"])
             if "genres" in options.ways:
                 for genre in MODEL_GENRES:
-                    answers[f"after: {genre}"] = self._asked(f"after-{genre}", steps[-1]["writer"], genres=(genre,))
+                    answers[f"after: {genre}"] = self._asked_for(genre, "after", steps[-1]["writer"])
+        if "recipe" in options.ways:
+            answers |= self._recipe(steps[-1]["writer"])
         return {"answers": answers, "steps": steps, "bandit": self._known.get("bandit/learned")}
 
     # -- steps ------------------------------------------------------------------------------------
@@ -90,9 +93,20 @@ class Run:
             self.tick(name, min(at + size, len(units)), len(units))
         return found
 
-    def _asked(self, name: str, writer: str | None, *, genres: tuple[Genre, ...] = MODEL_GENRES) -> Answers:
+    def _asked_for(self, genre: Genre, when: str, writer: str | None) -> Answers:
+        units = self.here.units["held_out"][: self.options.genre_passages]
+        return self._asked(f"{when}-{genre}", writer, genres=(genre,), units=units)
+
+    def _asked(
+        self,
+        name: str,
+        writer: str | None,
+        *,
+        genres: tuple[Genre, ...] = MODEL_GENRES,
+        units: Sequence[Unit] | None = None,
+    ) -> Answers:
         plan = replace(self.options.plan, genres=genres)
-        units = self.here.units["held_out"]
+        units = self.here.units["held_out"] if units is None else units
         return self._chunks(f"ask/{name}", units, lambda part: own_notes(self.here, part, writer=writer, plan=plan))
 
     def _bootstrap(self) -> Record:
@@ -165,6 +179,24 @@ class Run:
         version = self.here.writers.current()
         return version.adapter_id if version is not None else None
 
+    # -- the whole recipe -------------------------------------------------------------------------
+
+    def _recipe(self, writer: str | None) -> dict[str, Answers]:
+        """Model-free items and notes at default settings, the right shard given; beside it the text in the prompt."""
+        here, units = self.here, self.here.units["recipe"]
+        settings = Settings.load(None, seed=self.options.seed)
+        plan = replace(self.options.plan, per_statement=self.options.recipe_per_statement)
+        found = {"recipe: oracle": self._chunks("ask/recipe oracle", units, partial(with_the_text, here))}
+        for name, by in (("recipe: after", writer), ("recipe: before", None)):
+
+            def ask(part: Sequence[Unit], by: str | None = by) -> Answers:
+                studies = here.studies(part)
+                sets = write_sets(studies, here.candidates, writer=by, plan=plan, seed=settings.seed)
+                return with_notes(here, part, studies, [s.items for s in sets], arm=ARMS[0], settings=settings)
+
+            found[name] = self._chunks(f"ask/{name}", units, ask)
+        return found
+
     # -- the bandit -------------------------------------------------------------------------------
 
     def _bandit(self) -> dict[str, Answers]:
@@ -172,7 +204,8 @@ class Run:
         here = self.here
         arms = BanditArms(here.ledger, here.engine, here.settings)
         if "bandit/learned" not in self._known:
-            self._chunks("bandit/learn", here.units["train"], partial(self._learn_arms, arms))
+            units = here.units["train"][: self.options.bandit_passages]
+            self._chunks("bandit/learn", units, partial(self._learn_arms, arms))
         best = arms.bandit().best()
         learned = self.step("bandit/learned", lambda: {"arm": arm_name(best), "rewards": _by_arm(arms)})
         best = next(a for a in arms.arms if arm_name(a) == learned["arm"])

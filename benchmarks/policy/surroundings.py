@@ -24,7 +24,7 @@ from seal_memory.records import Episode, Interaction
 
 
 class Surroundings:
-    """Opened once a run; `close` it. `units`: train, judges, held_out, each a list of passages."""
+    """Opened once a run; `close` it. `units`: train, judges, held_out, recipe, each a list of passages."""
 
     def __init__(
         self, options: Options, work: Path, settings: Settings, *, engine: TransformersEngine, progress: Progress
@@ -91,4 +91,21 @@ def _split(options: Options) -> dict[str, list[Unit]]:
     for name, size in sizes.items():
         found[name] = list(units[at : at + size])
         at += size
+    found["recipe"] = _recipe(options) if "recipe" in options.ways else []
     return found
+
+
+def _recipe(options: Options) -> list[Unit]:
+    """The passages of the whole recipe. Raises `InputError` for too few, or for one that trains or judges."""
+    first, count = options.recipe_start, options.recipe_passages
+    if first < options.start + options.train + options.judges and options.start < first + count:
+        raise InputError(
+            f"--recipe-start {first} --recipe-passages {count} meets passages that train or judge; expected others."
+        )
+    units = squad.load(options.data, start=first, limit=count).units
+    if len(units) < count:
+        raise InputError(
+            f"{options.data} has {len(units)} passages from {first} on; expected {count} for --recipe-passages: "
+            "ask for fewer"
+        )
+    return list(units)

@@ -40,6 +40,7 @@ def data(tmp_path: Path) -> Path:
 
 def _arguments(data: Path, model: Path, place: Path, *more: str) -> list[str]:
     small = ["--train", "2", "--judges", "2", "--held-out", "2", "--rounds", "2", "--samples", "1", "--seeds", "1"]
+    small += ["--recipe-start", "4", "--recipe-passages", "2", "--genre-passages", "1", "--bandit-passages", "1"]
     small += ["--most-seeds", "1", "--chunk", "2", "--max-tokens", "3", "--arms", "2", "--bootstrap-samples", "1"]
     training = [
         f"--set={s}"
@@ -70,6 +71,7 @@ def test_a_run_measures_every_way_and_goes_on_after_a_stop(
     assert main(arguments) == 0
     said = _last_line(capsys)
     assert said["complete"]
+    assert {"recipe: oracle", "recipe: before", "recipe: after"} <= set(said["recall"])
     ways = ["text-only", "before", "default arm", "bandit only", "after bootstrap", "after round 1", "after round 2"]
     assert set(ways) <= set(said["recall"])
     assert {"before: qa", "after: qa", "before: rewrite"} <= set(said["recall"])
@@ -77,7 +79,7 @@ def test_a_run_measures_every_way_and_goes_on_after_a_stop(
     found = json.loads(Path(said["out"]).read_text(encoding="utf-8"))
     assert [r["round"] for r in found["rounds"]] == [0, 1, 2]
     assert all(r["reasons"] for r in found["rounds"])
-    assert sum(a["tried"] for a in found["bandit"]["rewards"].values()) == 4
+    assert sum(a["tried"] for a in found["bandit"]["rewards"].values()) == 2
     assert "Maud" not in json.dumps(found)
     assert load.load(tmp_path / "results").left_out == 1  # the report knows no such file yet
     journal = (tmp_path / "work" / "policy.jsonl").read_text(encoding="utf-8")
@@ -92,6 +94,9 @@ def test_a_run_measures_every_way_and_goes_on_after_a_stop(
     [
         (["--held-out", "40"], "has 6 passages from 0 on; expected 44"),
         (["--train", "0"], "--train is 0; expected 1 or more"),
+        (["--genre-passages", "0"], "--genre-passages is 0; expected 1 or more"),
+        (["--recipe-start", "3"], "meets passages that train or judge"),
+        (["--recipe-passages", "9"], "has 2 passages from 4 on; expected 9"),
         (["--ways", "sideways"], "Unknown way 'sideways'"),
     ],
 )

@@ -47,6 +47,22 @@ def test_nothing_routed_is_no_drift_and_costs_no_scoring(fake_engine: Callable[.
     assert drift.misrouted_share(router) == 0.0
 
 
+@pytest.mark.parametrize(("asked", "read"), [(None, len(drift.fixed_paragraphs())), (3, 3), (999, 10)])
+def test_of_the_fixed_text_as_many_paragraphs_are_read_as_asked(
+    fake_engine: Callable[..., Any], asked: int | None, read: int
+) -> None:
+    """Spread over the whole; more than there are is all of them."""
+    seen = []
+
+    def likely(prompt: Prompt, target: str) -> float:
+        seen.append(target)
+        return -2.0
+
+    assert drift.fixed_text_logprobs(fake_engine(likely=likely), ["a"], paragraphs=asked) == [pytest.approx(-2.0)]
+    assert len(seen) == len(set(seen)) == read
+    assert seen[0] == drift.fixed_paragraphs()[0]
+
+
 def test_what_is_routed_is_measured(fake_engine: Callable[..., Any]) -> None:
     """Under the adapter every token is half as likely: perplexity doubles; every prompt is misrouted."""
     engine = fake_engine(likely=lambda prompt, target: -2.0 - (math.log(2) if prompt.adapter == "a-shard" else 0))
