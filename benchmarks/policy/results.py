@@ -32,6 +32,7 @@ def figures(found: Mapping[str, Any], options: Options, *, provenance: Mapping[s
     pairs += [("recipe: before", "recipe: after"), ("recipe: oracle", "recipe: after")]
     pairs += [(f"before: {n}", f"after: {n}") for n in _genres(answers)]
     return {
+        "format": 1,
         "experiment": "policy",
         "task": "squad",
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()},

@@ -35,14 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.no_readme:
             refreshed, stale = readme.Refreshed("", (), ()), False
         else:
-            refreshed, stale = readme.refresh_file(given.readme, loaded.results, speed=loaded.speed, check=given.check)
+            refreshed, stale = readme.refresh_file(
+                given.readme, loaded.results, sheets=loaded.sheets, check=given.check
+            )
         files = [] if given.check else write(given.out or given.results / "report", loaded)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
     _tell(given.readme, refreshed, stale and given.check)
     summary = {
-        "results": [*(r.name for r in loaded.results), *([loaded.speed.name] if loaded.speed else [])],
+        "results": [*(r.name for r in loaded.results), *(s.name for s in loaded.sheets)],
         "left_out": loaded.left_out,
         "files": [str(path) for path in files],
         "tables": list(refreshed.tables),
@@ -57,7 +59,7 @@ def write(out: Path, loaded: load.Loaded) -> list[Path]:
     """Every picture and the page, into a folder that is made when it is missing."""
     looks = styles(way.name for results in loaded.results for way in results.ways)
     pictures = {results.name: plots.pictures(results, looks) for results in loaded.results}
-    html = page.render(loaded.results, pictures, speed=loaded.speed, left_out=loaded.left_out)
+    html = page.render(loaded.results, pictures, sheets=loaded.sheets, left_out=loaded.left_out)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / picture.name for made in pictures.values() for picture in made]
     for path, png in zip(files, (picture.png for made in pictures.values() for picture in made), strict=True):

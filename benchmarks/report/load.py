@@ -11,21 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import nodes, speed
+from benchmarks.report import nodes, policy, speed
 from benchmarks.report.nodes import Node
 from benchmarks.report.records import EXPERIMENTS, TASKS, Kind, Matrix, Point, Results, Row, Stat, Times, Way
+from benchmarks.report.sheets import Sheet
 from seal_memory.errors import InputError
 
 FORMAT = 1
+SHEETS = {policy.NAME: policy.read, speed.NAME: speed.read}
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Results in the order of EXPERIMENTS and TASKS, how many JSON files had no format, and the speed run's."""
+    """Results in the order of EXPERIMENTS and TASKS, how many JSON files had no format, and sheets as in SHEETS."""
 
     results: tuple[Results, ...]
     left_out: int
-    speed: speed.Speed | None = None
+    sheets: tuple[Sheet, ...] = ()
 
 
 def load(folder: Path) -> Loaded:
@@ -33,7 +35,7 @@ def load(folder: Path) -> Loaded:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give the one with the results files (--results)")
     read = [read_results(path) for path in sorted(folder.glob("*.json"))]
-    found: dict[str, Results | speed.Speed] = {}
+    found: dict[str, Results | Sheet] = {}
     for results in (r for r in read if r is not None):
         if results.name in found:
             both = f"{found[results.name].file} and {results.file}"
@@ -41,17 +43,18 @@ def load(folder: Path) -> Loaded:
         found[results.name] = results
     own = (r for r in found.values() if isinstance(r, Results))
     ordered = sorted(own, key=lambda r: (EXPERIMENTS.index(r.experiment), TASKS.index(r.task)))
-    timed = next((r for r in found.values() if isinstance(r, speed.Speed)), None)
-    return Loaded(tuple(ordered), sum(r is None for r in read), timed)
+    sheets = [r for name in SHEETS if isinstance(r := found.get(name), Sheet)]
+    return Loaded(tuple(ordered), sum(r is None for r in read), tuple(sheets))
 
 
-def read_results(path: Path) -> Results | speed.Speed | None:
+def read_results(path: Path) -> Results | Sheet | None:
     """One file, or None when it has no format."""
     raw = _raw(path)
     if raw is None:
         return None
     top = Node(path, "", raw)
-    return speed.read(top) if raw.get("experiment") == speed.NAME else _results(top)
+    sheet = SHEETS.get(str(raw.get("experiment")))
+    return sheet(top) if sheet is not None else _results(top)
 
 
 def _raw(path: Path) -> dict[str, Any] | None:

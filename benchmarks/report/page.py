@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from benchmarks.report import tables
 from benchmarks.report.plots import Picture
 from benchmarks.report.records import Results
-from benchmarks.report.speed import Speed
+from benchmarks.report.sheets import Sheet
 from benchmarks.report.tables import Table
 
 TITLES = {
@@ -68,7 +68,7 @@ def render(
     results: Sequence[Results],
     pictures: Mapping[str, Sequence[Picture]],
     *,
-    speed: Speed | None = None,
+    sheets: Sequence[Sheet] = (),
     left_out: int = 0,
 ) -> str:
     """The page. `pictures`: by the name of their results."""
@@ -80,7 +80,7 @@ def render(
         undefined=StrictUndefined,
     )
     sections = [_section(one, pictures.get(one.name, ())) for one in results]
-    sections += [_speed(speed)] if speed is not None else []
+    sections += [_sheet(sheet) for sheet in sheets]
     present = {way.name for one in results for way in one.ways}
     glossary = [(name, said) for name, said in WAYS.items() if name in present]
     template = environment.get_template("page.html.j2")
@@ -117,16 +117,15 @@ def _section(results: Results, pictures: Sequence[Picture]) -> Section:
     )
 
 
-def _speed(speed: Speed) -> Section:
+def _sheet(sheet: Sheet) -> Section:
     return Section(
-        id=speed.name,
-        title="How fast",
-        lead="The inner loop beside what others do with the same rows on the same machine in the same run; ratios are "
-        "the result. A figure that is counted up comes from a few timed steps of work that costs the same every time.",
-        tables=(speed.bars, *speed.tables),
+        id=sheet.name,
+        title=sheet.title,
+        lead=sheet.lead,
+        tables=(sheet.compact, *sheet.tables),
         pictures=(),
         notes=(),
-        provenance=(("results file", speed.file.name), *((k, words(v)) for k, v in speed.provenance.items())),
+        provenance=(("results file", sheet.file.name), *((k, words(v)) for k, v in sheet.provenance.items())),
     )
 
 

@@ -1,7 +1,8 @@
 """Refreshes the README's tables, each between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`.
 
-NAME is an experiment and a task, such as `sessions-squad`, or `speed`. All text outside the markers stays byte for
-byte, and the same results give the same README again. A marker without results is left as it is, and told.
+NAME is an experiment and a task, such as `sessions-squad`, or a sheet's: `policy`, `speed`. All text outside the
+markers stays byte for byte, and the same results give the same README again. A marker without results is left as it
+is, and told.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import tables
+from benchmarks.report.load import SHEETS
 from benchmarks.report.records import EXPERIMENTS, TASKS, Results
-from benchmarks.report.speed import NAME as SPEED
-from benchmarks.report.speed import Speed
+from benchmarks.report.sheets import Sheet
 from benchmarks.report.tables import Cell, Table
 from seal_memory.errors import InputError
 
-NAMES = (*(f"{experiment}-{task}" for experiment in EXPERIMENTS for task in TASKS), SPEED)
+NAMES = (*(f"{experiment}-{task}" for experiment in EXPERIMENTS for task in TASKS), *SHEETS)
 _MARKER = re.compile(r"<!-- (/?)bench:(.*?) -->")
 
 
@@ -32,25 +33,24 @@ class Refreshed:
 
 
 def refresh_file(
-    path: Path, results: Sequence[Results], *, speed: Speed | None = None, check: bool = False
+    path: Path, results: Sequence[Results], *, sheets: Sequence[Sheet] = (), check: bool = False
 ) -> tuple[Refreshed, bool]:
     """Refresh a README on disk, and tell whether it was stale. `check`: look, write nothing."""
     try:
         old = path.read_bytes().decode("utf-8")  # bytes, so that no line ending changes
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    new = refresh(old, results, speed=speed, name=str(path))
+    new = refresh(old, results, sheets=sheets, name=str(path))
     stale = new.text != old
     if stale and not check:
         path.write_bytes(new.text.encode("utf-8"))
     return new, stale
 
 
-def refresh(text: str, results: Sequence[Results], *, speed: Speed | None = None, name: str = "README") -> Refreshed:
+def refresh(text: str, results: Sequence[Results], *, sheets: Sequence[Sheet] = (), name: str = "README") -> Refreshed:
     """The text with every table between known markers made anew."""
     by_name = {one.name: tables.compact(one) for one in results}
-    if speed is not None:
-        by_name[speed.name] = speed.bars
+    by_name |= {sheet.name: sheet.compact for sheet in sheets}
     newline = "\r\n" if "\r\n" in text else "\n"
     out, done, missing, end = "", [], [], 0
     for marker, start, stop in _pairs(text, name):
@@ -102,4 +102,4 @@ def _escape(text: str) -> str:
     return re.sub(r"([\\|`*_\[\]])", r"\\\1", text) if not _PLAIN.fullmatch(text) else text
 
 
-_PLAIN = re.compile(r"[\w .,:+%–−∞-]*(\[[\d.–]+\])?")
+_PLAIN = re.compile(r"[\w .,:+%–−∞-]*(\[[\d.–+− to]+\])?")

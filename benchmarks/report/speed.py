@@ -7,41 +7,27 @@ not name are left alone. Not here: measuring, and which bars there are (`benchma
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.report import nodes, tables
 from benchmarks.report.nodes import Node
+from benchmarks.report.sheets import Sheet, provenance
 from benchmarks.report.tables import Cell, Table
 
 NAME = "speed"
+TITLE = "How fast"
+LEAD = (
+    "The inner loop beside what others do with the same rows on the same machine in the same run; ratios are the "
+    "result. A figure that is counted up comes from a few timed steps of work that costs the same every time."
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """One file: where it comes from, the bars, and a table for each part that was run."""
-
-    file: Path
-    provenance: dict[str, object]
-    bars: Table
-    tables: tuple[Table, ...]
-
-    @property
-    def name(self) -> str:
-        """What the README's marker and the page call it."""
-        return NAME
-
-
-def read(top: Node) -> Speed:
+def read(top: Node) -> Sheet:
     """The file as tables. Raises `InputError` where a part lacks what its table needs."""
     parts = top.need("parts", Node.entries)
     made = [table(parts[part]) for part, table in _TABLES.items() if part in parts]
-    return Speed(
-        top.file,
-        {k: node.value for k, node in top.need("provenance", Node.entries).items()},
-        _bars(list(top.need("bars", Node.elements))),
-        (*made, *([_memory(parts)] if parts else [])),
-    )
+    bars = _bars(list(top.need("bars", Node.elements)))
+    found = (*made, *([_memory(parts)] if parts else []))
+    return Sheet(NAME, TITLE, LEAD, top.file, provenance(top), bars, found)
 
 
 def _bars(found: list[Node]) -> Table:

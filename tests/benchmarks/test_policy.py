@@ -14,6 +14,7 @@ from benchmarks.policy.measuring import by_unit
 from benchmarks.policy.options import Options
 from benchmarks.policy.results import compare, figures, last_line
 from benchmarks.report import load
+from benchmarks.report.__main__ import main as report
 from seal_memory.errors import InputError
 from seal_memory.policy.refining import explored_from
 from seal_memory.policy.rest_em import Explored
@@ -81,7 +82,7 @@ def test_a_run_measures_every_way_and_goes_on_after_a_stop(
     assert all(r["reasons"] for r in found["rounds"])
     assert sum(a["tried"] for a in found["bandit"]["rewards"].values()) == 2
     assert "Maud" not in json.dumps(found)
-    assert load.load(tmp_path / "results").left_out == 1  # the report knows no such file yet
+    assert [sheet.name for sheet in load.load(tmp_path / "results").sheets] == ["policy"]
     journal = (tmp_path / "work" / "policy.jsonl").read_text(encoding="utf-8")
     assert main(arguments) == 0
     assert _last_line(capsys) == said
@@ -150,6 +151,34 @@ def test_figures_compare_before_with_after_and_the_bandit_with_its_default() -> 
     assert said["gain"]["after round 1"]["relative"] == pytest.approx(1.0)
     assert said["promoted"] == [1]
     assert said["reliability"] == [{"single": 0.4, "split_half": 0.5}]
+
+
+def test_the_report_shows_ways_rounds_and_reliability(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A README block of the ways, a section of the page; what a file lacks is told with its key."""
+    answers = {w: _answers({"a": [0.1], "b": [0.3]}) for w in ("text-only", "before", "before: qa")}
+    answers |= {w: _answers({"a": [0.3], "b": [0.2]}) for w in ("after round 1", "after: qa")}
+    reliable = {"single": 0.4, "mean": 0.5, "split_half": 0.6, "noise": 0.1, "candidates": 8, "seeds": 2}
+    steps = [
+        {"round": 0, "promoted": False, "reasons": ["Too few."], "measures": {"kept": 4.0}},
+        {"round": 1, "promoted": True, "sets": 9, "reward": -0.01, "baseline": 0.02, "reliability": reliable},
+    ]
+    made = figures({"answers": answers, "steps": steps, "bandit": None}, Options(Path("x")), provenance={"cpu": "<c>"})
+    path = tmp_path / "policy-squad.json"
+    path.write_text(json.dumps(made), encoding="utf-8")
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- bench:policy -->\n<!-- /bench:policy -->\nb\n", encoding="utf-8")
+    assert report(["--results", str(tmp_path), "--readme", str(readme)]) == 0
+    assert json.loads(capsys.readouterr().out)["tables"] == ["policy"]
+    (row,) = [line for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("| after round 1")]
+    assert "| 2 | 2 | 0.25" in row
+    assert "+0.050, +25 % on before [−0.100 to +0.200] |" in row
+    html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    for said in ("Too few.", "−0.010", "SEAL (arXiv 2506.10943)", "+0.32", "&lt;c&gt;", "round 1"):
+        assert said in html
+    del made["ways"]["before"]["recall"]
+    path.write_text(json.dumps(made), encoding="utf-8")
+    assert report(["--results", str(tmp_path), "--readme", str(readme)]) == 2
+    assert "ways.before.recall is missing" in capsys.readouterr().err
 
 
 def test_what_was_explored_is_read_back_from_the_journal() -> None:

@@ -443,8 +443,9 @@ def test_the_report_shows_the_bars_and_every_part(tmp_path: Path, capsys: pytest
         "80 %",
     ):
         assert said in html
-    timed = load.load(tmp_path).speed
-    assert readme.refresh("no block\n", [], speed=timed).text == "no block\n"
+    timed = load.load(tmp_path).sheets
+    assert [sheet.name for sheet in timed] == ["speed"]
+    assert readme.refresh("no block\n", [], sheets=timed).text == "no block\n"
     assert "How fast" not in page.render([], {})
 
 

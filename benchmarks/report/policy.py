@@ -1,0 +1,133 @@
+"""The results of `python -m benchmarks policy` as tables: what own notes are worth before and after, and each round.
+
+The tables are made while the file is read, so that what is wrong in it is told with its key. Not here: measuring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.report import nodes, tables
+from benchmarks.report.nodes import Node
+from benchmarks.report.records import Stat
+from benchmarks.report.sheets import Sheet, provenance
+from benchmarks.report.tables import Cell, Table
+
+NAME = "policy"
+TITLE = "The note-writer, before and after it is taught"
+LEAD = (
+    "Passages that nobody trained on: the model writes notes about each, an adapter learns them, and the data set's "
+    "own questions are asked closed book. Recall is the answers' probability and the share of their likely tokens, "
+    "half each; intervals are over passages, and differences are paired by passage."
+)
+
+
+def read(top: Node) -> Sheet:
+    """The file as tables. Raises `InputError` where something lacks what its table needs."""
+    ways, pairs = top.need("ways", Node.entries), list(top.need("compared", Node.elements))
+    rounds = list(top.need("rounds", Node.elements))
+    made = [_compared(pairs), _rounds(rounds)]
+    reliable = _reliability(rounds, top.need("seal", _same))
+    return Sheet(NAME, TITLE, LEAD, top.file, provenance(top), _ways(ways, pairs), (*made, reliable))
+
+
+def _ways(ways: dict[str, Node], pairs: Sequence[Node]) -> Table:
+    """Each way, and its recall against the way that it is the answer to."""
+    against = {pair.need("new", nodes.text): pair for pair in pairs if pair.need("old", nodes.text) != "text-only"}
+    rows = tuple(_way(name, way, against.get(name)) for name, way in ways.items())
+    return Table("Every way", ("way", "questions", "notes", "recall", "accuracy", "F1", "recall, against"), rows)
+
+
+def _way(name: str, way: Node, pair: Node | None) -> tuple[Cell, ...]:
+    stats = [way.need(figure, _stat) for figure in ("recall", "correct", "f1")]
+    compared = _change(pair.need("recall", _same), pair.need("old", nodes.text)) if pair is not None else Cell()
+    notes = tables.number(way.get("notes", nodes.amount))
+    return (Cell(name), tables.number(way.need("questions", nodes.count)), notes, *map(tables.stat, stats), compared)
+
+
+def _compared(pairs: Sequence[Node]) -> Table:
+    rows = tuple(
+        (
+            Cell(pair.need("new", nodes.text)),
+            *(_change(pair.need(f, _same), pair.need("old", nodes.text)) for f in ("recall", "correct", "f1")),
+        )
+        for pair in pairs
+    )
+    return Table("Paired differences", ("way", "recall", "accuracy", "F1"), rows)
+
+
+def _rounds(rounds: Sequence[Node]) -> Table:
+    """What each round explored and kept, and how its writer did before the judges."""
+    titles = ("round", "note sets", "reward", "without notes", "kept", "judged", "promoted", "why")
+    return Table("Rounds (0: rejection sampling)", titles, tuple(_round(node) for node in rounds))
+
+
+def _round(node: Node) -> tuple[Cell, ...]:
+    measures = node.get("measures", Node.entries) or {}
+    why = [nodes.text(reason) for reason in (node.get("reasons", lambda n: list(n.elements())) or [])]
+    return (
+        tables.number(node.need("round", nodes.count)),
+        tables.number(node.get("sets", nodes.count)),
+        _maybe(node.get("reward", _any_number)),
+        _maybe(node.get("baseline", _any_number)),
+        tables.number(nodes.amount(measures["kept"]) if "kept" in measures else None),
+        tables.number(nodes.amount(measures["pairs"]) if "pairs" in measures else None),
+        Cell("yes" if node.get("promoted", _truth) else "no"),
+        Cell(" ".join(why) or tables.MISSING),
+    )
+
+
+def _maybe(value: float | None) -> Cell:
+    return Cell() if value is None else Cell(_signed(value))
+
+
+def _reliability(rounds: Sequence[Node], seal: Node) -> Table:
+    """Of every round that ran its note sets under more than one seed; SEAL's beside it."""
+    found = [(node.need("round", nodes.count), node.get("reliability", _same)) for node in rounds]
+    rows = [
+        (
+            Cell(f"round {number}"),
+            tables.signed(node.need("single", _any_number)),
+            tables.signed(node.need("split_half", _any_number)),
+            tables.number(node.need("candidates", nodes.count)),
+            tables.number(node.need("seeds", nodes.count)),
+        )
+        for number, node in found
+        if node is not None
+    ]
+    single, half = (seal.need(f"reliability_{k}", _any_number) for k in ("single", "split_half"))
+    rows.append((Cell("SEAL (arXiv 2506.10943)"), tables.signed(single), tables.signed(half), Cell(), Cell()))
+    titles = ("rewards of", "one run", "split half", "note sets", "seeds")
+    return Table("Reliability of the reward", titles, tuple(rows))
+
+
+def _change(node: Node, old: str) -> Cell:
+    """A difference, as a share of the old mean where there is one, and its interval beside it."""
+    mean, low, high = (_signed(node.need(k, _any_number)) for k in ("mean", "low", "high"))
+    relative = node.get("relative", _any_number)
+    share = f", {100 * relative:+.0f} %".replace("-", tables.MINUS) if relative is not None else ""
+    return Cell(f"{mean}{share} on {old}", f"{low} to {high}")
+
+
+def _signed(value: float) -> str:
+    """Three places: rewards and recalls move by hundredths."""
+    return f"{value:+.3f}".replace("-", tables.MINUS)
+
+
+def _stat(node: Node) -> Stat:
+    mean, low, high = (node.need(k, nodes.share) for k in ("mean", "low", "high"))
+    return Stat(mean, low, high, node.need("n", nodes.count))
+
+
+def _any_number(node: Node) -> float:
+    return nodes.number(node, "a number", lambda value: True)
+
+
+def _truth(node: Node) -> bool:
+    if not isinstance(node.value, bool):
+        node.fail("true or false")
+    return node.value
+
+
+def _same(node: Node) -> Node:
+    return node
