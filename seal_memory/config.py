@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     learn_arms: bool = Field(False, description="let rewards choose the arms of candidates; else they take turns")
     policy_learning_rate: float = Field(1e-3, gt=0, le=1.0, description="of the note-writer's own adapter")
     policy_epochs: int = Field(4, ge=1, le=1000, description="passes over the notes that the note-writer learns from")
+    policy_rows: int = Field(
+        480, ge=1, le=1 << 20, description="rows that a note-writer is trained on at most, however many notes are kept"
+    )
     reward_probability: Share = Field(
         0.5, description="share of the answers' probability in a reward's recall; the rest: tokens with p > 0.5"
     )

@@ -174,11 +174,22 @@ def examples_hash(examples: Sequence[PolicyExample]) -> str:
 
 def _job(examples: Sequence[PolicyExample], engine: TransformersEngine, settings: Settings, seed: int) -> TrainingJob:
     config = LoraConfig(settings.rank, settings.alpha, settings.target_modules)
+    epochs, rows_per_epoch = epochs_of(len(examples), settings)
     steps = plan_batches(
-        [1.0] * len(examples), epochs=settings.policy_epochs, rows_per_epoch=0, batch_size=BATCH_ROWS, seed=seed
+        [1.0] * len(examples), epochs=epochs, rows_per_epoch=rows_per_epoch, batch_size=BATCH_ROWS, seed=seed
     )
     rows = [_row(e, engine) for e in examples]
     return TrainingJob(engine.stack.create(config, seed=seed), rows, steps, settings.policy_learning_rate)
+
+
+def epochs_of(count: int, settings: Settings) -> tuple[int, int]:
+    """Epochs and rows of each: all examples in every one, or as many as the rows allow.
+
+    Examples add up round by round, and most of a row is its prompt: without a limit the rounds get dearer and dearer.
+    """
+    rows = min(settings.policy_epochs * count, settings.policy_rows)
+    epochs = math.ceil(rows / count)
+    return epochs, rows // epochs
 
 
 def _row(example: PolicyExample, engine: TransformersEngine) -> Row:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from seal_memory import SealMemory
+from seal_memory import SealMemory, Settings
 from seal_memory.engines.base import Prompt
 from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.policy import versions
@@ -18,6 +20,7 @@ from seal_memory.policy.note_writer import (
     BootstrapPlan,
     bootstrap,
     different,
+    epochs_of,
     examples_hash,
     fit_statements,
     train_note_writers,
@@ -140,6 +143,18 @@ def opened(open_memory: Open) -> tuple[SealMemory, NoteWriters]:
         memory,
         NoteWriters(memory.ledger, memory.engine, memory.store, memory.settings, base_model="tiny", clock=lambda: 5.0),
     )
+
+
+@given(count=st.integers(1, 3000), epochs=st.integers(1, 20), rows=st.integers(1, 2000))
+def test_a_writers_training_is_bounded_however_many_notes_are_kept(count: int, epochs: int, rows: int) -> None:
+    """Never more rows than allowed; all examples in every epoch where they fit."""
+    settings = Settings(policy_epochs=epochs, policy_rows=rows)
+    made, each = epochs_of(count, settings)
+    wanted = min(epochs * count, rows)
+    assert 1 <= each <= count
+    assert wanted - made < made * each <= wanted
+    if epochs * count <= rows:
+        assert (made, each) == (epochs, count)
 
 
 def _promote(memory: SealMemory, writers: NoteWriters, examples: list[PolicyExample]) -> Any:
