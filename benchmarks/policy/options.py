@@ -25,8 +25,11 @@ NOT_IN_HEAD = ("data", "model", "ways", "rounds", "genre_passages", "bandit_pass
 class Options:
     """Passages `start` on: first those that train, then those that judge promotions, then the held-out ones.
 
-    `genre_passages` of the held-out ones are asked genre by genre, `bandit_passages` of those that train teach the
-    bandit (None: all). `recipe_passages` from `recipe_start` on are learned by the whole recipe, at default settings.
+    Rejection sampling, which costs no inner loop, also reads `more_bootstrap` passages from `bootstrap_start` on. A
+    round explores `per_round` of the training passages in turn (None: all). `ungated`: every writer takes over, as in
+    SEAL. `genre_passages` of the held-out ones are asked genre by genre, `bandit_passages` of those that train teach
+    the bandit (None: all). `recipe_passages` from `recipe_start` on are learned by the whole recipe, at default
+    settings.
     """
 
     data: Path
@@ -42,6 +45,10 @@ class Options:
     most_seeds: int = 4
     eval_seeds: int = 1
     bootstrap_samples: int = 8
+    bootstrap_start: int = 0
+    more_bootstrap: int = 0
+    per_round: int | None = None
+    ungated: bool = False
     arms: int = 4
     chunk: int = 4
     max_tokens: int = 24
@@ -58,6 +65,7 @@ class Options:
         least = {"train": 1, "judges": 0, "held_out": 1, "rounds": 0, "samples": 1, "per_statement": 1, "seeds": 1}
         least |= {"most_seeds": self.seeds, "eval_seeds": 1, "bootstrap_samples": 0, "arms": 2, "chunk": 1}
         least |= {"genre_passages": 1, "bandit_passages": 1, "recipe_passages": 1, "recipe_per_statement": 1}
+        least |= {"more_bootstrap": 0, "per_round": 1}
         for name, limit in least.items():
             value = getattr(self, name)
             if value is not None and value < limit:
@@ -72,7 +80,11 @@ class Options:
         from seal_memory.policy.rest_em import RoundPlan
 
         return RoundPlan(
-            samples=self.samples, per_statement=self.per_statement, seeds=self.seeds, most_seeds=self.most_seeds
+            samples=self.samples,
+            per_statement=self.per_statement,
+            seeds=self.seeds,
+            most_seeds=self.most_seeds,
+            gated=not self.ungated,
         )
 
     @property

@@ -26,6 +26,7 @@ from seal_memory.policy.refining import explored_from
 from seal_memory.policy.rest_em import explore, how_reliable, improve, select, write_sets
 from seal_memory.records import Genre, PolicyExample, PolicyVersion
 from seal_memory.self_edits.generator import ARMS
+from seal_memory.self_edits.statements import statements_of
 from seal_memory.self_edits.writer import MODEL_GENRES
 
 Record = dict[str, Any]
@@ -116,11 +117,12 @@ class Run:
 
         def work() -> Record:
             studies = self.here.studies(self.here.units["train"])
+            more = [statements_of(self.here.episode(u)) for u in self.here.units["bootstrap"]]
             found = bootstrap(
-                [s.statements for s in studies],
+                [*(s.statements for s in studies), *more],
                 self.here.engine,
                 plan=BootstrapPlan(samples=self.options.bootstrap_samples),
-                held_out=[[i.question for i in s.held_out] for s in studies],
+                held_out=[*([i.question for i in s.held_out] for s in studies), *([] for _ in more)],
                 seed=self.here.settings.seed,
             )
             yields = {"sampled": found.sampled, "checked": found.checked, "answered": found.answered}
@@ -151,9 +153,14 @@ class Run:
 
         if f"round{number}/improve" in self._known:
             return self._stepped(f"round{number}/improve", work)
-        found = self._chunks(f"round{number}/explore", self.here.units["train"], explored)
+        found = self._chunks(f"round{number}/explore", self._taking_turns(number), explored)
         tried = [explored_from(r) for r in found]
         return self._stepped(f"round{number}/improve", work)
+
+    def _taking_turns(self, number: int) -> list[Unit]:
+        """The training passages that a round explores."""
+        units, size = self.here.units["train"], self.options.per_round or len(self.here.units["train"])
+        return [units[((number - 1) * size + n) % len(units)] for n in range(min(size, len(units)))]
 
     def _stepped(self, name: str, work: Callable[[], Record]) -> Record:
         found: Record = self.step(name, work)

@@ -24,7 +24,7 @@ from seal_memory.records import Episode, Interaction
 
 
 class Surroundings:
-    """Opened once a run; `close` it. `units`: train, judges, held_out, recipe, each a list of passages."""
+    """Opened once a run; `close` it. `units`: train, judges, held_out, recipe, bootstrap: lists of passages."""
 
     def __init__(
         self, options: Options, work: Path, settings: Settings, *, engine: TransformersEngine, progress: Progress
@@ -91,21 +91,23 @@ def _split(options: Options) -> dict[str, list[Unit]]:
     for name, size in sizes.items():
         found[name] = list(units[at : at + size])
         at += size
-    found["recipe"] = _recipe(options) if "recipe" in options.ways else []
+    found["recipe"] = _others(options, "recipe", options.recipe_start, options.recipe_passages)
+    found["bootstrap"] = _others(options, "bootstrap", options.bootstrap_start, options.more_bootstrap)
+    taught = {u.id for u in found["bootstrap"]}
+    if met := [u.id for name in ("judges", "held_out", "recipe") for u in found[name] if u.id in taught]:
+        raise InputError(f"Passage {met[0]} would both teach and be asked about; give another --bootstrap-start")
     return found
 
 
-def _recipe(options: Options) -> list[Unit]:
-    """The passages of the whole recipe. Raises `InputError` for too few, or for one that trains or judges."""
-    first, count = options.recipe_start, options.recipe_passages
+def _others(options: Options, flag: str, first: int, count: int) -> list[Unit]:
+    """More passages. Raises `InputError` where the file has fewer, or where they meet those that train or judge."""
+    if not count or (flag == "recipe" and "recipe" not in options.ways):
+        return []
     if first < options.start + options.train + options.judges and options.start < first + count:
         raise InputError(
-            f"--recipe-start {first} --recipe-passages {count} meets passages that train or judge; expected others."
+            f"--{flag}-start {first} and {count} passages meet those that train or judge; expected others."
         )
     units = squad.load(options.data, start=first, limit=count).units
     if len(units) < count:
-        raise InputError(
-            f"{options.data} has {len(units)} passages from {first} on; expected {count} for --recipe-passages: "
-            "ask for fewer"
-        )
+        raise InputError(f"{options.data} has {len(units)} passages from {first} on; expected {count}: ask for fewer")
     return list(units)

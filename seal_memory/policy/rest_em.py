@@ -37,7 +37,8 @@ NEW_WRITER = "candidate:note-writer"  # how the engine calls a writer that has n
 class RoundPlan:
     """How much a round spends, and where. `margin`: standard errors by which a set must beat the baseline.
 
-    `executor` evaluates candidates; None: the engine at hand.
+    `executor` evaluates candidates; None: the engine at hand. `gated`: a new writer takes over only if the judges
+    accept it; without, as in SEAL, every one does, and the verdict is only kept.
     """
 
     samples: int = 4
@@ -49,6 +50,7 @@ class RoundPlan:
     genres: tuple[Genre, ...] = MODEL_GENRES
     arm: Arm = NOTES_ARM
     executor: Executor | None = None
+    gated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +236,8 @@ def improve(
     (adapter,) = train_note_writers([examples], candidates.engine, candidates.settings, seed=seed)
     fair = promotion.unseen(judges, taught_on | {i for e in examples for i in e.interaction_ids})
     verdict = _judge(adapter, old.adapter_id if old else None, fair, candidates, plan=plan, seed=seed)
-    measures |= verdict.measures
-    if not verdict.accepted:
+    measures |= {**verdict.measures, "accepted": float(verdict.accepted)}
+    if plan.gated and not verdict.accepted:
         return writers.keep_as_evidence(reasons=verdict.reasons, measures=measures, parent=parent)
     return writers.promote(adapter, examples, seed=seed, reasons=verdict.reasons, measures=measures, parent=parent)
 

@@ -96,8 +96,10 @@ def test_a_run_measures_every_way_and_goes_on_after_a_stop(
         (["--held-out", "40"], "has 6 passages from 0 on; expected 44"),
         (["--train", "0"], "--train is 0; expected 1 or more"),
         (["--genre-passages", "0"], "--genre-passages is 0; expected 1 or more"),
-        (["--recipe-start", "3"], "meets passages that train or judge"),
+        (["--recipe-start", "3"], "meet those that train or judge"),
         (["--recipe-passages", "9"], "has 2 passages from 4 on; expected 9"),
+        (["--more-bootstrap", "1", "--bootstrap-start", "1"], "meet those that train or judge"),
+        (["--more-bootstrap", "1", "--bootstrap-start", "5"], "squad-5 would both teach and be asked about"),
         (["--ways", "sideways"], "Unknown way 'sideways'"),
     ],
 )
