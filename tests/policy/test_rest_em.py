@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -210,10 +210,16 @@ def _kept(workshop: Workshop) -> list[PolicyExample]:
     return [e for s in sets for e in s.examples]
 
 
-def _improve(workshop: Workshop, kept: Sequence[PolicyExample], *, judges: Sequence[Study] | None = None) -> Any:
+def _improve(
+    workshop: Workshop,
+    kept: Sequence[PolicyExample],
+    *,
+    judges: Sequence[Study] | None = None,
+    plan: RoundPlan = PLAN,
+) -> Any:
     return improve(
         kept, set(), workshop.studies if judges is None else judges, workshop.candidates, workshop.writers,
-        plan=PLAN, seed=0,
+        plan=plan, seed=0,
     )  # fmt: skip
 
 
@@ -248,6 +254,18 @@ def test_a_writer_that_is_not_better_is_evidence_only(workshop: Workshop, monkey
     assert found.measures["gain"] == pytest.approx(-0.2)
     assert workshop.writers.current() is None
     assert rest_em.NEW_WRITER not in workshop.memory.engine._adapters
+
+
+def test_without_the_gate_every_writer_takes_over(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in SEAL; that the judges were against it is on record."""
+    monkeypatch.setattr(rest_em, "compare", lambda studies, *_, **__: [[0.3] * len(studies), [0.1] * len(studies)])
+    found = _improve(workshop, _kept(workshop)[:2], plan=replace(PLAN, gated=False))
+    assert found.promoted
+    assert found.measures["accepted"] == 0.0
+    assert "lower bound" in found.reasons[0]
+    current = workshop.writers.current()
+    assert current is not None
+    assert current.version == found.version
 
 
 def test_without_anything_kept_nothing_is_trained(workshop: Workshop) -> None:
