@@ -58,8 +58,9 @@ def _compared(pairs: Sequence[Node]) -> Table:
 
 def _rounds(rounds: Sequence[Node]) -> Table:
     """What each round explored and kept, and how its writer did before the judges."""
-    titles = ("round", "note sets", "reward", "without notes", "kept", "judged", "promoted", "why")
-    return Table("Rounds (0: rejection sampling)", titles, tuple(_round(node) for node in rounds))
+    explored = ("round", "note sets", "reward", "without notes", "examples kept")
+    judged = ("judged on", "judges agree", "takes over", "why")
+    return Table("Rounds (0: rejection sampling)", (*explored, *judged), tuple(_round(node) for node in rounds))
 
 
 def _round(node: Node) -> tuple[Cell, ...]:
@@ -72,6 +73,7 @@ def _round(node: Node) -> tuple[Cell, ...]:
         _maybe(node.get("baseline", _any_number)),
         tables.number(nodes.amount(measures["kept"]) if "kept" in measures else None),
         tables.number(nodes.amount(measures["pairs"]) if "pairs" in measures else None),
+        Cell("yes" if nodes.amount(measures["accepted"]) else "no") if "accepted" in measures else Cell(),
         Cell("yes" if node.get("promoted", _truth) else "no"),
         Cell(" ".join(why) or tables.MISSING),
     )
