@@ -35,7 +35,7 @@ def figures(found: Mapping[str, Any], options: Options, *, provenance: Mapping[s
         "format": 1,
         "experiment": "policy",
         "task": "squad",
-        "options": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()},
+        "options": {k: v.name if isinstance(v, Path) else v for k, v in asdict(options).items()},
         "ways": ways,
         "compared": [
             compare(answers[a], answers[b], names=(a, b), seed=options.seed)

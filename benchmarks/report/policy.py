@@ -35,14 +35,18 @@ def _ways(ways: dict[str, Node], pairs: Sequence[Node]) -> Table:
     """Each way, and its recall against the way that it is the answer to."""
     against = {pair.need("new", nodes.text): pair for pair in pairs if pair.need("old", nodes.text) != "text-only"}
     rows = tuple(_way(name, way, against.get(name)) for name, way in ways.items())
-    return Table("Every way", ("way", "questions", "notes", "recall", "accuracy", "F1", "recall, against"), rows)
+    return Table(
+        "Every way", ("way", "questions", "notes a passage", "recall", "accuracy", "F1", "recall, against"), rows
+    )
 
 
 def _way(name: str, way: Node, pair: Node | None) -> tuple[Cell, ...]:
-    stats = [way.need(figure, _stat) for figure in ("recall", "correct", "f1")]
+    recall, *stats = [way.need(figure, _stat) for figure in ("recall", "correct", "f1")]
     compared = _change(pair.need("recall", _same), pair.need("old", nodes.text)) if pair is not None else Cell()
-    notes = tables.number(way.get("notes", nodes.amount))
-    return (Cell(name), tables.number(way.need("questions", nodes.count)), notes, *map(tables.stat, stats), compared)
+    questions, notes = way.need("questions", nodes.count), way.get("notes", nodes.amount)
+    shown = Cell(f"{recall.mean:.3f}", f"{recall.low:.3f}–{recall.high:.3f}")
+    many = Cell() if notes is None else Cell(f"{notes:.1f}")
+    return (Cell(name), tables.number(questions), many, shown, *map(tables.stat, stats), compared)
 
 
 def _compared(pairs: Sequence[Node]) -> Table:

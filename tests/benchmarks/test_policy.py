@@ -172,7 +172,7 @@ def test_the_report_shows_ways_rounds_and_reliability(tmp_path: Path, capsys: py
     assert report(["--results", str(tmp_path), "--readme", str(readme)]) == 0
     assert json.loads(capsys.readouterr().out)["tables"] == ["policy"]
     (row,) = [line for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("| after round 1")]
-    assert "| 2 | 2 | 0.25" in row
+    assert "| 2 | 2.0 | 0.250 [0.200–0.300] | 0.25 [0.20–0.30] |" in row
     assert "+0.050, +25 % on before [−0.100 to +0.200] |" in row
     html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     for said in ("Too few.", "−0.010", "SEAL (arXiv 2506.10943)", "+0.32", "&lt;c&gt;", "round 1"):
