@@ -5,7 +5,7 @@ The tables are made while the file is read, so that what is wrong in it is told 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.report import nodes, tables
 from benchmarks.report.nodes import Node
@@ -63,7 +63,7 @@ def _compared(pairs: Sequence[Node]) -> Table:
 def _rounds(rounds: Sequence[Node]) -> Table:
     """What each round explored and kept, and how its writer did before the judges."""
     explored = ("round", "note sets", "reward", "without notes", "examples kept")
-    judged = ("judged on", "judges agree", "takes over", "why")
+    judged = ("judged on", "judges agree", "takes over", "its gain there")
     return Table("Rounds (0: rejection sampling)", (*explored, *judged), tuple(_round(node) for node in rounds))
 
 
@@ -79,8 +79,16 @@ def _round(node: Node) -> tuple[Cell, ...]:
         tables.number(nodes.amount(measures["pairs"]) if "pairs" in measures else None),
         Cell("yes" if nodes.amount(measures["accepted"]) else "no") if "accepted" in measures else Cell(),
         Cell("yes" if node.get("promoted", _truth) else "no"),
-        Cell(" ".join(why) or tables.MISSING),
+        _gain(measures) or Cell(" ".join(why) or tables.MISSING),
     )
+
+
+def _gain(measures: Mapping[str, Node]) -> Cell | None:
+    """What the judges saw the new writer's notes earn over the old one's; None where none judged."""
+    if "gain" not in measures:
+        return None
+    mean, low, high = (_signed(_any_number(measures[k])) for k in ("gain", "gain_low", "gain_high"))
+    return Cell(mean, f"{low} to {high}")
 
 
 def _maybe(value: float | None) -> Cell:
