@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         "balanced", description="what the core is trained on: all alike, or half of it the worst recalled, first"
     )
     core_anchor: float = Field(
-        0.0, ge=0, le=1000, description="weight of staying close to the base on its own text (KL); 0: not held"
+        1.0, ge=0, le=1000, description="weight of staying close to the base on its own text (KL); 0: not held"
     )
     core_teacher: Literal["none", "context"] = Field(
         "none", description="soft targets where the model answers well with the text in its prompt"

@@ -60,11 +60,17 @@ def _core(memory: SealMemory, **changes: Any) -> LoraAdapter:
     return core.train_core(edit, candidates, _manifest(memory))
 
 
-def test_with_no_option_chosen_the_core_is_the_plain_one_bit_for_bit(
+def test_the_core_is_anchored_unless_told_otherwise(memory: SealMemory) -> None:
+    """It answers whatever the router leaves to it, so it must not drift (LOG, rows S7 to S10)."""
+    assert memory.settings.core_anchor == 1.0
+    assert not torch.equal(_core(memory).flat, _core(memory, core_anchor=0.0).flat)
+
+
+def test_with_every_option_off_the_core_is_the_plain_one_bit_for_bit(
     memory: SealMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither anchors nor a teacher are asked for."""
-    plain = _core(memory)
+    plain = _core(memory, core_anchor=0.0)
 
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("nobody asked for it")
