@@ -97,3 +97,14 @@ def one_of(allowed: tuple[str, ...]) -> Callable[[Node], str]:
         return str(node.value)
 
     return read
+
+
+def truth(node: Node) -> bool:
+    if not isinstance(node.value, bool):
+        node.fail("true or false")
+    return node.value
+
+
+def same(node: Node) -> Node:
+    """The member itself, to be read further."""
+    return node

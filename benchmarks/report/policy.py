@@ -27,7 +27,7 @@ def read(top: Node) -> Sheet:
     ways, pairs = top.need("ways", Node.entries), list(top.need("compared", Node.elements))
     rounds = list(top.need("rounds", Node.elements))
     made = [_compared(pairs), _rounds(rounds)]
-    reliable = _reliability(rounds, top.need("seal", _same))
+    reliable = _reliability(rounds, top.need("seal", nodes.same))
     return Sheet(NAME, TITLE, LEAD, top.file, provenance(top), _ways(ways, pairs), (*made, reliable))
 
 
@@ -42,7 +42,7 @@ def _ways(ways: dict[str, Node], pairs: Sequence[Node]) -> Table:
 
 def _way(name: str, way: Node, pair: Node | None) -> tuple[Cell, ...]:
     recall, *stats = [way.need(figure, _stat) for figure in ("recall", "correct", "f1")]
-    compared = _change(pair.need("recall", _same), pair.need("old", nodes.text)) if pair is not None else Cell()
+    compared = _change(pair.need("recall", nodes.same), pair.need("old", nodes.text)) if pair is not None else Cell()
     questions, notes = way.need("questions", nodes.count), way.get("notes", nodes.amount)
     shown = Cell(f"{recall.mean:.3f}", f"{recall.low:.3f}–{recall.high:.3f}")
     many = Cell() if notes is None else Cell(f"{notes:.1f}")
@@ -53,7 +53,7 @@ def _compared(pairs: Sequence[Node]) -> Table:
     rows = tuple(
         (
             Cell(pair.need("new", nodes.text)),
-            *(_change(pair.need(f, _same), pair.need("old", nodes.text)) for f in ("recall", "correct", "f1")),
+            *(_change(pair.need(f, nodes.same), pair.need("old", nodes.text)) for f in ("recall", "correct", "f1")),
         )
         for pair in pairs
     )
@@ -78,7 +78,7 @@ def _round(node: Node) -> tuple[Cell, ...]:
         tables.number(nodes.amount(measures["kept"]) if "kept" in measures else None),
         tables.number(nodes.amount(measures["pairs"]) if "pairs" in measures else None),
         Cell("yes" if nodes.amount(measures["accepted"]) else "no") if "accepted" in measures else Cell(),
-        Cell("yes" if node.get("promoted", _truth) else "no"),
+        Cell("yes" if node.get("promoted", nodes.truth) else "no"),
         _gain(measures) or Cell(" ".join(why) or tables.MISSING),
     )
 
@@ -97,7 +97,7 @@ def _maybe(value: float | None) -> Cell:
 
 def _reliability(rounds: Sequence[Node], seal: Node) -> Table:
     """Of every round that ran its note sets under more than one seed; SEAL's beside it."""
-    found = [(node.need("round", nodes.count), node.get("reliability", _same)) for node in rounds]
+    found = [(node.need("round", nodes.count), node.get("reliability", nodes.same)) for node in rounds]
     rows = [
         (
             Cell(f"round {number}"),
@@ -135,13 +135,3 @@ def _stat(node: Node) -> Stat:
 
 def _any_number(node: Node) -> float:
     return nodes.number(node, "a number", lambda value: True)
-
-
-def _truth(node: Node) -> bool:
-    if not isinstance(node.value, bool):
-        node.fail("true or false")
-    return node.value
-
-
-def _same(node: Node) -> Node:
-    return node

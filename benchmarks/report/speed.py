@@ -35,8 +35,8 @@ def _bars(found: list[Node]) -> Table:
         (
             Cell(bar.need("name", nodes.text)),
             Cell(_amount(bar.need("reached", nodes.amount), bar.need("unit", nodes.text))),
-            Cell(("≤ " if bar.need("at_most", _truth) else "≥ ") + _bar(bar)),
-            Cell("yes" if bar.need("met", _truth) else "no"),
+            Cell(("≤ " if bar.need("at_most", nodes.truth) else "≥ ") + _bar(bar)),
+            Cell("yes" if bar.need("met", nodes.truth) else "no"),
         )
         for bar in found
     )
@@ -65,7 +65,7 @@ def _gflops(value: float) -> Cell:
 
 
 def _grading(part: Node) -> Table:
-    rows = [_graded("seal-memory", part.need("ours", _same), 1.0)]
+    rows = [_graded("seal-memory", part.need("ours", nodes.same), 1.0)]
     for key, name in (("plain", "plain PEFT"), ("padded", "SEAL's recipe, padded")):
         ratios = part.need(f"times_faster_than_{key}", Node.entries)
         for dtype, node in part.need(key, Node.entries).items():
@@ -77,7 +77,7 @@ def _grading(part: Node) -> Table:
 
 def _graded(name: str, node: Node, ratio: float) -> tuple[Cell, ...]:
     seconds = [node.need(k, nodes.amount) for k in ("seconds_per_candidate", "training_seconds", "grading_seconds")]
-    counted = "yes" if node.need("extrapolated", _truth) else "no"
+    counted = "yes" if node.need("extrapolated", nodes.truth) else "no"
     return (Cell(name), *map(tables.seconds, seconds), Cell(_amount(ratio, "×")), Cell(counted))
 
 
@@ -98,10 +98,10 @@ def _training(part: Node) -> Table:
 
 
 def _rollouts(part: Node) -> Table:
-    server = part.get("vllm", _same)
+    server = part.get("vllm", nodes.same)
     vllm = {_cell_name(n): n.need("tokens_per_second", nodes.amount) for n in (_cells(server) if server else [])}
     rows = [_rollout(node, _cell_name(node), vllm) for node in _cells(part)]
-    stops = part.get("real_stops", _same)
+    stops = part.get("real_stops", nodes.same)
     if stops is not None:
         rows.append(_rollout(stops, f"{_cell_name(stops)}, real stops", vllm))
     titles = ("batch", "tokens/s", "transformers", "times", "vLLM")
@@ -113,7 +113,7 @@ def _rollout(node: Node, name: str, vllm: dict[str, float]) -> tuple[Cell, ...]:
     return (
         Cell(name),
         tables.number(node.need("tokens_per_second", nodes.amount)),
-        Cell(theirs, "counted up" if node.get("extrapolated", _truth) else ""),
+        Cell(theirs, "counted up" if node.get("extrapolated", nodes.truth) else ""),
         Cell(_amount(node.need("times_faster", nodes.amount), "×")),
         tables.number(vllm.get(name)),
     )
@@ -144,8 +144,8 @@ def _consolidate(part: Node) -> Table:
         (
             tables.number(size.need("memories", nodes.count)),
             tables.seconds(size.need("seconds_per_memory", nodes.amount)),
-            *(tables.seconds(size.need("phases", _same).get(p, nodes.amount)) for p in phases),
-            *(tables.seconds(size.need("first_token_seconds", _same).get(w, nodes.amount)) for w in first),
+            *(tables.seconds(size.need("phases", nodes.same).get(p, nodes.amount)) for p in phases),
+            *(tables.seconds(size.need("first_token_seconds", nodes.same).get(w, nodes.amount)) for w in first),
         )
         for size in sizes
     )
@@ -174,16 +174,6 @@ def _memory(parts: dict[str, Node]) -> Table:
         for part, node in parts.items()
     )
     return Table("Peak memory of each part, in a process of its own", ("part", "peak memory", "wall, s"), rows)
-
-
-def _truth(node: Node) -> bool:
-    if not isinstance(node.value, bool):
-        node.fail("true or false")
-    return node.value
-
-
-def _same(node: Node) -> Node:
-    return node
 
 
 _TABLES: dict[str, Callable[[Node], Table]] = {
