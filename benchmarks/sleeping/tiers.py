@@ -28,16 +28,14 @@ ROUTED: Mapping[str, Mapping[str, Any]] = {
     "mix-2-even": {"router_mix": 2, "router_mix_temperature": 10.0},
     "mix-3-even": {"router_mix": 3, "router_mix_temperature": 10.0},
 }
-PLAIN = {"core_anchor": 0.0}
-CORES: Mapping[str, Mapping[str, Any]] = {
-    "core": PLAIN,
-    "core-weakest": {**PLAIN, "core_replay": "weakest"},
+CORES: Mapping[str, Mapping[str, Any]] = {  # anchored, as the settings have it, but for the plain one
+    "core": {"core_anchor": 0.0},
     "core-anchor": {"core_anchor": 1.0},
-    "core-mlp": {**PLAIN, "core_targets": "mlp"},
-    "core-rank-4": {**PLAIN, "core_rank": 4},
-    "core-teacher": {**PLAIN, "core_teacher": "context"},
     "core-anchor-10": {"core_anchor": 10.0},
-    "core-mlp-anchor": {"core_targets": "mlp", "core_anchor": 1.0},
+    "core-weakest": {"core_replay": "weakest"},
+    "core-mlp": {"core_targets": "mlp"},
+    "core-rank-4": {"core_rank": 4},
+    "core-teacher": {"core_teacher": "context"},
 }
 WAYS = ("untouched", "right-shard", *ROUTED, MERGED, *CORES)
 
