@@ -43,14 +43,19 @@ def read_passages(passages: Sequence[str], question: str) -> list[Message]:
 _EXAMPLE_TEXT = "The bakery on Elm Street was founded by Rosa Klein in 1932."
 
 
-def write_question(statement: str, answer: str) -> list[Message]:
-    """A question about `statement` whose answer is `answer` (few-shot, for small models)."""
+_QUESTION_EXAMPLES = [
+    {"role": "user", "content": f"Text: {_EXAMPLE_TEXT}\nAnswer: Rosa Klein"},
+    {"role": "assistant", "content": "Who founded the bakery on Elm Street?"},
+    {"role": "user", "content": f"Text: {_EXAMPLE_TEXT}\nAnswer: 1932"},
+    {"role": "assistant", "content": "In which year was the bakery on Elm Street founded?"},
+]
+
+
+def write_question(statement: str, answer: str, *, examples: bool = True) -> list[Message]:
+    """A question about `statement` whose answer is `answer`; a small model that was not taught needs the examples."""
     return [
         {"role": "system", "content": "You write one short question for a given answer."},
-        {"role": "user", "content": f"Text: {_EXAMPLE_TEXT}\nAnswer: Rosa Klein"},
-        {"role": "assistant", "content": "Who founded the bakery on Elm Street?"},
-        {"role": "user", "content": f"Text: {_EXAMPLE_TEXT}\nAnswer: 1932"},
-        {"role": "assistant", "content": "In which year was the bakery on Elm Street founded?"},
+        *(_QUESTION_EXAMPLES if examples else ()),
         {"role": "user", "content": f"Text: {statement}\nAnswer: {answer}"},
     ]
 

@@ -83,7 +83,8 @@ def write_drafts(
     """
     rng = random.Random(seed)
     asked = [[r for n, s in enumerate(group) for r in _requests(s, n, per_statement, genres, rng)] for group in groups]
-    wanted = [Prompt(_messages(r), adapter) for requests in asked for r in requests]
+    taught = adapter is not None
+    wanted = [Prompt(_messages(r, taught=taught), adapter) for requests in asked for r in requests]
     done = iter(engine.complete(wanted, max_tokens=WRITE_TOKENS, temperature=temperature, seed=seed))
     return [
         [_draft(r, next(done).text, reserved) for r in requests]
@@ -124,17 +125,21 @@ def _requests(
     return wanted
 
 
-def writing_prompt(genre: Genre, statement: str, answer: str) -> list[prompts.Message]:
-    """What the note-writer is asked with; its adapter is trained under the same words."""
+def writing_prompt(genre: Genre, statement: str, answer: str, *, taught: bool = False) -> list[prompts.Message]:
+    """What the note-writer is asked with, and trained under.
+
+    A taught writer needs no examples of a question, which are three quarters of that prompt; the other genres keep
+    their one, since it need not have been taught them.
+    """
     if genre is Genre.REWRITE:
         return prompts.write_rewrite(statement)
     if genre is Genre.IMPLICATIONS:
         return prompts.write_implication(statement)
-    return prompts.write_question(statement, answer)
+    return prompts.write_question(statement, answer, examples=not taught)
 
 
-def _messages(request: Request) -> list[prompts.Message]:
-    return writing_prompt(request.genre, request.statement.text, request.span.text)
+def _messages(request: Request, *, taught: bool) -> list[prompts.Message]:
+    return writing_prompt(request.genre, request.statement.text, request.span.text, taught=taught)
 
 
 def _item(request: Request, text: str, held_out: Collection[str]) -> TrainingItem | None:

@@ -174,7 +174,7 @@ def test_training_lowers_the_loss_on_the_examples(opened: tuple[SealMemory, Note
     memory.engine.put("writer", one)
     from seal_memory.self_edits.writer import writing_prompt
 
-    asked = [(writing_prompt(e.genre, e.statement, e.answer), e.target) for e in examples]
+    asked = [(writing_prompt(e.genre, e.statement, e.answer, taught=True), e.target) for e in examples]
     base, taught = (memory.engine.score([(Prompt(m, a), t) for m, t in asked]) for a in (None, "writer"))
     assert sum(s.logprob for s in taught) > sum(s.logprob for s in base) + 1
 
