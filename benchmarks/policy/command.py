@@ -16,7 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.policy.options import WAYS, Options
+from benchmarks.policy.options import GENRES, WAYS, Options
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def _head(options: Options, settings: Settings, engine: TransformersEngine, note
 
 def _options(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -> Options:
     values = {f.name: getattr(given, f.name) for f in fields(Options) if f.name != "settings"}
+    values["genres"] = tuple(given.genres)
     values["ways"] = tuple(WAYS if "all" in given.ways else given.ways)
     return Options(**values, settings=dict(setting(s) for s in given.set))
 
@@ -109,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--train", type=int, default=24, help="passages that notes are explored on")
     add("--judges", type=int, default=12, help="passages that decide about promotion, and nothing else")
     add("--held-out", type=int, default=24, help="passages that the figures are about")
+    add("--held-out-start", type=int, help="first of them; default: after the judges")
+    add("--genres", nargs="+", default=GENRES, help=f"what the writer is asked for: some of {', '.join(GENRES)}")
     add("--rounds", type=int, default=2)
     add("--seed", type=int, default=0)
     add("--samples", type=int, default=4, help="note sets per passage and round")
@@ -117,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--most-seeds", type=int, default=4, help="where the reward is unreliable")
     add("--eval-seeds", type=int, default=1, help="inner loops per held-out passage and way")
     add("--bootstrap-samples", type=int, default=8, help="questions sampled per statement before round 1; 0: none")
+    add("--bootstrap-rounds", type=int, default=1, help="times that is done, each with the writer taught before")
     add("--more-bootstrap", type=int, default=0, help="passages that only this sampling reads, beside --train")
     add("--bootstrap-start", type=int, default=0, help="first of them")
     add("--per-round", type=int, help="training passages that a round explores, in turn; default: all")

@@ -17,15 +17,18 @@ if TYPE_CHECKING:  # the command's --help does not wait for torch
 
 SEAL = {"reliability_single": 0.32, "reliability_split_half": 0.17, "recall_before": 0.397, "recall_after": 0.470}
 
+GENRES = ("qa", "reversed", "rewrite", "implications")  # a test holds them to the writer's own
 WAYS = ("text-only", "before", "after", "genres", "bandit", "recipe")
 NOT_IN_HEAD = ("data", "model", "ways", "rounds", "genre_passages", "bandit_passages", "recipe_passages")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Passages `start` on: first those that train, then those that judge promotions, then the held-out ones.
+    """Passages `start` on: first those that train, then those that judge promotions, then the held-out ones
+    (`held_out_start`: from there on instead). `genres`: what the writer is asked for.
 
-    Rejection sampling, which costs no inner loop, also reads `more_bootstrap` passages from `bootstrap_start` on. A
+    Rejection sampling, which costs no inner loop, also reads `more_bootstrap` passages from `bootstrap_start` on, and
+    is done `bootstrap_rounds` times, each with the writer that the one before taught. A
     round explores `per_round` of the training passages in turn (None: all). `ungated`: every writer takes over, as in
     SEAL. `genre_passages` of the held-out ones are asked genre by genre, `bandit_passages` of those that train teach
     the bandit (None: all). `recipe_passages` from `recipe_start` on are learned by the whole recipe, at default
@@ -38,6 +41,8 @@ class Options:
     train: int = 24
     judges: int = 12
     held_out: int = 24
+    held_out_start: int | None = None
+    genres: tuple[str, ...] = GENRES
     rounds: int = 2
     samples: int = 4
     per_statement: int = 2
@@ -45,6 +50,7 @@ class Options:
     most_seeds: int = 4
     eval_seeds: int = 1
     bootstrap_samples: int = 8
+    bootstrap_rounds: int = 1
     bootstrap_start: int = 0
     more_bootstrap: int = 0
     per_round: int | None = None
@@ -65,7 +71,7 @@ class Options:
         least = {"train": 1, "judges": 0, "held_out": 1, "rounds": 0, "samples": 1, "per_statement": 1, "seeds": 1}
         least |= {"most_seeds": self.seeds, "eval_seeds": 1, "bootstrap_samples": 0, "arms": 2, "chunk": 1}
         least |= {"genre_passages": 1, "bandit_passages": 1, "recipe_passages": 1, "recipe_per_statement": 1}
-        least |= {"more_bootstrap": 0, "per_round": 1}
+        least |= {"more_bootstrap": 0, "per_round": 1, "bootstrap_rounds": 1, "held_out_start": 0}
         for name, limit in least.items():
             value = getattr(self, name)
             if value is not None and value < limit:
@@ -73,17 +79,21 @@ class Options:
         unknown = [w for w in self.ways if w not in WAYS]
         if unknown:
             raise InputError(f"Unknown way {unknown[0]!r}; expected some of {', '.join(WAYS)}.")
+        if not self.genres or set(self.genres) - set(GENRES):
+            raise InputError(f"--genres {' '.join(self.genres)}: expected some of {', '.join(GENRES)}.")
 
     @property
     def plan(self) -> RoundPlan:
         """What a round spends."""
         from seal_memory.policy.rest_em import RoundPlan
+        from seal_memory.records import Genre
 
         return RoundPlan(
             samples=self.samples,
             per_statement=self.per_statement,
             seeds=self.seeds,
             most_seeds=self.most_seeds,
+            genres=tuple(Genre(name) for name in self.genres),
             gated=not self.ungated,
         )
 

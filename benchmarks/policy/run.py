@@ -58,11 +58,12 @@ class Run:
                 answers[f"before: {genre}"] = self._asked_for(genre, "before", None)
         if "bandit" in options.ways:
             answers |= self._bandit()
-        steps = [self._bootstrap(), *[self._round(n) for n in range(1, options.rounds + 1)]]
+        steps = [*self._bootstraps(), *[self._round(n) for n in range(1, options.rounds + 1)]]
         if "after" in options.ways:
-            for number, found in enumerate(steps):
-                name = "after bootstrap" if number == 0 else f"after round {number}"
-                answers[name] = self._asked(name, found["writer"])
+            for found in steps:
+                if (number := found["round"]) >= 0:
+                    name = "after bootstrap" if number == 0 else f"after round {number}"
+                    answers[name] = self._asked(name, found["writer"])
             if "genres" in options.ways:
                 for genre in MODEL_GENRES:
                     answers[f"after: {genre}"] = self._asked_for(genre, "after", steps[-1]["writer"])
@@ -110,10 +111,16 @@ class Run:
         units = self.here.units["held_out"] if units is None else units
         return self._chunks(f"ask/{name}", units, lambda part: own_notes(self.here, part, writer=writer, plan=plan))
 
-    def _bootstrap(self) -> Record:
-        """Round 0: survivors of the round trip instead of inner loops."""
+    def _bootstraps(self) -> list[Record]:
+        """Rejection sampling instead of inner loops, the last time as round 0, those before as -1, -2, ..."""
         if not self.options.bootstrap_samples:
-            return {"round": 0, "writer": self._writer()}
+            return [{"round": 0, "writer": self._writer()}]
+        times = self.options.bootstrap_rounds
+        return [self._bootstrap(n, n + 1 - times) for n in range(times)]
+
+    def _bootstrap(self, turn: int, number: int) -> Record:
+        """Survivors of the round trip, as whoever writes now sampled them."""
+        writer = self._writer()
 
         def work() -> Record:
             studies = self.here.studies(self.here.units["train"])
@@ -123,12 +130,13 @@ class Run:
                 self.here.engine,
                 plan=BootstrapPlan(samples=self.options.bootstrap_samples),
                 held_out=[*([i.question for i in s.held_out] for s in studies), *([] for _ in more)],
-                seed=self.here.settings.seed,
+                seed=self.here.settings.seed + turn,
+                adapter=writer,
             )
             yields = {"sampled": found.sampled, "checked": found.checked, "answered": found.answered}
-            return {**self._improved(0, list(found.examples)), **yields}
+            return {**self._improved(number, list(found.examples)), **yields}
 
-        return self._stepped("bootstrap", work)
+        return self._stepped("bootstrap" if turn == 0 else f"bootstrap{turn + 1}", work)
 
     def _round(self, number: int) -> Record:
         writer, seed = self._writer(), self.here.settings.seed + 100 * number
@@ -177,7 +185,7 @@ class Run:
                 self.here.candidates,
                 self.here.writers,
                 plan=self.options.plan,
-                seed=self.here.settings.seed + 100 * number,
+                seed=self.here.settings.seed + 100 * max(0, number),
                 number=number,
             )
         return {"round": number, **_shown(version), "writer": self._writer()}

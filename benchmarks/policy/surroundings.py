@@ -79,7 +79,10 @@ class Surroundings:
 
 
 def _split(options: Options) -> dict[str, list[Unit]]:
-    sizes = {"train": options.train, "judges": options.judges, "held_out": options.held_out}
+    """Raises `InputError` where the file is too short, or passages would both teach and be asked about."""
+    sizes = {"train": options.train, "judges": options.judges}
+    if options.held_out_start is None:
+        sizes["held_out"] = options.held_out
     wanted = sum(sizes.values())
     units = squad.load(options.data, start=options.start, limit=wanted).units
     if len(units) < wanted:
@@ -91,7 +94,10 @@ def _split(options: Options) -> dict[str, list[Unit]]:
     for name, size in sizes.items():
         found[name] = list(units[at : at + size])
         at += size
-    found["recipe"] = _others(options, "recipe", options.recipe_start, options.recipe_passages)
+    if options.held_out_start is not None:
+        found["held_out"] = _others(options, "held-out", options.held_out_start, options.held_out)
+    recipe = options.recipe_passages if "recipe" in options.ways else 0
+    found["recipe"] = _others(options, "recipe", options.recipe_start, recipe)
     found["bootstrap"] = _others(options, "bootstrap", options.bootstrap_start, options.more_bootstrap)
     taught = {u.id for u in found["bootstrap"]}
     if met := [u.id for name in ("judges", "held_out", "recipe") for u in found[name] if u.id in taught]:
@@ -101,7 +107,7 @@ def _split(options: Options) -> dict[str, list[Unit]]:
 
 def _others(options: Options, flag: str, first: int, count: int) -> list[Unit]:
     """More passages. Raises `InputError` where the file has fewer, or where they meet those that train or judge."""
-    if not count or (flag == "recipe" and "recipe" not in options.ways):
+    if not count:
         return []
     if first < options.start + options.train + options.judges and options.start < first + count:
         raise InputError(

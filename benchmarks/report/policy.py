@@ -64,14 +64,16 @@ def _rounds(rounds: Sequence[Node]) -> Table:
     """What each round explored and kept, and how its writer did before the judges."""
     explored = ("round", "note sets", "reward", "without notes", "examples kept")
     judged = ("judged on", "judges agree", "takes over", "its gain there")
-    return Table("Rounds (0: rejection sampling)", (*explored, *judged), tuple(_round(node) for node in rounds))
+    return Table(
+        "Rounds (0 and below: rejection sampling)", (*explored, *judged), tuple(_round(node) for node in rounds)
+    )
 
 
 def _round(node: Node) -> tuple[Cell, ...]:
     measures = node.get("measures", Node.entries) or {}
     why = [nodes.text(reason) for reason in (node.get("reasons", lambda n: list(n.elements())) or [])]
     return (
-        tables.number(node.need("round", nodes.count)),
+        Cell(_number(node)),
         tables.number(node.get("sets", nodes.count)),
         _maybe(node.get("reward", _any_number)),
         _maybe(node.get("baseline", _any_number)),
@@ -81,6 +83,10 @@ def _round(node: Node) -> tuple[Cell, ...]:
         Cell("yes" if node.get("promoted", nodes.truth) else "no"),
         _gain(measures) or Cell(" ".join(why) or tables.MISSING),
     )
+
+
+def _number(node: Node) -> str:
+    return f"{node.need('round', _any_number):.0f}".replace("-", tables.MINUS)
 
 
 def _gain(measures: Mapping[str, Node]) -> Cell | None:
@@ -97,7 +103,7 @@ def _maybe(value: float | None) -> Cell:
 
 def _reliability(rounds: Sequence[Node], seal: Node) -> Table:
     """Of every round that ran its note sets under more than one seed; SEAL's beside it."""
-    found = [(node.need("round", nodes.count), node.get("reliability", nodes.same)) for node in rounds]
+    found = [(_number(node), node.get("reliability", nodes.same)) for node in rounds]
     rows = [
         (
             Cell(f"round {number}"),

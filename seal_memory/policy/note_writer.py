@@ -3,9 +3,9 @@
 Small models write poor notes at first (2-3 % of a 135M model's questions are usable), so it starts with rejection
 sampling, which costs no inner loop: sample questions, keep those that pass the source checks and the *round trip*, in
 which the model itself, shown the text, finds its own question's answer likely, and without the text unlikely. What
-survives is learned in the stacked inner loop, under the very prompts that ask the taught writer for notes. Repeated with
-the writer so taught, it is ReST-EM with the round trip as its reward. After that, inner loops decide what is worth
-keeping (`rest_em`). Its adapter always starts from the base: no weights are handed down.
+survives is learned in the stacked inner loop, under the very prompts that ask the taught writer for notes. Repeated
+with the writer so taught, that is ReST-EM with the round trip as its reward. After that, inner loops decide what is
+worth keeping (`rest_em`). Its adapter always starts from the base: no weights are handed down.
 Not here: the prompts (`seal_memory.prompts`), which version writes now (`versions`).
 """
 

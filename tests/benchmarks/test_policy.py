@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.policy.measuring import by_unit
-from benchmarks.policy.options import Options
+from benchmarks.policy.options import GENRES, Options
 from benchmarks.policy.results import compare, figures, last_line
 from benchmarks.report import load
 from benchmarks.report.__main__ import main as report
@@ -19,6 +19,7 @@ from seal_memory.errors import InputError
 from seal_memory.policy.refining import explored_from
 from seal_memory.policy.rest_em import Explored
 from seal_memory.records import Genre, PolicyExample
+from seal_memory.self_edits.writer import MODEL_GENRES
 
 NAMES = ("Maud Ellery", "Tomas Lind", "Iwan Sorrel", "Rosa Klein", "Ada Bell", "Nils Berg")
 
@@ -43,6 +44,7 @@ def _arguments(data: Path, model: Path, place: Path, *more: str) -> list[str]:
     small = ["--train", "2", "--judges", "2", "--held-out", "2", "--rounds", "2", "--samples", "1", "--seeds", "1"]
     small += ["--recipe-start", "4", "--recipe-passages", "2", "--genre-passages", "1", "--bandit-passages", "1"]
     small += ["--most-seeds", "1", "--chunk", "2", "--max-tokens", "3", "--arms", "2", "--bootstrap-samples", "1"]
+    small += ["--bootstrap-rounds", "2"]
     training = [
         f"--set={s}"
         for s in ("rank=2", "epochs=1", "document_epochs=1", "passes=1", "least_steps=1", "policy_epochs=1")
@@ -78,7 +80,7 @@ def test_a_run_measures_every_way_and_goes_on_after_a_stop(
     assert {"before: qa", "after: qa", "before: rewrite"} <= set(said["recall"])
     assert set(said["gain"]) == {"after bootstrap", "after round 1", "after round 2"}
     found = json.loads(Path(said["out"]).read_text(encoding="utf-8"))
-    assert [r["round"] for r in found["rounds"]] == [0, 1, 2]
+    assert [r["round"] for r in found["rounds"]] == [-1, 0, 1, 2]
     assert all(r["reasons"] for r in found["rounds"])
     assert sum(a["tried"] for a in found["bandit"]["rewards"].values()) == 2
     assert "Maud" not in json.dumps(found)
@@ -101,6 +103,9 @@ def test_a_run_measures_every_way_and_goes_on_after_a_stop(
         (["--more-bootstrap", "1", "--bootstrap-start", "1"], "meet those that train or judge"),
         (["--more-bootstrap", "1", "--bootstrap-start", "5"], "squad-5 would both teach and be asked about"),
         (["--ways", "sideways"], "Unknown way 'sideways'"),
+        (["--genres", "poems"], "--genres poems: expected some of qa, reversed"),
+        (["--held-out-start", "3"], "--held-out-start 3 and 2 passages meet those that train or judge"),
+        (["--held-out-start", "4", "--more-bootstrap", "1", "--bootstrap-start", "5"], "squad-5 would both teach"),
     ],
 )
 def test_impossible_options_are_refused_with_the_way_out(
@@ -188,6 +193,11 @@ def test_what_was_explored_is_read_back_from_the_journal() -> None:
     example = PolicyExample("x", ("i", "j"), Genre.QA, "A statement.", "A", "What?", 0.25)
     explored = Explored("e", ((example,), (example, example)), ((0.1, 0.2), (0.3, 0.4)), (0.0, 0.05), (0.0, 0.1))
     assert explored_from(json.loads(json.dumps(asdict(explored)))) == explored
+
+
+def test_the_genres_are_the_writers_own() -> None:
+    """The command's --help names them without loading the writer."""
+    assert GENRES == MODEL_GENRES
 
 
 def test_a_journal_does_not_mind_more_rounds_or_other_ways() -> None:
