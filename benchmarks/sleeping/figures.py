@@ -12,6 +12,7 @@ from benchmarks import metrics
 from benchmarks.sleeping.world import is_right
 from benchmarks.tasks.base import Question
 
+HALF, WHOLE = "core-half", "core-anchor"
 Record = dict[str, Any]
 
 
@@ -19,12 +20,22 @@ def of_size(records: Sequence[Record], questions: Sequence[Question], *, seed: i
     """What one size has on record; figures only, no text."""
     by_id = {q.id: q for q in questions}
     learned = next(r for r in records if r["kind"] == "learn")
-    ways = {r["way"]: _way(r, by_id, seed) for r in records if r["kind"] == "way"}
+    told = {r["way"]: r for r in records if r["kind"] == "way"}
+    ways = {way: _way(r, by_id, seed) for way, r in told.items()}
     return {
         "learned": {k: v for k, v in learned.items() if k not in ("kind", "step")},
         "questions": len(questions),
         "ways": ways,
+        **({"core_bwt": _backward(told[HALF], told[WHOLE], by_id, seed)} if {HALF, WHOLE} <= told.keys() else {}),
     }
+
+
+def _backward(half: Record, whole: Record, questions: Mapping[str, Question], seed: int) -> Record | None:
+    """Backward transfer: the first half's questions answered by the core of all, less by the core of that half."""
+    right = {a["question"]: float(is_right(questions[a["question"]], a["text"])) for a in whole["answers"]}
+    return metrics.bootstrap(
+        [right[a["question"]] - is_right(questions[a["question"]], a["text"]) for a in half["answers"]], seed=seed
+    )
 
 
 def _way(record: Record, questions: Mapping[str, Question], seed: int) -> Record:

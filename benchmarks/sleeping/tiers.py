@@ -1,7 +1,9 @@
 """The ways that are compared, each a function of a trained world: mixes of shards, merged shards, cores.
 
 A merge is judged member by member as the product does it; "merged" has only those that pass, "merged-forced" all of
-them. A core is asked without routing and published nowhere. Not here: what is measured of an answer (`world`).
+them. A core is asked without routing and published nowhere; "core-half" is the core as it was after the first half
+of the episodes, asked about those: beside "core-anchor" it tells what is lost when a core is built again. Not here:
+what is measured of an answer (`world`).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+from benchmarks.sleeping.figures import HALF
 from benchmarks.sleeping.world import Record, World
 from seal_memory.learning import core as core_room
 from seal_memory.learning import merging
@@ -37,7 +40,7 @@ CORES: Mapping[str, Mapping[str, Any]] = {  # anchored, as the settings have it,
     "core-rank-4": {"core_rank": 4},
     "core-teacher": {"core_teacher": "context"},
 }
-WAYS = ("untouched", "right-shard", *ROUTED, MERGED, *CORES)
+WAYS = ("untouched", "right-shard", *ROUTED, MERGED, *CORES, HALF)
 
 
 def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, Any]) -> list[Record]:
@@ -51,7 +54,9 @@ def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, A
         return [{"way": way, "seconds": 0.0, "bytes": _bytes(world, world.manifest), **found}]
     if way == MERGED:
         return _merged(world, max_tokens)
-    return [_core(way, world, max_tokens, {**core_changes, **CORES[way]})]
+    if way == HALF:
+        return [_half(world, max_tokens, {**core_changes, **CORES["core-anchor"]})]
+    return [_core(way, world, world.manifest, max_tokens, {**core_changes, **CORES[way]})]
 
 
 def _bytes(world: World, manifest: Manifest) -> int:
@@ -92,13 +97,21 @@ def _merge(topic: Topic, edit: SelfEdit, world: World, candidates: Candidates) -
     return ShardEntry(record.id, edit.episode_id, edit.interaction_ids), verdict
 
 
-def _core(way: str, world: World, max_tokens: int, changes: Mapping[str, Any]) -> Record:
-    """Train a core with these settings and ask it everything."""
+def _half(world: World, max_tokens: int, changes: Mapping[str, Any]) -> Record:
+    """The core over the first half of the shards, and the answers to what those hold."""
+    shards = world.manifest.shards[: len(world.manifest.shards) // 2]
+    found = _core(HALF, world, Manifest(shards), max_tokens, changes)
+    held = world.held_by({i for s in shards for i in s.interaction_ids})
+    return {**found, "answers": [a for a in found["answers"] if a["question"] in held]}
+
+
+def _core(way: str, world: World, manifest: Manifest, max_tokens: int, changes: Mapping[str, Any]) -> Record:
+    """Train a core over a manifest's shards with these settings and ask it everything."""
     candidates = world.candidates(**changes)
     candidates.take_tokens()
     began = perf_counter()
-    edit = core_room.core_edit(world.memory.ledger, world.manifest, candidates)
-    core = core_room.train_core(edit, candidates, world.manifest)
+    edit = core_room.core_edit(world.memory.ledger, manifest, candidates)
+    core = core_room.train_core(edit, candidates, manifest)
     seconds = perf_counter() - began
     found = world.one_adapter(candidate_id(edit), max_tokens=max_tokens)
     world.engine.drop(candidate_id(edit))

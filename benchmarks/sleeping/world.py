@@ -137,6 +137,10 @@ class World:
             memory.ledger, self.engine, memory.store, self.settings, base_model=memory.model, clock=memory._clock
         )
 
+    def held_by(self, interaction_ids: set[str]) -> set[str]:
+        """Ids of the questions whose evidence is among these interactions."""
+        return {q.id for q in self.questions if any(self.ids_of.get(c, set()) & interaction_ids for c in q.chunk_ids)}
+
     # -- answering --------------------------------------------------------------------------------
 
     def routed(self, manifest: Manifest, *, max_tokens: int, **changes: Any) -> Record:

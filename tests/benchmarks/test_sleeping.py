@@ -46,6 +46,7 @@ def test_every_way_is_measured_and_a_second_run_trains_nothing(
     assert size["ways"]["core-anchor"]["tokens"] > size["ways"]["core"]["tokens"]
     assert size["ways"][FORCED]["bytes"] <= size["ways"][MERGED]["bytes"]
     assert found["provenance"]["model"]["fingerprint"]
+    assert size["core_bwt"]["n"] == size["ways"]["core-half"]["accuracy"]["n"] < size["questions"]
     assert '"text"' not in json.dumps(found)
 
     def never(*_: Any, **__: Any) -> None:
@@ -73,6 +74,18 @@ def test_figures_follow_from_the_answers() -> None:
     assert (top["accuracy"]["mean"], top["router_first"], top["router_any"]) == (0.5, 0.5, 1.0)
     assert (top["seconds_per_question"], core["router_first"]) == (2.0, None)
     assert "| 8 | top-1 | 2 | 0.50 | 0.50, 1.00 | +10.0% |" in table({"8": found})
+
+
+def test_a_core_built_again_is_held_against_the_one_of_the_first_half() -> None:
+    """On the first half's questions only: of two that it knew one is gone."""
+    questions = [Question(f"q{n}", "?", (gold,), ("c",)) for n, gold in enumerate(("Oslo", "Bergen", "Narvik"))]
+    said = {"core-half": ("Oslo.", "Bergen."), "core-anchor": ("Oslo.", "Oslo.", "Narvik.")}
+    records: list[dict[str, Any]] = [{"kind": "learn", "step": "learn", "shards": 2}]
+    for way, texts in said.items():
+        answers = [{"question": f"q{n}", "text": t, "first": None, "any": None} for n, t in enumerate(texts)]
+        records.append({"kind": "way", "way": way, "answers": answers, "answering_seconds": 1.0, "bytes": 1,
+                        "perplexity_increase": 0.0, "seconds": 1.0})  # fmt: skip
+    assert of_size(records, questions, seed=0)["core_bwt"]["mean"] == -0.5
 
 
 @pytest.mark.parametrize(
