@@ -63,8 +63,11 @@ class Ranker:
         found = []
         for asked in self.world.asked:
             hits = [h for h in search(asked.text, CANDIDATES) if h.interaction.id in self.shard_of]
+            ages = [self.age[self.shard_of[h.interaction.id]] for h in hits]
             cosines = index.cosines(asked.text, hits) if index is not None else ()
-            found.append(Found(tuple(hits), tuple(evidence(asked.text, hits, rows=self.rows, cosines=cosines))))
+            rests = index.rests(asked.text, hits) if index is not None else ()
+            made = evidence(asked.text, hits, rows=self.rows, ages=ages, cosines=cosines, rests=rests)
+            found.append(Found(tuple(hits), tuple(made)))
         return found
 
     def weighed(self, found: Sequence[Found], weights: Weights) -> list[Ranking]:
@@ -72,7 +75,7 @@ class Ranker:
         rankings = []
         for one in found:
             episodes = [self.shard_of[h.interaction.id] for h in one.hits]
-            judged = by_weights(weights, one.evidence, one.hits, [self.age[e] for e in episodes])
+            judged = by_weights(weights, one.evidence)
             best: dict[str, float] = {}
             for j in judged:
                 best.setdefault(episodes[j.place], j.score)

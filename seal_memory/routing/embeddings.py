@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from seal_memory.records import Hit, Interaction
+from seal_memory.routing.words import without_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +51,15 @@ class EmbeddingIndex:
         """One per hit, which must be among the index's interactions."""
         near = self._all(question)
         return [near[self._place[h.interaction.id]] for h in hits]
+
+    def rests(self, question: str, hits: Sequence[Hit]) -> list[float]:
+        """One cosine per hit, without the names and numbers that it shares with the question (`words`)."""
+        pairs = [without_names(question, h.interaction.text) for h in hits]
+        if not pairs:
+            return []
+        vectors = self._embedder.embed([text for pair in pairs for text in pair])
+        found: list[float] = (vectors[0::2] * vectors[1::2]).sum(1).tolist()
+        return found
 
     def _all(self, question: str) -> list[float]:
         if self._vectors is None:

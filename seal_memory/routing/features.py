@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import astuple, dataclass, fields
 
 from seal_memory.records import Hit
@@ -25,7 +25,11 @@ class Evidence:
     score     BM25 over what a text with every word of the question could get at most
     lead      by how much BM25 prefers it to the best other hit, as a share; negative for the others
     size      how much may be found at all, on a logarithmic scale: chance hits grow with it
+    older     share of the words that a newer hit about the same names says again, the question's names left out: it
+              may tell what was
     cosine    of the embeddings, less that of the best other hit in `nearer`; both 0 where nothing embeds
+    rest      the same without the names and numbers that both have (`rest_nearer` against the others): of ten texts
+              about somebody it tells the one about what is asked
     """
 
     coverage: float
@@ -36,8 +40,11 @@ class Evidence:
     score: float
     lead: float
     size: float
+    older: float = 0.0
     cosine: float = 0.0
     nearer: float = 0.0
+    rest: float = 0.0
+    rest_nearer: float = 0.0
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -46,17 +53,31 @@ class Evidence:
 
 
 FEATURES = tuple(f.name for f in fields(Evidence))
-EMBEDDED = ("cosine", "nearer")
+EMBEDDED = ("cosine", "nearer", "rest", "rest_nearer")
 
 
-def evidence(question: str, hits: Sequence[Hit], *, rows: int, cosines: Sequence[float] = ()) -> list[Evidence]:
-    """The figures of every hit; `rows` is how many interactions may be found, `cosines` one per hit or none."""
+def evidence(
+    question: str,
+    hits: Sequence[Hit],
+    *,
+    rows: int,
+    ages: Sequence[int] = (),
+    cosines: Sequence[float] = (),
+    rests: Sequence[float] = (),
+) -> list[Evidence]:
+    """The figures of every hit.
+
+    `rows` is how many interactions may be found; `ages`, `cosines` and `rests` have one figure per hit or none. An age
+    grows with how late a hit's shard was published.
+    """
     query = Query.of(question)
     most = max(1, len(query.weight)) * math.log(2 + 2 * rows)
     scores = [h.score for h in hits]
+    said = [stems(h.interaction.text) for h in hits]
+    outdated = _outdated(said, query.named, ages)
     made = []
     for n, hit in enumerate(hits):
-        known = stems(f"{hit.interaction.title or ''} {hit.interaction.text}")
+        known = stems(hit.interaction.title or "") | said[n]
         shared = query.named & query.weight.keys()
         other = max((*scores[:n], *scores[n + 1 :], 0.0))
         made.append(
@@ -69,8 +90,27 @@ def evidence(question: str, hits: Sequence[Hit], *, rows: int, cosines: Sequence
                 hit.score / most,
                 (hit.score - other) / max(hit.score, other, 1e-9),
                 math.log1p(rows) / 8,
+                outdated[n] if ages else 0.0,
                 cosines[n] if cosines else 0.0,
-                cosines[n] - max((*cosines[:n], *cosines[n + 1 :]), default=0.0) if cosines else 0.0,
+                _ahead(cosines, n),
+                rests[n] if rests else 0.0,
+                _ahead(rests, n),
             )
         )
     return made
+
+
+def _outdated(said: Sequence[set[str]], named: Set[str], ages: Sequence[int]) -> list[float]:
+    """Per text the largest share of words that one of the newer texts about the same of the names has, too."""
+    about, rest = [s & named for s in said], [s - named for s in said]
+
+    def again(n: int, k: int) -> float:
+        same = about[n] == about[k] and bool(about[n] or not named)
+        return len(rest[n] & rest[k]) / max(1, min(len(rest[n]), len(rest[k]))) if same else 0.0
+
+    return [max((again(n, k) for k, a in enumerate(ages) if a > age), default=0.0) for n, age in enumerate(ages)]
+
+
+def _ahead(values: Sequence[float], n: int) -> float:
+    """By how much the n-th is more than the best of the others; 0 where there are none."""
+    return values[n] - max((*values[:n], *values[n + 1 :]), default=0.0) if values else 0.0

@@ -30,6 +30,9 @@ class Judged:
     score: float
 
 
+Figures = Callable[[str, Sequence[Hit]], Sequence[float]]  # of a question and hits, one per hit
+
+
 class Judge(Protocol):
     """Puts hits in order. `ages[n]` grows with how late the shard of hit n was published."""
 
@@ -92,36 +95,24 @@ def fitted(name: str) -> Weights:
 
 
 class LearnedJudge:
-    """Orders by probability; of two that say the same thing and cover the question alike, the newer goes first."""
+    """Orders by probability. `cosines`, `rests`: per hit, of a question and hits; see `Evidence`."""
 
     def __init__(
-        self,
-        weights: Weights,
-        *,
-        rows: int,
-        cosines: Callable[[str, Sequence[Hit]], Sequence[float]] = lambda question, hits: (),
+        self, weights: Weights, *, rows: int, cosines: Figures = lambda q, h: (), rests: Figures = lambda q, h: ()
     ) -> None:
-        self._weights, self._rows, self._cosines = weights, rows, cosines
+        self._weights, self._rows, self._cosines, self._rests = weights, rows, cosines, rests
 
     def judge(self, question: str, hits: Sequence[Hit], ages: Sequence[int]) -> list[Judged]:
         """All hits, the likeliest first."""
-        found = evidence(question, hits, rows=self._rows, cosines=self._cosines(question, hits))
-        return by_weights(self._weights, found, hits, ages)
+        cosines, rests = self._cosines(question, hits), self._rests(question, hits)
+        found = evidence(question, hits, rows=self._rows, ages=ages, cosines=cosines, rests=rests)
+        return by_weights(self._weights, found)
 
 
-def by_weights(weights: Weights, found: Sequence[Evidence], hits: Sequence[Hit], ages: Sequence[int]) -> list[Judged]:
-    """The hits by the probability of their evidence."""
+def by_weights(weights: Weights, found: Sequence[Evidence]) -> list[Judged]:
+    """The hits by the probability of their evidence; of equal ones in the search's order."""
     sure = [weights.probability(e) for e in found]
-    order = sorted(range(len(hits)), key=lambda n: -sure[n])
-    if not order:
-        return []
-    best = order[0]
-    for n in order[1:]:
-        alike = found[n].coverage > found[best].coverage - EQUAL
-        if alike and ages[n] > ages[best] and restates(hits[n].interaction.text, hits[best].interaction.text):
-            best = n
-    top = sure[order[0]]  # the newer statement answers the same question
-    return [Judged(best, max(top, sure[best])), *(Judged(n, sure[n]) for n in order if n != best)]
+    return [Judged(n, sure[n]) for n in sorted(range(len(sure)), key=lambda n: -sure[n])]
 
 
 def _text(hit: Hit) -> str:

@@ -52,7 +52,7 @@ def _judge(index: EmbeddingIndex | None, rows: int, settings: Settings) -> tuple
     threshold = weights.threshold if settings.router_confidence is None else settings.router_confidence
     if index is None:
         return LearnedJudge(weights, rows=rows), threshold
-    return LearnedJudge(weights, rows=rows, cosines=index.cosines), threshold
+    return LearnedJudge(weights, rows=rows, cosines=index.cosines, rests=index.rests), threshold
 
 
 def _by_words(ledger: Ledger) -> SearchFn:

@@ -57,3 +57,13 @@ def restates(one: str, other: str, *, share: float = SAME) -> bool:
     """Whether two texts are about the same thing: they share two content words, and `share` of the shorter one's."""
     words, others = stems(one), stems(other)
     return len(words & others) >= max(2, share * min(len(words), len(others)))
+
+
+def without_names(question: str, text: str) -> tuple[str, str]:
+    """Both without the names and numbers that they have in common: what is asked, and what is told, about those."""
+    shared = Query.of(question).named & stems(text)
+
+    def rest(words: str) -> str:
+        return " ".join(w for w in words.split() if not {stem(c) for c in content_words(w)} & shared)
+
+    return rest(question), rest(text)

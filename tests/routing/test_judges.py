@@ -20,6 +20,7 @@ from seal_memory.routing.embeddings import EmbeddingIndex, fused
 from seal_memory.routing.features import FEATURES, evidence
 from seal_memory.routing.judges import CoverageJudge, LearnedJudge, Weights, by_weights, fitted
 from seal_memory.routing.making import make_router
+from seal_memory.routing.words import Query, stems, without_names
 
 MILL = "Ada Bell bought the old mill at Korrin Bay."
 WORDS = Weights({"coverage": 4.0, "cosine": 2.0}, -3.0)
@@ -54,7 +55,7 @@ class Words:
 def test_figures_are_finite_and_about_one(question: str, found: list[tuple[str, float]]) -> None:
     """Whatever is asked and found; one set per hit, in the order of the hits."""
     hits = [hit(str(n), text, score) for n, (text, score) in enumerate(found)]
-    made = evidence(question, hits, rows=10)
+    made = evidence(question, hits, rows=10, ages=range(len(hits)))
     assert len(made) == len(hits)
     for one in made:
         assert len(one.values) == len(FEATURES)
@@ -71,6 +72,34 @@ def test_words_of_one_sentence_speak_louder_than_scattered_ones() -> None:
     assert one.sentence > other.sentence
 
 
+def test_a_text_is_outdated_by_a_newer_one_that_says_more_of_it_again() -> None:
+    """About the same name; a newer one about something else, or about somebody else, outdates nothing."""
+    told = hit("1", "Rasmo Yeoman lives in Caldthorpe and has a crow.")
+    moved = hit("2", "Rasmo Yeoman has moved from Caldthorpe to Tovmoor.")
+    birthday = hit("3", "Rasmo Yeoman was born on 14 March.")
+    other = hit("4", "Joost Fallowby lives in Caldthorpe and has a crow.")
+    question = "Where does Rasmo Yeoman live?"
+    first, second = evidence(question, [told, moved], rows=2, ages=[0, 1])
+    assert first.older > 0.2
+    assert second.older == 0.0
+    assert evidence(question, [told, birthday], rows=2, ages=[0, 1])[0].older == 0.0
+    assert evidence(question, [told, other], rows=2, ages=[0, 1])[0].older == 0.0
+    assert evidence(question, [told, moved], rows=2)[0].older == 0.0  # of no age, nothing is outdated
+
+
+@given(question=texts, said=texts)
+def test_without_names_nothing_but_shared_names_goes(question: str, said: str) -> None:
+    """What is left are words of the text, in order; a text that shares no name with the question stays as it was."""
+    asked, told = without_names(question, said)
+    for whole, rest in ((question, asked), (said, told)):
+        left = iter(whole.split())
+        assert all(word in left for word in rest.split())
+    shared = Query.of(question).named & stems(said)
+    assert not shared & (stems(told) | stems(asked))
+    if not shared:
+        assert (asked, told) == (" ".join(question.split()), " ".join(said.split()))
+
+
 # -- judges -----------------------------------------------------------------------------------------
 
 
@@ -83,7 +112,7 @@ def test_the_likeliest_hit_goes_first() -> None:
     assert LearnedJudge(WORDS, rows=2).judge("Who?", [], []) == []
 
 
-@pytest.mark.parametrize("judge", [CoverageJudge(), LearnedJudge(WORDS, rows=2)])
+@pytest.mark.parametrize("judge", [CoverageJudge(), LearnedJudge(fitted("words"), rows=2)])
 def test_of_two_that_say_the_same_the_newer_answers(judge: Any) -> None:
     """Both cover the question alike; what became of it is in the newer one."""
     old, new = (
@@ -118,9 +147,7 @@ def test_evidence_taken_once_can_be_weighed_again() -> None:
     """The judge is nothing but its weights over the evidence."""
     hits = [hit("1", "The mill burned.", 2.0), hit("2", MILL, 1.0)]
     found = evidence("Who bought the mill?", hits, rows=7)
-    assert by_weights(WORDS, found, hits, [0, 1]) == LearnedJudge(WORDS, rows=7).judge(
-        "Who bought the mill?", hits, [0, 1]
-    )
+    assert by_weights(WORDS, found) == LearnedJudge(WORDS, rows=7).judge("Who bought the mill?", hits, [0, 1])
 
 
 # -- embeddings -------------------------------------------------------------------------------------
@@ -136,6 +163,15 @@ def test_the_nearest_text_is_found_first_and_each_is_embedded_once() -> None:
     assert index.cosines("ill mill", found) == [h.score for h in found]
     assert embedder.asked.count("zzz") == 1
     assert index.search("x", 0) == EmbeddingIndex([], embedder).search("x", 3) == []
+
+
+def test_the_rest_tells_what_is_asked_about_somebody_known() -> None:
+    """Without the name two of the three texts have nothing to do with the question."""
+    hits = [hit("1", "Ada Bell was born in May."), hit("2", "Ada Bell is a baker."), hit("3", "The mill burned.")]
+    index = EmbeddingIndex([h.interaction for h in hits], Words())
+    rests = index.rests("Is Ada Bell a baker?", hits)
+    assert rests[1] > max(rests[0], rests[2])
+    assert index.rests("Who?", []) == []
 
 
 @given(st.lists(st.lists(st.integers(0, 6), unique=True, max_size=6), min_size=1, max_size=3))
