@@ -49,7 +49,7 @@ class EmbeddingIndex:
 
     def cosines(self, question: str, hits: Sequence[Hit]) -> list[float]:
         """One per hit, which must be among the index's interactions."""
-        near = self._all(question)
+        near = self._all(question) if hits else []
         return [near[self._place[h.interaction.id]] for h in hits]
 
     def rests(self, question: str, hits: Sequence[Hit]) -> list[float]:

@@ -208,6 +208,8 @@ def test_every_index_and_judge_can_be_switched_on(filled: Any, index: Any, judge
             make_router(manifest, ledger, settings, embedders=lambda kind: Words())
         return
     router = make_router(manifest, ledger, settings, embedders=lambda kind: Words())
+    empty = make_router(Manifest(), ledger, settings, embedders=lambda kind: Words())
+    assert empty.route("Who bought the old mill at Korrin Bay?").adapter_id is None
     assert router.route("Who bought the old mill at Korrin Bay?").adapter_id == "a0"
     assert router.route("How do I cook rice?").adapter_id is None
     assert {r.adapter_id for r in router.ranked("Who bought the mill, and when sails the ship?")} == {"a0", "a1"}
