@@ -1,9 +1,11 @@
 """`python -m benchmarks routing`: which shard a question reaches, in every way of routing, at several sizes.
 
     python -m benchmarks routing --data squad.jsonl --sizes 8 32 128 400 --embedders minilm input
+    python -m benchmarks routing --days 20 --facts-per-day 4 --diaries 6 --seed 301
 
 Nothing is trained. Weights and thresholds are fitted on passages 100-199 and other diaries, and reported on passages
-0-99. Progress goes to standard error; the last line of standard output is one JSON object. Not here: the parts.
+0-99; with --days long diaries are asked instead (`days`). Progress goes to standard error; the last line of standard
+output is one JSON object. Not here: the parts.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ Record = dict[str, Any]
 def main(arguments: Sequence[str]) -> int:
     """Run all of it; nothing is kept but the results."""
     given = _parser().parse_args(list(arguments))
-    if given.data is None:
+    if given.days is None and given.data is None:
         raise InputError("routing reads passages that are not shipped: give the squad file with --data FILE.")
     print(json.dumps(_run(given)))
     return 0
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(given: argparse.Namespace) -> Record:
     from benchmarks.policy.results import write_whole
     from benchmarks.provenance import provenance
-    from benchmarks.routing import figures
+    from benchmarks.routing import days, figures
     from benchmarks.tasks import squad
     from seal_memory.config import Settings
     from seal_memory.engines.hardware import detect
@@ -56,19 +58,21 @@ def _run(given: argparse.Namespace) -> Record:
     settings = Settings()
     files = resolve(given.model, cache_dir=settings.cache_dir)
     engine = TransformersEngine(load(files, detect(settings.device, settings.dtype)))
+    if given.days is not None:
+        return days.run(given, engine)
     study = Study(given, engine, squad.load(given.data))
-    ways: dict[str, dict[str, Record]] = {}
+    out, ways = given.out or DEFAULT_OUT, dict[str, dict[str, Record]]()
     where = {**provenance(engine, given.model), "note": given.note}
     for found in study.worlds():  # written after each world: a run that is stopped leaves what it has
         for (way, size), pairs in found.items():
             ways.setdefault(way, {})[str(size)] = figures.figures(pairs, at=study.thresholds[way], seed=given.seed)
         took = {"wall": time.monotonic() - began, "cpu": time.process_time() - cpu}
-        write_whole(_results(study, ways, given.seed, took, where), given.out)
+        write_whole(_results(study, ways, given.seed, took, where), out)
     print(figures.table(ways, [str(s) for s in given.sizes]), file=sys.stderr)
     if given.weights is not None:
         write_whole({k: asdict(w) for k, w in study.weights.items()}, given.weights)
     return {
-        "out": str(given.out),
+        "out": str(out),
         "first": {w: {s: f["first"]["mean"] for s, f in by.items()} for w, by in ways.items()},
     }
 
@@ -194,6 +198,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--embedders", nargs="*", default=["minilm", "input"], choices=["minilm", "model", "input"])
     add("--seed", type=int, default=0, help="the first of the worlds' seeds")
     add("--weights", type=Path, help="write the learned judge's weights there: seal_memory/data/router.json")
-    add("--out", type=Path, default=DEFAULT_OUT, help="results file")
+    add("--days", type=int, help="of each of the long diaries that are asked instead")
+    add("--facts-per-day", type=int, default=4, help="of those")
+    add("--diaries", type=int, default=6, help="how many, of the seeds --seed on")
+    add("--out", type=Path, help="results file; default: benchmarks/results/routing.json, or routing-days.json")
     add("--note", default="", help="goes into the results file: what else ran on the machine, say")
     return parser

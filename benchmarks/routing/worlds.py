@@ -102,6 +102,18 @@ def world(split: Split, size: int, seed: int, *, folder: Path, count_tokens: Cal
     return World(split.name, size, seed, memory.ledger, Manifest(shards), _sampled(asked, rng))
 
 
+def diary_world(days: int, facts_per_day: int, seed: int, *, folder: Path, count_tokens: Callable[[str], int]) -> World:
+    """A whole diary and nothing else, asked all that holds at its end. The ledger stays open: close it."""
+    memory = SealMemory.open(folder, settings=Settings())
+    units = diary.make(days=days, facts_per_day=facts_per_day, seed=seed).units
+    told, episodes, chunk_of = _diary(memory, units, len(units) * facts_per_day, count_tokens)
+    of_interaction = {i: e.id for e in episodes for i in e.interaction_ids}
+    asked = tuple(a for a in _about(told, chunk_of, of_interaction, "diary") if a.episodes)
+    shards = tuple(ShardEntry(e.id, e.id, e.interaction_ids) for e in episodes)
+    memory.ledger.set_standing(list(of_interaction), Standing.LEARNED)
+    return World("diary", len(shards), seed, memory.ledger, Manifest(shards), asked)
+
+
 def _sampled(asked: Sequence[Asked], rng: Random) -> tuple[Asked, ...]:
     """At most `MOST_ASKED` of a kind."""
     found: list[Asked] = []

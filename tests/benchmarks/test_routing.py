@@ -8,11 +8,13 @@ from random import Random
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.routing import days
 from benchmarks.routing.figures import auc, figures, roc, table, threshold
 from benchmarks.routing.fitting import fit
 from benchmarks.routing.ranking import NOW, Ranker
-from benchmarks.routing.worlds import EVERYDAY, FOREIGN_KIND, UNTOLD, Asked, Split, splits, world
+from benchmarks.routing.worlds import EVERYDAY, FOREIGN_KIND, UNTOLD, Asked, Split, diary_world, splits, world
 from benchmarks.tasks.base import Chunk, Question, Task, Unit
+from seal_memory.config import Settings
 from seal_memory.errors import InputError
 from seal_memory.routing.features import FEATURES
 
@@ -78,6 +80,19 @@ def test_fitting_finds_what_tells_right_from_wrong() -> None:
     assert "cosine" in fit(rows, embedded=True).features
 
 
+def test_long_diaries_are_told_by_kind_and_quarter() -> None:
+    """A quarter without questions has no share."""
+    rows = [
+        {"kind": "diary", "quarter": 0, "right": True, "abstained": False},
+        {"kind": "update", "quarter": 0, "right": False, "abstained": True},
+        {"kind": "diary", "quarter": 3, "right": True, "abstained": False},
+    ]
+    found = days.figures(rows, seed=0)
+    assert found["right"]["mean"] == pytest.approx(2 / 3)
+    assert (found["by_kind"], found["by_quarter"]) == ({"diary": 1.0, "update": 0.0}, [0.5, None, None, 1.0])
+    assert found["abstained"] == pytest.approx(1 / 3)
+
+
 # -- worlds -----------------------------------------------------------------------------------------
 
 
@@ -96,6 +111,19 @@ def test_a_world_has_its_size_and_its_questions_their_episode(tmp_path: Path) ->
         ranked = Ranker(made, {}).plain()[NOW]
         right = [r[0][0] in a.episodes for a, r in zip(made.asked, ranked, strict=True) if a.kind == "passage"]
         assert sum(right) >= len(right) - 1
+
+
+def test_a_long_diary_is_a_world_of_its_own(tmp_path: Path) -> None:
+    """A shard or more a day, every question with evidence among them; the router is asked as its settings say."""
+    made = diary_world(6, 4, 3, folder=tmp_path, count_tokens=lambda text: len(text.split()))
+    with made.ledger:
+        assert len(made.manifest.shards) >= 6
+        assert made.asked
+        assert all(a.episodes <= {s.episode_id for s in made.manifest.shards} for a in made.asked)
+        rows = days.routed(made, Settings(), embedders=lambda kind: pytest.fail(f"{kind} is not asked for"))
+        assert len(rows) == len(made.asked)
+        assert {r["quarter"] for r in rows} <= {0, 1, 2, 3}
+        assert sum(r["right"] for r in rows) > len(rows) / 2
 
 
 def test_the_splits_share_nothing_that_is_asked() -> None:
