@@ -53,9 +53,10 @@ class World:
     def __init__(
         self, folder: Path, task: Task, size: int, engine: TransformersEngine, settings: Settings, progress: Progress
     ) -> None:
-        self.engine, self.settings, self.progress, self.size = engine, settings, progress, size
+        self.settings, self.progress, self.size = settings, progress, size
         lifted = settings.model_copy(update=LIFTED)
         self.memory = SealMemory.open(folder, settings=lifted, engine=engine, progress=progress)
+        self.engine = self.memory.engine  # which from now on finds this memory's adapters
         self.chunk_of: dict[str, str] = {}
         self.units = self._observed(task)
         held = questions_of(self.units, len(self.units) - 1)

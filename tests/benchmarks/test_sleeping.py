@@ -58,6 +58,16 @@ def test_every_way_is_measured_and_a_second_run_trains_nothing(
     assert again["sizes"] == found["sizes"]
 
 
+def test_a_run_goes_on_with_other_ways_in_another_process(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The shards come from the work folder then: nothing is in memory."""
+    assert main([*arguments, "--ways", "untouched"]) == 0
+    assert main([*arguments, "--ways", "untouched", "right-shard"]) == 0
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(last["accuracy"]["2"]) == {"untouched", "right-shard"}
+
+
 def test_figures_follow_from_the_answers() -> None:
     """Accuracy by containment; the router's first and any; no router, no figure."""
     questions = [Question("q0", "?", ("drawer 12",), ("c",)), Question("q1", "?", ("Oslo",), ("c",))]
