@@ -111,15 +111,23 @@ def open_memory(
 ) -> Iterator[Callable[..., Any]]:
     """Opens a memory with the tiny model, in `folder` (default: one and the same), and closes it after the test."""
     from seal_memory import SealMemory
+    from seal_memory.ledger.encoding import sortable_id
 
     with ExitStack() as stack:
 
-        def make(folder: Path | None = None, *, namespace: str = "default", **changes: Any) -> SealMemory:
+        def make(
+            folder: Path | None = None,
+            *,
+            namespace: str = "default",
+            make_id: Callable[[], str] = sortable_id,
+            **changes: Any,
+        ) -> SealMemory:
             opened = SealMemory.open(
                 folder or tmp_path / "memory",
                 model=str(tiny_model_folder),
                 namespace=namespace,
                 settings=easy_settings(**changes),
+                make_id=make_id,
             )
             return stack.enter_context(opened)
 

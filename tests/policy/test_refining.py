@@ -28,13 +28,20 @@ Open = Callable[..., SealMemory]
 
 @pytest.fixture
 def learned(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> SealMemory:
-    """Ten published episodes; every quiz counts, and what the model writes is well formed."""
+    """Ten published episodes; every quiz counts, and what the model writes is well formed.
+
+    Who judges follows from an episode's id: with ids of its own each run, every fiftieth had nobody to judge.
+    """
     for name in ("seal_memory.quizzes.generator.MIN_GAIN", "seal_memory.policy.guards.MIN_GAIN"):
         monkeypatch.setattr(name, -100.0)
     monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
     monkeypatch.setattr(refining, "RoundPlan", lambda: SMALL)
     monkeypatch.setattr(refining, "BootstrapPlan", lambda: _plan())
-    memory = open_memory(refine="both", refine_after=1, job_attempts=2, policy_epochs=1, audit_interval=1e9)
+    number = count()
+    memory = open_memory(
+        make_id=lambda: f"{next(number):032x}",
+        refine="both", refine_after=1, job_attempts=2, policy_epochs=1, audit_interval=1e9,
+    )  # fmt: skip
     for n, text in enumerate(TEXTS):
         memory.observe(text, session=str(n))
     memory.consolidate()
