@@ -26,7 +26,7 @@ def figures(found: Mapping[str, Any], options: Options, *, provenance: Mapping[s
     """What goes into the file; `found` is what `Run.all` returned."""
     answers: dict[str, Answers] = found["answers"]
     ways = {name: _way(own, options.seed) for name, own in answers.items()}
-    last = [name for name in answers if name.startswith("after round") or name == "after bootstrap"][-1:]
+    last = [name for name in answers if name.startswith(("after round", "after bootstrap"))][-1:]
     pairs = [("before", name) for name in answers if name.startswith("after ")]
     pairs += [("text-only", "before"), *(("text-only", name) for name in last), ("default arm", "bandit only")]
     pairs += [("recipe: before", "recipe: after"), ("recipe: oracle", "recipe: after")]

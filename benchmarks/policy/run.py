@@ -61,9 +61,8 @@ class Run:
         steps = [*self._bootstraps(), *[self._round(n) for n in range(1, options.rounds + 1)]]
         if "after" in options.ways:
             for found in steps:
-                if (number := found["round"]) >= 0:
-                    name = "after bootstrap" if number == 0 else f"after round {number}"
-                    answers[name] = self._asked(name, found["writer"])
+                name = self._after(found["round"])
+                answers[name] = self._asked(name, found["writer"])
             if "genres" in options.ways:
                 for genre in MODEL_GENRES:
                     answers[f"after: {genre}"] = self._asked_for(genre, "after", steps[-1]["writer"])
@@ -117,6 +116,13 @@ class Run:
             return [{"round": 0, "writer": self._writer()}]
         times = self.options.bootstrap_rounds
         return [self._bootstrap(n, n + 1 - times) for n in range(times)]
+
+    def _after(self, number: int) -> str:
+        """What the way after a round is called; several bootstraps are counted."""
+        times = self.options.bootstrap_rounds
+        if number > 0:
+            return f"after round {number}"
+        return "after bootstrap" if times == 1 else f"after bootstrap {number + times}"
 
     def _bootstrap(self, turn: int, number: int) -> Record:
         """Survivors of the round trip, as whoever writes now sampled them."""

@@ -75,10 +75,11 @@ def test_a_run_measures_every_way_and_goes_on_after_a_stop(
     said = _last_line(capsys)
     assert said["complete"]
     assert {"recipe: oracle", "recipe: before", "recipe: after"} <= set(said["recall"])
-    ways = ["text-only", "before", "default arm", "bandit only", "after bootstrap", "after round 1", "after round 2"]
+    ways = ["text-only", "before", "default arm", "bandit only", "after bootstrap 1", "after bootstrap 2"]
+    ways += ["after round 1", "after round 2"]
     assert set(ways) <= set(said["recall"])
     assert {"before: qa", "after: qa", "before: rewrite"} <= set(said["recall"])
-    assert set(said["gain"]) == {"after bootstrap", "after round 1", "after round 2"}
+    assert set(said["gain"]) == {"after bootstrap 1", "after bootstrap 2", "after round 1", "after round 2"}
     found = json.loads(Path(said["out"]).read_text(encoding="utf-8"))
     assert [r["round"] for r in found["rounds"]] == [-1, 0, 1, 2]
     assert all(r["reasons"] for r in found["rounds"])
