@@ -188,7 +188,9 @@ class Settings(BaseSettings):
     engine_timeout: float = Field(
         300.0, gt=0, le=86400, description="seconds without a byte after which a vLLM answer counts as lost"
     )
-    router_threshold: Share = Field(0.35, description="below this score the router abstains to core or base")
+    router_threshold: Share = Field(
+        0.35, description="share of a question's words below which the router abstains to core or base"
+    )
     router_index: Literal["bm25", "embeddings", "both"] = Field("bm25", description="what finds a question's shard")
     router_embedder: Literal["minilm", "model", "input"] = Field(
         "minilm", description="embeddings: MiniLM (its wheel), the model's middle layer, or its input embeddings"

@@ -95,24 +95,38 @@ def fitted(name: str) -> Weights:
 
 
 class LearnedJudge:
-    """Orders by probability. `cosines`, `rests`: per hit, of a question and hits; see `Evidence`."""
+    """Orders by probability, which is 0 where less than `least` of the question is covered; see `by_weights`.
+
+    `cosines`, `rests`: per hit, of a question and hits; see `Evidence`.
+    """
 
     def __init__(
-        self, weights: Weights, *, rows: int, cosines: Figures = lambda q, h: (), rests: Figures = lambda q, h: ()
+        self,
+        weights: Weights,
+        *,
+        rows: int,
+        least: float = 0.0,
+        cosines: Figures = lambda q, h: (),
+        rests: Figures = lambda q, h: (),
     ) -> None:
-        self._weights, self._rows, self._cosines, self._rests = weights, rows, cosines, rests
+        self._weights, self._rows, self._least, self._cosines, self._rests = weights, rows, least, cosines, rests
 
     def judge(self, question: str, hits: Sequence[Hit], ages: Sequence[int]) -> list[Judged]:
         """All hits, the likeliest first."""
         cosines, rests = self._cosines(question, hits), self._rests(question, hits)
         found = evidence(question, hits, rows=self._rows, ages=ages, cosines=cosines, rests=rests)
-        return by_weights(self._weights, found)
+        return by_weights(self._weights, found, least=self._least)
 
 
-def by_weights(weights: Weights, found: Sequence[Evidence]) -> list[Judged]:
-    """The hits by the probability of their evidence; of equal ones in the search's order."""
+def by_weights(weights: Weights, found: Sequence[Evidence], *, least: float) -> list[Judged]:
+    """The hits by the probability of their evidence; of equal ones in the search's order.
+
+    The score is that probability, or 0 where less than `least` of the question is covered: what is near in meaning and
+    shares hardly a word is a text of the same kind, about something else (LOG.md, row R10).
+    """
     sure = [weights.probability(e) for e in found]
-    return [Judged(n, sure[n]) for n in sorted(range(len(sure)), key=lambda n: -sure[n])]
+    order = sorted(range(len(sure)), key=lambda n: -sure[n])
+    return [Judged(n, sure[n] if found[n].coverage >= least else 0.0) for n in order]
 
 
 def _text(hit: Hit) -> str:

@@ -50,9 +50,11 @@ def _judge(index: EmbeddingIndex | None, rows: int, settings: Settings) -> tuple
         raise InputError("router_judge=learned weighs words too; expected router_index=bm25 or both, not embeddings")
     weights = fitted("words" if index is None else settings.router_embedder)
     threshold = weights.threshold if settings.router_confidence is None else settings.router_confidence
+    least = settings.router_threshold
     if index is None:
-        return LearnedJudge(weights, rows=rows), threshold
-    return LearnedJudge(weights, rows=rows, cosines=index.cosines, rests=index.rests), threshold
+        return LearnedJudge(weights, rows=rows, least=least), threshold
+    judge = LearnedJudge(weights, rows=rows, least=least, cosines=index.cosines, rests=index.rests)
+    return judge, threshold
 
 
 def _by_words(ledger: Ledger) -> SearchFn:

@@ -143,11 +143,23 @@ def test_weights_ship_for_words_and_for_minilm_only() -> None:
         fitted("input")
 
 
+def test_what_is_hardly_covered_scores_nothing_however_near_it_is() -> None:
+    """It keeps its place: another hit is not asked in its stead."""
+    near = Weights({"cosine": 9.0}, -1.0)
+    hits = [hit("1", "The ship sails on Sunday."), hit("2", MILL)]
+    judge = LearnedJudge(near, rows=2, least=0.35, cosines=lambda q, h: [0.9, 0.2])
+    judged = judge.judge("Who bought the mill at Korrin Bay?", hits, [0, 1])
+    assert [j.place for j in judged] == [0, 1]
+    assert judged[0].score == 0.0 < judged[1].score
+
+
 def test_evidence_taken_once_can_be_weighed_again() -> None:
     """The judge is nothing but its weights over the evidence."""
     hits = [hit("1", "The mill burned.", 2.0), hit("2", MILL, 1.0)]
     found = evidence("Who bought the mill?", hits, rows=7)
-    assert by_weights(WORDS, found) == LearnedJudge(WORDS, rows=7).judge("Who bought the mill?", hits, [0, 1])
+    assert by_weights(WORDS, found, least=0.0) == LearnedJudge(WORDS, rows=7).judge(
+        "Who bought the mill?", hits, [0, 1]
+    )
 
 
 # -- embeddings -------------------------------------------------------------------------------------
