@@ -107,13 +107,16 @@ class Study:
 
     def worlds(self) -> Iterator[dict[tuple[str, int], list[Any]]]:
         """(way, size) to (question, ranking) pairs of the reporting split, grown by one world at a time."""
+        from benchmarks.routing.ranking import NOW
+
         self._calibrate()
         found: dict[tuple[str, int], list[Any]] = {}
         for world, ranker in self._rankers(self.reporting, self.given.sizes):
             rankings = ranker.plain()
             for embedder in self.learned:
                 name = _learned(embedder)
-                rankings[name] = ranker.weighed(ranker.evidence(embedder), self.weights[embedder or "words"])
+                weights = self.weights[embedder or "words"]
+                rankings[name] = ranker.weighed(ranker.evidence(embedder), weights, least=self.thresholds[NOW])
             for way, own in rankings.items():
                 found.setdefault((way, world.size), []).extend(zip(world.asked, own, strict=True))
             yield found
@@ -133,7 +136,9 @@ class Study:
             rows = [r for world, ranker, found in kept for r in _rows(world, ranker, found[embedder])]
             weights = self.weights[embedder or "words"] = fit(rows, embedded=embedder is not None)
             for world, ranker, found in kept:
-                ranked: list[Ranking] = ranker.weighed(found[embedder], weights)
+                ranked: list[Ranking] = ranker.weighed(
+                    found[embedder], weights, least=0.0
+                )  # else the threshold would make up for it
                 pairs.setdefault(_learned(embedder), []).extend(zip(world.asked, ranked, strict=True))
         for way, known in pairs.items():
             self._calibrate_way(way, known)

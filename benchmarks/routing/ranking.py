@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.routing.worlds import World
-from seal_memory.config import Settings
 from seal_memory.records import Hit
 from seal_memory.routing.embeddings import Embedder, EmbeddingIndex, fused
 from seal_memory.routing.features import Evidence, evidence
@@ -18,7 +17,6 @@ from seal_memory.routing.judges import Judged, Weights, by_weights
 from seal_memory.routing.making import DEEPER, STANDINGS
 from seal_memory.routing.router import CANDIDATES, Router
 
-LEAST = Settings().router_threshold  # coverage that the learned judges want, too
 NOW, BM25 = "bm25, coverage", "bm25"
 Ranking = list[tuple[str, float]]  # episodes, best first, each with its score
 
@@ -72,12 +70,12 @@ class Ranker:
             found.append(Found(tuple(hits), tuple(made)))
         return found
 
-    def weighed(self, found: Sequence[Found], weights: Weights) -> list[Ranking]:
-        """The learned judge's rankings."""
+    def weighed(self, found: Sequence[Found], weights: Weights, *, least: float) -> list[Ranking]:
+        """The learned judge's rankings; `least`: the coverage it wants, too."""
         rankings = []
         for one in found:
             episodes = [self.shard_of[h.interaction.id] for h in one.hits]
-            judged = by_weights(weights, one.evidence, least=LEAST)
+            judged = by_weights(weights, one.evidence, least=least)
             best: dict[str, float] = {}
             for j in judged:
                 best.setdefault(episodes[j.place], j.score)
