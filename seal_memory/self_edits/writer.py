@@ -128,7 +128,7 @@ def _requests(
 def writing_prompt(genre: Genre, statement: str, answer: str, *, taught: bool = False) -> list[prompts.Message]:
     """What the note-writer is asked with, and trained under.
 
-    A taught writer needs no examples of a question, which are three quarters of that prompt; the other genres keep
+    A taught writer needs no examples of a question, which are more than half of that prompt; the other genres keep
     their one, since it need not have been taught them.
     """
     if genre is Genre.REWRITE:
