@@ -28,7 +28,9 @@ def read(top: Node) -> Sheet:
     rounds = list(top.need("rounds", Node.elements))
     made = [_compared(pairs), _rounds(rounds)]
     reliable = _reliability(rounds, top.need("seal", nodes.same))
-    return Sheet(NAME, TITLE, LEAD, top.file, provenance(top), _ways(ways, pairs), (*made, reliable))
+    if len(reliable.rows) > 1:  # SEAL's alone would tell nothing
+        made.append(reliable)
+    return Sheet(NAME, TITLE, LEAD, top.file, provenance(top), _ways(ways, pairs), tuple(made))
 
 
 def _ways(ways: dict[str, Node], pairs: Sequence[Node]) -> Table:

@@ -183,6 +183,12 @@ def test_the_report_shows_ways_rounds_and_reliability(tmp_path: Path, capsys: py
     html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     for said in ("Too few.", "−0.010", "SEAL (arXiv 2506.10943)", "+0.32", "&lt;c&gt;", "round 1"):
         assert said in html
+    del made["rounds"][1]["reliability"]
+    path.write_text(json.dumps(made), encoding="utf-8")
+    assert report(["--results", str(tmp_path), "--readme", str(readme)]) == 0
+    html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "SEAL (arXiv 2506.10943)" not in html  # alone it would be held against nothing
+    assert capsys.readouterr().out
     del made["ways"]["before"]["recall"]
     path.write_text(json.dumps(made), encoding="utf-8")
     assert report(["--results", str(tmp_path), "--readme", str(readme)]) == 2
