@@ -114,8 +114,11 @@ class Run:
         """Rejection sampling instead of inner loops, the last time as round 0, those before as -1, -2, ..."""
         if not self.options.bootstrap_samples:
             return [{"round": 0, "writer": self._writer()}]
-        times = self.options.bootstrap_rounds
-        return [self._bootstrap(n, n + 1 - times) for n in range(times)]
+        times, found = self.options.bootstrap_rounds, list[Record]()
+        for turn in range(times):
+            writer = found[-1]["writer"] if found else None  # not who writes now: a killed turn may have promoted
+            found.append(self._bootstrap(turn, turn + 1 - times, writer))
+        return found
 
     def _after(self, number: int) -> str:
         """What the way after a round is called; several bootstraps are counted."""
@@ -124,9 +127,8 @@ class Run:
             return f"after round {number}"
         return "after bootstrap" if times == 1 else f"after bootstrap {number + times}"
 
-    def _bootstrap(self, turn: int, number: int) -> Record:
-        """Survivors of the round trip, as whoever writes now sampled them."""
-        writer = self._writer()
+    def _bootstrap(self, turn: int, number: int, writer: str | None) -> Record:
+        """Survivors of the round trip, as a writer sampled them."""
 
         def work() -> Record:
             studies = self.here.studies(self.here.units["train"])

@@ -136,9 +136,8 @@ class Study:
             rows = [r for world, ranker, found in kept for r in _rows(world, ranker, found[embedder])]
             weights = self.weights[embedder or "words"] = fit(rows, embedded=embedder is not None)
             for world, ranker, found in kept:
-                ranked: list[Ranking] = ranker.weighed(
-                    found[embedder], weights, least=0.0
-                )  # else the threshold would make up for it
+                # without the coverage that it also wants: the threshold would make up for it
+                ranked: list[Ranking] = ranker.weighed(found[embedder], weights, least=0.0)
                 pairs.setdefault(_learned(embedder), []).extend(zip(world.asked, ranked, strict=True))
         for way, known in pairs.items():
             self._calibrate_way(way, known)

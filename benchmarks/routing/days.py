@@ -88,7 +88,5 @@ def figures(rows: Sequence[Record], *, seed: int) -> Record:
         "right": metrics.bootstrap([float(r["right"]) for r in rows], seed=seed),
         "abstained": metrics.mean([float(r["abstained"]) for r in rows]),
         "by_kind": {k: metrics.mean([float(r["right"]) for r in rows if r["kind"] == k]) for k in kinds},
-        "by_quarter": [
-            metrics.mean([float(r["right"]) for r in rows if r["quarter"] == q]) for q in range(QUARTERS)
-        ],
-    }  # fmt: skip
+        "by_quarter": [metrics.mean([float(r["right"]) for r in rows if r["quarter"] == q]) for q in range(QUARTERS)],
+    }

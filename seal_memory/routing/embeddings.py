@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from seal_memory.records import Hit, Interaction
-from seal_memory.routing.words import without_names
+from seal_memory.routing.words import Query, without_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,8 @@ class EmbeddingIndex:
 
     def rests(self, question: str, hits: Sequence[Hit]) -> list[float]:
         """One cosine per hit, without the names and numbers that it shares with the question (`words`)."""
-        pairs = [without_names(question, h.interaction.text) for h in hits]
+        query = Query.of(question)
+        pairs = [without_names(query, question, h.interaction.text) for h in hits]
         if not pairs:
             return []
         vectors = self._embedder.embed([text for pair in pairs for text in pair])

@@ -59,9 +59,9 @@ def restates(one: str, other: str, *, share: float = SAME) -> bool:
     return len(words & others) >= max(2, share * min(len(words), len(others)))
 
 
-def without_names(question: str, text: str) -> tuple[str, str]:
-    """Both without the names and numbers that they have in common: what is asked, and what is told, about those."""
-    shared = Query.of(question).named & stems(text)
+def without_names(query: Query, question: str, text: str) -> tuple[str, str]:
+    """A question (`query` is made of it) and a text, both without the names and numbers that they have in common."""
+    shared = query.named & stems(text)
 
     def rest(words: str) -> str:
         return " ".join(w for w in words.split() if not {stem(c) for c in content_words(w)} & shared)

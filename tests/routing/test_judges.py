@@ -90,7 +90,7 @@ def test_a_text_is_outdated_by_a_newer_one_that_says_more_of_it_again() -> None:
 @given(question=texts, said=texts)
 def test_without_names_nothing_but_shared_names_goes(question: str, said: str) -> None:
     """What is left are words of the text, in order; a text that shares no name with the question stays as it was."""
-    asked, told = without_names(question, said)
+    asked, told = without_names(Query.of(question), question, said)
     for whole, rest in ((question, asked), (said, told)):
         left = iter(whole.split())
         assert all(word in left for word in rest.split())
