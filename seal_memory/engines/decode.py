@@ -73,7 +73,7 @@ def generate(
     `top`: how many of the likeliest tokens to report for every token made. `between` is called before every token;
     other batches may run in it, or it may raise to end all of this.
     """
-    drawn = draws(sampling, len(prompts), max_new_tokens)
+    drawn = draws(sampling, prompts, [id(a) for a in adapters], max_new_tokens)
     loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, drawn, on_token, between, top)
     sharing = limits.min_prefix > 0 and can_share(stack.model)
     results: dict[int, Generated] = {}

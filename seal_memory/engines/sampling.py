@@ -1,12 +1,17 @@
 """Choosing the next tokens: greedy, or temperature sampling with a top-k cut *before* anything is sorted.
 
 transformers' top-p sorts the whole vocabulary for every row and token; here the nucleus is cut out of the k
-likeliest. Every row draws with its own numbers, so that a sample does not depend on who else is in the batch, when
-they finish, or how the batch is split. Not here: running the model (`decode`), repetition penalties, beams.
+likeliest. Every row draws with numbers that follow from the seed and its own prompt, so that a sample does not depend
+on who else is in the batch, when they finish, or how the batch is split. Not here: running the model (`decode`),
+repetition penalties, beams.
 """
 
 from __future__ import annotations
 
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,12 +42,32 @@ class Sampling:
 GREEDY = Sampling()
 
 
-def draws(sampling: Sampling, rows: int, tokens: int) -> Tensor | None:
-    """Uniform numbers (rows, tokens) for all of a call, on the CPU; None when nothing is drawn."""
+def draws(
+    sampling: Sampling, prompts: Sequence[Sequence[int]], owners: Sequence[Hashable], tokens: int
+) -> Tensor | None:
+    """Uniform numbers (rows, tokens) for all of a call, on the CPU; None when nothing is drawn.
+
+    Copies of a prompt under the same owner (its adapter) each have their own.
+    """
     if sampling.temperature == 0:
         return None
-    rng = torch.Generator().manual_seed(sampling.seed)
-    return torch.rand(rows, tokens, generator=rng, dtype=torch.float64)
+    rows = []
+    for seed in row_seeds(sampling.seed, prompts, owners):
+        rng = torch.Generator().manual_seed(seed)
+        rows.append(torch.rand(tokens, generator=rng, dtype=torch.float64))
+    return torch.stack(rows) if rows else torch.zeros(0, tokens, dtype=torch.float64)
+
+
+def row_seeds(seed: int, prompts: Sequence[Sequence[int]], owners: Sequence[Hashable]) -> list[int]:
+    """A seed (0 to 2**63 - 1) for every row: of `seed`, the prompt, and how many copies of it come before."""
+    copies: Counter[Hashable] = Counter()
+    seeds = []
+    for ids, owner in zip(prompts, owners, strict=True):
+        key = (tuple(ids), owner)
+        told = f"{seed} {copies[key]} ".encode() + array("q", ids).tobytes()
+        seeds.append(int.from_bytes(hashlib.sha256(told).digest()[:8], "big") >> 1)
+        copies[key] += 1
+    return seeds
 
 
 def choose(logits: Tensor, sampling: Sampling, drawn: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from seal_memory.engines.sampling import GREEDY, Sampling, choose, draws
@@ -46,8 +48,25 @@ def test_the_ends_of_the_draw_stay_inside_the_cut() -> None:
 
 
 def test_greedy_draws_nothing() -> None:
-    assert draws(GREEDY, 4, 9) is None
+    assert draws(GREEDY, [[1]] * 4, [None] * 4, 9) is None
     assert torch.equal(choose(LOGITS, GREEDY, None)[0], LOGITS.argmax(-1))
+
+
+@given(
+    rows=st.lists(st.tuples(st.sampled_from([(1, 2), (1, 3), ()]), st.sampled_from(["a", None])), min_size=1),
+    tokens=st.integers(1, 5),
+)
+def test_a_row_draws_the_same_whoever_is_beside_it(rows: list[tuple[tuple[int, ...], str | None]], tokens: int) -> None:
+    """Alone, and with more room, a prompt draws the numbers that it draws among others; its copies draw others."""
+    sampling = Sampling(1.0, seed=3)
+    found = draws(sampling, [ids for ids, _ in rows], [owner for _, owner in rows], tokens)
+    for place, row in enumerate(rows):
+        copies = rows[: place + 1].count(row)
+        alone = draws(sampling, [row[0]] * copies, [row[1]] * copies, tokens + 2)
+        assert found is not None
+        assert alone is not None
+        assert torch.equal(found[place], alone[-1, :tokens])
+        assert len(alone.unique(dim=0)) == copies
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from seal_memory.errors import EngineUnavailableError
 
 MOST_LOGPROBS = 20  # vLLM's own default for --max-logprobs
 _OURS = re.compile(r"(a|blank)-[0-9a-f]{24}")
-_SPREAD = 0x9E3779B1  # rows of one call draw with seeds of their own
 _PLAIN: Mapping[str, Any] = {
     "n": 1,
     "min_p": 0.0,
@@ -61,12 +60,13 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What all rows of one call have in common."""
+    """What all rows of one call have in common, and the seed that each draws with."""
 
     tokens: int
     sampling: Sampling
     decoding: Decoding
     stop_ids: frozenset[int]
+    seeds: Sequence[int] = ()
 
     def body(self, model: str, ids: Sequence[int], *, row: int) -> dict[str, Any]:
         """The request for one row."""
@@ -82,7 +82,7 @@ class Asked:
             "logprobs": self.decoding.top_logprobs or 0,
         }
         if sampling.temperature:
-            body |= {"top_p": sampling.top_p, "top_k": sampling.top_k, "seed": (sampling.seed + row * _SPREAD) % 2**63}
+            body |= {"top_p": sampling.top_p, "top_k": sampling.top_k, "seed": self.seeds[row]}
         return body
 
 

@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeVar
 from seal_memory.engines.base import Completion, Decoding, OnText, Prompt, Score
 from seal_memory.engines.encoding import Encoder, Generated, load_encoder
 from seal_memory.engines.models import DEFAULT_MODEL, ModelFiles, resolve
-from seal_memory.engines.sampling import Sampling
+from seal_memory.engines.sampling import Sampling, row_seeds
 from seal_memory.engines.transcript import Transcript
 from seal_memory.engines.vllm import completions as form
 from seal_memory.engines.vllm.blank import Blank, blank_of
@@ -253,7 +253,8 @@ class VllmEngine:
             self.greet()  # it may have a shorter context
         tokens = self.encoder.room([len(i) for i in ids], decoding.max_tokens)
         transcript = Transcript(self.encoder.text, len(ids), stop=decoding.stop, on_text=on_text)
-        asked = form.Asked(tokens, sampling, decoding, self.encoder.stop_ids)
+        seeds = row_seeds(sampling.seed, ids, [p.adapter for p in prompts])
+        asked = form.Asked(tokens, sampling, decoding, self.encoder.stop_ids, seeds)
         if not tokens:
             made = [Generated((), (), False)] * len(ids)
         elif on_text is None:
