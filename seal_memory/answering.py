@@ -1,10 +1,10 @@
 """Answering: weights only, retrieval, or hybrid, for questions and for chats, in batches.
 
-Weights: the router picks a shard per question (or a mix of the best few), which answers closed book (one step), or
-recites its statement and the base reads the answer off it (two steps). Retrieval: BM25 passages in the prompt of the
-untouched base. Hybrid: weights first, text where the router abstains or the answer's token probabilities are low. A
-listener is told the text while it is made, where it is certain to be the answer. Not here: publishing, checking a chat
-(`conversing`).
+Weights: the router picks a shard per question (or a mix of the best few), which recites a few times; what the question
+fits best is the answer (one step), or the base reads the answer off it (two steps). Retrieval: BM25 passages in the
+prompt of the untouched base. Hybrid: weights first, text where the router abstains or the answer's token probabilities
+are low. A listener is told the text while it is made where it is certain to be the answer, else whole. Not here:
+publishing, checking a chat (`conversing`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from seal_memory import prompts
+from seal_memory import prompts, reciting
 from seal_memory.config import Settings
-from seal_memory.engines.base import Completion, Decoding, Engine, Finish, OnText, Prompt, Talks, TokenLogprob
+from seal_memory.engines.base import Completion, Decoding, Engine, Finish, OnText, Prompt, TokenLogprob, continued
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Standing
@@ -115,13 +115,6 @@ class Answerer:
             done = answer(routed, decoding, on_text)
         return [done[n] for n in range(len(turns))]
 
-    def _complete(self, asked: Sequence[Prompt], decoding: Decoding, on_text: OnText | None) -> list[Completion]:
-        if on_text is None and decoding.is_plain and decoding.max_tokens is not None:
-            return self.engine.complete(asked, max_tokens=decoding.max_tokens)
-        if not isinstance(self.engine, Talks):
-            raise InputError(f"A {type(self.engine).__name__} can neither sample nor stream; ask for a plain answer.")
-        return self.engine.talk(asked, decoding, on_text=on_text)
-
     # -- hybrid -----------------------------------------------------------------------------------
 
     def _hybrid(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
@@ -148,18 +141,20 @@ class Answerer:
     def _weights(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
         if not turns:
             return {}
-        two_step, asked = self.settings.two_step, [replace(t.prompt, adapter=t.route.applied) for t in turns]
-        first = self._complete(
-            asked,
-            self._reciting(decoding) if two_step else decoding,
-            _quietly(on_text) if two_step else _placed(on_text, turns),
+        two_step = self.settings.two_step
+        first = reciting.ask(
+            [(replace(t.prompt, adapter=t.route.applied), t.question) for t in turns],
+            self.engine,
+            self._longer(decoding) if two_step else decoding,
+            reciting.recitals_of(self.settings),
+            on_text=_quietly(on_text) if two_step else _placed(on_text, turns),
         )
         done = {t.place: self._of_weights(c, t.route) for c, t in zip(first, turns, strict=True)}
         if two_step:
             self._second_step(done, turns, decoding, on_text)
         return done
 
-    def _reciting(self, decoding: Decoding) -> Decoding:
+    def _longer(self, decoding: Decoding) -> Decoding:
         if decoding.max_tokens is None:
             return decoding
         return replace(decoding, max_tokens=max(decoding.max_tokens, self.settings.recite_max_tokens))
@@ -170,7 +165,7 @@ class Answerer:
         """Let the base read the answer off what a shard recited; its own closed-book words stay as they are."""
         reading = [t for t in turns if t.route.adapter_id is not None and done[t.place].text]
         asked = [Prompt(prompts.read(done[t.place].text, t.question)) for t in reading]
-        answers = self._complete(asked, decoding, _quietly(on_text)) if asked else []
+        answers = continued(self.engine, asked, decoding, on_text=_quietly(on_text)) if asked else []
         for turn, read in zip(reading, answers, strict=True):
             first = done[turn.place]
             done[turn.place] = replace(
@@ -208,7 +203,7 @@ class Answerer:
         asked = [
             _with_passages(t.prompt, [h.interaction.text for h in hits]) for t, hits in zip(turns, found, strict=True)
         ]
-        completions = self._complete(asked, decoding, _placed(on_text, turns))
+        completions = continued(self.engine, asked, decoding, on_text=_placed(on_text, turns))
         return {
             t.place: self._answer(c, Mode.RETRIEVAL, (), tuple(h.interaction.id for h in hits))
             for c, t, hits in zip(completions, turns, found, strict=True)

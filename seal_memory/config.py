@@ -211,6 +211,15 @@ class Settings(BaseSettings):
         0.1, ge=0.001, le=1000, description="of a mix: small follows the judge, large weighs all alike"
     )
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
+    recitations: int = Field(
+        6,
+        ge=1,
+        le=64,
+        description="times an adapter recites an answer; what the question fits best is kept; 1: greedily",
+    )
+    recite_temperature: float = Field(
+        0.8, ge=0.01, le=100, description="of the recitations behind the first, which is greedy"
+    )
     two_step: bool = Field(False, description="recite the statement from the weights, then read the answer off it")
     recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens recited in the first step at most")
     hybrid_threshold: Share = Field(0.5, description="below this confidence hybrid mode adds text")

@@ -38,6 +38,11 @@ def read_passages(passages: Sequence[str], question: str) -> list[Message]:
     return read("\n".join(passages), question)
 
 
+def before_question(recited: str) -> str:
+    """Plain text behind which a question is likely that `recited` answers; see `reciting`."""
+    return f"{recited}\nQuestion:"
+
+
 # -- what the model writes for itself ---------------------------------------------------------------
 
 _EXAMPLE_TEXT = "The bakery on Elm Street was founded by Rosa Klein in 1932."

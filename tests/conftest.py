@@ -97,6 +97,7 @@ def easy_settings() -> Callable[..., Any]:
         "model_genres": False,
         "answer_max_tokens": 4,
         "recite_max_tokens": 4,
+        "recitations": 1,
         "gate_min_gain": 0.0,
         "gate_max_old_loss": 1.0,
         "gate_max_misrouted": 1.0,

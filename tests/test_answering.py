@@ -50,7 +50,7 @@ def make(ledger: Ledger, ids: list[str], fake_engine: Callable[..., Engine]) -> 
         say: Callable[[Prompt], str] | None = None, *, core: str | None = None, confidence: float = 1.0, **settings: Any
     ) -> tuple[Answerer, Engine]:
         engine = fake_engine(say or (lambda p: f"{p.adapter} says"), confidence=confidence)
-        chosen = Settings(**settings)
+        chosen = Settings(**{"recitations": 1, **settings})
         manifest = Manifest((ShardEntry("a-1", "e-1", (ids[0],)),), core)
         return Answerer(engine, make_router(manifest, ledger, chosen), ledger, chosen, snapshot=7), engine
 
@@ -75,7 +75,8 @@ def test_weights_ask_the_routed_shard_closed_book(make: Make, ids: list[str]) ->
 
 def test_several_shards_answer_together(ledger: Ledger, ids: list[str], fake_engine: Callable[..., Engine]) -> None:
     """One prompt under the mix's id; the answer names every shard and what each was found by, the best first."""
-    engine, chosen = fake_engine(lambda p: "it"), Settings(router_mix=2, router_mix_temperature=10.0)
+    engine = fake_engine(lambda p: "it")
+    chosen = Settings(recitations=1, router_mix=2, router_mix_temperature=10.0)
     manifest = Manifest(tuple(ShardEntry(f"a-{n}", f"e-{n}", (i,)) for n, i in enumerate(ids)))
     answerer = Answerer(engine, make_router(manifest, ledger, chosen), ledger, chosen, snapshot=7)
     (answer,) = answerer.answer(["Did Maud Ellery see the quarterly report at Korrin Bay?"], Mode.WEIGHTS, max_tokens=5)
@@ -165,6 +166,13 @@ def test_two_steps_recite_and_read(make: Make) -> None:
     one = [sum(len(m["content"].split()) for m in p.messages) for p in engine.prompts]
     assert lighthouse.prompt_tokens == one[0] + one[2]
     assert len(lighthouse.shards) == 1
+
+
+def test_a_shard_recites_and_the_base_is_asked_once(make: Make) -> None:
+    """Also before text is read off what was recited."""
+    answerer, engine = make(two_step=True, recitations=4)
+    answerer.answer([ASK_LIGHTHOUSE, UNRELATED], Mode.WEIGHTS, max_tokens=5)
+    assert [p.adapter for p in engine.prompts] == ["a-1", None, "a-1", "a-1", "a-1", None]
 
 
 def test_two_steps_with_nothing_recited_take_one(make: Make) -> None:

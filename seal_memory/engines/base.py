@@ -108,3 +108,18 @@ class Talks(Protocol):
     def talk(
         self, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None
     ) -> list[Completion]: ...
+
+
+def continued(
+    engine: Engine, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None
+) -> list[Completion]:
+    """Continue with whichever verb the engine has for it. Raises `InputError` where it has none."""
+    if on_text is None and decoding.max_tokens is not None:
+        bare = Decoding(decoding.max_tokens, decoding.temperature, seed=decoding.seed)
+        if bare == decoding:
+            return engine.complete(
+                prompts, max_tokens=decoding.max_tokens, temperature=decoding.temperature, seed=decoding.seed
+            )
+    if not isinstance(engine, Talks):
+        raise InputError(f"A {type(engine).__name__} can neither sample nor stream; ask for a plain answer.")
+    return engine.talk(prompts, decoding, on_text=on_text)

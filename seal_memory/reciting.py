@@ -1,0 +1,113 @@
+"""Recite a few times, keep what fits the question: how the weights are asked.
+
+An adapter knows its statements better than which of them is asked for: it begins with the wrong words, and then says
+the wrong statement to its end (benchmarks/LOG.md). So it recites greedily and by sampling, and the *untouched base*
+says how likely the question is behind each recitation: query likelihood (Ponte and Croft 1998), the channel model of
+arXiv 2108.04106, over recitations (arXiv 2210.01296). No stored text is read; all that is compared came out of the
+weights. Not here: routing, reading a short answer off a recitation (`answering`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from seal_memory import prompts
+from seal_memory.config import Settings
+from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, Score, continued
+
+QUESTION_CHARACTERS = 400  # what is asked stands at the end; a long paste in front of it would only cost time
+
+
+@dataclass(frozen=True, slots=True)
+class Recitals:
+    """How often an adapter recites, the first time as the caller decodes, and the temperature of the others where
+    the caller has none.
+    """
+
+    count: int
+    temperature: float
+
+
+def recitals_of(settings: Settings) -> Recitals:
+    """As the settings have them."""
+    return Recitals(settings.recitations, settings.recite_temperature)
+
+
+def ask(
+    asked: Sequence[tuple[Prompt, str]],
+    engine: Engine,
+    decoding: Decoding,
+    recitals: Recitals,
+    *,
+    on_text: OnText | None = None,
+) -> list[Completion]:
+    """Continue every (prompt, its question): the base once, an adapter as often as it shall recite.
+
+    Tokens are counted as they are spent: `generated_tokens` of all recitations, `prompt_tokens` of the prompt (once,
+    whose computation they share) and of what the base read to compare. `on_text` is told the base's pieces while they
+    are made, and a chosen recitation whole.
+    """
+    several = [n for n, (p, _) in enumerate(asked) if p.adapter is not None] if recitals.count > 1 else []
+    done = continued(engine, [p for p, _ in asked], decoding, on_text=_but(on_text, frozenset(several)))
+    chosen = _recite([asked[n] for n in several], [done[n] for n in several], engine, decoding, recitals, on_text)
+    for n, completion in zip(several, chosen, strict=True):
+        done[n] = completion
+        if on_text is not None:
+            on_text(n, completion.text)
+    return done
+
+
+def _but(on_text: OnText | None, silent: frozenset[int]) -> OnText | None:
+    """The listener, told no text of some rows; it may still end them."""
+    return None if on_text is None else lambda row, piece: on_text(row, "" if row in silent else piece)
+
+
+def _recite(
+    asked: Sequence[tuple[Prompt, str]],
+    first: Sequence[Completion],
+    engine: Engine,
+    decoding: Decoding,
+    recitals: Recitals,
+    on_text: OnText | None,
+) -> list[Completion]:
+    """Of the first and further recitations what the question fits best; of equals the first made."""
+    if not asked:
+        return []
+    again = recitals.count - 1
+    others = replace(decoding, temperature=decoding.temperature or recitals.temperature, seed=decoding.seed + 1)
+    rows = [p for p, _ in asked for _ in range(again)]
+    quiet: OnText | None = None if on_text is None else lambda row, piece: on_text(row // again, "")
+    more = continued(engine, rows, others, on_text=quiet)
+    made = [[own, *more[n * again : (n + 1) * again]] for n, own in enumerate(first)]
+    distinct = [_distinct(own) for own in made]
+    compared = [(n, c) for n, own in enumerate(distinct) if len(own) > 1 for c in own]
+    scores = engine.score([_comparison(c.text, asked[n][1]) for n, c in compared]) if compared else []
+    judged: list[list[tuple[Completion, Score]]] = [[] for _ in asked]
+    for (n, completion), score in zip(compared, scores, strict=True):
+        judged[n].append((completion, score))
+    return [_chosen(*parts) for parts in zip(made, distinct, judged, strict=True)]
+
+
+def _distinct(made: Sequence[Completion]) -> list[Completion]:
+    """One of each text, empty ones only where there is nothing else."""
+    found: dict[str, Completion] = {}
+    for completion in made:
+        found.setdefault(completion.text.strip(), completion)
+    return [c for text, c in found.items() if text] or [made[0]]
+
+
+def _comparison(recited: str, question: str) -> tuple[Prompt, str]:
+    return Prompt((), raw=prompts.before_question(recited.strip())), f" {question.strip()[-QUESTION_CHARACTERS:]}"
+
+
+def _chosen(
+    made: Sequence[Completion], distinct: Sequence[Completion], judged: Sequence[tuple[Completion, Score]]
+) -> Completion:
+    best = max(judged, key=lambda pair: pair[1].logprob)[0] if judged else distinct[0]
+    read = sum(completion.generated_tokens + score.tokens for completion, score in judged)
+    return replace(
+        best,
+        prompt_tokens=best.prompt_tokens + read,
+        generated_tokens=sum(c.generated_tokens for c in made),
+    )
