@@ -12,17 +12,19 @@ from typing import Any
 from benchmarks.policy.surroundings import Surroundings
 from benchmarks.systems.on_base import reading
 from benchmarks.tasks.base import Question, Unit
-from seal_memory import prompts
+from seal_memory import prompts, reciting
 from seal_memory.config import Settings
-from seal_memory.engines.base import Prompt
+from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.policy.rest_em import RoundPlan, write_sets
 from seal_memory.policy.rewards import recall
 from seal_memory.quizzes.grading import contains, mean, token_f1
+from seal_memory.reciting import Recitals
 from seal_memory.records import TrainingItem
 from seal_memory.self_edits.generator import Arm, make_self_edit
 
 Answers = list[dict[str, Any]]
+ONCE = Recitals(1, 1.0)
 
 
 def own_notes(here: Surroundings, units: Sequence[Unit], *, writer: str | None, plan: RoundPlan) -> Answers:
@@ -37,11 +39,12 @@ def own_notes(here: Surroundings, units: Sequence[Unit], *, writer: str | None, 
 
 def with_notes(
     here: Surroundings, units: Sequence[Unit], studies: Sequence[Study], notes: Sequence[tuple[TrainingItem, ...]],
-    *, arm: Arm, settings: Settings | None = None,
+    *, arm: Arm, settings: Settings | None = None, recitals: Sequence[Recitals] = (ONCE,),
 ) -> Answers:  # fmt: skip
     """The same with notes handed in, under any arm; model-free items come along where the arm draws them.
 
-    `settings`: of the training; None: the run's.
+    `settings`: of the training; None: the run's. Each question is asked in every way of `recitals`; see
+    `seal_memory.reciting`.
     """
     settings = settings or here.settings
     unit_of = {f"e-{u.id}": u for u in units}
@@ -60,7 +63,9 @@ def with_notes(
             batch = edits[at : at + size]
             here.candidates.train(batch)
             asked = [(unit_of[e.episode_id], candidate_id(e)) for e in batch]
-            found += [{**r, "turn": turn} for r in _ask(here.candidates, asked, here)]
+            for way in recitals:
+                told = {"turn": turn, "recitations": way.count}
+                found += [{**r, **told} for r in _ask(here.candidates, asked, here, way)]
             for edit in batch:
                 here.engine.drop(candidate_id(edit))
     counts = {f"e-{u.id}": 0 for u in units} | {s.episode.id: len(n) for s, n in zip(studies, notes, strict=True)}
@@ -71,19 +76,24 @@ def with_the_text(here: Surroundings, units: Sequence[Unit]) -> Answers:
     """The oracle: the untouched model with the passage in its prompt."""
     questions = [(unit, q) for unit in units for q in unit.questions]
     wanted = [Prompt(reading([c.text for c in unit.chunks], q.text)) for unit, q in questions]
-    return [{**r, "turn": 0, "notes": 0} for r in _answered(here.candidates, questions, wanted, here)]
+    return [{**r, "turn": 0, "notes": 0} for r in _answered(here.candidates, questions, wanted, here, ONCE)]
 
 
-def _ask(candidates: Candidates, asked: Sequence[tuple[Unit, str]], here: Surroundings) -> Answers:
+def _ask(candidates: Candidates, asked: Sequence[tuple[Unit, str]], here: Surroundings, recitals: Recitals) -> Answers:
     questions = [(unit, q, adapter) for unit, adapter in asked for q in unit.questions]
     wanted = [Prompt(prompts.direct(q.text), adapter) for _, q, adapter in questions]
-    return _answered(candidates, [(unit, q) for unit, q, _ in questions], wanted, here)
+    return _answered(candidates, [(unit, q) for unit, q, _ in questions], wanted, here, recitals)
 
 
 def _answered(
-    candidates: Candidates, questions: Sequence[tuple[Unit, Question]], wanted: Sequence[Prompt], here: Surroundings
+    candidates: Candidates,
+    questions: Sequence[tuple[Unit, Question]],
+    wanted: Sequence[Prompt],
+    here: Surroundings,
+    recitals: Recitals,
 ) -> Answers:
-    answers = candidates.engine.complete(wanted, max_tokens=here.options.max_tokens)
+    asked = [(p, q.text) for p, (_, q) in zip(wanted, questions, strict=True)]
+    answers = reciting.ask(asked, candidates.engine, Decoding(here.options.max_tokens), recitals)
     scores = candidates.engine.score([(p, q.answers[0]) for p, (_, q) in zip(wanted, questions, strict=True)])
     return [
         {

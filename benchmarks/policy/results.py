@@ -30,6 +30,7 @@ def figures(found: Mapping[str, Any], options: Options, *, provenance: Mapping[s
     pairs = [("before", name) for name in answers if name.startswith("after ")]
     pairs += [("text-only", "before"), *(("text-only", name) for name in last), ("default arm", "bandit only")]
     pairs += [("recipe: before", "recipe: after"), ("recipe: oracle", "recipe: after")]
+    pairs += [("recipe: after, greedily", "recipe: after")]
     pairs += [(f"before: {n}", f"after: {n}") for n in _genres(answers)]
     return {
         "format": 1,

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.journal import Journal, finished
-from benchmarks.policy.measuring import Answers, own_notes, with_notes, with_the_text
+from benchmarks.policy.measuring import ONCE, Answers, own_notes, with_notes, with_the_text
 from benchmarks.policy.surroundings import Surroundings
 from benchmarks.tasks.base import Unit
 from seal_memory.config import Settings
@@ -24,6 +24,7 @@ from seal_memory.policy.bandit import arm_name
 from seal_memory.policy.note_writer import BootstrapPlan, bootstrap
 from seal_memory.policy.refining import explored_from
 from seal_memory.policy.rest_em import explore, how_reliable, improve, select, write_sets
+from seal_memory.reciting import recitals_of
 from seal_memory.records import Genre, PolicyExample, PolicyVersion
 from seal_memory.self_edits.generator import ARMS
 from seal_memory.self_edits.statements import statements_of
@@ -205,19 +206,27 @@ class Run:
     # -- the whole recipe -------------------------------------------------------------------------
 
     def _recipe(self, writer: str | None) -> dict[str, Answers]:
-        """Model-free items and notes at default settings, the right shard given; beside it the text in the prompt."""
+        """Model-free items and notes at default settings, the right shard given; beside it the text in the prompt.
+
+        Asked as the product asks, and greedily.
+        """
         here, units = self.here, self.here.units["recipe"]
         settings = Settings.load(None, seed=self.options.seed)
         plan = replace(self.options.plan, per_statement=self.options.recipe_per_statement)
+        recitals = recitals_of(settings)
         found = {"recipe: oracle": self._chunks("ask/recipe oracle", units, partial(with_the_text, here))}
         for name, by in (("recipe: after", writer), ("recipe: before", None)):
 
             def ask(part: Sequence[Unit], by: str | None = by) -> Answers:
                 studies = here.studies(part)
                 sets = write_sets(studies, here.candidates, writer=by, plan=plan, seed=settings.seed)
-                return with_notes(here, part, studies, [s.items for s in sets], arm=ARMS[0], settings=settings)
+                notes = [s.items for s in sets]
+                ways = (recitals, ONCE)
+                return with_notes(here, part, studies, notes, arm=ARMS[0], settings=settings, recitals=ways)
 
-            found[name] = self._chunks(f"ask/{name}", units, ask)
+            answers = self._chunks(f"ask/{name}", units, ask)
+            found[name] = [a for a in answers if a["recitations"] == recitals.count]
+            found[f"{name}, greedily"] = [a for a in answers if a["recitations"] == 1]
         return found
 
     # -- the bandit -------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from typing import Any
 
 from benchmarks.experiments.asking import questions_of
 from benchmarks.tasks.base import Question, Task, Unit
-from seal_memory import prompts
+from seal_memory import prompts, reciting
 from seal_memory.config import Settings
-from seal_memory.engines.base import Prompt
+from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
 from seal_memory.learning import drift
@@ -181,8 +181,9 @@ class World:
         return self.record([Replied(t) for t in texts], seconds, increase)
 
     def _ask(self, adapters: Sequence[str | None], max_tokens: int) -> list[str]:
-        asked = [Prompt(prompts.direct(q.text), a) for q, a in zip(self.questions, adapters, strict=True)]
-        return [c.text for c in self.engine.complete(asked, max_tokens=max_tokens)]
+        asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(self.questions, adapters, strict=True)]
+        done = reciting.ask(asked, self.engine, Decoding(max_tokens), reciting.recitals_of(self.settings))
+        return [c.text for c in done]
 
     def increase(self, adapters: Sequence[str | None]) -> float:
         """How far perplexity on the fixed text rises over the base's, as a share."""

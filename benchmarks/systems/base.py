@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmarks.tasks.base import Chunk, Question
-from seal_memory.engines.base import Completion, Messages, Prompt, Score
+from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.engines.local import TransformersEngine
 
 
@@ -87,13 +87,15 @@ class Unsupported(Exception):
 class Asker:
     """The one engine of all systems, as an `Engine` that remembers.
 
-    Greedy decoding of the same prompt under the same weights repeats, so what the untouched base, or an adapter whose
-    id is content-addressed, answered once is not computed again. `timing()` computes everything anew.
+    The same prompts under the same weights are continued alike, greedily or by the same draws, so what the untouched
+    base, or an adapter whose id is content-addressed, said or scored once is not computed again. `timing()` computes
+    everything anew.
     """
 
     def __init__(self, engine: TransformersEngine) -> None:
         self.engine = engine
-        self._known: dict[tuple[str | None, str, int], Completion] = {}
+        self._said: dict[tuple[Any, ...], list[Completion]] = {}
+        self._scored: dict[tuple[str | None, str, str], Score] = {}
         self._remember = True
 
     @contextmanager
@@ -107,27 +109,37 @@ class Asker:
 
     def ask(self, prompts: Sequence[Prompt], *, max_tokens: int) -> list[Completion]:
         """Complete every prompt greedily, in order."""
-        if not self._remember:
-            return self.engine.complete(prompts, max_tokens=max_tokens)
-        keys = [(p.adapter, _digest(p.messages), max_tokens) for p in prompts]
-        new = {k: p for k, p in zip(keys, prompts, strict=True) if _is_lasting(p.adapter) and k not in self._known}
-        passing = [p for p in prompts if not _is_lasting(p.adapter)]
-        done = self.engine.complete([*new.values(), *passing], max_tokens=max_tokens)
-        self._known.update(zip(new, done[: len(new)], strict=True))
-        rest = iter(done[len(new) :])
-        return [self._known[k] if _is_lasting(k[0]) else next(rest) for k in keys]
+        return self.complete(prompts, max_tokens=max_tokens)
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_tokens: int, temperature: float = 0.0, seed: int = 0
     ) -> list[Completion]:
-        """The `Engine` protocol: greedy answers are remembered, sampled ones are not."""
-        if temperature:
-            return self.engine.complete(prompts, max_tokens=max_tokens, temperature=temperature, seed=seed)
-        return self.ask(prompts, max_tokens=max_tokens)
+        """The `Engine` protocol."""
+        options: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+        if not self._remember:
+            return self.engine.complete(prompts, **options)
+        keys = [(p.adapter, _digest(p), *options.values()) for p in prompts]
+        wanted: dict[tuple[Any, ...], list[Prompt]] = {}
+        for key, prompt in zip(keys, prompts, strict=True):
+            copies = wanted.setdefault(key, [])
+            if temperature or not copies:  # greedily one stands for all
+                copies.append(prompt)
+        new = [k for k, copies in wanted.items() if len(self._said.get(k, ())) < len(copies)]
+        made = iter(self.engine.complete([p for k in new for p in wanted[k]], **options))
+        found = {k: [next(made) for _ in wanted[k]] for k in new}
+        self._said |= {k: c for k, c in found.items() if _is_lasting(k[0])}
+        rest = {k: iter(found.get(k) or self._said[k]) for k in wanted}
+        return [next(rest[k]) if temperature else (found.get(k) or self._said[k])[0] for k in keys]
 
     def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
-        """The `Engine` protocol, always computed."""
-        return self.engine.score(requests)
+        """The `Engine` protocol."""
+        if not self._remember:
+            return self.engine.score(requests)
+        keys = [(p.adapter, _digest(p), target) for p, target in requests]
+        new = {k: r for k, r in zip(keys, requests, strict=True) if k not in self._scored}
+        found = dict(zip(new, self.engine.score(list(new.values())), strict=True))
+        self._scored |= {k: s for k, s in found.items() if _is_lasting(k[0])}
+        return [found[k] if k in found else self._scored[k] for k in keys]
 
 
 _CONTENT_ADDRESSED = re.compile(r"a-[0-9a-f]{24}")
@@ -138,9 +150,10 @@ def _is_lasting(adapter: str | None) -> bool:
     return adapter is None or _CONTENT_ADDRESSED.fullmatch(adapter) is not None
 
 
-def _digest(messages: Messages) -> str:
+def _digest(prompt: Prompt) -> str:
     """A whole context need not be kept to be recognised."""
-    return hashlib.sha256(json.dumps([dict(m) for m in messages]).encode()).hexdigest()
+    told = [[dict(m) for m in prompt.messages], prompt.raw, [dict(t) for t in prompt.tools]]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def to_reply(completion: Completion, evidence: tuple[str, ...] | None = None) -> Reply:

@@ -15,10 +15,10 @@ from time import perf_counter
 
 from benchmarks.systems.base import Asker, Cost, Reply, Unsupported, to_reply
 from benchmarks.tasks.base import Chunk, Question
-from seal_memory import prompts
+from seal_memory import prompts, reciting
 from seal_memory.answering import Answer, Answerer, Mode
 from seal_memory.config import Settings
-from seal_memory.engines.base import Prompt
+from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.learning import drift
 from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.learning.progress import Progress, silent
@@ -129,17 +129,20 @@ class Memory:
 
     def _by_right_shard(self, questions: Sequence[Question], max_tokens: int) -> list[Reply]:
         shard_of = {i: s.adapter_id for s in self._manifest().shards for i in s.interaction_ids}
-        asked = []
+        shards = []
         for question in questions:
             ids = [i for chunk in question.chunk_ids for i in self._interactions.get(chunk, ())]
-            shards = [shard_of[i] for i in ids if i in shard_of]
-            asked.append(Prompt(prompts.direct(question.text), shards[0] if shards else None))
-        return [to_reply(c) for c in self.asker.ask(asked, max_tokens=max_tokens)]
+            shards.append(next((shard_of[i] for i in ids if i in shard_of), None))
+        return self._by(shards, questions, max_tokens)
+
+    def _by(self, adapters: Sequence[str | None], questions: Sequence[Question], max_tokens: int) -> list[Reply]:
+        """Each question answered by the adapter beside it, as the product would."""
+        asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(questions, adapters, strict=True)]
+        done = reciting.ask(asked, self.asker, Decoding(max_tokens), reciting.recitals_of(self.settings))
+        return [to_reply(c) for c in done]
 
     def _by_core(self, questions: Sequence[Question], max_tokens: int) -> list[Reply]:
-        core = self._core()
-        asked = [Prompt(prompts.direct(q.text), core) for q in questions]
-        return [to_reply(c) for c in self.asker.ask(asked, max_tokens=max_tokens)]
+        return self._by([self._core()] * len(questions), questions, max_tokens)
 
     def _core(self) -> str:
         """The core over everything published, trained when there is none for these shards yet."""

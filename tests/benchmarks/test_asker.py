@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.systems.base import Asker
-from seal_memory.engines.base import Completion, Prompt
+from seal_memory.engines.base import Completion, Prompt, Score
 
 LASTING = "a-" + "0" * 24
 
@@ -16,10 +16,15 @@ class Counting:
 
     def __init__(self) -> None:
         self.asked: list[Prompt] = []
+        self.scored: list[tuple[Prompt, str]] = []
 
     def complete(self, prompts: Sequence[Prompt], **_: Any) -> list[Completion]:
         self.asked += prompts
         return [Completion(f"{p.messages[0]['content']} {p.adapter}", 1, 1, 1.0) for p in prompts]
+
+    def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
+        self.scored += requests
+        return [Score(-1.0, 0.0, 1) for _ in requests]
 
 
 def _prompt(text: str, adapter: str | None = None) -> Prompt:
@@ -57,10 +62,21 @@ def test_timing_computes_everything() -> None:
     assert len(engine.asked) == 2
 
 
-def test_sampling_is_never_remembered() -> None:
-    """Each draw is its own."""
+def test_each_copy_of_a_sampled_prompt_is_remembered_for_itself() -> None:
+    """More copies than were drawn before are drawn together; another seed or temperature draws anew."""
     engine = Counting()
     asker = Asker(engine)  # type: ignore[arg-type]
+    for copies, seed, temperature in ((2, 0, 1.0), (2, 0, 1.0), (3, 0, 1.0), (1, 1, 1.0), (1, 1, 0.5)):
+        done = asker.complete([_prompt("a")] * copies, max_tokens=4, temperature=temperature, seed=seed)
+        assert len(done) == copies
+    assert len(engine.asked) == 2 + 3 + 1 + 1
+
+
+def test_what_the_base_scored_is_scored_once() -> None:
+    """Of plain text too; an adapter whose id may come to name other weights is scored each time."""
+    engine = Counting()
+    asker = Asker(engine)  # type: ignore[arg-type]
+    requests = [(Prompt((), raw="a"), "x"), (Prompt((), raw="b"), "x"), (_prompt("a", "step-1"), "x")]
     for _ in range(2):
-        asker.complete([_prompt("a")], max_tokens=4, temperature=1.0)
-    assert len(engine.asked) == 2
+        assert [s.logprob for s in asker.score(requests)] == [-1.0, -1.0, -1.0]
+    assert engine.scored == [*requests, requests[2]]
