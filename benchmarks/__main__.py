@@ -141,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, JSON values")
     run.add_argument("--work", type=Path, help="journals and memories; default: runs/EXPERIMENT-TASK")
     run.add_argument("--out", type=Path, help="results file; default: benchmarks/results/EXPERIMENT-TASK.json")
+    run.add_argument("--beside", type=Path, help="an earlier results file: its other systems are taken over, and named")
     return parser
 
 
@@ -168,6 +169,7 @@ def _run(given: argparse.Namespace) -> int:
         given.work or Path("runs") / name,
         given.out or RESULTS / f"{name}.json",
         given.note,
+        given.beside,
     )
     found = run(plan, workshop)
     accuracy = {way: row["accuracy"] and round(row["accuracy"]["mean"], 4) for way, row in found["ways"].items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks import metrics
 from benchmarks.journal import SUFFIX, Record, finished
 from benchmarks.tasks.base import Question, Task
+from seal_memory.errors import InputError
 from seal_memory.forgetting import retention
 from seal_memory.quizzes.grading import contains, exact_match, token_f1
 
@@ -75,6 +76,48 @@ def results(run: Run, ways: Sequence[str]) -> dict[str, Any]:
         },
         "ways": {w: _way(w, run, judged) for w in (*ways, *sorted(found - set(ways))) if w in found},
     }
+
+
+_SAME = ("experiment", "task", "max_tokens", "units")
+_SAME_PROVENANCE = ("data_sha256", "seeds")
+_SAME_FLAGS = ("task", "per_session", "sizes", "most_questions", "forget_every")
+
+
+def beside(found: dict[str, Any], earlier: Mapping[str, Any], ways: Sequence[str]) -> dict[str, Any]:
+    """A run's results with the ways of the systems that only an earlier results file has; its order is `ways`.
+
+    Raises `InputError` where the two did not ask the same of the same model.
+    """
+    for what, here, there in _pairs(found, earlier):
+        if here != there:
+            raise InputError(
+                f"The file of --beside has {what} {there!r}, this run {here!r}; expected a run that asked the same."
+            )
+    own = {w["system"] for w in found["ways"].values()}
+    taken = {name: way for name, way in earlier["ways"].items() if way["system"] not in own}
+    both = {**taken, **found["ways"]}
+    before, now = earlier["provenance"], found["provenance"]
+    systems = {k: v for k, v in before["flags"]["systems"].items() if k not in own}
+    source = {k: before[k] for k in ("commit", "started", "command")}
+    taken_over = [*before.get("taken_over", []), {**source, "systems": sorted({w["system"] for w in taken.values()})}]
+    provenance = {
+        **now,
+        "flags": {**now["flags"], "systems": {**systems, **now["flags"]["systems"]}},
+        "taken_over": taken_over,
+    }
+    order = [w for w in (*ways, *sorted(both.keys() - set(ways))) if w in both]
+    return {**found, "provenance": provenance, "ways": {w: both[w] for w in order}}
+
+
+def _pairs(found: Mapping[str, Any], earlier: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for key in _SAME:
+        yield key, found[key], earlier[key]
+    now, before = found["provenance"], earlier["provenance"]
+    for key in _SAME_PROVENANCE:
+        yield key, now[key], before[key]
+    for key in _SAME_FLAGS:
+        yield key, now["flags"][key], before["flags"][key]
+    yield "the model", now["model"]["fingerprint"], before["model"]["fingerprint"]
 
 
 # -- judging ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from benchmarks.journal import Journal
 from benchmarks.provenance import provenance
 from benchmarks.registry import WAYS, Workshop
 from benchmarks.tasks.base import Task
+from seal_memory.errors import InputError
 
 EXPERIMENTS = {"single": single, "sessions": sessions, "scale": scale, "update": update, "delete": delete}
 
@@ -44,17 +45,19 @@ class Plan:
     work: Path
     out: Path
     note: str = ""
+    beside: Path | None = None  # an earlier results file, for the systems that this run has not
 
 
 def run(plan: Plan, workshop: Callable[[int], Workshop]) -> dict[str, Any]:
     """Run what is not done yet, then write and return the results of everything in the work folder."""
+    earlier = None if plan.beside is None else _earlier(plan.beside)  # read first: a wrong one is told at once
     with bars() as shown:
         for seed in plan.seeds:
             shop = workshop(seed)
             for name in plan.systems:
                 bar = shown.add_task(f"{plan.experiment} {plan.task.name}: {name}, seed {seed}", total=None)
                 _run_system(plan, shop, name, seed, partial(_show, shown, bar))
-    return write_results(plan)
+    return write_results(plan, earlier)
 
 
 def _run_system(plan: Plan, shop: Workshop, name: str, seed: int, tick: Callable[[int, int], None]) -> None:
@@ -81,14 +84,27 @@ def _show(shown: Progress, bar: TaskID, done: int, total: int) -> None:
     shown.update(bar, completed=done, total=total)
 
 
-def write_results(plan: Plan) -> dict[str, Any]:
-    """The results file from all journals in the work folder, written whole."""
+def write_results(plan: Plan, earlier: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The results file from all journals in the work folder, written whole; `earlier`: see `results.beside`."""
     run_ = results.read_run(plan.work, plan.experiment, plan.task, plan.options.per_session)
-    found = results.results(run_, [way for ways in WAYS.values() for way in ways])
+    order = [way for ways in WAYS.values() for way in ways]
+    found = results.results(run_, order)
+    if earlier is not None:
+        found = results.beside(found, earlier, order)
     plan.out.parent.mkdir(parents=True, exist_ok=True)
     temporary = plan.out.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     temporary.replace(plan.out)
+    return found
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}. Expected a results file for --beside.") from error
+    if not isinstance(found, dict) or found.get("format") != results.FORMAT:
+        raise InputError(f"{path} is no results file of format {results.FORMAT}; expected one for --beside.")
     return found
 
 

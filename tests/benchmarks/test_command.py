@@ -60,6 +60,32 @@ def test_several_processes_share_a_run_and_what_is_done_stays(
     assert list(_last_line(capsys)["accuracy"]) == ["untouched", "oracle", "full-context", "bm25-fts5"]
 
 
+def test_other_systems_are_taken_over_from_an_earlier_file(
+    tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the table's order, with where they come from; own figures win; a file that asked something else is refused."""
+    earlier, later = tmp_path / "earlier", tmp_path / "later"
+    assert main(_arguments(tiny_model_folder, earlier, "prompted", "bm25-fts5")) == 0
+    file = earlier / "results" / "sessions-diary.json"
+    marked = json.loads(file.read_text(encoding="utf-8"))
+    for way in marked["ways"].values():
+        way["notes"] = "earlier"
+    file.write_text(json.dumps(marked), encoding="utf-8")
+    assert main([*_arguments(tiny_model_folder, later, "bm25-fts5"), "--beside", str(file)]) == 0
+    found = json.loads((later / "results" / "sessions-diary.json").read_text(encoding="utf-8"))
+    assert {w: row.get("notes") for w, row in found["ways"].items()} == {
+        "untouched": "earlier", "oracle": "earlier", "full-context": "earlier", "bm25-fts5": None
+    }  # fmt: skip
+    (source,) = found["provenance"]["taken_over"]
+    assert (source["systems"], source["started"]) == (["prompted"], marked["provenance"]["started"])
+    assert found["provenance"]["flags"]["systems"].keys() == {"prompted", "bm25-fts5"}
+    assert load.load(later / "results").results
+    capsys.readouterr()
+    other = [*_arguments(tiny_model_folder, tmp_path / "other", "bm25-fts5"), "--seed", "1", "--beside", str(file)]
+    assert main(other) == 2
+    assert "data_sha256" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -67,6 +93,7 @@ def test_several_processes_share_a_run_and_what_is_done_stays(
         (["--task", "diary", "--systems", "mem9"], "mem9"),
         (["--task", "diary", "--set", "rank"], "NAME=VALUE"),
         (["--task", "diary", "--set", "rnk=2"], "rank"),
+        (["--task", "diary", "--beside", "nowhere.json"], "nowhere.json"),
     ],
 )
 def test_bad_arguments_end_with_a_sentence(
