@@ -3,12 +3,14 @@
 An adapter knows its statements better than which of them is asked for: it begins with the wrong words, and then says
 the wrong statement to its end (benchmarks/LOG.md). So it recites greedily and by sampling, and the *untouched base*
 says how likely the question is behind each recitation: query likelihood (Ponte and Croft 1998), the channel model of
-arXiv 2108.04106, over recitations (arXiv 2210.01296). No stored text is read; all that is compared came out of the
-weights. Not here: routing, reading a short answer off a recitation (`answering`).
+arXiv 2108.04106, over recitations (arXiv 2210.01296). How likely the adapter found its own words counts half: the
+question tells statements apart, but not "12:10" from "12:1". No stored text is read; all that is compared came out of
+the weights. Not here: routing, reading a short answer off a recitation (`answering`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +18,7 @@ from seal_memory import prompts
 from seal_memory.config import Settings
 from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, Score, continued
 
+OWN_WEIGHT = 0.5  # of log p(recitation | question) beside log p(question | recitation), both in nats
 QUESTION_CHARACTERS = 400  # what is asked stands at the end; a long paste in front of it would only cost time
 
 
@@ -104,10 +107,16 @@ def _comparison(recited: str, question: str) -> tuple[Prompt, str]:
 def _chosen(
     made: Sequence[Completion], distinct: Sequence[Completion], judged: Sequence[tuple[Completion, Score]]
 ) -> Completion:
-    best = max(judged, key=lambda pair: pair[1].logprob)[0] if judged else distinct[0]
+    best = max(judged, key=lambda pair: _fit(*pair))[0] if judged else distinct[0]
     read = sum(completion.generated_tokens + score.tokens for completion, score in judged)
     return replace(
         best,
         prompt_tokens=best.prompt_tokens + read,
         generated_tokens=sum(c.generated_tokens for c in made),
     )
+
+
+def _fit(recitation: Completion, question: Score) -> float:
+    """Nats: of the question behind the recitation, and half of the recitation's own."""
+    own = recitation.generated_tokens * math.log(max(recitation.confidence, 1e-9))
+    return question.logprob * question.tokens + OWN_WEIGHT * own

@@ -22,8 +22,11 @@ QUESTION = "Who keeps the key?"
 class Reciter:
     """An engine whose adapters say the next of some texts; `fits` is how likely a question is behind each of them."""
 
-    def __init__(self, says: Sequence[str], fits: dict[str, float]) -> None:
+    def __init__(
+        self, says: Sequence[str], fits: dict[str, float], *, confidence: dict[str, float] | None = None
+    ) -> None:
         self.says: Iterator[str] = iter(says)
+        self.confidence = confidence or {}
         self.fits = fits
         self.decoded: list[tuple[str | None, Decoding]] = []
         self.scored: list[tuple[Prompt, str]] = []
@@ -40,7 +43,7 @@ class Reciter:
             text = next(self.says)
             if on_text is not None:
                 on_text(row, text)
-            done.append(Completion(text, 7, len(text.split()), 0.5))
+            done.append(Completion(text, 7, len(text.split()), self.confidence.get(text, 0.5)))
         return done
 
     def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
@@ -79,6 +82,14 @@ def test_nothing_made_fits_better(texts: list[str], fits: list[float]) -> None:
     likely = dict(zip("abc", fits, strict=True))
     best = max(likely[t] for t in texts)
     assert _ask(Reciter(texts, likely)).text == next(t for t in texts if likely[t] == best)
+
+
+@pytest.mark.parametrize(("likelier", "chosen"), [(0.1, "At 12:10."), (3.0, "At 12:1.")])
+def test_of_what_fits_alike_the_surer_one_is_kept(likelier: float, chosen: str) -> None:
+    """The question cannot tell one number from another; what it can tell outweighs how sure the adapter was."""
+    fits = {"At 12:1.": -1.0, "At 12:10.": -1.0 - likelier / 5}
+    engine = Reciter(["At 12:10.", "At 12:1."], fits, confidence={"At 12:1.": 0.2, "At 12:10.": 0.9})
+    assert _ask(engine, Recitals(2, 0.8)).text == chosen
 
 
 @pytest.mark.parametrize("text", ["Bob keeps the key.", ""])
@@ -137,6 +148,6 @@ def test_an_answer_is_the_same_alone_and_in_a_batch(
     recitals = Recitals(5, 1.5)
     together = reciting.ask([*asked, *asked[:3]], engine, Decoding(6), recitals)
     alone = [reciting.ask([pair], engine, Decoding(6), recitals)[0] for pair in asked]
-    assert [c.text for c in together[:6]] == [c.text for c in alone]
-    greedy = engine.complete([p for p, _ in asked], max_tokens=6)
-    assert [c.text for c in alone] != [c.text for c in greedy]
+    spent = [[(c.text, c.generated_tokens, c.prompt_tokens) for c in done] for done in (together[:6], alone)]
+    assert spent[0] == spent[1]
+    assert all(c.generated_tokens > 6 for c, (prompt, _) in zip(alone, asked, strict=True) if prompt.adapter)
