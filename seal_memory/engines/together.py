@@ -1,8 +1,9 @@
 """Answers that wait for the model at the same time are made in one batch: what arrives while one runs shares the next.
 
 Whoever gets the turn first takes along all who wait with the same way of decoding; each then finds its answer made.
-Only greedy requests are joined, whose answers do not depend on who else is in the batch (but for rounding: see
-`local`). Not here: joining a batch that runs, and any thread of its own.
+An answer does not depend on who else is in the batch (but for rounding: see `local`): two who sample from one prompt,
+whose draws would follow from who comes first, are not joined. Not here: joining a batch that runs, and any thread of
+its own.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Together:
 
     def talk(self, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None) -> list[Completion]:
         """As `TransformersEngine.talk`; `on_text` may be called in another caller's thread."""
-        if not prompts or decoding.temperature or decoding.top_logprobs or decoding.max_tokens is None:
+        if not prompts or decoding.top_logprobs or decoding.max_tokens is None:
             return self._engine.talk(prompts, decoding, on_text=on_text)
         mine = _Request(prompts, decoding, on_text)
         with self._lock:
@@ -78,7 +79,8 @@ class Together:
             self._waiting = [r for r in self._waiting if r is not mine]
             taken, rows = [mine], len(mine.prompts)
             for other in self._waiting:
-                if other.decoding == mine.decoding and rows + len(other.prompts) <= MOST_ROWS:
+                fits = other.decoding == mine.decoding and rows + len(other.prompts) <= MOST_ROWS
+                if fits and not (mine.decoding.temperature and any(_meet(r, other) for r in taken)):
                     taken.append(other)
                     rows += len(other.prompts)
             self._waiting = [r for r in self._waiting if r not in taken]
@@ -121,6 +123,11 @@ class Together:
     def _fail(requests: Sequence[_Request], error: Exception) -> None:
         for request in requests:
             request.error = request.error or error
+
+
+def _meet(one: _Request, other: _Request) -> bool:
+    """Whether both continue some prompt under the same adapter."""
+    return any(p in other.prompts for p in one.prompts)
 
 
 class _Unheard(Exception):

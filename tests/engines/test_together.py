@@ -93,7 +93,7 @@ def test_who_waits_at_the_same_time_shares_a_batch(engine: TransformersEngine, b
 
 
 def test_what_differs_stays_apart(engine: TransformersEngine, batches: list[int]) -> None:
-    """Other limits, other stop strings, samples; and a batch does not grow over its limit."""
+    """Other limits, stop strings and temperatures; and a batch does not grow over its limit."""
     joined = Together(engine)
     ways = [Decoding(3), Decoding(4), Decoding(3, stop=("x",)), Decoding(3, temperature=1.0), Decoding(3)]
     at_once(engine, [lambda w=w: joined.talk(PROMPTS[:1], w) for w in ways])
@@ -102,6 +102,17 @@ def test_what_differs_stays_apart(engine: TransformersEngine, batches: list[int]
     large = [PROMPTS[0]] * (MOST_ROWS - 1)
     at_once(engine, [lambda: joined.talk(large, Decoding(1)), lambda: joined.talk(PROMPTS[:2], Decoding(1))])
     assert sorted(batches) == [2, MOST_ROWS - 1]
+
+
+def test_who_samples_draws_as_if_alone(engine: TransformersEngine, batches: list[int]) -> None:
+    """Samples of other prompts share a batch; copies of one prompt, whose draws follow from their order, do not."""
+    joined, way = Together(engine), Decoding(6, temperature=1.2, seed=3)
+    alone = [engine.talk([p, p], way) for p in PROMPTS[:4]]
+    batches.clear()
+    calls = [[p, p] for p in [*PROMPTS[:4], PROMPTS[0]]]
+    found = at_once(engine, [lambda c=c: joined.talk(c, way) for c in calls])
+    assert [[c.text for c in own] for own in found] == [[c.text for c in own] for own in [*alone, alone[0]]]
+    assert sorted(batches) == [2, 8]
 
 
 def test_one_listener_that_leaves_ends_its_own_answer(engine: TransformersEngine) -> None:
