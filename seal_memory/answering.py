@@ -46,8 +46,8 @@ class Answer:
 
     `mode` is the way that was really taken. `confidence` is the geometric mean of the answer's token
     probabilities, 0..1. `sources` are ids of the interactions behind it. `recited` is what two-step answering read
-    the answer off. `prompt_tokens` counts every prompt of this answer. `finish` is "length" where `max_tokens` ended
-    it; `tokens` are there only where log-probabilities were asked for.
+    the answer off. `prompt_tokens` counts every prompt of this answer, `generated_tokens` all recitations (`reciting`).
+    `finish` is "length" where `max_tokens` ended it; `tokens` are there only where log-probabilities were asked for.
     """
 
     text: str
