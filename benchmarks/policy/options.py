@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the command's --help does not wait for torch
 SEAL = {"reliability_single": 0.32, "reliability_split_half": 0.17, "recall_before": 0.397, "recall_after": 0.470}
 
 GENRES = ("qa", "reversed", "rewrite", "implications")  # a test holds them to the writer's own
-WAYS = ("text-only", "before", "after", "genres", "bandit", "recipe")
+WAYS = ("text-only", "before", "after", "genres", "bandit", "recipe", "recipe-before")
 NOT_IN_HEAD = ("data", "model", "ways", "rounds", "genre_passages", "bandit_passages", "recipe_passages")
 
 
@@ -32,7 +32,7 @@ class Options:
     round explores `per_round` of the training passages in turn (None: all). `ungated`: every writer takes over, as in
     SEAL. `genre_passages` of the held-out ones are asked genre by genre, `bandit_passages` of those that train teach
     the bandit (None: all). `recipe_passages` from `recipe_start` on are learned by the whole recipe, at default
-    settings.
+    settings, with the notes of the last writer ("recipe") and of the untouched model ("recipe-before").
     """
 
     data: Path

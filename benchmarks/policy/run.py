@@ -67,8 +67,10 @@ class Run:
             if "genres" in options.ways:
                 for genre in MODEL_GENRES:
                     answers[f"after: {genre}"] = self._asked_for(genre, "after", steps[-1]["writer"])
-        if "recipe" in options.ways:
-            answers |= self._recipe(steps[-1]["writer"])
+        last = steps[-1]["writer"] if steps else None
+        writers = {"recipe": ("recipe: after", last), "recipe-before": ("recipe: before", None)}
+        if asked := [by for way, by in writers.items() if way in options.ways]:
+            answers |= self._recipe(asked)
         return {"answers": answers, "steps": steps, "bandit": self._known.get("bandit/learned")}
 
     # -- steps ------------------------------------------------------------------------------------
@@ -205,7 +207,7 @@ class Run:
 
     # -- the whole recipe -------------------------------------------------------------------------
 
-    def _recipe(self, writer: str | None) -> dict[str, Answers]:
+    def _recipe(self, writers: Sequence[tuple[str, str | None]]) -> dict[str, Answers]:
         """Model-free items and notes at default settings, the right shard given; beside it the text in the prompt.
 
         Asked as the product asks, and greedily.
@@ -215,7 +217,7 @@ class Run:
         plan = replace(self.options.plan, per_statement=self.options.recipe_per_statement)
         recitals = recitals_of(settings)
         found = {"recipe: oracle": self._chunks("ask/recipe oracle", units, partial(with_the_text, here))}
-        for name, by in (("recipe: after", writer), ("recipe: before", None)):
+        for name, by in writers:
 
             def ask(part: Sequence[Unit], by: str | None = by) -> Answers:
                 studies = here.studies(part)

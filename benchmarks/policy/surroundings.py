@@ -96,7 +96,7 @@ def _split(options: Options) -> dict[str, list[Unit]]:
         at += size
     if options.held_out_start is not None:
         found["held_out"] = _others(options, "held-out", options.held_out_start, options.held_out)
-    recipe = options.recipe_passages if "recipe" in options.ways else 0
+    recipe = options.recipe_passages if {"recipe", "recipe-before"} & set(options.ways) else 0
     found["recipe"] = _others(options, "recipe", options.recipe_start, recipe)
     found["bootstrap"] = _others(options, "bootstrap", options.bootstrap_start, options.more_bootstrap)
     taught = {u.id for u in found["bootstrap"]}
