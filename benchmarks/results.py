@@ -95,7 +95,9 @@ def beside(found: dict[str, Any], earlier: Mapping[str, Any], ways: Sequence[str
             )
     own = {w["system"] for w in found["ways"].values()}
     taken = {name: way for name, way in earlier["ways"].items() if way["system"] not in own}
-    both = {**taken, **found["ways"]}
+    base = next((w["perplexity_base"] for w in taken.values() if w.get("perplexity_base") is not None), None)
+    measured = {w: {**row, "perplexity_base": row.get("perplexity_base") or base} for w, row in found["ways"].items()}
+    both = {**taken, **measured}
     before, now = earlier["provenance"], found["provenance"]
     systems = {k: v for k, v in before["flags"]["systems"].items() if k not in own}
     source = {k: before[k] for k in ("commit", "started", "command")}

@@ -76,6 +76,9 @@ def test_other_systems_are_taken_over_from_an_earlier_file(
     assert {w: row.get("notes") for w, row in found["ways"].items()} == {
         "untouched": "earlier", "oracle": "earlier", "full-context": "earlier", "bm25-fts5": None
     }  # fmt: skip
+    known = marked["ways"]["untouched"]["perplexity_base"]
+    assert known is not None
+    assert {row["perplexity_base"] for row in found["ways"].values()} == {known}  # the prompted system's run knew it
     (source,) = found["provenance"]["taken_over"]
     assert (source["systems"], source["started"]) == (["prompted"], marked["provenance"]["started"])
     assert found["provenance"]["flags"]["systems"].keys() == {"prompted", "bm25-fts5"}
