@@ -107,7 +107,7 @@ def test_an_anchored_core_stays_nearer_to_the_base(memory: SealMemory) -> None:
             own = logits[max(row.prompt_length, 1) - 1 : len(row.ids) - 1].clone()
             total += float(divergence_into_gradient(own, targets, torch.ones(len(own))).sum())
         found.append(total)
-    assert found[1] < 0.7 * found[0]
+    assert found[1] < 0.9 * found[0]
 
 
 def test_what_measures_drift_is_no_anchor(memory: SealMemory) -> None:
