@@ -99,7 +99,7 @@ def test_an_anchored_core_stays_nearer_to_the_base(memory: SealMemory) -> None:
     rows, soft = anchoring.anchors(memory.engine, seed=0)
     found = []
     for weight in (0.0, 20.0):
-        made = _core(memory, core_anchor=weight, learning_rate=1e-2)
+        made = _core(memory, core_anchor=weight, learning_rate=3e-3)  # at 1e-2 both diverge, and chance decides
         total = 0.0
         for row, targets in zip(rows, soft, strict=True):
             with torch.no_grad(), memory.engine.stack.rows([made]):
@@ -107,7 +107,7 @@ def test_an_anchored_core_stays_nearer_to_the_base(memory: SealMemory) -> None:
             own = logits[max(row.prompt_length, 1) - 1 : len(row.ids) - 1].clone()
             total += float(divergence_into_gradient(own, targets, torch.ones(len(own))).sum())
         found.append(total)
-    assert found[1] < 0.9 * found[0]
+    assert found[1] < 0.7 * found[0]
 
 
 def test_what_measures_drift_is_no_anchor(memory: SealMemory) -> None:
