@@ -74,6 +74,7 @@ class Memory:
 
     def resume(self, chunks: Sequence[Chunk], *, step: int) -> None:
         """Observing again only finds the ids."""
+        _ = self.memory.engine  # from now on it finds this memory's adapters; `learn` asks for it, too
         self._observe(chunks, step)
 
     def _observe(self, chunks: Sequence[Chunk], step: int) -> None:
