@@ -215,7 +215,7 @@ class Run:
         here, units = self.here, self.here.units["recipe"]
         settings = Settings.load(None, seed=self.options.seed)
         plan = replace(self.options.plan, per_statement=self.options.recipe_per_statement)
-        recitals = recitals_of(settings)
+        ways = tuple({r.count: r for r in (recitals_of(settings), ONCE)}.values())  # one, where the setting is 1
         found = {"recipe: oracle": self._chunks("ask/recipe oracle", units, partial(with_the_text, here))}
         for name, by in writers:
 
@@ -223,11 +223,10 @@ class Run:
                 studies = here.studies(part)
                 sets = write_sets(studies, here.candidates, writer=by, plan=plan, seed=settings.seed)
                 notes = [s.items for s in sets]
-                ways = (recitals, ONCE)
                 return with_notes(here, part, studies, notes, arm=ARMS[0], settings=settings, recitals=ways)
 
             answers = self._chunks(f"ask/{name}", units, ask)
-            found[name] = [a for a in answers if a["recitations"] == recitals.count]
+            found[name] = [a for a in answers if a["recitations"] == settings.recitations]
             found[f"{name}, greedily"] = [a for a in answers if a["recitations"] == 1]
         return found
 
