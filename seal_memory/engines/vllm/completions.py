@@ -66,7 +66,7 @@ class Asked:
     sampling: Sampling
     decoding: Decoding
     stop_ids: frozenset[int]
-    seeds: Sequence[int] = ()
+    seeds: Sequence[int]
 
     def body(self, model: str, ids: Sequence[int], *, row: int) -> dict[str, Any]:
         """The request for one row."""
