@@ -23,7 +23,11 @@ def test_a_new_process_asks_the_right_shard_first(
     for act in ("learn", "resume"):
         asker = Asker(TransformersEngine(load_tiny()))
         system = Memory(asker, tmp_path / "memory", easy_settings(), model=str(tiny_model_folder))
+        if act == "learn":
+            (seen,) = system.memory.observe(CHUNK.text, role="document")
+            system.memory.add_quiz([(QUESTION.text, "Maud Ellery")], interaction_ids=[seen.id])
         getattr(system, act)([CHUNK], step=0)
+        assert system.refused() == 0, "nothing is published, so nothing can be found again"
         replies += system.answer(RIGHT_SHARD, [QUESTION], max_tokens=4)
         system.close()
     assert replies[0] == replies[1]
