@@ -139,6 +139,10 @@ class Settings(BaseSettings):
         "off", description="what the background trainer does at rest: merge shards, build the core, both, or nothing"
     )
     sleep_after: int = Field(16, ge=1, le=1 << 30, description="newly published shards before another sleep")
+    sleep_by: Literal["shards", "subjects"] = Field(
+        "shards",
+        description="what is put together: shards that are alike, or, out of all sessions, what is told of one name",
+    )
     sleep_alike: Share = Field(0.25, description="least likeness of every two shards of one topic that are merged")
     sleep_group: int = Field(4, ge=2, le=64, description="episodes that one merged shard holds at most")
 

@@ -30,5 +30,11 @@ def sleep_due(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) -> 
     if settings.sleep == "off" or current is None or len(current.manifest.shards) < 2:
         return False
     last = max((job.changed for job in jobs if job.state in ENDED), default=float("-inf"))
-    records = ledger.adapters(ids=[s.adapter_id for s in current.manifest.shards])
-    return sum(record.created > last for record in records) >= settings.sleep_after
+    return published_since(ledger, last) >= settings.sleep_after
+
+
+def published_since(ledger: Ledger, time: float) -> int:
+    """How many of the published shards are newer than that, in seconds since the epoch."""
+    current = ledger.current()
+    shards = current.manifest.shards if current is not None else ()
+    return sum(record.created > time for record in ledger.adapters(ids=[s.adapter_id for s in shards]))

@@ -21,7 +21,7 @@ from seal_memory.learning.candidates import ArmSource, Candidates, Trained
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.progress import Progress, beating
-from seal_memory.learning.publishing import Publisher
+from seal_memory.learning.publishing import Publisher, without_replaced
 from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
@@ -244,13 +244,7 @@ def _with_shards(
     new = tuple(
         ShardEntry(records[t.edit.id].id, t.study.episode.id, t.study.episode.interaction_ids) for t in accepted
     )
-    shards = (*old.shards, *new)
-    return replace(old, shards=tuple(s for n, s in enumerate(shards) if not _is_replaced(s, shards[n + 1 :], outdated)))
-
-
-def _is_replaced(shard: ShardEntry, later: Sequence[ShardEntry], outdated: set[str]) -> bool:
-    """Whether later shards hold all of this one that still holds: it was rebuilt, or has nothing left, and leaves."""
-    return {i for s in later for i in s.interaction_ids}.issuperset(set(shard.interaction_ids) - outdated)
+    return replace(old, shards=without_replaced((*old.shards, *new), outdated))
 
 
 def _report(tally: _Tally) -> ConsolidateReport:

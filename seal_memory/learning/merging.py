@@ -2,12 +2,14 @@
 
 It trains as many tokens as they did together and takes the bytes of one. It is published only where every member's
 held-out questions are answered as by the member itself, less `gate_max_old_loss` at most, asked of both; a member
-without such a question cannot be shown to be kept. Not here: which shards (`topics`), publishing (`sleeping`).
+without such a question cannot be shown to be kept. What takes statements out of shards (`subjects`) is for the
+router's sake, so all its questions are asked as a user asks them: through the router, before and after. Not here:
+which shards (`topics`), publishing (`sleeping`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 from seal_memory.config import Settings
@@ -17,12 +19,16 @@ from seal_memory.learning.candidates import Candidates
 from seal_memory.learning.episodes import episode_of
 from seal_memory.learning.gate import Verdict, judge_old
 from seal_memory.learning.kept import correctness
+from seal_memory.learning.publishing import without_replaced
 from seal_memory.learning.replay import Replay, replay
 from seal_memory.learning.superseding import outdated_ids
 from seal_memory.learning.topics import Topic
 from seal_memory.ledger import Ledger
 from seal_memory.quizzes.grading import mean
 from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, SelfEdit, ShardEntry
+from seal_memory.routing.router import Router
+
+DIVERGED = "The adapter's weights are not finite: training diverged; lower learning_rate."
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +45,21 @@ class Compared:
         return tuple(float(bool(g.correct)) for g in self.grades)
 
 
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Held-out items, each right (1.0) or wrong where the router takes it, before and after; and the merged adapter's
+    grades, which is asked all of them.
+    """
+
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    grades: tuple[Grade, ...] = ()
+
+
 def merged_edit(topic: Topic, candidates: Candidates) -> SelfEdit | None:
     """The self-edit of a topic's merged shard; None where what a member was trained on is no longer known."""
-    found = replay(candidates.ledger, topic.shards)
-    held = {i for s in topic.shards for i in s.interaction_ids} - outdated_ids(candidates.ledger)
+    found = replay(candidates.ledger, topic.shards, about=set(topic.interaction_ids))
+    held = set(topic.interaction_ids) - outdated_ids(candidates.ledger)
     if not found.items or not held.issubset(found.interaction_ids):
         return None
     known = candidates.ledger.interactions(ids=found.interaction_ids)
@@ -58,10 +75,13 @@ def merged_edit(topic: Topic, candidates: Candidates) -> SelfEdit | None:
 
 
 def _plan(found: Replay, settings: Settings) -> Hyperparameters:
-    """As many rows as the members drew, as often as they did on average."""
+    """As many rows as the members drew for these items, as often as they did on average."""
     plans = [edit.hyperparameters for edit in found.edits]
-    rows = sum(p.rows_per_epoch or len(e.items) for p, e in zip(plans, found.edits, strict=True))
-    drawn = sum(p.epochs * (p.rows_per_epoch or len(e.items)) for p, e in zip(plans, found.edits, strict=True))
+    of_each = [
+        share * (p.rows_per_epoch or len(e.items)) for p, e, share in zip(plans, found.edits, found.shares, strict=True)
+    ]
+    rows = max(1, round(sum(of_each)))
+    drawn = sum(p.epochs * n for p, n in zip(plans, of_each, strict=True))
     rank = max(p.rank for p in plans)
     return Hyperparameters(
         mean(p.learning_rate for p in plans),
@@ -79,7 +99,7 @@ def compared(
 ) -> list[Compared]:
     """Every member's held-out items, asked of the merged adapter and, where it is not on record, of the member."""
     outdated = outdated_ids(ledger)
-    items = {s.adapter_id: _items(s, ledger, outdated) for s in topic.shards}
+    items = {s.adapter_id: held_out_items(s.interaction_ids, ledger, outdated) for s in topic.shards}
     known = correctness([(item, a) for a, own in items.items() for item in own], ledger, engine, settings, clock)
     grades = grading.grade(
         [(item, merged) for own in items.values() for item in own],
@@ -99,15 +119,16 @@ def compared(
     ]
 
 
-def _items(shard: ShardEntry, ledger: Ledger, outdated: set[str]) -> list[QuizItem]:
-    held = set(shard.interaction_ids) - outdated
+def held_out_items(interaction_ids: Iterable[str], ledger: Ledger, outdated: Set[str]) -> list[QuizItem]:
+    """Held-out items about these interactions alone, as far as they still hold."""
+    held = set(interaction_ids) - outdated
     found = ledger.quiz_items(interaction_ids=held, held_out=True) if held else []
     return [item for item in found if held.issuperset(item.interaction_ids)]
 
 
 def judge_merge(members: Sequence[Compared], settings: Settings, *, finite: bool) -> Verdict:
     """Whether every member is kept, each by itself: what one gains does not pay for what another loses."""
-    reasons = [] if finite else ["The adapter's weights are not finite: training diverged; lower learning_rate."]
+    reasons = [] if finite else [DIVERGED]
     for member in members:
         name = f"shard {member.shard.adapter_id}"
         if not member.before:
@@ -130,9 +151,54 @@ def judge_merge(members: Sequence[Compared], settings: Settings, *, finite: bool
     return Verdict(True, (kept,), measures)
 
 
-def with_merged(manifest: Manifest, topic: Topic, entry: ShardEntry) -> Manifest:
-    """The manifest with one shard where the last of the members stood: it is as new as the newest of them."""
-    gone = {s.adapter_id for s in topic.shards}
-    last = max(n for n, s in enumerate(manifest.shards) if s.adapter_id in gone)
-    shards = [entry if n == last else s for n, s in enumerate(manifest.shards) if n == last or s.adapter_id not in gone]
-    return replace(manifest, shards=tuple(shards))
+def asked_by_route(
+    topic: Topic,
+    merged: str,
+    old: Router,
+    new: Router,
+    ledger: Ledger,
+    engine: Engine,
+    settings: Settings,
+    *,
+    clock: Callable[[], float],
+) -> Routed:
+    """A topic's held-out items where the published router takes each, and where the one to come does."""
+    items = held_out_items(topic.interaction_ids, ledger, outdated_ids(ledger))
+    tokens = settings.recite_max_tokens
+    grades = grading.grade([(i, merged) for i in items], engine, max_tokens=tokens, snapshot_version=None, clock=clock)
+    routes = [(i, old.route(i.question).applied, new.route(i.question).applied) for i in items]
+    elsewhere = [(i, a) for i, *both in routes for a in both if a != merged]
+    known = correctness(elsewhere, ledger, engine, settings, clock)
+    known |= {(g.quiz_item_id, merged): float(bool(g.correct)) for g in grades}
+    return Routed(
+        tuple(known[i.id, a] for i, a, _ in routes), tuple(known[i.id, b] for i, _, b in routes), tuple(grades)
+    )
+
+
+def judge_split(asked: Routed, settings: Settings, *, finite: bool) -> Verdict:
+    """Whether what was put together by subject is answered as well as before, asked through the router."""
+    old, new = mean(asked.before), mean(asked.after)
+    told = f"Held-out recall through the router went from {old:.2f} to {new:.2f} of {len(asked.before)} questions"
+    accepted, reason = True, f"{told}."
+    if not finite:
+        accepted, reason = False, DIVERGED
+    elif not asked.before:
+        accepted, reason = (
+            False,
+            "No held-out question asks about these statements, so nothing proves that they are kept.",
+        )
+    elif not judge_old(asked.before, asked.after, settings).accepted:
+        accepted, reason = False, f"{told}; at most {settings.gate_max_old_loss:.2f} may be lost."
+    measures = {"held_out_items": float(len(asked.before)), "recall_members": old, "recall": new}
+    return Verdict(accepted, (reason,), measures)
+
+
+def with_merged(manifest: Manifest, topic: Topic, entry: ShardEntry, outdated: Set[str]) -> Manifest:
+    """The manifest with `entry` right behind the last of the topic's shards: newer than they, older than the others.
+
+    Who is left with nothing but what is `outdated` leaves.
+    """
+    members = {s.adapter_id for s in topic.shards}
+    last = max(n for n, s in enumerate(manifest.shards) if s.adapter_id in members)
+    shards = (*manifest.shards[: last + 1], entry, *manifest.shards[last + 1 :])
+    return replace(manifest, shards=without_replaced(shards, outdated))

@@ -6,7 +6,7 @@ judgement of one adapter (`gate`, `core`, `merging`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence, Set
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
@@ -18,7 +18,7 @@ from seal_memory.learning.storing import store_adapter
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
-from seal_memory.records import AdapterKind, AdapterRecord, Manifest, SelfEdit, Snapshot
+from seal_memory.records import AdapterKind, AdapterRecord, Manifest, SelfEdit, ShardEntry, Snapshot
 from seal_memory.routing.making import make_router
 from seal_memory.routing.router import Router
 
@@ -91,3 +91,14 @@ class Publisher:
             (*old.reasons, *drifted.reasons),
             {**old.measures, "audit_changed": float(found.changed), **drifted.measures},
         )
+
+
+def without_replaced(shards: Sequence[ShardEntry], outdated: Set[str]) -> tuple[ShardEntry, ...]:
+    """Shards, the oldest first, less those of which later ones hold all that is not `outdated`: rebuilt, or merged."""
+    kept: list[ShardEntry] = []
+    later: set[str] = set(outdated)
+    for shard in reversed(shards):
+        if not later.issuperset(shard.interaction_ids):
+            kept.append(shard)
+        later.update(shard.interaction_ids)
+    return tuple(reversed(kept))

@@ -7,7 +7,7 @@ of it is drawn when (`plans`), merging (`merging`), the core (`core`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from seal_memory.learning.superseding import outdated_ids
@@ -21,9 +21,13 @@ LEAST_WEAKNESS = 0.05  # of one that recalls everything: it is drawn, too
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Items of several self-edits, which interactions they are about, and the mean of their genre mixes."""
+    """Items of several self-edits, which interactions they are about, and the mean of their genre mixes.
+
+    `shares`: of each edit, the share of its items that are about what is replayed, still valid or not.
+    """
 
     edits: tuple[SelfEdit, ...]
+    shares: tuple[float, ...]
     items: tuple[TrainingItem, ...]
     interaction_ids: tuple[str, ...]
     genre_mix: tuple[tuple[Genre, float], ...]
@@ -34,18 +38,25 @@ class Replay:
         return len({item.target for item in self.items if item.genre is not Genre.PASSAGE})
 
 
-def replay(ledger: Ledger, shards: Sequence[ShardEntry]) -> Replay:
-    """What these shards were trained on, as far as it still holds, in the order in which it was learned."""
+def replay(ledger: Ledger, shards: Sequence[ShardEntry], *, about: Set[str] | None = None) -> Replay:
+    """What these shards were trained on, as far as it still holds, in the order in which it was learned.
+
+    `about`: only what is about some of these interactions alone; None: all of it.
+    """
     records = ledger.adapters(ids=[s.adapter_id for s in shards])
     edits = tuple(ledger.self_edits(ids=[r.self_edit_id for r in records if r.self_edit_id]))
     outdated = outdated_ids(ledger)
-    valid = [i for e in edits for i in e.items if outdated.isdisjoint(i.interaction_ids)]
+    chosen = [[i for i in e.items if about is None or set(i.interaction_ids) <= about] for e in edits]
+    # a statement that several of the shards hold comes with the same items
+    valid = dict.fromkeys(i for own in chosen for i in own if outdated.isdisjoint(i.interaction_ids))
+    held = dict.fromkeys(i for e in edits for i in e.interaction_ids if about is None or i in about)
     mixes = [dict(edit.hyperparameters.genre_mix) for edit in edits]
     genres = sorted({genre for mix in mixes for genre in mix})
     return Replay(
         edits,
-        tuple(_without_questions(valid, ledger)),
-        tuple(dict.fromkeys(i for edit in edits for i in edit.interaction_ids if i not in outdated)),
+        tuple(len(own) / max(1, len(e.items)) for e, own in zip(edits, chosen, strict=True)),
+        tuple(_without_questions(list(valid), ledger)),
+        tuple(i for i in held if i not in outdated),
         tuple((g, sum(m.get(g, 0.0) for m in mixes) / len(mixes)) for g in genres),
     )
 

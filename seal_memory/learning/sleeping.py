@@ -19,6 +19,8 @@ from seal_memory.learning.bedtime import EPISODES, merged_sizes
 from seal_memory.learning.candidates import Candidates, candidate_id
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.publishing import Publisher
+from seal_memory.learning.subjects import regrouped
+from seal_memory.learning.superseding import outdated_ids
 from seal_memory.learning.topics import Topic, topics
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
@@ -117,6 +119,13 @@ class Sleeper:
         current = self.ledger.current()
         if current is None or len(current.manifest.shards) < 2:
             return []
+        if self.settings.sleep_by == "subjects":
+            return regrouped(
+                current.manifest.shards,
+                self.ledger,
+                room=self.settings.episode_max_tokens,
+                count_tokens=self.engine.count_tokens,
+            )
         return topics(
             current.manifest.shards,
             self.ledger,
@@ -127,17 +136,13 @@ class Sleeper:
         )
 
     def _settle(self, topic: Topic, edit: SelfEdit, adapter: LoraAdapter, current: Snapshot) -> Decision:
-        """Judge a merge: each member by itself, then the whole memory through the router to come; publish or refuse."""
-        members = merging.compared(
-            topic, candidate_id(edit), self.ledger, self.engine, self.settings, clock=self.candidates.clock
-        )
-        verdict = merging.judge_merge(members, self.settings, finite=adapter.is_finite())
+        """Judge a merge by itself, then the whole memory through the router to come; publish or refuse."""
+        verdict, grades = self.judge(topic, edit, current.manifest, finite=adapter.is_finite())
         record: AdapterRecord | None = None
         manifest = current.manifest
         if verdict.accepted:
             record = self.publisher.store(edit, adapter, AdapterKind.SHARD)
-            entry = ShardEntry(record.id, edit.episode_id, edit.interaction_ids)
-            manifest = merging.with_merged(current.manifest, topic, entry)
+            manifest = self._with(topic, record.id, edit, manifest)
             whole = self.publisher.judge_whole(current, manifest)
             reasons = verdict.reasons if whole.accepted else whole.reasons
             verdict = Verdict(whole.accepted, reasons, {**verdict.measures, **whole.measures})
@@ -145,8 +150,30 @@ class Sleeper:
         episodes = float(sum(sizes.get(s.episode_id, 1) for s in topic.shards))
         reasons, measures = (*verdict.reasons, f"Alike: {topic.why}."), {**verdict.measures, EPISODES: episodes}
         verdict = Verdict(verdict.accepted, reasons, measures)
-        grades = [g for m in members for g in m.grades]
         return self._commit_merge(edit, record, verdict, manifest, current, grades)
+
+    def _with(self, topic: Topic, adapter_id: str, edit: SelfEdit, manifest: Manifest) -> Manifest:
+        entry = ShardEntry(adapter_id, edit.episode_id, edit.interaction_ids)
+        return merging.with_merged(manifest, topic, entry, outdated_ids(self.ledger))
+
+    def judge(self, topic: Topic, edit: SelfEdit, manifest: Manifest, *, finite: bool) -> tuple[Verdict, list[Grade]]:
+        """The verdict on what the engine holds as this edit's candidate, were it added to `manifest`; its grades."""
+        candidates, adapter = self.candidates, candidate_id(edit)
+        if not topic.split:
+            members = merging.compared(topic, adapter, self.ledger, self.engine, self.settings, clock=candidates.clock)
+            verdict = merging.judge_merge(members, self.settings, finite=finite)
+            return verdict, [g for m in members for g in m.grades]
+        routed = merging.asked_by_route(
+            topic,
+            adapter,
+            self.publisher.router(manifest),
+            self.publisher.router(self._with(topic, adapter, edit, manifest)),
+            self.ledger,
+            self.engine,
+            self.settings,
+            clock=candidates.clock,
+        )
+        return merging.judge_split(routed, self.settings, finite=finite), list(routed.grades)
 
     def _commit_merge(
         self,

@@ -34,10 +34,20 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Shards that belong together, in the manifest's order, and why."""
+    """What belongs together: the shards that hold it, in the manifest's order, why, and its interactions.
+
+    `split`: it takes statements out of its shards, which may go on with the rest (`subjects`).
+    """
 
     shards: tuple[ShardEntry, ...]
     why: str
+    interaction_ids: tuple[str, ...]
+    split: bool = False
+
+    @classmethod
+    def of_shards(cls, shards: tuple[ShardEntry, ...], why: str) -> Topic:
+        """All that these shards hold."""
+        return cls(shards, why, tuple(dict.fromkeys(i for s in shards for i in s.interaction_ids)))
 
 
 def topics(
@@ -67,7 +77,7 @@ def topics(
     groups = {id(g): sorted(g) for g in group_of.values() if len(g) > 1}
     made = [(min((found[p] for p in combinations(g, 2)), key=lambda x: x.value), g) for g in groups.values()]
     made.sort(key=lambda m: (-m[0].value, m[1]))
-    return [Topic(tuple(shards[n] for n in g), least.why) for least, g in made]
+    return [Topic.of_shards(tuple(shards[n] for n in g), least.why) for least, g in made]
 
 
 def _alike(a: int, b: int, found: Mapping[Pair, Likeness], least: float) -> bool:
