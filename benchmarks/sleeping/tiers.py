@@ -1,9 +1,10 @@
 """The ways that are compared, each a function of a trained world: mixes of shards, merged shards, cores.
 
-A merge is judged member by member as the product does it; "merged" has only those that pass, "merged-forced" all of
-them. A core is asked without routing and published nowhere; "core-half" is the core as it was after the first half
-of the episodes, asked about those: beside "core-anchor" it tells what is lost when a core is built again. Not here:
-what is measured of an answer (`world`).
+A merge is judged as the product does it; "merged" (shards that are alike) and "subjects" (what is told of one name, out
+of all sessions) have only those that pass, "merged-forced" and "subjects-forced" all of them. A core is asked without
+routing and published nowhere; "core-half" is the core as it was after the first half of the episodes, asked about
+those: beside "core-anchor" it tells what is lost when a core is built again. Not here: what is measured of an answer
+(`world`).
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from benchmarks.sleeping.figures import HALF
 from benchmarks.sleeping.world import Record, World
 from seal_memory.learning import core as core_room
 from seal_memory.learning import merging
-from seal_memory.learning.candidates import Candidates, candidate_id
+from seal_memory.learning.candidates import candidate_id
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.sleeping import Sleeper
+from seal_memory.learning.superseding import outdated_ids
 from seal_memory.learning.topics import Topic
 from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
 
-MERGED, FORCED = "merged", "merged-forced"
+MERGED: Mapping[str, str] = {"shards": "merged", "subjects": "subjects"}  # the way, by what is put together
 
 ROUTED: Mapping[str, Mapping[str, Any]] = {
     "top-1": {"router_mix": 1},
+    "top-1-learned": {"router_index": "both", "router_judge": "learned"},
     "mix-2": {"router_mix": 2},
     "mix-3": {"router_mix": 3},
     "mix-2-even": {"router_mix": 2, "router_mix_temperature": 10.0},
@@ -40,7 +43,7 @@ CORES: Mapping[str, Mapping[str, Any]] = {  # anchored, as the settings have it,
     "core-rank-4": {"core_rank": 4},
     "core-teacher": {"core_teacher": "context"},
 }
-WAYS = ("untouched", "right-shard", *ROUTED, MERGED, *CORES, HALF)
+WAYS = ("untouched", "right-shard", *ROUTED, *MERGED.values(), *CORES, HALF)
 
 
 def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, Any]) -> list[Record]:
@@ -52,8 +55,9 @@ def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, A
     if way in ROUTED:
         found = world.routed(world.manifest, max_tokens=max_tokens, **ROUTED[way])
         return [{"way": way, "seconds": 0.0, "bytes": _bytes(world, world.manifest), **found}]
-    if way == MERGED:
-        return _merged(world, max_tokens)
+    for by, merged in MERGED.items():
+        if way == merged:
+            return _merged(world, max_tokens, by)
     if way == HALF:
         return [_half(world, max_tokens, {**core_changes, **CORES["core-anchor"]})]
     return [_core(way, world, world.manifest, max_tokens, {**core_changes, **CORES[way]})]
@@ -63,37 +67,37 @@ def _bytes(world: World, manifest: Manifest) -> int:
     return sum(r.bytes for r in world.memory.ledger.adapters(ids=[s.adapter_id for s in manifest.shards]))
 
 
-def _merged(world: World, max_tokens: int) -> list[Record]:
-    """Train every topic's merged shard once; ask the manifest with those that keep all members, and with all."""
+def _merged(world: World, max_tokens: int, by: str) -> list[Record]:
+    """Train every topic's merged shard once; ask the manifest with those that pass, and with all."""
     began = perf_counter()
-    candidates, publisher = world.candidates(), world.publisher()
+    candidates, publisher = world.candidates(sleep_by=by), world.publisher()
+    sleeper = Sleeper(candidates, publisher, heartbeat=lambda: None)
     gated = forced = world.manifest
     tried: list[Record] = []
-    for topic in Sleeper(candidates, publisher, heartbeat=lambda: None).topics():
+    for topic in sleeper.topics():
         edit = merging.merged_edit(topic, candidates)
         if edit is not None:
-            entry, verdict = _merge(topic, edit, world, candidates)
-            forced = merging.with_merged(forced, topic, entry)
-            gated = merging.with_merged(gated, topic, entry) if verdict.accepted else gated
+            entry, verdict = _merge(topic, edit, gated, sleeper)
+            outdated = outdated_ids(world.memory.ledger)
+            forced = merging.with_merged(forced, topic, entry, outdated)
+            gated = merging.with_merged(gated, topic, entry, outdated) if verdict.accepted else gated
             tried.append({"why": topic.why, "accepted": verdict.accepted, **verdict.measures})
     more = {"seconds": perf_counter() - began, "topics": tried}
     return [
         {"way": way, "bytes": _bytes(world, manifest), **more, **world.routed(manifest, max_tokens=max_tokens)}
-        for way, manifest in ((MERGED, gated), (FORCED, forced))
+        for way, manifest in ((MERGED[by], gated), (f"{MERGED[by]}-forced", forced))
     ]
 
 
-def _merge(topic: Topic, edit: SelfEdit, world: World, candidates: Candidates) -> tuple[ShardEntry, Verdict]:
-    """Train a merged shard and keep it, whatever the members' judgement of it."""
-    ledger = world.memory.ledger
+def _merge(topic: Topic, edit: SelfEdit, manifest: Manifest, sleeper: Sleeper) -> tuple[ShardEntry, Verdict]:
+    """Train a merged shard and keep it, whatever the judgement of it."""
+    ledger = sleeper.ledger
     ledger.add_self_edits([edit])
-    adapter = candidates.train([edit])[edit.id]
-    temporary = candidate_id(edit)
-    members = merging.compared(topic, temporary, ledger, world.engine, world.settings, clock=candidates.clock)
-    verdict = merging.judge_merge(members, world.settings, finite=adapter.is_finite())
-    record = world.publisher().store(edit, adapter, AdapterKind.SHARD)
+    adapter = sleeper.candidates.train([edit])[edit.id]
+    verdict, _ = sleeper.judge(topic, edit, manifest, finite=adapter.is_finite())
+    record = sleeper.publisher.store(edit, adapter, AdapterKind.SHARD)
     ledger.add_adapter(record)
-    world.engine.drop(temporary)
+    sleeper.engine.drop(candidate_id(edit))
     return ShardEntry(record.id, edit.episode_id, edit.interaction_ids), verdict
 
 

@@ -19,7 +19,7 @@ from seal_memory import prompts, reciting
 from seal_memory.answering import Answer, Answerer, Mode
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
-from seal_memory.learning import drift
+from seal_memory.learning import bedtime, drift
 from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.memory import SealMemory
@@ -70,7 +70,15 @@ class Memory:
         self._observe(chunks, step)
         known = {e.id for e in self.memory.ledger.self_edits()}
         self.memory.consolidate()
+        self._sleep()
         return Cost(perf_counter() - began, self._training_tokens(known))
+
+    def _sleep(self) -> None:
+        """As the background trainer does where the settings want it: when enough was published since the last time."""
+        wanted, ledger = self.settings.sleep, self.memory.ledger
+        slept = max((d.time for d in ledger.decisions() if bedtime.EPISODES in d.measures), default=float("-inf"))
+        if wanted != "off" and bedtime.published_since(ledger, slept) >= self.settings.sleep_after:
+            self.memory.sleep(merge=wanted != "core", core=wanted != "merge")
 
     def resume(self, chunks: Sequence[Chunk], *, step: int) -> None:
         """Observing again only finds the ids."""
