@@ -15,10 +15,10 @@ ENDED = (JobState.DONE, JobState.DEAD)
 EPISODES = "episodes"  # the measure of a merge that says how many went into it
 
 
-def merged_sizes(ledger: Ledger) -> dict[str, int]:
-    """How many episodes earlier merges put into one, by the merged one's id."""
+def merged_sizes(ledger: Ledger) -> dict[str, float]:
+    """How many episodes earlier merges put into one, by the merged one's id; of a part of an episode its share."""
     found = {d.episode_id: d.measures.get(EPISODES) for d in ledger.decisions()}
-    return {episode: int(size) for episode, size in found.items() if episode is not None and size is not None}
+    return {episode: size for episode, size in found.items() if episode is not None and size is not None}
 
 
 def sleep_due(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) -> bool:

@@ -146,8 +146,11 @@ class Sleeper:
             whole = self.publisher.judge_whole(current, manifest)
             reasons = verdict.reasons if whole.accepted else whole.reasons
             verdict = Verdict(whole.accepted, reasons, {**verdict.measures, **whole.measures})
-        sizes = merged_sizes(self.ledger)
-        episodes = float(sum(sizes.get(s.episode_id, 1) for s in topic.shards))
+        sizes, taken = merged_sizes(self.ledger), set(topic.interaction_ids)
+        episodes = sum(
+            sizes.get(s.episode_id, 1.0) * len(taken.intersection(s.interaction_ids)) / len(s.interaction_ids)
+            for s in topic.shards
+        )
         reasons, measures = (*verdict.reasons, f"Alike: {topic.why}."), {**verdict.measures, EPISODES: episodes}
         verdict = Verdict(verdict.accepted, reasons, measures)
         return self._commit_merge(edit, record, verdict, manifest, current, grades)

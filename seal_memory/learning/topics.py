@@ -57,7 +57,7 @@ def topics(
     *,
     alike: float,
     largest: int,
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, float],
 ) -> list[Topic]:
     """Groups of two or more shards, the most alike first; no shard is in two.
 

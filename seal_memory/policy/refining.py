@@ -17,7 +17,7 @@ from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.note_writer import BootstrapPlan, bootstrap
 from seal_memory.policy.rest_em import Explored, RoundPlan, explore, improve, select
-from seal_memory.policy.schedule import judges, training_shards
+from seal_memory.policy.schedule import judging_shards, training_shards
 from seal_memory.policy.versions import NoteWriters
 from seal_memory.quizzes.grading import mean
 from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, PolicyVersion, ShardEntry, Standing
@@ -138,8 +138,7 @@ class Refiner:
         return select(tried, margin=self.plan.margin), figures
 
     def _judges(self) -> list[Study]:
-        current = self.ledger.current()
-        shards = [s for s in current.manifest.shards if judges(self.ledger, s)] if current is not None else []
+        shards = judging_shards(self.ledger)
         count = min(len(shards), MOST_JUDGES)
         chosen = [shards[n * len(shards) // count] for n in range(count)]  # evenly spaced
         return self.candidates.quizzed([self._episode(s) for s in chosen])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
 from seal_memory.config import Settings
 from seal_memory.learning.bedtime import merged_sizes
@@ -24,22 +25,41 @@ def is_judge(episode_id: str) -> bool:
 
 
 def training_shards(ledger: Ledger) -> list[ShardEntry]:
-    """Published shards whose episodes a round may learn from."""
+    """Published shards with what a round may learn from, less what judges."""
+    return _side(ledger, judging=False)
+
+
+def judging_shards(ledger: Ledger) -> list[ShardEntry]:
+    """Published shards with what judges new writers, and nothing else."""
+    return _side(ledger, judging=True)
+
+
+def _side(ledger: Ledger, *, judging: bool) -> list[ShardEntry]:
+    """Every text is on the side of the episode that it was first learned in, wherever sleep has put it since.
+
+    A text that several shards hold counts with the last, which is asked about it.
+    """
     current = ledger.current()
-    return [s for s in current.manifest.shards if not judges(ledger, s)] if current is not None else []
-
-
-def judges(ledger: Ledger, shard: ShardEntry) -> bool:
-    """Whether a published shard judges: it or, where shards were merged, one that held any of its texts before."""
-    before = [record.episode_id for record in ledger.adapters(interaction_ids=shard.interaction_ids)]
-    return any(is_judge(id) for id in (shard.episode_id, *before) if id is not None and id != CORE_EPISODE)
+    shards = current.manifest.shards if current is not None else ()
+    last = {i: s.adapter_id for s in shards for i in s.interaction_ids}
+    first: dict[str, str] = {}
+    for record in sorted(ledger.adapters(interaction_ids=last), key=lambda r: (r.created, r.id)):
+        if record.episode_id not in (None, CORE_EPISODE):
+            first.update(dict.fromkeys((i for i in record.interaction_ids if i not in first), record.episode_id or ""))
+    found = []
+    for shard in shards:
+        own = [i for i in shard.interaction_ids if last[i] == shard.adapter_id]
+        own = [i for i in own if is_judge(first.get(i, shard.episode_id)) is judging]
+        if own:
+            found.append(replace(shard, interaction_ids=tuple(own)))
+    return found
 
 
 def published_episodes(ledger: Ledger) -> int:
     """Episodes behind the published shards; a merge of several counts as what went into it."""
     current = ledger.current()
     sizes = merged_sizes(ledger)
-    return sum(sizes.get(s.episode_id, 1) for s in current.manifest.shards) if current is not None else 0
+    return round(sum(sizes.get(s.episode_id, 1.0) for s in current.manifest.shards)) if current is not None else 0
 
 
 def next_round(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) -> int | None:

@@ -13,7 +13,7 @@ from seal_memory.errors import BusyError, SettingsError
 from seal_memory.learning import merging, sleeping
 from seal_memory.learning.bedtime import sleep_due
 from seal_memory.leasing import lease
-from seal_memory.policy.schedule import is_judge, judges, published_episodes
+from seal_memory.policy.schedule import is_judge, judging_shards, published_episodes, training_shards
 from seal_memory.records import AdapterKind, JobState, Standing
 from seal_memory.worker import CONSOLIDATE, SLEEP, Worker
 
@@ -98,17 +98,17 @@ def test_shards_of_one_topic_become_one(open_memory: Open) -> None:
 
 
 def test_a_merge_counts_as_what_went_into_it(open_memory: Open) -> None:
-    """Refining does not wait for episodes again that it has seen, and judges stay judges."""
+    """Refining does not wait for episodes again that it has seen, and what judges goes on judging, and only that."""
     memory = open_memory(sleep_alike=0.15)
     _learn(memory, LIGHTHOUSE, REPORT, LAMP)
+    judge = {i for a in memory.ledger.adapters() if is_judge(a.episode_id or "") for i in a.interaction_ids}
+    held = {i for a in memory.ledger.adapters() for i in a.interaction_ids}
     _merge(memory)
     current = memory.ledger.current()
     assert current is not None
     assert published_episodes(memory.ledger) == 1 + len(current.manifest.shards)
-    merged = current.manifest.shards[-1]
-    members = {a.episode_id for a in memory.ledger.adapters(interaction_ids=merged.interaction_ids)}
-    assert len(members) == 3
-    assert judges(memory.ledger, merged) == any(is_judge(id or "") for id in members)
+    assert {i for s in judging_shards(memory.ledger) for i in s.interaction_ids} == judge
+    assert {i for s in training_shards(memory.ledger) for i in s.interaction_ids} == held - judge
 
 
 def test_what_is_trained_is_what_the_members_were_trained_on(open_memory: Open) -> None:

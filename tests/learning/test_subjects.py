@@ -17,6 +17,7 @@ from seal_memory.learning.merging import with_merged
 from seal_memory.learning.subjects import regrouped
 from seal_memory.learning.topics import Topic
 from seal_memory.ledger import Ledger
+from seal_memory.policy.schedule import judging_shards, published_episodes, training_shards
 from seal_memory.records import Manifest, NewInteraction, Role, ShardEntry
 
 PETRA = ("Petra Varley keeps bees.", "The home of Petra Varley is in Nardmoor.", "Petra Varley sings on Sundays.")
@@ -171,6 +172,21 @@ def test_asleep_subjects_leave_their_days(open_memory: Callable[..., SealMemory]
     assert memory.sleep(core=False).topics == 0
     memory.rollback(1)
     assert _held(memory) == before
+
+
+def test_statements_stay_on_their_side_and_days_are_counted_once(open_memory: Callable[..., SealMemory]) -> None:
+    """Who judges a new note-writer was decided when it was first learned, statement by statement."""
+    memory = open_memory(sleep_by="subjects", episode_max_tokens=48)
+    _learned(memory)
+
+    def sides() -> list[set[str]]:
+        found = (judging_shards(memory.ledger), training_shards(memory.ledger))
+        return [{i for s in side for i in s.interaction_ids} for side in found]
+
+    before = sides()
+    assert memory.sleep(core=False).merged == 2
+    assert sides() == before
+    assert published_episodes(memory.ledger) == 2
 
 
 def test_what_is_answered_worse_by_subject_stays_with_its_days(
