@@ -52,37 +52,37 @@ def ask(
     are made, and a chosen recitation whole.
     """
     several = [n for n, (p, _) in enumerate(asked) if p.adapter is not None] if recitals.count > 1 else []
-    done = continued(engine, [p for p, _ in asked], decoding, on_text=_but(on_text, frozenset(several)))
-    chosen = _recite([asked[n] for n in several], [done[n] for n in several], engine, decoding, recitals, on_text)
-    for n, completion in zip(several, chosen, strict=True):
-        done[n] = completion
+    once = sorted(set(range(len(asked))).difference(several))
+    told = None if on_text is None else lambda row, piece: on_text(once[row], piece)
+    done = dict(zip(once, continued(engine, [asked[n][0] for n in once], decoding, on_text=told), strict=True))
+    silent: OnText | None = None if on_text is None else lambda row, piece: on_text(several[row], "")
+    for n, chosen in zip(
+        several, _recite([asked[n] for n in several], engine, decoding, recitals, silent), strict=True
+    ):
+        done[n] = chosen
         if on_text is not None:
-            on_text(n, completion.text)
-    return done
-
-
-def _but(on_text: OnText | None, silent: frozenset[int]) -> OnText | None:
-    """The listener, told no text of some rows; it may still end them."""
-    return None if on_text is None else lambda row, piece: on_text(row, "" if row in silent else piece)
+            on_text(n, chosen.text)
+    return [done[n] for n in range(len(asked))]
 
 
 def _recite(
     asked: Sequence[tuple[Prompt, str]],
-    first: Sequence[Completion],
     engine: Engine,
     decoding: Decoding,
     recitals: Recitals,
     on_text: OnText | None,
 ) -> list[Completion]:
-    """Of the first and further recitations what the question fits best; of equals the first made."""
-    if not asked:
-        return []
-    again = recitals.count - 1
-    others = replace(decoding, temperature=decoding.temperature or recitals.temperature, seed=decoding.seed + 1)
-    rows = [p for p, _ in asked for _ in range(again)]
-    quiet: OnText | None = None if on_text is None else lambda row, piece: on_text(row // again, "")
-    more = continued(engine, rows, others, on_text=quiet)
-    made = [[own, *more[n * again : (n + 1) * again]] for n, own in enumerate(first)]
+    """Of all recitations, made in one batch, what the question fits best; of equals the first made.
+
+    The first is as the caller decodes, so greedy where that is. `on_text` may end an answer by raising.
+    """
+    count, sampled = recitals.count, decoding
+    if decoding.temperature == 0:
+        sampled = replace(decoding, temperature=recitals.temperature, seed=decoding.seed + 1)
+    rows = [replace(p, greedy=decoding.temperature == 0 and k == 0) for p, _ in asked for k in range(count)]
+    heard: OnText | None = None if on_text is None else lambda row, piece: on_text(row // count, piece)
+    spoken = continued(engine, rows, sampled, on_text=heard)
+    made = [spoken[n * count : (n + 1) * count] for n in range(len(asked))]
     distinct = [_distinct(own) for own in made]
     compared = [(n, c) for n, own in enumerate(distinct) if len(own) > 1 for c in own]
     scores = engine.score([_comparison(c.text, asked[n][1]) for n, c in compared]) if compared else []

@@ -172,7 +172,7 @@ def test_a_shard_recites_and_the_base_is_asked_once(make: Make) -> None:
     """Also before text is read off what was recited."""
     answerer, engine = make(two_step=True, recitations=4)
     answerer.answer([ASK_LIGHTHOUSE, UNRELATED], Mode.WEIGHTS, max_tokens=5)
-    assert [p.adapter for p in engine.prompts] == ["a-1", None, "a-1", "a-1", "a-1", None]
+    assert [p.adapter for p in engine.prompts] == [None, "a-1", "a-1", "a-1", "a-1", None]
 
 
 def test_two_steps_with_nothing_recited_take_one(make: Make) -> None:

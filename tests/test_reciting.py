@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ class Reciter:
         self.says: Iterator[str] = iter(says)
         self.confidence = confidence or {}
         self.fits = fits
+        self.batches = 0
         self.decoded: list[tuple[str | None, Decoding]] = []
         self.scored: list[tuple[Prompt, str]] = []
 
@@ -38,8 +40,9 @@ class Reciter:
 
     def talk(self, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None) -> list[Completion]:
         done = []
+        self.batches += 1
         for row, prompt in enumerate(prompts):
-            self.decoded.append((prompt.adapter, decoding))
+            self.decoded.append((prompt.adapter, replace(decoding, temperature=0.0) if prompt.greedy else decoding))
             text = next(self.says)
             if on_text is not None:
                 on_text(row, text)
@@ -109,13 +112,14 @@ def test_the_base_and_a_single_recitation_are_greedy() -> None:
 
 
 def test_a_caller_who_samples_keeps_the_temperature() -> None:
-    """All are drawn at it, the others from another seed; else only the first is greedy."""
+    """All are drawn at it, from its seed; else only the first is greedy. One batch either way."""
     engine = Reciter("abcdef", dict.fromkeys("abcdef", -1.0))
     _ask(engine, decoding=Decoding(9, 0.3, top_p=0.9, seed=4))
-    assert [(d.temperature, d.top_p, d.seed) for _, d in engine.decoded] == [(0.3, 0.9, 4)] + [(0.3, 0.9, 5)] * 5
+    assert [(d.temperature, d.top_p, d.seed) for _, d in engine.decoded] == [(0.3, 0.9, 4)] * 6
     engine = Reciter("abcdef", dict.fromkeys("abcdef", -1.0))
     _ask(engine)
     assert [d.temperature for _, d in engine.decoded] == [0.0] + [0.8] * 5
+    assert engine.batches == 1
 
 
 def test_a_listener_hears_the_chosen_one_only() -> None:

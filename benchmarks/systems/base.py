@@ -118,18 +118,21 @@ class Asker:
         options: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
         if not self._remember:
             return self.engine.complete(prompts, **options)
-        keys = [(p.adapter, _digest(p), *options.values()) for p in prompts]
+        keys = [(p.adapter, _digest(p), p.greedy, *options.values()) for p in prompts]
         wanted: dict[tuple[Any, ...], list[Prompt]] = {}
         for key, prompt in zip(keys, prompts, strict=True):
             copies = wanted.setdefault(key, [])
-            if temperature or not copies:  # greedily one stands for all
+            if (temperature and not prompt.greedy) or not copies:  # greedily one stands for all
                 copies.append(prompt)
         new = [k for k, copies in wanted.items() if len(self._said.get(k, ())) < len(copies)]
         made = iter(self.engine.complete([p for k in new for p in wanted[k]], **options))
         found = {k: [next(made) for _ in wanted[k]] for k in new}
         self._said |= {k: c for k, c in found.items() if _is_lasting(k[0])}
-        rest = {k: iter(found.get(k) or self._said[k]) for k in wanted}
-        return [next(rest[k]) if temperature else (found.get(k) or self._said[k])[0] for k in keys]
+        said = {k: found.get(k) or self._said[k] for k in wanted}
+        rest = {k: iter(own) for k, own in said.items()}
+        return [
+            next(rest[k]) if temperature and not p.greedy else said[k][0] for k, p in zip(keys, prompts, strict=True)
+        ]
 
     def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
         """The `Engine` protocol."""

@@ -25,12 +25,14 @@ class Prompt:
     """Messages to continue as the assistant; `adapter` is an adapter id, None the untouched base.
 
     `raw`: plain text to continue, instead of messages. `tools`: OpenAI tool definitions for the chat template.
+    `greedy`: take the likeliest tokens, though the others of the batch may be sampled.
     """
 
     messages: Messages
     adapter: str | None = None
     raw: str | None = None
     tools: Sequence[Mapping[str, Any]] = ()
+    greedy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ def continued(
     engine: Engine, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None
 ) -> list[Completion]:
     """Continue with whichever verb the engine has for it. Raises `InputError` where it has none."""
+    if not prompts:
+        return []
     if on_text is None and decoding.max_tokens is not None:
         bare = Decoding(decoding.max_tokens, decoding.temperature, seed=decoding.seed)
         if bare == decoding:

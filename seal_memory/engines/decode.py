@@ -67,13 +67,15 @@ def generate(
     on_token: OnToken | None = None,
     between: Callable[[], None] = lambda: None,
     top: int = 0,
+    greedy: Sequence[bool] = (),
 ) -> list[Generated]:
     """Continue each prompt under its own adapter; results in the order of the prompts.
 
+    `greedy`: which prompts are not sampled, whatever `sampling` says; none, or one per prompt.
     `top`: how many of the likeliest tokens to report for every token made. `between` is called before every token;
     other batches may run in it, or it may raise to end all of this.
     """
-    drawn = draws(sampling, prompts, [id(a) for a in adapters], max_new_tokens)
+    drawn = draws(sampling, prompts, [id(a) for a in adapters], max_new_tokens, greedy)
     loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, drawn, on_token, between, top)
     sharing = limits.min_prefix > 0 and can_share(stack.model)
     results: dict[int, Generated] = {}

@@ -167,6 +167,7 @@ class TransformersEngine:
                 on_token=None if transcript.idle else transcript.token,
                 between=self.lock.give_way,
                 top=decoding.top_logprobs or 0,
+                greedy=[p.greedy for p in prompts],
             )
         return [
             self.encoder.completion(len(i), g, row=row, transcript=transcript, decoding=decoding)

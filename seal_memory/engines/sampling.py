@@ -43,28 +43,41 @@ GREEDY = Sampling()
 
 
 def draws(
-    sampling: Sampling, prompts: Sequence[Sequence[int]], owners: Sequence[Hashable], tokens: int
+    sampling: Sampling,
+    prompts: Sequence[Sequence[int]],
+    owners: Sequence[Hashable],
+    tokens: int,
+    greedy: Sequence[bool] = (),
 ) -> Tensor | None:
     """Uniform numbers (rows, tokens) for all of a call, on the CPU; None when nothing is drawn.
 
-    Copies of a prompt under the same owner (its adapter) each have their own.
+    Copies of a prompt under the same owner (its adapter) each have their own. `greedy` rows (none, or one per row)
+    have zeros: what `choose` takes for 0 is the likeliest.
     """
     if sampling.temperature == 0:
         return None
-    rows = []
-    for seed in row_seeds(sampling.seed, prompts, owners):
-        rng = torch.Generator().manual_seed(seed)
-        rows.append(torch.rand(tokens, generator=rng, dtype=torch.float64))
-    return torch.stack(rows) if rows else torch.zeros(0, tokens, dtype=torch.float64)
+    drawn = torch.zeros(len(prompts), tokens, dtype=torch.float64)
+    for row, seed in enumerate(row_seeds(sampling, prompts, owners, greedy)):
+        if seed is not None:
+            drawn[row] = torch.rand(tokens, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return drawn
 
 
-def row_seeds(seed: int, prompts: Sequence[Sequence[int]], owners: Sequence[Hashable]) -> list[int]:
-    """A seed (0 to 2**63 - 1) for every row: of `seed`, the prompt, and how many copies of it come before."""
+def row_seeds(
+    sampling: Sampling, prompts: Sequence[Sequence[int]], owners: Sequence[Hashable], greedy: Sequence[bool] = ()
+) -> list[int | None]:
+    """What every row draws with (0 to 2**63 - 1), None where it is greedy.
+
+    It follows from the call's seed, the prompt, and how many copies of it that are sampled, too, come before.
+    """
     copies: Counter[Hashable] = Counter()
-    seeds = []
-    for ids, owner in zip(prompts, owners, strict=True):
+    seeds: list[int | None] = []
+    for ids, owner, likeliest in zip(prompts, owners, greedy or [False] * len(prompts), strict=True):
+        if likeliest or sampling.temperature == 0:
+            seeds.append(None)
+            continue
         key = (tuple(ids), owner)
-        told = f"{seed} {copies[key]} ".encode() + array("q", ids).tobytes()
+        told = f"{sampling.seed} {copies[key]} ".encode() + array("q", ids).tobytes()
         seeds.append(int.from_bytes(hashlib.sha256(told).digest()[:8], "big") >> 1)
         copies[key] += 1
     return seeds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.systems.base import Asker
@@ -70,6 +71,16 @@ def test_each_copy_of_a_sampled_prompt_is_remembered_for_itself() -> None:
         done = asker.complete([_prompt("a")] * copies, max_tokens=4, temperature=temperature, seed=seed)
         assert len(done) == copies
     assert len(engine.asked) == 2 + 3 + 1 + 1
+
+
+def test_a_greedy_prompt_among_sampled_ones_is_made_once() -> None:
+    """Its samples are others; both are remembered."""
+    engine = Counting()
+    asker = Asker(engine)  # type: ignore[arg-type]
+    rows = [replace(_prompt("a"), greedy=True), _prompt("a"), _prompt("a"), replace(_prompt("a"), greedy=True)]
+    for _ in range(2):
+        assert len(asker.complete(rows, max_tokens=4, temperature=1.0)) == 4
+    assert [p.greedy for p in engine.asked] == [True, False, False]
 
 
 def test_what_the_base_scored_is_scored_once() -> None:

@@ -69,6 +69,19 @@ def test_a_row_draws_the_same_whoever_is_beside_it(rows: list[tuple[tuple[int, .
         assert len(alone.unique(dim=0)) == copies
 
 
+@given(greedy=st.lists(st.booleans(), min_size=1, max_size=6))
+def test_greedy_rows_of_a_sampled_batch_draw_zeros_and_move_no_other(greedy: list[bool]) -> None:
+    """The k-th of the others draws what the k-th of them draws without the greedy ones."""
+    sampling, rest = Sampling(1.0, seed=3), greedy.count(False)
+    found = draws(sampling, [(1, 2)] * len(greedy), ["a"] * len(greedy), 4, greedy)
+    alone = draws(sampling, [(1, 2)] * rest, ["a"] * rest, 4)
+    assert found is not None
+    assert alone is not None
+    others = [n for n, likeliest in enumerate(greedy) if not likeliest]
+    assert torch.equal(found[others], alone)
+    assert float(found.sum() - alone.sum()) == pytest.approx(0.0)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -149,6 +150,16 @@ def test_samples_repeat_with_their_seed(pair: Any) -> None:
     drawn = [[c.text for c in pair.engine.complete(prompts, max_tokens=8, temperature=1.5, seed=s)] for s in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(set(drawn[0])) > 1
+
+
+def test_a_greedy_prompt_is_not_sampled_with_the_others(pair: Any) -> None:
+    """It says what it says alone; the others draw as if it were not there, a copy of it, too."""
+    sampled = [_asked(QUESTIONS[0])] * 2
+    alone = [c.text for c in pair.engine.complete(sampled, max_tokens=8, temperature=1.5, seed=1)]
+    (likeliest,) = pair.engine.complete([_asked(QUESTIONS[0])], max_tokens=8)
+    rows = [replace(_asked(QUESTIONS[0]), greedy=True), *sampled]
+    found = [c.text for c in pair.engine.complete(rows, max_tokens=8, temperature=1.5, seed=1)]
+    assert found == [likeliest.text, *alone]
 
 
 def test_a_target_without_tokens_scores_minus_infinity(pair: Any) -> None:

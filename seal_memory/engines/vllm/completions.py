@@ -60,29 +60,29 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What all rows of one call have in common, and the seed that each draws with."""
+    """What all rows of one call have in common, and the seed that each draws with, None where it is greedy."""
 
     tokens: int
     sampling: Sampling
     decoding: Decoding
     stop_ids: frozenset[int]
-    seeds: Sequence[int]
+    seeds: Sequence[int | None]
 
     def body(self, model: str, ids: Sequence[int], *, row: int) -> dict[str, Any]:
         """The request for one row."""
-        sampling = self.sampling
+        sampling, seed = self.sampling, self.seeds[row]
         body = {
             **_PLAIN,
             "model": model,
             "prompt": list(ids),
             "max_tokens": self.tokens,
-            "temperature": sampling.temperature,
+            "temperature": 0.0 if seed is None else sampling.temperature,
             "stop": list(self.decoding.stop),
             "stop_token_ids": sorted(self.stop_ids),
             "logprobs": self.decoding.top_logprobs or 0,
         }
-        if sampling.temperature:
-            body |= {"top_p": sampling.top_p, "top_k": sampling.top_k, "seed": self.seeds[row]}
+        if seed is not None:
+            body |= {"top_p": sampling.top_p, "top_k": sampling.top_k, "seed": seed}
         return body
 
 

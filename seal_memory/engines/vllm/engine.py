@@ -253,7 +253,7 @@ class VllmEngine:
             self.greet()  # it may have a shorter context
         tokens = self.encoder.room([len(i) for i in ids], decoding.max_tokens)
         transcript = Transcript(self.encoder.text, len(ids), stop=decoding.stop, on_text=on_text)
-        seeds = row_seeds(sampling.seed, ids, [p.adapter for p in prompts])
+        seeds = row_seeds(sampling, ids, [p.adapter for p in prompts], [p.greedy for p in prompts])
         asked = form.Asked(tokens, sampling, decoding, self.encoder.stop_ids, seeds)
         if not tokens:
             made = [Generated((), (), False)] * len(ids)
