@@ -1,4 +1,4 @@
-"""The ways that are compared, each a function of a trained world: mixes of shards, merged shards, cores.
+"""The ways that are compared, each a function of a trained world: mixes of shards, merged shards, cores; the oracle.
 
 A merge is judged as the product does it; "merged" (shards that are alike) and "subjects" (what is told of one name, out
 of all sessions) have only those that pass, "merged-forced" and "subjects-forced" all of them. A core is asked without
@@ -43,13 +43,15 @@ CORES: Mapping[str, Mapping[str, Any]] = {  # anchored, as the settings have it,
     "core-rank-4": {"core_rank": 4},
     "core-teacher": {"core_teacher": "context"},
 }
-WAYS = ("untouched", "right-shard", *ROUTED, *MERGED.values(), *CORES, HALF)
+WAYS = ("untouched", "oracle", "right-shard", *ROUTED, *MERGED.values(), *CORES, HALF)
 
 
 def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, Any]) -> list[Record]:
     """The records of one way; merging yields those of two."""
     if way == "untouched":
         return [{"way": way, "seconds": 0.0, "bytes": 0, **world.one_adapter(None, max_tokens=max_tokens)}]
+    if way == "oracle":
+        return [{"way": way, "seconds": 0.0, "bytes": 0, **world.with_the_text(max_tokens=max_tokens)}]
     if way == "right-shard":
         return [{"way": way, "seconds": 0.0, "bytes": 0, **world.right_shard(world.manifest, max_tokens=max_tokens)}]
     if way in ROUTED:

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.experiments.asking import questions_of
+from benchmarks.systems.on_base import reading
 from benchmarks.tasks.base import Question, Task, Unit
 from seal_memory import prompts, reciting
 from seal_memory.config import Settings
@@ -61,6 +62,7 @@ class World:
         self.units = self._observed(task)
         held = questions_of(self.units, len(self.units) - 1)
         self.questions: list[Question] = [q for _, q in held if q.answers and q.chunk_ids]
+        self.text_of = {c.id: c.text for u in self.units for c in u.chunks}
         self.ids_of: dict[str, set[str]] = {}
         for interaction, chunk in self.chunk_of.items():
             self.ids_of.setdefault(chunk, set()).add(interaction)
@@ -179,6 +181,13 @@ class World:
         seconds = perf_counter() - began
         increase = self.increase([adapter] * len(drift.fixed_paragraphs())) if adapter is not None else 0.0
         return self.record([Replied(t) for t in texts], seconds, increase)
+
+    def with_the_text(self, *, max_tokens: int) -> Record:
+        """Ask the untouched base with the evidence in its prompt: the oracle."""
+        asked = [Prompt(reading([self.text_of[c] for c in q.chunk_ids], q.text)) for q in self.questions]
+        began = perf_counter()
+        done = self.engine.complete(asked, max_tokens=max_tokens)
+        return self.record([Replied(c.text) for c in done], perf_counter() - began, 0.0)
 
     def _ask(self, adapters: Sequence[str | None], max_tokens: int) -> list[str]:
         asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(self.questions, adapters, strict=True)]
