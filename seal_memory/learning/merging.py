@@ -1,10 +1,10 @@
 """Merging: one shard in the place of several of one topic, trained again from the ledger on what they were trained on.
 
-It trains as many tokens as they did together and takes the bytes of one. It is published only where every member's
+It trains as many tokens as they did together, and takes the bytes of one. It is published only where every member's
 held-out questions are answered as by the member itself, less `gate_max_old_loss` at most, asked of both; a member
-without such a question cannot be shown to be kept. What takes statements out of shards (`subjects`) is for the
-router's sake, so all its questions are asked as a user asks them: through the router, before and after. Not here:
-which shards (`topics`), publishing (`sleeping`).
+without such a question cannot be shown to be kept. What takes statements out of shards (`subjects`) trains twice as
+many, since they are more alike, and is for the router's sake: all its questions are asked as a user asks them, through
+the router, before and after. Not here: which shards (`topics`), publishing (`sleeping`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from seal_memory.quizzes.grading import mean
 from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, SelfEdit, ShardEntry
 from seal_memory.routing.router import Router
 
+TELLING_APART = 2  # times the epochs: statements about one name are harder to tell apart (LOG.md, rows T9 and T10)
 DIVERGED = "The adapter's weights are not finite: training diverged; lower learning_rate."
 
 
@@ -69,13 +70,13 @@ def merged_edit(topic: Topic, candidates: Candidates) -> SelfEdit | None:
         episode.id,
         episode.interaction_ids,
         found.items,
-        _plan(found, candidates.settings),
+        _plan(found, candidates.settings, longer=TELLING_APART if topic.split else 1),
         candidates.settings.seed,
     )
 
 
-def _plan(found: Replay, settings: Settings) -> Hyperparameters:
-    """As many rows as the members drew for these items, as often as they did on average."""
+def _plan(found: Replay, settings: Settings, *, longer: int) -> Hyperparameters:
+    """As many rows as the members drew for these items, `longer` times as often as they did on average."""
     plans = [edit.hyperparameters for edit in found.edits]
     of_each = [
         share * (p.rows_per_epoch or len(e.items)) for p, e, share in zip(plans, found.edits, found.shares, strict=True)
@@ -85,7 +86,7 @@ def _plan(found: Replay, settings: Settings) -> Hyperparameters:
     rank = max(p.rank for p in plans)
     return Hyperparameters(
         mean(p.learning_rate for p in plans),
-        max(1, round(drawn / rows)),
+        max(1, round(longer * drawn / rows)),
         rank,
         settings.alpha * (rank / settings.rank),
         rows,

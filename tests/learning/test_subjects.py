@@ -168,6 +168,7 @@ def test_asleep_subjects_leave_their_days(open_memory: Callable[..., SealMemory]
         assert decision.episode_id is not None
         edit = edits[decision.episode_id]
         assert {i for item in edit.items for i in item.interaction_ids} <= set(edit.interaction_ids)
+        assert edit.hyperparameters.epochs == 2  # a day's shard has one here: what is alike takes longer
         assert "went from" in decision.reasons[0]
     assert memory.sleep(core=False).topics == 0
     memory.rollback(1)
