@@ -28,8 +28,9 @@ from seal_memory.quizzes.grading import mean
 from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, SelfEdit, ShardEntry
 from seal_memory.routing.router import Router
 
-TELLING_APART = 2  # times the epochs: statements about one name are harder to tell apart (LOG.md, rows T9 and T10)
+TELLING_APART = 2  # times `epochs`: statements about one name are harder to tell apart (LOG.md, rows T9 and T10)
 DIVERGED = "The adapter's weights are not finite: training diverged; lower learning_rate."
+UNPROVEN = "No held-out question asks about these statements, so nothing proves that they are kept."
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Routed:
 
 def merged_edit(topic: Topic, candidates: Candidates) -> SelfEdit | None:
     """The self-edit of a topic's merged shard; None where what a member was trained on is no longer known."""
+    settings = candidates.settings
     found = replay(candidates.ledger, topic.shards, about=set(topic.interaction_ids))
     held = set(topic.interaction_ids) - outdated_ids(candidates.ledger)
     if not found.items or not held.issubset(found.interaction_ids):
@@ -70,13 +72,13 @@ def merged_edit(topic: Topic, candidates: Candidates) -> SelfEdit | None:
         episode.id,
         episode.interaction_ids,
         found.items,
-        _plan(found, candidates.settings, longer=TELLING_APART if topic.split else 1),
-        candidates.settings.seed,
+        _plan(found, settings, least=TELLING_APART * settings.epochs if topic.split else 1),
+        settings.seed,
     )
 
 
-def _plan(found: Replay, settings: Settings, *, longer: int) -> Hyperparameters:
-    """As many rows as the members drew for these items, `longer` times as often as they did on average."""
+def _plan(found: Replay, settings: Settings, *, least: int) -> Hyperparameters:
+    """As many rows as the members drew for these items, as often as they did on average, `least` times at least."""
     plans = [edit.hyperparameters for edit in found.edits]
     of_each = [
         share * (p.rows_per_epoch or len(e.items)) for p, e, share in zip(plans, found.edits, found.shares, strict=True)
@@ -86,7 +88,7 @@ def _plan(found: Replay, settings: Settings, *, longer: int) -> Hyperparameters:
     rank = max(p.rank for p in plans)
     return Hyperparameters(
         mean(p.learning_rate for p in plans),
-        max(1, round(longer * drawn / rows)),
+        max(least, round(drawn / rows)),
         rank,
         settings.alpha * (rank / settings.rank),
         rows,
@@ -184,10 +186,7 @@ def judge_split(asked: Routed, settings: Settings, *, finite: bool) -> Verdict:
     if not finite:
         accepted, reason = False, DIVERGED
     elif not asked.before:
-        accepted, reason = (
-            False,
-            "No held-out question asks about these statements, so nothing proves that they are kept.",
-        )
+        accepted, reason = False, UNPROVEN
     elif not judge_old(asked.before, asked.after, settings).accepted:
         accepted, reason = False, f"{told}; at most {settings.gate_max_old_loss:.2f} may be lost."
     measures = {"held_out_items": float(len(asked.before)), "recall_members": old, "recall": new}

@@ -175,6 +175,20 @@ def test_asleep_subjects_leave_their_days(open_memory: Callable[..., SealMemory]
     assert _held(memory) == before
 
 
+def test_slept_on_again_it_trains_no_longer_than_the_first_time(open_memory: Callable[..., SealMemory]) -> None:
+    """A third day joins the person's shard; what was trained twice as long is not trained four times as long."""
+    memory = open_memory(sleep_by="subjects", episode_max_tokens=80)
+    _learned(memory)
+    memory.sleep(core=False)
+    (seen,) = memory.observe(PETRA[2], session="day 3")
+    memory.add_quiz([("When does Petra Varley sing?", "Sundays")], interaction_ids=[seen.id])
+    assert memory.consolidate().published == 1
+    (decision,) = memory.sleep(core=False).decisions
+    (edit,) = [e for e in memory.ledger.self_edits() if e.episode_id == decision.episode_id]
+    assert seen.id in edit.interaction_ids
+    assert edit.hyperparameters.epochs == 2
+
+
 def test_statements_stay_on_their_side_and_days_are_counted_once(open_memory: Callable[..., SealMemory]) -> None:
     """Who judges a new note-writer was decided when it was first learned, statement by statement."""
     memory = open_memory(sleep_by="subjects", episode_max_tokens=48)
