@@ -48,6 +48,8 @@ def icc(table: Table) -> float:
     0.0 where all values are equal: nothing can be told apart.
     """
     between, within = _mean_squares(table)
+    if len({value for row in table for value in row}) == 1:  # a mean of equal values may differ from them by rounding
+        return 0.0
     width = len(table[0])
     total = between + (width - 1) * within
     return (between - within) / total if total > 0 else 0.0

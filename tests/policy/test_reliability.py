@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seal_memory.errors import InputError
@@ -24,6 +24,7 @@ def _simulated(signal: float, noise: float, *, rows: int = 200, width: int = 4, 
 
 
 @given(tables, st.floats(-5, 5), st.floats(0.1, 10))
+@example([[1.0, 1.0]] * 3, 0.0, 0.1)  # the mean of three tenths is not a tenth
 def test_icc_ignores_where_zero_is_and_how_large_a_unit_is(table: list[list[float]], shift: float, unit: float) -> None:
     """And never exceeds 1."""
     found = r.icc(table)
