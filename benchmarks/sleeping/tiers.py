@@ -24,7 +24,7 @@ from seal_memory.learning.superseding import outdated_ids
 from seal_memory.learning.topics import Topic
 from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
 
-MERGED: Mapping[str, str] = {"shards": "merged", "subjects": "subjects"}  # the way, by what is put together
+MERGED: Mapping[str, str] = {"merged": "shards", "subjects": "subjects"}  # by way, what is put together (`sleep_by`)
 
 ROUTED: Mapping[str, Mapping[str, Any]] = {
     "top-1": {"router_mix": 1},
@@ -43,7 +43,7 @@ CORES: Mapping[str, Mapping[str, Any]] = {  # anchored, as the settings have it,
     "core-rank-4": {"core_rank": 4},
     "core-teacher": {"core_teacher": "context"},
 }
-WAYS = ("untouched", "oracle", "right-shard", *ROUTED, *MERGED.values(), *CORES, HALF)
+WAYS = ("untouched", "oracle", "right-shard", *ROUTED, *MERGED, *CORES, HALF)
 
 
 def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, Any]) -> list[Record]:
@@ -57,9 +57,8 @@ def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, A
     if way in ROUTED:
         found = world.routed(world.manifest, max_tokens=max_tokens, **ROUTED[way])
         return [{"way": way, "seconds": 0.0, "bytes": _bytes(world, world.manifest), **found}]
-    for by, merged in MERGED.items():
-        if way == merged:
-            return _merged(world, max_tokens, by)
+    if way in MERGED:
+        return _merged(way, world, max_tokens)
     if way == HALF:
         return [_half(world, max_tokens, {**core_changes, **CORES["core-anchor"]})]
     return [_core(way, world, world.manifest, max_tokens, {**core_changes, **CORES[way]})]
@@ -69,10 +68,10 @@ def _bytes(world: World, manifest: Manifest) -> int:
     return sum(r.bytes for r in world.memory.ledger.adapters(ids=[s.adapter_id for s in manifest.shards]))
 
 
-def _merged(world: World, max_tokens: int, by: str) -> list[Record]:
+def _merged(way: str, world: World, max_tokens: int) -> list[Record]:
     """Train every topic's merged shard once; ask the manifest with those that pass, and with all."""
     began = perf_counter()
-    candidates, publisher = world.candidates(sleep_by=by), world.publisher()
+    candidates, publisher = world.candidates(sleep_by=MERGED[way]), world.publisher()
     sleeper = Sleeper(candidates, publisher, heartbeat=lambda: None)
     gated = forced = world.manifest
     tried: list[Record] = []
@@ -86,8 +85,8 @@ def _merged(world: World, max_tokens: int, by: str) -> list[Record]:
             tried.append({"why": topic.why, "accepted": verdict.accepted, **verdict.measures})
     more = {"seconds": perf_counter() - began, "topics": tried}
     return [
-        {"way": way, "bytes": _bytes(world, manifest), **more, **world.routed(manifest, max_tokens=max_tokens)}
-        for way, manifest in ((MERGED[by], gated), (f"{MERGED[by]}-forced", forced))
+        {"way": name, "bytes": _bytes(world, manifest), **more, **world.routed(manifest, max_tokens=max_tokens)}
+        for name, manifest in ((way, gated), (f"{way}-forced", forced))
     ]
 
 

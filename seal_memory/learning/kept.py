@@ -10,7 +10,7 @@ audits of published memories (`forgetting.audits`), which do not leave such item
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from seal_memory.config import Settings
@@ -19,12 +19,14 @@ from seal_memory.learning import grading
 from seal_memory.learning.core import spread
 from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
-from seal_memory.records import QuizItem, Snapshot
+from seal_memory.records import Grade, QuizItem, Snapshot
 from seal_memory.routing.router import Route, Router
 from seal_memory.routing.words import restates
 
 ANEW = 2 / 3  # share of content words
 AUDIT_ITEMS = 32  # held-out items of earlier memories re-asked before publishing
+
+Routes = tuple[QuizItem, Route, Route]  # an item, and where the published router and the one to come take it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,24 @@ def kept(
     items = _items(current, ledger)
     routes = [(item, old.route(item.question), new.route(item.question)) for item in items]
     same = [r for r in routes if not _changed(*r, ledger)]
-    pairs = [(item, route.applied) for item, before, after in same for route in (before, after)]
-    known = correctness(pairs, ledger, engine, settings, clock)
+    return replace(by_route(same, ledger, engine, settings, clock), changed=len(routes) - len(same))
+
+
+def by_route(
+    routes: Sequence[Routes],
+    ledger: Ledger,
+    engine: Engine,
+    settings: Settings,
+    clock: Callable[[], float],
+    *,
+    graded: Sequence[Grade] = (),
+) -> Kept:
+    """Items answered where the published router takes each, and where the one to come does; see `correctness`."""
+    pairs = [(item, route.applied) for item, *both in routes for route in both]
+    known = correctness(pairs, ledger, engine, settings, clock, graded=graded)
     return Kept(
-        tuple(known[item.id, before.applied] for item, before, _ in same),
-        tuple(known[item.id, after.applied] for item, _, after in same),
-        len(routes) - len(same),
+        tuple(known[item.id, before.applied] for item, before, _ in routes),
+        tuple(known[item.id, after.applied] for item, _, after in routes),
     )
 
 
@@ -83,9 +97,11 @@ def correctness(
     engine: Engine,
     settings: Settings,
     clock: Callable[[], float],
+    *,
+    graded: Sequence[Grade] = (),
 ) -> dict[tuple[str, str | None], float]:
-    """1.0 or 0.0 per (item id, adapter id), from the ledger where it was graded, else asked now."""
-    stored = ledger.grades(quiz_item_ids=sorted({item.id for item, _ in pairs}))
+    """1.0 or 0.0 per (item id, adapter id), from `graded` or the ledger where it was graded, else asked now."""
+    stored = [*ledger.grades(quiz_item_ids=sorted({item.id for item, _ in pairs})), *graded]
     known = {(g.quiz_item_id, g.adapter_id): float(g.correct) for g in stored if g.correct is not None}
     missing = {(item.id, a): (item, a) for item, a in pairs if (item.id, a) not in known}
     asked = grading.grade(

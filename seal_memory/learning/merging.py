@@ -18,7 +18,7 @@ from seal_memory.learning import grading
 from seal_memory.learning.candidates import Candidates
 from seal_memory.learning.episodes import episode_of
 from seal_memory.learning.gate import Verdict, judge_old
-from seal_memory.learning.kept import correctness
+from seal_memory.learning.kept import Kept, correctness
 from seal_memory.learning.publishing import without_replaced
 from seal_memory.learning.replay import Replay, replay
 from seal_memory.learning.superseding import outdated_ids
@@ -26,7 +26,6 @@ from seal_memory.learning.topics import Topic
 from seal_memory.ledger import Ledger
 from seal_memory.quizzes.grading import mean
 from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, SelfEdit, ShardEntry
-from seal_memory.routing.router import Router
 
 TELLING_APART = 2  # times `epochs`: statements about one name are harder to tell apart (LOG.md, rows T9 and T10)
 DIVERGED = "The adapter's weights are not finite: training diverged; lower learning_rate."
@@ -45,17 +44,6 @@ class Compared:
     def after(self) -> tuple[float, ...]:
         """The same items answered by the merged shard."""
         return tuple(float(bool(g.correct)) for g in self.grades)
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """Held-out items, each right (1.0) or wrong where the router takes it, before and after; and the merged adapter's
-    grades, which is asked all of them.
-    """
-
-    before: tuple[float, ...]
-    after: tuple[float, ...]
-    grades: tuple[Grade, ...] = ()
 
 
 def merged_edit(topic: Topic, candidates: Candidates) -> SelfEdit | None:
@@ -154,31 +142,7 @@ def judge_merge(members: Sequence[Compared], settings: Settings, *, finite: bool
     return Verdict(True, (kept,), measures)
 
 
-def asked_by_route(
-    topic: Topic,
-    merged: str,
-    old: Router,
-    new: Router,
-    ledger: Ledger,
-    engine: Engine,
-    settings: Settings,
-    *,
-    clock: Callable[[], float],
-) -> Routed:
-    """A topic's held-out items where the published router takes each, and where the one to come does."""
-    items = held_out_items(topic.interaction_ids, ledger, outdated_ids(ledger))
-    tokens = settings.recite_max_tokens
-    grades = grading.grade([(i, merged) for i in items], engine, max_tokens=tokens, snapshot_version=None, clock=clock)
-    routes = [(i, old.route(i.question).applied, new.route(i.question).applied) for i in items]
-    elsewhere = [(i, a) for i, *both in routes for a in both if a != merged]
-    known = correctness(elsewhere, ledger, engine, settings, clock)
-    known |= {(g.quiz_item_id, merged): float(bool(g.correct)) for g in grades}
-    return Routed(
-        tuple(known[i.id, a] for i, a, _ in routes), tuple(known[i.id, b] for i, _, b in routes), tuple(grades)
-    )
-
-
-def judge_split(asked: Routed, settings: Settings, *, finite: bool) -> Verdict:
+def judge_split(asked: Kept, settings: Settings, *, finite: bool) -> Verdict:
     """Whether what was put together by subject is answered as well as before, asked through the router."""
     old, new = mean(asked.before), mean(asked.after)
     told = f"Held-out recall through the router went from {old:.2f} to {new:.2f} of {len(asked.before)} questions"

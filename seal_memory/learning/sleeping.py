@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 
 from seal_memory import commit_points
 from seal_memory.learning import core as core_room
-from seal_memory.learning import merging
+from seal_memory.learning import grading, merging
 from seal_memory.learning.bedtime import EPISODES, merged_sizes
 from seal_memory.learning.candidates import Candidates, candidate_id
 from seal_memory.learning.gate import Verdict
+from seal_memory.learning.kept import by_route
 from seal_memory.learning.publishing import Publisher
 from seal_memory.learning.subjects import regrouped
 from seal_memory.learning.superseding import outdated_ids
@@ -161,22 +162,20 @@ class Sleeper:
 
     def judge(self, topic: Topic, edit: SelfEdit, manifest: Manifest, *, finite: bool) -> tuple[Verdict, list[Grade]]:
         """The verdict on what the engine holds as this edit's candidate, were it added to `manifest`; its grades."""
-        candidates, adapter = self.candidates, candidate_id(edit)
+        ledger, engine, settings, clock = self.ledger, self.engine, self.settings, self.candidates.clock
+        adapter = candidate_id(edit)
         if not topic.split:
-            members = merging.compared(topic, adapter, self.ledger, self.engine, self.settings, clock=candidates.clock)
-            verdict = merging.judge_merge(members, self.settings, finite=finite)
+            members = merging.compared(topic, adapter, ledger, engine, settings, clock=clock)
+            verdict = merging.judge_merge(members, settings, finite=finite)
             return verdict, [g for m in members for g in m.grades]
-        routed = merging.asked_by_route(
-            topic,
-            adapter,
-            self.publisher.router(manifest),
-            self.publisher.router(self._with(topic, adapter, edit, manifest)),
-            self.ledger,
-            self.engine,
-            self.settings,
-            clock=candidates.clock,
-        )
-        return merging.judge_split(routed, self.settings, finite=finite), list(routed.grades)
+        items = merging.held_out_items(topic.interaction_ids, ledger, outdated_ids(ledger))
+        tokens = settings.recite_max_tokens
+        pairs = [(item, adapter) for item in items]
+        grades = grading.grade(pairs, engine, max_tokens=tokens, snapshot_version=None, clock=clock)
+        old, new = (self.publisher.router(m) for m in (manifest, self._with(topic, adapter, edit, manifest)))
+        routes = [(item, old.route(item.question), new.route(item.question)) for item in items]
+        asked = by_route(routes, ledger, engine, settings, clock, graded=grades)
+        return merging.judge_split(asked, settings, finite=finite), grades
 
     def _commit_merge(
         self,

@@ -44,8 +44,9 @@ def _side(ledger: Ledger, *, judging: bool) -> list[ShardEntry]:
     last = {i: s.adapter_id for s in shards for i in s.interaction_ids}
     first: dict[str, str] = {}
     for record in sorted(ledger.adapters(interaction_ids=last), key=lambda r: (r.created, r.id)):
-        if record.episode_id not in (None, CORE_EPISODE):
-            first.update(dict.fromkeys((i for i in record.interaction_ids if i not in first), record.episode_id or ""))
+        if record.episode_id is not None and record.episode_id != CORE_EPISODE:
+            for i in record.interaction_ids:
+                first.setdefault(i, record.episode_id)
     found = []
     for shard in shards:
         own = [i for i in shard.interaction_ids if last[i] == shard.adapter_id]

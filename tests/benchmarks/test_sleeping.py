@@ -42,7 +42,7 @@ def test_every_way_is_measured_and_a_second_run_trains_nothing(
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     size = found["sizes"]["2"]
-    forced = [f"{way}-forced" for way in MERGED.values()]
+    forced = [f"{way}-forced" for way in MERGED]
     assert set(last["accuracy"]["2"]) == set(size["ways"]) == {*ways, *forced}
     assert size["learned"]["shards"] == 2
     assert size["ways"]["top-1"]["bytes"] == size["learned"]["bytes"] > size["ways"]["core-rank-4"]["bytes"] / 2
