@@ -43,7 +43,8 @@ CORES: Mapping[str, Mapping[str, Any]] = {  # anchored, as the settings have it,
     "core-rank-4": {"core_rank": 4},
     "core-teacher": {"core_teacher": "context"},
 }
-WAYS = ("untouched", "oracle", "right-shard", *ROUTED, *MERGED, *CORES, HALF)
+FEW = ("untouched", "oracle", "right-shard", *ROUTED)  # those that need no shard but the ones that are asked
+WAYS = (*FEW, *MERGED, *CORES, HALF)
 
 
 def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, Any]) -> list[Record]:
@@ -56,16 +57,12 @@ def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, A
         return [{"way": way, "seconds": 0.0, "bytes": 0, **world.right_shard(world.manifest, max_tokens=max_tokens)}]
     if way in ROUTED:
         found = world.routed(world.manifest, max_tokens=max_tokens, **ROUTED[way])
-        return [{"way": way, "seconds": 0.0, "bytes": _bytes(world, world.manifest), **found}]
+        return [{"way": way, "seconds": 0.0, "bytes": world.bytes_of(world.manifest), **found}]
     if way in MERGED:
         return _merged(way, world, max_tokens)
     if way == HALF:
         return [_half(world, max_tokens, {**core_changes, **CORES["core-anchor"]})]
     return [_core(way, world, world.manifest, max_tokens, {**core_changes, **CORES[way]})]
-
-
-def _bytes(world: World, manifest: Manifest) -> int:
-    return sum(r.bytes for r in world.memory.ledger.adapters(ids=[s.adapter_id for s in manifest.shards]))
 
 
 def _merged(way: str, world: World, max_tokens: int) -> list[Record]:
@@ -85,7 +82,7 @@ def _merged(way: str, world: World, max_tokens: int) -> list[Record]:
             tried.append({"why": topic.why, "accepted": verdict.accepted, **verdict.measures})
     more = {"seconds": perf_counter() - began, "topics": tried}
     return [
-        {"way": name, "bytes": _bytes(world, manifest), **more, **world.routed(manifest, max_tokens=max_tokens)}
+        {"way": name, "bytes": world.bytes_of(manifest), **more, **world.routed(manifest, max_tokens=max_tokens)}
         for name, manifest in ((way, gated), (f"{way}-forced", forced))
     ]
 

@@ -29,6 +29,7 @@ from seal_memory.memory import SealMemory
 from seal_memory.quizzes.grading import contains
 from seal_memory.records import Manifest, Standing
 from seal_memory.routing.making import make_router
+from seal_memory.routing.router import Router
 
 Record = dict[str, Any]
 LIFTED = {
@@ -140,6 +141,15 @@ class World:
             memory.ledger, self.engine, memory.store, self.settings, base_model=memory.model, clock=memory._clock
         )
 
+    def router(self, manifest: Manifest, **changes: Any) -> Router:
+        """The router of a manifest, with other settings."""
+        settings = self.settings.model_copy(update=changes)
+        return make_router(manifest, self.memory.ledger, settings, embedders=self.engine.embedder)
+
+    def bytes_of(self, manifest: Manifest) -> int:
+        """What a manifest's adapters take on disk."""
+        return sum(r.bytes for r in self.memory.ledger.adapters(ids=[s.adapter_id for s in manifest.shards]))
+
     def held_by(self, interaction_ids: set[str]) -> set[str]:
         """Ids of the questions whose evidence is among these interactions."""
         return {q.id for q in self.questions if any(self.ids_of.get(c, set()) & interaction_ids for c in q.chunk_ids)}
@@ -148,8 +158,7 @@ class World:
 
     def routed(self, manifest: Manifest, *, max_tokens: int, **changes: Any) -> Record:
         """Ask through the router of a manifest; `changes` are settings of the router."""
-        settings = self.settings.model_copy(update=changes)
-        router = make_router(manifest, self.memory.ledger, settings, embedders=self.engine.embedder)
+        router = self.router(manifest, **changes)
         held = {s.adapter_id: set(s.interaction_ids) for s in manifest.shards}
         routes = [router.route(q.text) for q in self.questions]
         began = perf_counter()

@@ -71,6 +71,30 @@ def test_a_run_goes_on_with_other_ways_in_another_process(
     assert set(last["accuracy"]["2"]) == {"untouched", "right-shard"}
 
 
+def test_a_sampled_memory_trains_less_and_answers_its_questions_like_the_whole(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Shards do not know of each other: those that no question reaches need not be there."""
+    arguments = [a if a != "2" else "4" for a in arguments]
+    arguments += ["--ways", "right-shard", "top-1", "--set", "recitations=1"]
+    said: dict[str, dict[str, dict[str, str]]] = {}
+    learned = {}
+    for name, more in (("whole", []), ("sampled", ["--asked-episodes", "2"])):
+        assert main([*arguments, *more, "--work", str(tmp_path / name)]) == 0
+        journal = (tmp_path / name / "size-4-seed0.jsonl").read_text(encoding="utf-8")
+        records = [json.loads(line) for line in journal.splitlines()]
+        ways = [r for r in records if r["kind"] == "way"]
+        said[name] = {r["way"]: {a["question"]: a["text"] for a in r["answers"]} for r in ways}
+        found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["sizes"]["4"]
+        learned[name] = found["learned"]["shards"], found["ways"]["top-1"]["bytes"]
+    capsys.readouterr()
+    for way, answers in said["sampled"].items():
+        assert 0 < len(answers) < len(said["whole"][way])
+        assert answers.items() <= said["whole"][way].items()
+    assert learned["sampled"][0] == 2 < learned["whole"][0] == 4
+    assert learned["sampled"][1] == learned["whole"][1], "bytes are those of all four"
+
+
 def test_figures_follow_from_the_answers() -> None:
     """Accuracy by containment; the router's first and any; no router, no figure."""
     questions = [Question("q0", "?", ("drawer 12",), ("c",)), Question("q1", "?", ("Oslo",), ("c",))]
@@ -108,6 +132,8 @@ def test_a_core_built_again_is_held_against_the_one_of_the_first_half() -> None:
         (["--sizes", "1"], "less than 2"),
         (["--core-epochs", "0"], "core-epochs"),
         (["--task", "squad"], "--data"),
+        (["--asked-episodes", "9", "--ways", "top-1"], "ask about 9 episodes"),
+        (["--asked-episodes", "2", "--ways", "merged"], "needs every shard"),
     ],
 )
 def test_bad_options_are_refused(arguments: list[str], more: list[str], reason: str, capsys: Any) -> None:
