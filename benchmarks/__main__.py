@@ -134,6 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--latency", type=int, default=8, help="questions timed one by one, per way; 0: none")
     run.add_argument("--passages", type=int, default=3, help="chunks that retrieval puts in the prompt")
     run.add_argument("--context-tokens", type=int, help="of the full context; default: all the model takes")
+    run.add_argument(
+        "--recite-all", action="store_true", help="the oracle and retrieval also recite, as the weights do"
+    )
     run.add_argument("--core", action="store_true", help="also train and ask seal-memory's core")
     run.add_argument("--pad", action="store_true", help="SEAL's padding to 2048 tokens (very slow)")
     run.add_argument("--note", default="", help="goes into the results file: what else ran on the machine, say")
@@ -156,7 +159,8 @@ def _run(given: argparse.Namespace) -> int:
     def workshop(seed: int) -> Workshop:
         settings = Settings.load(None, seed=seed, **explicit)
         pad = 2048 if given.pad else None
-        return Workshop(given.model, settings, given.core, given.passages, given.context_tokens, pad)
+        reciting = given.recite_all
+        return Workshop(given.model, settings, given.core, given.passages, given.context_tokens, pad, reciting)
 
     name = f"{given.experiment}-{given.task}"
     options = Options(given.max_tokens, given.latency, given.per_session, tuple(given.sizes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,16 @@ from seal_memory.engines.local import TransformersEngine
 from seal_memory.engines.models import load, resolve
 from seal_memory.errors import InputError
 from seal_memory.learning.progress import Progress, silent
+from seal_memory.reciting import Recitals, recitals_of
 
 if TYPE_CHECKING:
     from benchmarks.systems.finetuning import TrainableBase
 
 WAYS = {
-    "prompted": ("untouched", "oracle", "full-context"),
-    "bm25-fts5": ("bm25-fts5",),
-    "bm25s": ("bm25s",),
-    "dense": ("dense",),
+    "prompted": ("untouched", "oracle", "oracle-recited", "full-context"),
+    "bm25-fts5": ("bm25-fts5", "bm25-fts5-recited"),
+    "bm25s": ("bm25s", "bm25s-recited"),
+    "dense": ("dense", "dense-recited"),
     "seal-memory": ("weights", "weights-right-shard", "hybrid", "core"),
     "naive-lora": ("naive-lora",),
     "seal-recipe": ("seal-recipe",),
@@ -33,7 +34,9 @@ WAYS = {
 
 @dataclass
 class Workshop:
-    """One model for all systems. `core`: also train seal-memory's core; `passages`: chunks that retrieval reads."""
+    """One model for all systems. `core`: also train seal-memory's core; `passages`: chunks that retrieval reads;
+    `recite_all`: who answers from a prompt also recites, as the settings have it.
+    """
 
     model: str
     settings: Settings
@@ -41,6 +44,7 @@ class Workshop:
     passages: int = 3
     context_tokens: int | None = None
     pad_to: int | None = None
+    recite_all: bool = False
     progress: Progress = field(default=silent)
 
     @cached_property
@@ -54,11 +58,17 @@ class Workshop:
         if name == "seal-memory":
             settings = self.settings.model_dump(mode="json", exclude={"device", "dtype", "cache_dir", "seed"})
             return {**settings, "core": self.core}
+        reciting = {} if self.recitals is None else {"recitals": asdict(self.recitals)}
         if name == "prompted":
-            return {"context_tokens": self.context_tokens}
+            return {"context_tokens": self.context_tokens, **reciting}
         if name == "seal-recipe":
             return {"pad_to": self.pad_to}
-        return {} if name == "naive-lora" else {"passages": self.passages}
+        return {} if name == "naive-lora" else {"passages": self.passages, **reciting}
+
+    @property
+    def recitals(self) -> Recitals | None:
+        """How those recite that answer from a prompt; None: they do not."""
+        return recitals_of(self.settings) if self.recite_all else None
 
     def maker(self, name: str) -> Callable[[Path], System]:
         """How to make a system in a folder. Raises `InputError` for an unknown name."""
@@ -71,7 +81,7 @@ class Workshop:
         if name == "prompted":
             from benchmarks.systems.prompted import Prompted
 
-            return Prompted(self.asker, context_tokens=self.context_tokens)
+            return Prompted(self.asker, context_tokens=self.context_tokens, recitals=self.recitals)
         if name == "seal-memory":
             from benchmarks.systems.memory import Memory
 
@@ -80,7 +90,7 @@ class Workshop:
             return self._finetuned(name, folder)
         from benchmarks.systems.retrieval import Retrieval
 
-        return Retrieval(self.asker, folder, name, passages=self.passages)
+        return Retrieval(self.asker, folder, name, passages=self.passages, recitals=self.recitals)
 
     @cached_property
     def trainable(self) -> TrainableBase:

@@ -56,21 +56,21 @@ def ask(
     told = None if on_text is None else lambda row, piece: on_text(once[row], piece)
     done = dict(zip(once, continued(engine, [asked[n][0] for n in once], decoding, on_text=told), strict=True))
     silent: OnText | None = None if on_text is None else lambda row, piece: on_text(several[row], "")
-    for n, chosen in zip(
-        several, _recite([asked[n] for n in several], engine, decoding, recitals, silent), strict=True
-    ):
+    recited = recite([asked[n] for n in several], engine, decoding, recitals, on_text=silent)
+    for n, chosen in zip(several, recited, strict=True):
         done[n] = chosen
         if on_text is not None:
             on_text(n, chosen.text)
     return [done[n] for n in range(len(asked))]
 
 
-def _recite(
+def recite(
     asked: Sequence[tuple[Prompt, str]],
     engine: Engine,
     decoding: Decoding,
     recitals: Recitals,
-    on_text: OnText | None,
+    *,
+    on_text: OnText | None = None,
 ) -> list[Completion]:
     """Of all recitations, made in one batch, what the question fits best; of equals the first made.
 

@@ -42,6 +42,10 @@ WAYS = {
     "bm25-fts5": "the best passages go into the prompt; found with SQLite's FTS5",
     "bm25s": "the same, found with the bm25s library",
     "dense": "the same, found by MiniLM embeddings",
+    **{
+        f"{way}-recited": f"{way}, answering as often as the weights recite and choosing as they do"
+        for way in ("oracle", "bm25-fts5", "bm25s", "dense")
+    },
     "weights": "seal-memory: routed shards, no stored text in the prompt",
     "weights-right-shard": "the same with the right shard given, which tells the router's losses from the shards'",
     "hybrid": "seal-memory: the weights first, text in the prompt where they are unsure",

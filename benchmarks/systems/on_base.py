@@ -1,7 +1,8 @@
 """What all systems share that answer with the untouched base and only choose its prompt.
 
-The prompt of a question: as many texts as fit in front of it, closed book where there is none. Not here: which texts
-(`prompted`, `retrieval`), and systems that change the weights.
+The prompt of a question: as many texts as fit in front of it, closed book where there is none. A way with `RECITED`
+behind its name answers as often as the weights recite and chooses as they do; the rest answers once, greedily. Not
+here: which texts (`prompted`, `retrieval`), and systems that change the weights.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from weakref import WeakKeyDictionary
 
 from benchmarks.systems.base import Asker
 from seal_memory import prompts
-from seal_memory.engines.base import Engine, Messages
+from seal_memory.engines.base import Completion, Decoding, Engine, Messages, Prompt
 from seal_memory.learning.drift import fixed_paragraphs, perplexity
+from seal_memory.reciting import Recitals, recite
+
+RECITED = "-recited"
 
 _perplexities: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
 
@@ -41,3 +45,13 @@ def that_fit(asker: Asker, texts: Sequence[str], question: str, *, max_tokens: i
         if fits(asker, reading(texts[:n], question), max_tokens=max_tokens):
             return n
     return 0
+
+
+def answered(
+    asker: Asker, asked: Sequence[Messages], questions: Sequence[str], *, max_tokens: int, recitals: Recitals | None
+) -> list[Completion]:
+    """Complete every prompt: greedily, or reciting."""
+    rows = [Prompt(messages) for messages in asked]
+    if recitals is None:
+        return asker.ask(rows, max_tokens=max_tokens)
+    return recite(list(zip(rows, questions, strict=True)), asker, Decoding(max_tokens), recitals)

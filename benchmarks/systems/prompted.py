@@ -2,6 +2,7 @@
 
 `untouched` sees only the question, `oracle` the very chunks that answer it, `full-context` everything seen so far that
 fits, the oldest left out. The first two are the floor and the ceiling; the third is what people do without a memory.
+With recitals there is `oracle-recited`, too.
 Not here: choosing chunks by the question (`retrieval`).
 """
 
@@ -10,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.systems.base import Asker, Cost, Reply, to_reply
-from benchmarks.systems.on_base import base_perplexity, fits, reading, that_fit
+from benchmarks.systems.on_base import RECITED, answered, base_perplexity, fits, reading, that_fit
 from benchmarks.tasks.base import Chunk, Question
 from seal_memory import prompts
-from seal_memory.engines.base import Messages, Prompt
+from seal_memory.engines.base import Messages
+from seal_memory.reciting import Recitals
 
 UNTOUCHED, ORACLE, FULL_CONTEXT = "untouched", "oracle", "full-context"
 QUESTION_STEP = 64  # room for the question is kept in steps, so that most questions share one text to the token
@@ -25,17 +27,18 @@ class Prompted:
     name = "prompted"
     dear_ways: tuple[str, ...] = ()
 
-    def __init__(self, asker: Asker, *, context_tokens: int | None = None) -> None:
+    def __init__(self, asker: Asker, *, context_tokens: int | None = None, recitals: Recitals | None = None) -> None:
         if context_tokens is not None and context_tokens < 1:
             raise ValueError(f"context_tokens is {context_tokens}: expected at least 1, or None for the model's own")
-        self._asker = asker
+        self._asker, self._recitals = asker, recitals
         self._context = min(context_tokens or asker.engine.max_length, asker.engine.max_length)
         self._chunks: dict[str, Chunk] = {}  # in the order they were seen
         self._lengths: dict[str, int] = {}
 
     @property
     def ways(self) -> tuple[str, ...]:
-        return (UNTOUCHED, ORACLE, FULL_CONTEXT)
+        more = () if self._recitals is None else (ORACLE + RECITED,)
+        return (UNTOUCHED, ORACLE, FULL_CONTEXT, *more)
 
     def learn(self, chunks: Sequence[Chunk], *, step: int) -> Cost:
         self._chunks.update({c.id: c for c in chunks})
@@ -45,8 +48,10 @@ class Prompted:
         self.learn(chunks, step=step)
 
     def answer(self, way: str, questions: Sequence[Question], *, max_tokens: int) -> list[Reply]:
-        asked = [self._ask(way, q, max_tokens) for q in questions]
-        done = self._asker.ask([Prompt(messages) for messages, _ in asked], max_tokens=max_tokens)
+        recitals = self._recitals if way == ORACLE + RECITED else None
+        asked = [self._ask(ORACLE if recitals else way, q, max_tokens) for q in questions]
+        texts = [q.text for q in questions]
+        done = answered(self._asker, [m for m, _ in asked], texts, max_tokens=max_tokens, recitals=recitals)
         return [to_reply(c, evidence) for c, (_, evidence) in zip(done, asked, strict=True)]
 
     def forget(self, chunk_ids: Sequence[str]) -> None:

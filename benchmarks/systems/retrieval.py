@@ -1,8 +1,8 @@
 """Retrieval: the chunks that look most like the question go into the prompt, best first, and the base answers.
 
-One system per index, because each costs its own seconds and bytes: `bm25-fts5`, `bm25s`, `dense`. The index is
-searched by title and text, the prompt holds only the text: the same as seal-memory's own retrieval. Not here: the
-indexes (`indexes`), rerankers, query rewriting.
+One system per index, because each costs its own seconds and bytes: `bm25-fts5`, `bm25s`, `dense`; with recitals each
+has a second way, `bm25s-recited`. The index is searched by title and text, the prompt holds only the text: the same as
+seal-memory's own retrieval. Not here: the indexes (`indexes`), rerankers, query rewriting.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 
 from benchmarks.systems.base import Asker, Cost, Reply, to_reply
 from benchmarks.systems.indexes import Bm25sIndex, DenseIndex, Fts5Index, Index
-from benchmarks.systems.on_base import base_perplexity, reading, that_fit
+from benchmarks.systems.on_base import RECITED, answered, base_perplexity, reading, that_fit
 from benchmarks.tasks.base import Chunk, Question
-from seal_memory.engines.base import Prompt
+from seal_memory.engines.base import Messages
+from seal_memory.reciting import Recitals
 
 INDEXES: dict[str, Callable[[Path], Index]] = {"bm25-fts5": Fts5Index, "bm25s": Bm25sIndex, "dense": DenseIndex}
 WAYS = tuple(INDEXES)
@@ -26,21 +27,21 @@ class Retrieval:
 
     dear_ways: tuple[str, ...] = ()
 
-    def __init__(self, asker: Asker, folder: Path, way: str, *, passages: int = 3) -> None:
+    def __init__(
+        self, asker: Asker, folder: Path, way: str, *, passages: int = 3, recitals: Recitals | None = None
+    ) -> None:
         if way not in INDEXES:
             raise ValueError(f"no retrieval {way!r}: expected one of {WAYS}")
         if passages < 1:
             raise ValueError(f"passages is {passages}: expected at least 1")
         folder.mkdir(parents=True, exist_ok=True)
         self.name = way
+        self.ways: tuple[str, ...] = (way,) if recitals is None else (way, way + RECITED)
+        self._recitals = recitals
         self._asker, self._folder, self._passages = asker, folder, passages
         self._index = INDEXES[way](folder)
         self._chunks: dict[str, Chunk] = {}  # in the order they were seen
         self._indexed = False  # whether the index holds exactly these
-
-    @property
-    def ways(self) -> tuple[str, ...]:
-        return (self.name,)
 
     def learn(self, chunks: Sequence[Chunk], *, step: int) -> Cost:
         began = time.perf_counter()
@@ -54,17 +55,19 @@ class Retrieval:
         self._indexed = False
 
     def answer(self, way: str, questions: Sequence[Question], *, max_tokens: int) -> list[Reply]:
-        if way != self.name:
-            raise ValueError(f"no way {way!r}: expected {self.name!r}")
+        if way not in self.ways:
+            raise ValueError(f"no way {way!r}: expected one of {self.ways}")
         found = self.retrieve([q.text for q in questions])
-        asked: list[Prompt] = []
+        asked: list[Messages] = []
         used: list[tuple[str, ...]] = []
         for question, ids in zip(questions, found, strict=True):
             texts = [self._chunks[i].text for i in ids]
             n = that_fit(self._asker, texts, question.text, max_tokens=max_tokens)
-            asked.append(Prompt(reading(texts[:n], question.text)))
+            asked.append(reading(texts[:n], question.text))
             used.append(tuple(ids[:n]))
-        done = self._asker.ask(asked, max_tokens=max_tokens)
+        recitals = None if way == self.name else self._recitals
+        said = [q.text for q in questions]
+        done = answered(self._asker, asked, said, max_tokens=max_tokens, recitals=recitals)
         return [to_reply(c, ids) for c, ids in zip(done, used, strict=True)]
 
     def retrieve(self, questions: Sequence[str]) -> list[list[str]]:

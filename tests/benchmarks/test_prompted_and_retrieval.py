@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from benchmarks.systems.prompted import Prompted
 from benchmarks.systems.retrieval import WAYS, Retrieval
 from benchmarks.tasks.base import Chunk, Question
 from seal_memory import prompts
-from seal_memory.engines.base import Completion, Prompt
+from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.engines.minilm import MiniLM
 from seal_memory.errors import ModelUnavailableError
+from seal_memory.reciting import Recitals
 
 CHUNKS = [
     Chunk("c0", "The harbour office opens at nine in the morning.", title="Office hours"),
@@ -43,6 +45,16 @@ class ListeningAsker(Asker):
         assert all(p.adapter is None for p in prompts)
         self.heard += [[dict(m) for m in p.messages] for p in prompts]
         return [Completion(f"answer {n}", 5, 2, 1.0) for n in range(len(prompts))]
+
+
+class RecitingAsker(ListeningAsker):
+    """Every recitation is another one, and the question fits "answer 2" best."""
+
+    def complete(self, prompts: Sequence[Prompt], **_: Any) -> list[Completion]:
+        return super().ask(prompts, max_tokens=8)
+
+    def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
+        return [Score(-1.0 if p.raw and "answer 2" in p.raw else -5.0, 0.5, 3) for p, _ in requests]
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +304,28 @@ def test_a_question_that_finds_nothing_is_closed_book(
     for question in ("Zyzzyva?", "?!", ""):
         (reply,) = system.answer(way, [Question("q", question, (), ())], max_tokens=8)
         assert way == "dense" or reply.evidence == ()
+
+
+@pytest.mark.parametrize("name", ["prompted", "bm25-fts5"])
+def test_with_recitals_the_same_prompt_is_recited_and_the_question_chooses(
+    engine: TransformersEngine, tmp_path: Path, name: str
+) -> None:
+    """A way of its own beside the greedy one, which stays as it is; without recitals there is none."""
+    asker, recitals = RecitingAsker(engine), Recitals(4, 0.7)
+    system: Prompted | Retrieval = (
+        Prompted(asker, recitals=recitals)
+        if name == "prompted"
+        else Retrieval(asker, tmp_path, name, recitals=recitals)
+    )
+    with closing(_taught(system)):
+        greedy = "oracle" if name == "prompted" else name
+        assert f"{greedy}-recited" in system.ways
+        system.answer(greedy, [LIGHTHOUSE], max_tokens=8)
+        (reply,) = system.answer(f"{greedy}-recited", [LIGHTHOUSE], max_tokens=8)
+    assert asker.heard == [asker.heard[0]] * 5
+    assert reply.text == "answer 2"
+    with closing(Prompted(asker)) as plain:
+        assert "oracle-recited" not in plain.ways
 
 
 def test_ways_are_unique(retrieval: Callable[..., Retrieval], asker: ListeningAsker, tmp_path: Path) -> None:
