@@ -76,14 +76,19 @@ def _diaries(days: int, seeds: Sequence[int]) -> dict[str, Any]:
 
 
 def changes(task: Task) -> set[Pair]:
-    """(chunk that told the former value, chunk that tells the new one), as the diary's own questions know it."""
+    """(chunk that told the former value, chunk that tells the new one), as the diary's own questions know it.
+
+    What held until that day and names the former value: a question about it may ask the other way round, whose is it.
+    """
+    text_of = {c.id: c.text.casefold() for u in task.units for c in u.chunks}
     told = [(n, q) for n, u in enumerate(task.units) for q in u.questions if q.chunk_ids]
     pairs = set()
     for day, question in told:
         if question.kind != "update":
             continue
         for before, older in told:
-            if older.valid_until == day and before < day and question.outdated[0] in older.answers:
+            former = question.outdated[0].casefold()
+            if older.valid_until == day and before < day and former in text_of[older.chunk_ids[0]]:
                 pairs.add((older.chunk_ids[0], question.chunk_ids[0]))
     return pairs
 
