@@ -239,6 +239,11 @@ class Manifest:
         ids = tuple(s.adapter_id for s in self.shards)
         return (*ids, self.core) if self.core else ids
 
+    @property
+    def holders(self) -> dict[str, ShardEntry]:
+        """By interaction, the last shard that holds it: the one that answers for it."""
+        return {i: shard for shard in self.shards for i in shard.interaction_ids}
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

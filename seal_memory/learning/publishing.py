@@ -79,6 +79,7 @@ class Publisher:
             engine=self.engine,
             settings=self.settings,
             clock=self.clock,
+            moved=_moved(current.manifest, manifest) if current else frozenset(),
         )
         old = gate.judge_old(found.before, found.after, self.settings)
         drifted = gate.judge_drift(
@@ -91,6 +92,12 @@ class Publisher:
             (*old.reasons, *drifted.reasons),
             {**old.measures, "audit_changed": float(found.changed), **drifted.measures},
         )
+
+
+def _moved(current: Manifest, manifest: Manifest) -> frozenset[str]:
+    """Interactions for which another shard answers then."""
+    coming = manifest.holders
+    return frozenset(i for i, held in current.holders.items() if i in coming and coming[i] != held)
 
 
 def without_replaced(shards: Sequence[ShardEntry], outdated: Set[str]) -> tuple[ShardEntry, ...]:

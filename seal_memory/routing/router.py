@@ -81,7 +81,7 @@ class Router:
         self._core = manifest.core
         self._age: dict[str, int] = {s.adapter_id: n for n, s in enumerate(manifest.shards)}
         # a later shard wins where two hold the same interaction
-        self._shard_of = {i: shard for shard in manifest.shards for i in shard.interaction_ids}
+        self._shard_of = manifest.holders
 
     def route(self, question: str) -> Route:
         """The best shard for a question, or the best few together, else the core, else the base."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -79,6 +80,30 @@ def test_a_question_that_a_stranger_draws_away_is_a_loss(open_memory: Open) -> N
     assert found == Kept((1.0,), (0.0,))
 
 
+@pytest.mark.parametrize("with_outdated", [False, True])
+def test_a_shard_trained_again_has_to_answer_what_the_replaced_one_does(open_memory: Open, with_outdated: bool) -> None:
+    """The same statement in another shard is no change of fact; unless the old shard has to go anyway."""
+    memory = open_memory()
+    current, (old, again) = _published(memory, OWNER, "The ferry to Malmen leaves at noon from pier nine.")
+    held = (*old.interaction_ids, *again.interaction_ids)
+    shards = (replace(old, interaction_ids=held), replace(again, interaction_ids=old.interaction_ids))
+    current = replace(current, manifest=Manifest(shards[:1]))
+    memory.ledger.add_quiz_items([QuizItem("q", old.interaction_ids, QUESTION, "Petra Varley", True)])
+    if with_outdated:
+        (newer,) = memory.observe("The ferry to Malmen leaves at one from pier nine.")
+        memory.ledger.supersede_by(again.interaction_ids[0], newer.id)
+    found = kept(
+        current,
+        make_router(current.manifest, memory.ledger, SETTINGS),
+        make_router(Manifest(shards[1:]), memory.ledger, SETTINGS),
+        ledger=memory.ledger,
+        engine=Says({"shard-0": "Petra Varley", "shard-1": "the mayor"}),
+        settings=SETTINGS,
+        clock=lambda: 0.0,
+    )
+    assert found == (Kept((), (), 1) if with_outdated else Kept((1.0,), (0.0,)))
+
+
 def test_what_another_shard_still_answers_is_kept(open_memory: Open) -> None:
     """A text about something else leaves the question where it was."""
     engine = Says({"shard-0": "Petra Varley"})
@@ -114,3 +139,23 @@ def test_a_large_memory_is_audited_by_a_sample(open_memory: Open, count: int) ->
     found = kept(current, router, router, ledger=memory.ledger, engine=engine, settings=SETTINGS, clock=lambda: 0.0)
     assert len(found.before) == min(count, AUDIT_ITEMS)
     assert set(found.before + found.after) == {1.0}
+
+
+def test_all_is_asked_of_what_gets_another_shard(open_memory: Open) -> None:
+    """However much is remembered: of what stays where it is a sample will do."""
+    memory = open_memory()
+    current, shards = _published(memory, OWNER)
+    items = [QuizItem(f"q{n}", shards[0].interaction_ids, f"{QUESTION} ({n})", "Petra", True) for n in range(50)]
+    memory.ledger.add_quiz_items(items)
+    router = make_router(current.manifest, memory.ledger, SETTINGS)
+    found = kept(
+        current,
+        router,
+        router,
+        ledger=memory.ledger,
+        engine=Says({}),
+        settings=SETTINGS,
+        clock=lambda: 0.0,
+        moved=frozenset(shards[0].interaction_ids),
+    )
+    assert len(found.before) == 50 > AUDIT_ITEMS
