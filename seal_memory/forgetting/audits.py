@@ -77,7 +77,8 @@ class Auditor:
             return [self._record(d, [right[i.id] for i in items[d.adapter_id]], snapshot, now) for d in due]
 
     def _items(self, adapter_id: str, snapshot: Snapshot) -> list[QuizItem]:
-        held = {i for s in snapshot.manifest.shards if s.adapter_id == adapter_id for i in s.interaction_ids}
+        """Held-out items about what this shard answers for: of what a later one holds, too, it is asked nothing."""
+        held = {i for i, shard in snapshot.manifest.holders.items() if shard.adapter_id == adapter_id}
         if not held:
             return []
         held -= outdated_ids(self.ledger)

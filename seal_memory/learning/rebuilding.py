@@ -1,8 +1,8 @@
 """Rebuilding: a published shard that lost too much is trained again from the ledger.
 
-What it holds becomes pending; the old shard goes on answering until a new one is published, which replaces it in the
-manifest (`consolidate`), or is refused, and then it stays. Not here: who decides that it lost too much
-(`forgetting.audits`).
+What it answers for becomes pending (of what a later shard holds, too, that one does); the old shard goes on until a new
+one is published, which replaces it in the manifest (`consolidate`), or is refused, and then it stays. Not here: who
+decides that it lost too much (`forgetting.audits`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ REASON = "its shard weakened and is trained again"
 
 
 def reopen(ledger: Ledger, adapter_ids: Sequence[str]) -> int:
-    """Make what these shards hold pending again; how often it was trained before, 0 where none is published.
+    """Make what these shards answer for pending again; how often it was trained before, 0 where none is published.
 
     That number goes into the seed of the new training: the same seed would make the same adapter.
     """
     with ledger.atomic():
         current = ledger.current()
         wanted = set(adapter_ids)
-        shards = current.manifest.shards if current is not None else ()
-        held = {i for s in shards if s.adapter_id in wanted for i in s.interaction_ids}
+        holders = current.manifest.holders if current is not None else {}
+        held = {i for i, shard in holders.items() if shard.adapter_id in wanted}
         if not held:
             return 0
         known = ledger.interactions(ids=sorted(held))
