@@ -24,7 +24,7 @@ from seal_memory.learning.replay import replay, weakness
 from seal_memory.learning.teaching import taught
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
-from seal_memory.records import Hyperparameters, Manifest, QuizItem, SelfEdit
+from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, SelfEdit
 
 CORE_ITEMS = 64  # held-out items that judge a core, spread over the memory
 CORE_BATCH = 4  # a core's batches are this many times a shard's
@@ -73,24 +73,37 @@ def _plan(ledger: Ledger, manifest: Manifest, settings: Settings) -> Plan:
     return partial(plan_weakest, weakness=weakness(ledger, manifest.shards))
 
 
-def judge_core(edit: SelfEdit, core: LoraAdapter, ledger: Ledger, candidates: Candidates) -> Verdict:
-    """Held-out recall of the whole memory, unrouted, against the base; and what unrelated text costs."""
+def judge_core(
+    edit: SelfEdit, core: LoraAdapter, ledger: Ledger, candidates: Candidates, *, published: str | None
+) -> Verdict:
+    """Held-out recall of the whole memory, unrouted, against the base and the published core; cost for unrelated text.
+
+    The published core is asked about the same, so that what it never learned counts for the new one.
+    """
     settings, engine = candidates.settings, candidates.engine
     items = spread(ledger.quiz_items(interaction_ids=edit.interaction_ids, held_out=True), CORE_ITEMS)
-    pairs: list[tuple[QuizItem, str | None]] = []
-    for item in items:
-        pairs += [(item, None), (item, candidate_id(edit))]
+    asked = dict.fromkeys((None, published, candidate_id(edit)))
     grades = grading.grade(
-        pairs, engine, max_tokens=settings.recite_max_tokens, snapshot_version=None, clock=candidates.clock
+        [(item, adapter) for adapter in asked for item in items],
+        engine,
+        max_tokens=settings.recite_max_tokens,
+        snapshot_version=None,
+        clock=candidates.clock,
     )
-    new = gate.judge_new(
-        grading.summarise(grades[0::2]), grading.summarise(grades[1::2]), settings, finite=core.is_finite()
-    )
+    of = {adapter: grades[n * len(items) : (n + 1) * len(items)] for n, adapter in enumerate(asked)}
+    base, before, after = of[None], of[published], of[candidate_id(edit)]
+    new = gate.judge_new(grading.summarise(base), grading.summarise(after), settings, finite=core.is_finite())
+    old = gate.judge_old(_right(before), _right(after), settings) if published else Verdict(True, (), {})
     count = len(drift.fixed_paragraphs())
     increase = drift.perplexity(engine, [candidate_id(edit)] * count) / drift.perplexity(engine, [None] * count) - 1
     drifted = gate.judge_drift(increase, 0.0, settings)
-    accepted = new.accepted and drifted.accepted
-    return Verdict(accepted, (*new.reasons, *drifted.reasons), {**new.measures, **drifted.measures})
+    accepted = new.accepted and old.accepted and drifted.accepted
+    measures = {**new.measures, **old.measures, **drifted.measures}
+    return Verdict(accepted, (*new.reasons, *old.reasons, *drifted.reasons), measures)
+
+
+def _right(grades: Sequence[Grade]) -> list[float]:
+    return [float(bool(g.correct)) for g in grades]
 
 
 def with_core(manifest: Manifest, adapter_id: str) -> Manifest:

@@ -215,7 +215,7 @@ class Sleeper:
         edit = core_room.core_edit(self.ledger, current.manifest, self.candidates)
         self.ledger.add_self_edits([edit])
         core = core_room.train_core(edit, self.candidates, current.manifest)
-        verdict = core_room.judge_core(edit, core, self.ledger, self.candidates)
+        verdict = core_room.judge_core(edit, core, self.ledger, self.candidates, published=current.manifest.core)
         return self._commit_core(edit, core, verdict, current)
 
     def _commit_core(self, edit: SelfEdit, core: LoraAdapter, verdict: Verdict, current: Snapshot) -> Decision:

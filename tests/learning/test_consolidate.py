@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from seal_memory import Answer, SealMemory
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.errors import AdapterError, BusyError
-from seal_memory.records import Standing
+from seal_memory.learning import grading
+from seal_memory.records import Grade, Standing
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."
@@ -309,6 +311,30 @@ def test_a_core_is_built_from_everything_and_gated(open_memory: Open) -> None:
     assert report.version is None
     assert strict.ledger.current() == current
     assert set(_standings(strict)) == {Standing.LEARNED}
+
+
+def test_a_core_that_knows_less_does_not_replace_the_published_one(
+    open_memory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Being no worse than the base is not enough where a better core answers."""
+    memory = open_memory(gate_max_old_loss=0.0)
+    _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "one")
+    first = memory.consolidate(core=True).decisions[-1]
+    assert first.accepted
+    real = grading.grade
+
+    def forgetful(pairs: Any, *args: Any, **more: Any) -> list[Grade]:
+        """Whatever is not published yet answers nothing."""
+        published = {a.id for a in memory.ledger.adapters()}
+        return [replace(g, correct=g.adapter_id in published) for g in real(pairs, *args, **more)]
+
+    monkeypatch.setattr(grading, "grade", forgetful)
+    again = memory.consolidate(core=True).decisions[-1]
+    assert not again.accepted
+    assert "fell from 1.00 to 0.00" in again.reasons[-1]
+    current = memory.ledger.current()
+    assert current is not None
+    assert current.manifest.core == first.adapter_id
 
 
 def test_a_core_over_nothing_is_nothing(open_memory: Open) -> None:
