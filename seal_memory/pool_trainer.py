@@ -78,13 +78,17 @@ class PoolTrainer:
 
     def _round(self) -> bool:
         """One job of each namespace that has any; whether there was one."""
-        did = False
         try:
-            for namespace in self._pool.with_work(asked_only=self._asked_only):
-                did = self._one(namespace) or did
-        except Exception as error:  # noqa: BLE001 (one namespace's trouble must not end the training of all)
+            waiting = self._pool.with_work(asked_only=self._asked_only)
+        except Exception as error:  # noqa: BLE001 (it must not end the training of all)
             logger.error("the trainer met %s; it goes on after a rest", type(error).__name__)
             return False
+        did = False
+        for namespace in waiting:
+            try:
+                did = self._one(namespace) or did
+            except Exception as error:  # noqa: BLE001 (one namespace's trouble must not keep the others waiting)
+                logger.error("the trainer met %s in one namespace; it goes on", type(error).__name__)
         return did
 
     def _one(self, namespace: str) -> bool:
@@ -96,6 +100,9 @@ class PoolTrainer:
                 job = worker.step()
             finally:
                 self._worker = None
-        if job is not None:
+            if job is None:
+                return False
+            if job.state is JobState.DONE:
+                worker.plan()  # a sleep or a round of refining that is due now: `with_work` sees only what is queued
             self._on_job(namespace, job.kind, job.state)
-        return job is not None and job.state is not JobState.QUEUED
+        return job.state is not JobState.QUEUED

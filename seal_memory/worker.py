@@ -153,7 +153,7 @@ class Worker:
     def step(self) -> QueuedJob | None:
         """Enqueue what is due and do one job; the job as it ended, or None when nothing can be done now."""
         try:
-            self._plan()
+            self.plan()
             job = self.queue.lease_next_job(tuple(PRIORITY), owner=this_process(), lease_seconds=LEASE_SECONDS)
         except BusyError as error:  # another process kept the ledger for long
             logger.info("the queue cannot be read now: %s", error)
@@ -162,7 +162,8 @@ class Worker:
 
     # -- what there is to do ----------------------------------------------------------------------
 
-    def _plan(self) -> None:
+    def plan(self) -> None:
+        """Enqueue what is due, and hand back what a dead worker left."""
         for job in self.queue.jobs(states=[JobState.RUNNING]):
             if is_dead(job.owner):
                 self.queue.abandon_job(job)

@@ -118,6 +118,58 @@ def test_a_trainer_that_is_only_asked_starts_nothing(pool: MemoryPool) -> None:
     assert trainer.stop(60)
 
 
+class OneBroken:
+    """A pool of which one namespace cannot be opened."""
+
+    def __init__(self, pool: MemoryPool, broken: str) -> None:
+        self._pool, self._broken = pool, broken
+
+    def with_work(self, *, asked_only: bool = False) -> list[str]:
+        return self._pool.with_work(asked_only=asked_only)
+
+    def memory(self, namespace: str) -> Any:
+        if namespace == self._broken:
+            raise SealMemoryError(f"it cannot be opened, and this was observed: {LIGHTHOUSE}")
+        return self._pool.memory(namespace)
+
+
+def test_a_namespace_in_trouble_does_not_keep_the_others_waiting(
+    pool: MemoryPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those after it in the order of names are trained; the log quotes nothing."""
+    for name in ("a", "b", "c"):
+        with pool.memory(name) as memory:
+            memory.observe(LIGHTHOUSE)
+    ended: list[str] = []
+    broken: Any = OneBroken(pool, "b")
+    trainer = PoolTrainer(broken, rest=0.05, on_job=lambda name, kind, state: ended.append(name))
+    trainer.start()
+    _wait(lambda: pool.with_work() == ["b"])
+    assert trainer.running
+    assert trainer.stop(60)
+    assert ended == ["a", "c"]
+    assert "SealMemoryError" in caplog.text
+    assert "Korrin" not in caplog.text
+
+
+def test_what_a_job_makes_due_is_done_without_waiting_for_more(
+    tmp_path: Path, tiny_model_folder: Path, easy_settings: Callable[..., Any]
+) -> None:
+    """A sleep is due by what was published; nothing pending will wake the namespace for it."""
+    settings = easy_settings(sleep="merge", sleep_after=2)
+    ended: list[tuple[str, JobState]] = []
+    with MemoryPool(tmp_path / "memory", model=str(tiny_model_folder), settings=settings) as pool:
+        with pool.memory("a") as memory:
+            for n, text in enumerate((LIGHTHOUSE, "Tomas Lindqvist keeps the report in drawer 12 in Oslo.")):
+                (seen,) = memory.observe(text, session=str(n))
+                memory.add_quiz([(f"Who is named in note {n}?", text.split()[0])], interaction_ids=[seen.id])
+        trainer = PoolTrainer(pool, rest=0.05, on_job=lambda name, kind, state: ended.append((kind, state)))
+        trainer.start()
+        _wait(lambda: len(ended) == 2 or (bool(ended) and not pool.with_work()))
+        assert trainer.stop(60)
+    assert ended == [("consolidate", JobState.DONE), ("sleep", JobState.DONE)]
+
+
 def test_a_replayed_history_is_seen_once(pool: MemoryPool) -> None:
     """What is known of it is no further sighting; what is new in it is recorded."""
     history = [{"role": "user", "content": LIGHTHOUSE}, {"role": "assistant", "content": "Thank you, noted."}]
