@@ -1,7 +1,8 @@
 """The default engine: transformers in this process, adapters swapped per row.
 
-Adapters are put in by id (`put`) or fetched on first use from a source; the most recently used stay in memory. The id
-of a mix (`mixes`) applies several at once.
+Adapters are put in by id (`put`) or fetched on first use from a source; the most recently used stay in memory, and
+beyond them what was put in, for as long as who put it holds it: a candidate has no file that it could be fetched from.
+The id of a mix (`mixes`) applies several at once.
 Several memories may share one engine, each a source. Not here: finding model files (`models`), training
 (`learning.inner_loop`), routing.
 """
@@ -14,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -53,6 +55,7 @@ class TransformersEngine:
         self._keep = keep
         self._embedders: dict[str, Embeds] = {}
         self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
+        self._given: WeakValueDictionary[str, LoraAdapter] = WeakValueDictionary()  # what was put, wherever it is held
         self.encoder = _encoder(loaded)
         self.stop_ids, self.max_length = self.encoder.stop_ids, self.encoder.max_length
         pad = self.tokenizer.pad_token_id
@@ -86,17 +89,23 @@ class TransformersEngine:
     # -- adapters ---------------------------------------------------------------------------------
 
     def put(self, adapter_id: str, adapter: LoraAdapter) -> None:
-        """Make an adapter usable under an id; the least recently used leaves when over `keep`."""
+        """Make an adapter usable under an id. It leaves when dropped, or when over `keep` and nobody else holds it."""
         with self.lock:
-            self._adapters[adapter_id] = adapter
-            self._adapters.move_to_end(adapter_id)
-            while len(self._adapters) > self._keep:
-                self._adapters.popitem(last=False)
+            self._given[adapter_id] = adapter
+            self._hold(adapter_id, adapter)
+
+    def _hold(self, adapter_id: str, adapter: LoraAdapter) -> None:
+        """The least recently used leaves when over `keep`."""
+        self._adapters[adapter_id] = adapter
+        self._adapters.move_to_end(adapter_id)
+        while len(self._adapters) > self._keep:
+            self._adapters.popitem(last=False)
 
     def drop(self, adapter_id: str) -> None:
         """Forget an adapter; unknown ids are fine."""
         with self.lock:
             self._adapters.pop(adapter_id, None)
+            self._given.pop(adapter_id, None)
 
     def adapter(self, adapter_id: str | None) -> LoraAdapter | None:
         """The adapter of an id. Raises `AdapterError` when it is neither held nor fetchable."""
@@ -104,11 +113,10 @@ class TransformersEngine:
 
     def _held(self, adapter_id: str) -> LoraAdapter:
         with self.lock:
-            found = self._adapters.get(adapter_id)
+            found = self._adapters.get(adapter_id) or self._given.get(adapter_id)
             if found is None:
                 found = self._fetched(adapter_id)
-                self.put(adapter_id, found)
-            self._adapters.move_to_end(adapter_id)
+            self._hold(adapter_id, found)
             return found
 
     def _applied(self, prompts: Sequence[Prompt]) -> list[Applied | None]:

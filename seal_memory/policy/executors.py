@@ -49,7 +49,8 @@ class Executor(Protocol):
 def evaluate(work: Work, engine: TransformersEngine, settings: Settings, *, progress: Progress = silent) -> Evaluated:
     """Train all candidates at once, reward them, and let the engine forget them."""
     try:
-        _, tokens = train_edits(work.edits, engine, settings, batch_rows=settings.batch_rows, progress=progress)
+        # held here: a stack may be larger than what the engine keeps by itself
+        _held, tokens = train_edits(work.edits, engine, settings, batch_rows=settings.batch_rows, progress=progress)
         asked = [(t.adapter, o) for t, o in zip(work.trials, work.old, strict=True)]
         lost = losses(asked, engine, probability=settings.reward_probability)
         trials = [replace(t, old_loss=loss) for t, loss in zip(work.trials, lost, strict=True)]

@@ -72,7 +72,7 @@ class Refiner:
         for episodes in self._left(number, ARMS):
             studies = making.study(episodes)
             edits = [e for s in studies for e in s.edits]
-            making.train(edits)
+            _held = making.train(edits)  # a stack may be larger than what the engine keeps by itself
             try:
                 bandit.learn(studies)
             finally:

@@ -164,6 +164,24 @@ def test_adapters_are_fetched_once_and_the_least_used_leaves(
     assert asked == ["a", "b", "c", "b", "a"]
 
 
+def test_what_was_put_is_there_as_long_as_somebody_holds_it(
+    load_tiny: Callable[[], Any], random_adapter: Callable[..., LoraAdapter]
+) -> None:
+    """A stack of candidates may be larger than what is kept, and none can be fetched; dropped, they are gone."""
+    small = TransformersEngine(load_tiny(), keep=1)
+    stack = {name: random_adapter(small.stack, 2, ("q_proj",), seed) for seed, name in enumerate("abc")}
+    for name, adapter in stack.items():
+        small.put(name, adapter)
+    assert {name: small.adapter(name) for name in stack} == stack
+    assert len(small._adapters) == 1
+    small.drop("a")
+    stack.pop("b")
+    del adapter
+    for gone in "ab":
+        with pytest.raises(AdapterError, match="put"):
+            small.adapter(gone)
+
+
 def test_a_batch_may_need_more_adapters_than_are_kept(
     load_tiny: Callable[[], Any], random_adapter: Callable[..., LoraAdapter]
 ) -> None:

@@ -57,6 +57,16 @@ def test_the_local_executor_is_the_default(made: tuple[SealMemory, Candidates, l
     assert not [a for a in memory.engine._adapters if a.startswith("candidate:")]
 
 
+def test_a_stack_may_be_larger_than_what_the_engine_keeps(made: tuple[SealMemory, Candidates, list[Study]]) -> None:
+    """No candidate is lost before it is rewarded."""
+    memory, candidates, studies = made
+    entries = [Entry(s, ()) for s in studies]
+    plain = rewards_of(entries, candidates, seeds=[0])
+    memory.engine._keep = 1
+    small = rewards_of(entries, candidates, seeds=[0])
+    assert [[r.value for r in own] for own in small] == [[r.value for r in own] for own in plain]
+
+
 def test_ray_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With how to get it."""
     from seal_memory.config import Settings
