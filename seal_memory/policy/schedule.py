@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from seal_memory.config import Settings
-from seal_memory.learning.bedtime import merged_sizes
+from seal_memory.learning.bedtime import EPISODES, merged_sizes
 from seal_memory.learning.episodes import CORE_EPISODE
 from seal_memory.ledger import Ledger
 from seal_memory.records import QueuedJob, ShardEntry
@@ -41,7 +41,7 @@ def _side(ledger: Ledger, *, judging: bool) -> list[ShardEntry]:
     """
     current = ledger.current()
     shards = current.manifest.shards if current is not None else ()
-    last = {i: s.adapter_id for s in shards for i in s.interaction_ids}
+    last = current.manifest.holders if current is not None else {}
     first: dict[str, str] = {}
     for record in sorted(ledger.adapters(interaction_ids=last), key=lambda r: (r.created, r.id)):
         if record.episode_id is not None and record.episode_id != CORE_EPISODE:
@@ -49,7 +49,7 @@ def _side(ledger: Ledger, *, judging: bool) -> list[ShardEntry]:
                 first.setdefault(i, record.episode_id)
     found = []
     for shard in shards:
-        own = [i for i in shard.interaction_ids if last[i] == shard.adapter_id]
+        own = [i for i in shard.interaction_ids if last[i] is shard]
         own = [i for i in own if is_judge(first.get(i, shard.episode_id)) is judging]
         if own:
             found.append(replace(shard, interaction_ids=tuple(own)))
@@ -57,24 +57,43 @@ def _side(ledger: Ledger, *, judging: bool) -> list[ShardEntry]:
 
 
 def published_episodes(ledger: Ledger) -> int:
-    """Episodes behind the published shards; a merge of several counts as what went into it."""
+    """Episodes behind the published shards; a merge of several counts as what went into it.
+
+    Of a shard that others took texts from only the share counts that it is still asked about.
+    """
     current = ledger.current()
-    sizes = merged_sizes(ledger)
-    return round(sum(sizes.get(s.episode_id, 1.0) for s in current.manifest.shards)) if current is not None else 0
+    if current is None:
+        return 0
+    sizes, last = merged_sizes(ledger), current.manifest.holders
+    whole = 0.0
+    for shard in current.manifest.shards:
+        own = sum(last[i] is shard for i in shard.interaction_ids)
+        whole += sizes.get(shard.episode_id, 1.0) * own / max(1, len(shard.interaction_ids))
+    return round(whole)
 
 
 def next_round(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) -> int | None:
     """The number of the round that is due now; None where refining is off or too little is new.
 
-    `jobs` are all refine jobs on record, of any state. A round is due when `refine_after` episodes were published that
-    no round has seen yet; a round that was given up counts as one that has seen them.
+    `jobs` are all refine jobs on record, of any state. A round is due when `refine_after` episodes were published since
+    the last one was enqueued, whatever was forgotten in between; a round that was given up counts.
     """
     if settings.refine == "off":
         return None
+    jobs = list(jobs)
     episodes = published_episodes(ledger)
-    rounds = [int(job.payload.get("round", 0)) for job in jobs]
-    seen = max((int(job.payload.get("episodes", 0)) for job in jobs), default=0)
-    if episodes < LEAST_EPISODES or episodes - seen < settings.refine_after:
+    new = min(episodes, _published_since(ledger, max(job.created for job in jobs))) if jobs else episodes
+    if episodes < LEAST_EPISODES or new < settings.refine_after:
         return None
+    rounds = [int(job.payload.get("round", 0)) for job in jobs]
     known = [int(v.measures.get("round", 0)) for v in ledger.policy.versions()]
     return 1 + max((*rounds, *known, 0))
+
+
+def _published_since(ledger: Ledger, time: float) -> int:
+    """Episodes that were first published after that; what sleep puts together or apart is not new."""
+    first: dict[str, float] = {}
+    for d in reversed(ledger.decisions()):  # the oldest first
+        if d.accepted and d.episode_id not in (None, CORE_EPISODE) and EPISODES not in d.measures:
+            first.setdefault(d.episode_id, d.time)
+    return sum(t > time for t in first.values())
