@@ -104,7 +104,7 @@ class Trainer:
             progress=self.progress,
             heartbeat=self.heartbeat,
             arms=arm_source(self.ledger, self.engine, self.settings),
-            note_writer=current_writer(self.ledger, self.engine.fingerprint),
+            note_writer=self._note_writer(),
         )
         report = consolidator.run()
         decision = self._sleeper().build_core() if core else None
@@ -126,9 +126,17 @@ class Trainer:
         self._sweep()
         settings = self.settings
         writers = NoteWriters(
-            self.ledger, self.engine, self.store, settings, base_model=self.base_model, clock=self.clock
+            self.ledger,
+            self.engine,
+            self.store,
+            settings,
+            base_model=self.base_model,
+            clock=self.clock,
+            heartbeat=self.heartbeat,
         )
         candidates = self._candidates()
+        if settings.refine in ("notes", "both"):
+            writers.retrain(progress=candidates.progress)  # what a forget took: the round starts from the newest writer
         if settings.executor == "local":
             return Refiner(candidates, writers).run(number)
         from seal_memory.policy.ray_executor import RayExecutor
@@ -143,6 +151,11 @@ class Trainer:
 
     def _prune(self) -> None:
         prune_snapshots(self.ledger, self.store, keep=self.settings.snapshots_kept, drop=self.engine.drop)
+
+    def _note_writer(self) -> str | None:
+        if not self.settings.model_genres:  # then nobody writes, and no file need be read
+            return None
+        return current_writer(self.ledger, self.store, self.engine.fingerprint)
 
     def _candidates(self) -> Candidates:
         return Candidates(

@@ -129,12 +129,6 @@ class PolicyRows:
         )
         return [_version_from(row) for row in rows]
 
-    def current(self, base_fingerprint: str) -> PolicyVersion | None:
-        """The newest promoted version for this base whose adapter is still there; None: the untouched base writes."""
-        usable = [v for v in self.versions() if v.promoted and v.adapter_id is not None]
-        fit = [v for v in usable if v.base_fingerprint == base_fingerprint]
-        return fit[-1] if fit else None
-
     def examples(self, version: int) -> list[PolicyExample]:
         """What is left of the examples of a version, in their order."""
         rows = self._scope.connection.rows(

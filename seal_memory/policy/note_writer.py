@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from seal_memory import prompts
@@ -26,6 +26,7 @@ from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
 from seal_memory.learning.inner_loop import TrainingJob, train
 from seal_memory.learning.plans import plan_batches
+from seal_memory.learning.progress import Progress, silent
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.policy.guards import is_fit, is_instruction
 from seal_memory.records import Genre, PolicyExample
@@ -151,17 +152,24 @@ def train_note_writers(
     settings: Settings,
     *,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> list[LoraAdapter]:
     """One policy adapter per set of examples, all in one stack, each from the base.
 
+    Between two steps the model is free for others; `progress` is told of each, and what it raises ends the training.
     Raises `InputError` for a set without examples.
     """
     if not all(sets):
         raise InputError("A note-writer has no example to learn from; expected one or more, or keep the old one.")
     jobs = [_job(examples, engine, settings, seed + n) for n, examples in enumerate(sets)]
-    with engine.lock:
-        train(engine.stack, jobs, token_budget=settings.token_budget, pad_id=engine.pad_id, progress=progress)
+    train(
+        engine.stack,
+        jobs,
+        token_budget=settings.token_budget,
+        pad_id=engine.pad_id,
+        progress=lambda done, total: progress("train", done, total),
+        turn=engine.lock.step,
+    )
     return [job.adapter for job in jobs]
 
 

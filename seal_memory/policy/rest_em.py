@@ -233,7 +233,9 @@ def improve(
     if not kept:
         reason = "No note set beat the baseline by more than the reward's noise."
         return writers.keep_as_evidence(reasons=[reason], measures=measures, parent=parent)
-    (adapter,) = train_note_writers([examples], candidates.engine, candidates.settings, seed=seed)
+    (adapter,) = train_note_writers(
+        [examples], candidates.engine, candidates.settings, seed=seed, progress=candidates.progress
+    )
     fair = promotion.unseen(judges, taught_on | {i for e in examples for i in e.interaction_ids})
     verdict = _judge(adapter, old.adapter_id if old else None, fair, candidates, plan=plan, seed=seed)
     measures |= {**verdict.measures, "accepted": float(verdict.accepted)}

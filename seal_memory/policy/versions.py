@@ -2,9 +2,9 @@
 
 A promoted version's adapter lies in the same store as memory adapters, under kind `policy`, and in no manifest: the
 ledger refuses it there. A forget or correction of anything that it was trained on destroys it like a shard; the next
-older promoted one writes then, until `retrain` has made a new one from the examples that are left. Callers hold the
-namespace's lease ("consolidate"): the store is swept under it. Not here: training (`note_writer`), deciding
-(`promotion`).
+older promoted one writes then, until `retrain` has made a new one from the examples that are left, before the next
+round of refining. A file that is damaged or gone counts as destroyed. Callers hold the namespace's lease
+("consolidate"): the store is swept under it. Not here: training (`note_writer`), deciding (`promotion`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
+from seal_memory.learning.progress import Progress, silent
 from seal_memory.learning.storing import store_adapter
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
@@ -26,14 +27,14 @@ logger = logging.getLogger(__name__)
 LEAST_EXAMPLES = 8  # fewer teach a model nothing but to repeat them
 
 
-def current_writer(ledger: Ledger, base_fingerprint: str) -> str | None:
+def current_writer(ledger: Ledger, store: AdapterStore, base_fingerprint: str) -> str | None:
     """The adapter that writes notes; None: the untouched base."""
-    version = ledger.policy.current(base_fingerprint)
+    version = _usable(ledger, store, base_fingerprint)
     return version.adapter_id if version is not None else None
 
 
 class NoteWriters:
-    """The note-writers of one memory."""
+    """The note-writers of one memory; `heartbeat` raises where its lease is lost: then nothing is promoted."""
 
     def __init__(
         self,
@@ -44,13 +45,14 @@ class NoteWriters:
         *,
         base_model: str,
         clock: Callable[[], float],
+        heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
         self.ledger, self.engine, self.store, self.settings = ledger, engine, store, settings
-        self.base_model, self.clock = base_model, clock
+        self.base_model, self.clock, self.heartbeat = base_model, clock, heartbeat
 
     def current(self) -> PolicyVersion | None:
         """The version that writes now; None: the untouched base."""
-        return self.ledger.policy.current(self.engine.fingerprint)
+        return _usable(self.ledger, self.store, self.engine.fingerprint)
 
     def examples(self, version: PolicyVersion) -> list[PolicyExample]:
         """What a version learned from, less what was forgotten or corrected since."""
@@ -86,6 +88,7 @@ class NoteWriters:
             now=self.clock(),
         )
         with self.ledger.atomic():
+            self.heartbeat()
             self.ledger.add_adapter(record)
             return self.ledger.policy.add_version(
                 record.id,
@@ -111,28 +114,52 @@ class NoteWriters:
             base_fingerprint=self.engine.fingerprint,
         )
 
-    def retrain(self) -> PolicyVersion | None:
-        """Train the newest promoted version anew from what a forget has left of its examples.
+    def retrain(self, *, progress: Progress = silent) -> PolicyVersion | None:
+        """Train the newest promoted version anew from what is left of its examples, if its adapter is lost.
 
         None where nothing was lost, it was retrained already, or too few examples are left: an older version or the
         untouched base writes then.
         """
-        promoted = [
-            v for v in self.ledger.policy.versions() if v.promoted and v.base_fingerprint == self.engine.fingerprint
-        ]
-        if not promoted or promoted[-1].adapter_id is not None:
+        promoted = _promoted(self.ledger, self.engine.fingerprint)
+        if not promoted or _is_whole(promoted[-1], self.ledger, self.store):
             return None
         lost = promoted[-1]
         examples = self.examples(lost)
         if len(examples) < LEAST_EXAMPLES:
             logger.info("note-writer %d is dropped: %d of its examples are left", lost.version, len(examples))
             return None
-        (adapter,) = train_note_writers([examples], self.engine, self.settings, seed=self.settings.seed)
+        (adapter,) = train_note_writers(
+            [examples], self.engine, self.settings, seed=self.settings.seed, progress=progress
+        )
         return self.promote(
             adapter,
             examples,
             seed=self.settings.seed,
-            reasons=[f"Version {lost.version} trained again without what was forgotten."],
+            reasons=[f"Version {lost.version}, which was lost, trained again on what is left of its examples."],
             measures={**lost.measures, "examples": float(len(examples))},
             parent=lost.version,
         )
+
+
+def _promoted(ledger: Ledger, base_fingerprint: str) -> list[PolicyVersion]:
+    """The promoted versions for this base, oldest first; those whose adapter a forget removed, too."""
+    return [v for v in ledger.policy.versions() if v.promoted and v.base_fingerprint == base_fingerprint]
+
+
+def _usable(ledger: Ledger, store: AdapterStore, base_fingerprint: str) -> PolicyVersion | None:
+    """The newest promoted version whose file is whole: a damaged one must not hold up what is pending."""
+    return next((v for v in reversed(_promoted(ledger, base_fingerprint)) if _is_whole(v, ledger, store)), None)
+
+
+def _is_whole(version: PolicyVersion, ledger: Ledger, store: AdapterStore) -> bool:
+    if version.adapter_id is None:  # a forget took it
+        return False
+    records = ledger.adapters(ids=[version.adapter_id])
+    if records and store.verify(version.adapter_id, records[0].sha256):
+        return True
+    logger.warning(
+        "The note-writer's adapter %s (version %d) is damaged or missing; an older version or the base writes.",
+        version.adapter_id,
+        version.version,
+    )
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from seal_memory import SealMemory, Settings
 from seal_memory.engines.base import Prompt
-from seal_memory.errors import InputError, UnknownIdError
+from seal_memory.errors import BusyError, InputError, UnknownIdError
 from seal_memory.policy import versions
 from seal_memory.policy.note_writer import (
     BootstrapPlan,
@@ -32,6 +33,10 @@ from seal_memory.self_edits.statements import Statement, statements_of
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."
 Open = Callable[..., SealMemory]
+
+
+class Stopped(Exception):
+    """What a stop request raises between two steps."""
 
 
 def _statements(*texts: str) -> list[Statement]:
@@ -179,6 +184,28 @@ def test_training_lowers_the_loss_on_the_examples(opened: tuple[SealMemory, Note
     assert sum(s.logprob for s in taught) > sum(s.logprob for s in base) + 1
 
 
+def test_answers_get_in_between_two_steps_of_a_writers_training(opened: tuple[SealMemory, NoteWriters]) -> None:
+    """The whole training is not one turn; each step is told, and a stop ends the training there."""
+    memory, _ = opened
+    told: list[int] = []
+
+    def answer() -> None:
+        with memory.engine.lock:
+            told.append(0)
+
+    def progress(phase: str, done: int, total: int) -> None:
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
+        answering.join(20.0)
+        told.append(done)
+        if done == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train_note_writers([_examples(memory)], memory.engine, memory.settings, seed=0, progress=progress)
+    assert told == [0, 1, 0, 2]
+
+
 def test_nothing_to_learn_is_refused(opened: tuple[SealMemory, NoteWriters]) -> None:
     """The old writer stays."""
     memory, _ = opened
@@ -200,6 +227,19 @@ def test_a_promoted_writer_writes_and_survives_a_restart(opened: tuple[SealMemor
     assert version.adapter_id in memory.store.ids()
     memory.engine.drop(version.adapter_id)
     assert memory.engine.adapter(version.adapter_id) is not None
+
+
+def test_who_lost_the_lease_promotes_nothing(opened: tuple[SealMemory, NoteWriters]) -> None:
+    """It is asked for in the transaction that makes the version."""
+    memory, writers = opened
+
+    def lost() -> None:
+        raise BusyError("another trainer has the lease")
+
+    writers.heartbeat = lost
+    with pytest.raises(BusyError):
+        _promote(memory, writers, _examples(memory))
+    assert (memory.ledger.policy.versions(), memory.ledger.adapters()) == ([], [])
 
 
 def test_a_consolidation_lets_the_current_writer_write(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +283,7 @@ def test_a_forget_drops_the_writer_and_retraining_makes_one_without(
     gone, stays = examples[0].interaction_ids, examples[1].interaction_ids
     memory.forget(ids=list(gone))
     assert memory.store.ids() == ()
-    assert current_writer(memory.ledger, memory.engine.fingerprint) is None
+    assert current_writer(memory.ledger, memory.store, memory.engine.fingerprint) is None
     again = writers.retrain()
     assert again is not None
     assert (again.parent, again.promoted) == (version.version, True)
@@ -268,6 +308,34 @@ def test_a_correction_drops_the_writer_and_the_old_wording_is_not_trained_again(
     assert again is not None
     left = memory.ledger.policy.examples(again.version)
     assert {e.interaction_ids for e in left} == {examples[1].interaction_ids}
+
+
+def _damage(memory: SealMemory, adapter_id: str) -> None:
+    memory.engine.drop(adapter_id)
+    (tensors,) = memory.store.folder(adapter_id).glob("*.safetensors")
+    tensors.write_bytes(tensors.read_bytes()[:-1] + b"?")
+
+
+def test_a_damaged_writer_does_not_hold_up_what_is_pending(
+    open_memory: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next older version writes, then the base; the log names the adapter and nothing that was observed."""
+    memory = open_memory(model_genres=True, notes_per_statement=1, policy_epochs=1)
+    writers = NoteWriters(memory.ledger, memory.engine, memory.store, memory.settings, base_model="t", clock=lambda: 0)
+    examples = _examples(memory)
+    old, new = (_promote(memory, writers, own) for own in (examples[:8], examples))
+    _damage(memory, new.adapter_id)
+    assert writers.current() == old
+    _damage(memory, old.adapter_id)
+    assert writers.current() is None
+    memory.consolidate()
+    assert not memory.ledger.interactions(standing=Standing.PENDING)
+    assert old.adapter_id in caplog.text
+    assert new.adapter_id in caplog.text
+    assert "Korrin" not in caplog.text
+    again = writers.retrain()  # what is damaged is lost
+    assert again is not None
+    assert writers.current() == again
 
 
 def test_with_too_few_examples_left_the_base_writes(opened: tuple[SealMemory, NoteWriters]) -> None:

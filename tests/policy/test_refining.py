@@ -10,10 +10,12 @@ import pytest
 
 from seal_memory import SealMemory
 from seal_memory.engines.base import Completion, Prompt
-from seal_memory.policy import refining
+from seal_memory.policy import refining, versions
+from seal_memory.policy.note_writer import train_note_writers
 from seal_memory.policy.rest_em import RoundPlan
 from seal_memory.policy.schedule import is_judge, next_round
-from seal_memory.records import JobState, PolicyTrial
+from seal_memory.policy.versions import NoteWriters
+from seal_memory.records import Genre, JobState, PolicyExample, PolicyTrial
 from seal_memory.worker import REFINE, Worker
 
 NAMES = ("Maud", "Tomas", "Iwan", "Rosa", "Ada", "Nils", "Ina", "Otto", "Ebba", "Finn")
@@ -136,6 +138,31 @@ def test_a_round_that_is_killed_goes_on_where_it_was(learned: SealMemory, monkey
     assert not any(is_judge(i) for i in explored)
     again = learned.refine(2)  # its job was killed after the commit
     assert (again.version, len(learned.ledger.policy.versions())) == (found.version, 2)
+
+
+def test_a_round_begins_with_the_writer_that_a_forget_took(
+    learned: SealMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is trained again on what is left; where only arms are refined, nobody trains it."""
+    monkeypatch.setattr(versions, "LEAST_EXAMPLES", 3)
+    seen = [i.id for i in learned.ledger.interactions()][:2]
+    examples = [
+        PolicyExample(f"x{n}", (seen[n % 2],), Genre.QA, "A lighthouse stands there.", "1887", f"When, {n}?")
+        for n in range(8)
+    ]
+    writers = NoteWriters(
+        learned.ledger, learned.engine, learned.store, learned.settings, base_model="tiny", clock=lambda: 0.0
+    )
+    (adapter,) = train_note_writers([examples], learned.engine, learned.settings, seed=0)
+    lost = writers.promote(adapter, examples, seed=0, reasons=[], measures={"round": 1.0})
+    learned.forget([seen[0]])
+    monkeypatch.setattr(refining.Refiner, "run", lambda self, number: writers.current())
+    learned.settings.__dict__["refine"] = "arms"
+    assert learned.refine(2) is None  # type: ignore[comparison-overlap]
+    learned.settings.__dict__["refine"] = "notes"
+    found: Any = learned.refine(2)
+    assert (found.parent, found.promoted) == (lost.version, True)
+    assert {e.interaction_ids for e in learned.ledger.policy.examples(found.version)} == {(seen[1],)}
 
 
 def test_the_budget_ends_the_exploring(learned: SealMemory) -> None:

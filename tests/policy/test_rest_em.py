@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from seal_memory import SealMemory
 from seal_memory.engines.base import Completion, Prompt
+from seal_memory.errors import BusyError
 from seal_memory.learning.candidates import Candidates, Study
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.progress import silent
@@ -254,6 +255,22 @@ def test_a_writer_that_is_not_better_is_evidence_only(workshop: Workshop, monkey
     assert found.measures["gain"] == pytest.approx(-0.2)
     assert workshop.writers.current() is None
     assert rest_em.NEW_WRITER not in workshop.memory.engine._adapters
+
+
+def test_the_steps_of_a_writers_training_are_told(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the lease is renewed and a stop request is seen, which ends it there, before anything is judged."""
+    monkeypatch.setattr(rest_em, "compare", lambda studies, *_, **__: [[0.1] * len(studies), [0.3] * len(studies)])
+    kept, told = _kept(workshop)[:2], []
+
+    def progress(phase: str, done: int, total: int) -> None:
+        told.append((phase, done))
+        raise BusyError("stopped")
+
+    workshop.candidates.progress = progress
+    with pytest.raises(BusyError):
+        _improve(workshop, kept)
+    assert told == [("train", 1)]
+    assert workshop.memory.ledger.policy.versions() == []
 
 
 def test_without_the_gate_every_writer_takes_over(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
