@@ -4,7 +4,8 @@ An interaction's text is never changed; a correction is a new interaction that s
 one, and both stay in history until `purge.py` removes them. The same role, title and text seen
 again is a further *sighting* of one interaction.
 
-Not covered: deciding a standing (the observation gate does that), full-text search (`search.py`).
+Not covered: deciding a standing (the observation gate does that), full-text search (`search.py`), what a rule
+supersedes (`successions.py`).
 """
 
 from __future__ import annotations
@@ -118,20 +119,6 @@ def supersede(scope: Scope, old_id: str, new: NewInteraction) -> Observed:
             (Standing.SUPERSEDED, observed.id, scope.namespace, old_id),
         )
     return observed
-
-
-def supersede_by(scope: Scope, old_id: str, new_id: str) -> None:
-    with scope.connection.atomic():
-        require_interactions(scope, [old_id, new_id])
-        newer = successor(scope, old_id)
-        if newer is not None:
-            raise InputError(f"interaction {old_id} was already corrected: correct {newer} instead")
-        if old_id in with_predecessors(scope, [new_id]):
-            raise InputError(f"interaction {old_id} is {new_id} or came after it: a circle corrects nothing")
-        scope.connection.run(
-            "UPDATE interactions SET standing = ?, superseded_by = ? WHERE namespace = ? AND id = ?",
-            (Standing.SUPERSEDED, new_id, scope.namespace, old_id),
-        )
 
 
 def successor(scope: Scope, interaction_id: str) -> str | None:

@@ -122,6 +122,96 @@ def test_of_two_that_it_could_replace_neither_is_replaced(tmp_path: Path) -> Non
         assert sort_out(ledger).superseded == ()
 
 
+OLD, NEW = "The alarm code of the shed is 7741.", "The alarm code of the shed is 9002."
+
+
+def _again(ledger: Ledger, text: str, time: float) -> Standing:
+    return ledger.observe(to_interactions(text, role=Role.USER, time=time))[0].standing
+
+
+def _standing(ledger: Ledger, id: str) -> Standing:
+    return ledger.interactions(ids=[id])[0].standing
+
+
+def test_what_is_said_again_after_a_change_holds_again(tmp_path: Path) -> None:
+    """Word for word, and back and forth; a sighting that is older than the change is none of that."""
+    with Ledger.open(tmp_path) as ledger:
+        old, new = _say(ledger, OLD, NEW)
+        sort_out(ledger)
+        assert _again(ledger, OLD, 0.5) is Standing.SUPERSEDED
+        assert _again(ledger, OLD, 5.0) is Standing.PENDING
+        assert _standing(ledger, new) is Standing.SUPERSEDED
+        assert [h.interaction.id for h in ledger.search("alarm code of the shed")] == [old]
+        assert sort_out(ledger) == Sorted((), ())
+        assert _again(ledger, NEW, 6.0) is Standing.PENDING
+        assert _standing(ledger, old) is Standing.SUPERSEDED
+
+
+def test_the_first_of_three_said_again_ends_the_line(tmp_path: Path) -> None:
+    """The last one gives way to it."""
+    with Ledger.open(tmp_path) as ledger:
+        ids = _say(ledger, *(f"The alarm code of the shed is {n}." for n in ("7741", "9002", "1234")))
+        sort_out(ledger)
+        _again(ledger, OLD, 5.0)
+        assert [_standing(ledger, i) for i in ids] == [Standing.PENDING, *[Standing.SUPERSEDED] * 2]
+        assert ledger.successor(ids[2]) == ids[0]
+
+
+def test_what_was_said_last_holds_when_all_of_it_waits(tmp_path: Path) -> None:
+    """Said, changed and said again before anything was sorted out."""
+    with Ledger.open(tmp_path) as ledger:
+        old, new = _say(ledger, OLD, NEW)
+        _again(ledger, OLD, 5.0)
+        assert sort_out(ledger).superseded == ((new, old),)
+
+
+def test_a_repeat_in_other_words_counts_as_said_again(tmp_path: Path) -> None:
+    """It was skipped as saying the same; said once more, after the change, it brings back what it repeats."""
+    with Ledger.open(tmp_path) as ledger:
+        old, again = _say(ledger, OLD, OLD.upper())
+        sort_out(ledger)
+        (new,) = (o.id for o in ledger.observe(to_interactions(NEW, role=Role.USER, time=3.0)))
+        sort_out(ledger)
+        assert (_standing(ledger, old), _standing(ledger, again)) == (Standing.SUPERSEDED, Standing.SKIPPED)
+        _again(ledger, OLD.upper(), 5.0)
+        assert (_standing(ledger, old), _standing(ledger, new)) == (Standing.PENDING, Standing.SUPERSEDED)
+
+
+def test_a_correction_by_hand_is_not_undone_by_a_repetition(tmp_path: Path) -> None:
+    """A person has decided."""
+    with Ledger.open(tmp_path) as ledger:
+        (old,) = _say(ledger, OLD)
+        new = ledger.supersede(old, to_interactions(NEW, role=Role.USER, time=1.0)[0])
+        assert _again(ledger, OLD, 5.0) is Standing.SUPERSEDED
+        assert _standing(ledger, new.id) is Standing.PENDING
+
+
+def test_what_comes_in_late_does_not_replace_what_was_said_later(tmp_path: Path) -> None:
+    """Its date counts, not its arrival; what was never changed is learned."""
+    with Ledger.open(tmp_path) as ledger:
+        (new,) = _say(ledger, NEW)
+        ledger.set_standing([new], Standing.LEARNED)
+        late, other = ledger.observe(
+            [
+                *to_interactions(OLD, role=Role.USER, time=-5.0),
+                *to_interactions("Ada is late.", role=Role.USER, time=-4.0),
+            ]
+        )
+        assert sort_out(ledger).superseded == ((late.id, new),)
+        assert ledger.successor(late.id) == new
+        assert (_standing(ledger, new), _standing(ledger, other.id)) == (Standing.LEARNED, Standing.PENDING)
+
+
+def test_a_repeat_outlives_what_it_repeats(tmp_path: Path) -> None:
+    """Forgetting one session does not forget what was said in another, too."""
+    with Ledger.open(tmp_path) as ledger:
+        old, again = _say(ledger, OLD, OLD.upper())
+        sort_out(ledger)
+        ledger.purge([old])
+        assert _standing(ledger, again) is Standing.PENDING
+        assert sort_out(ledger) == Sorted((), ())
+
+
 # -- in a memory ------------------------------------------------------------------------------------
 
 
@@ -145,6 +235,22 @@ def test_an_outdated_fact_leaves_training_and_its_shard_is_replaced(open_memory:
     trained = memory.ledger.self_edits(episode_id=next(s.episode_id for s in shards if other.id in s.interaction_ids))
     assert all("7741" not in item.target for item in trained[-1].items)
     assert memory.quiz().questions == 2
+
+
+def test_an_old_fact_said_again_replaces_the_newer_ones_shard(open_memory: Open) -> None:
+    """What shared the newer one's shard is learned without it."""
+    memory = open_memory(supersede=True)
+    (old,) = memory.observe(OLD, session="one", time=1.0)
+    memory.add_quiz([("Which code has the shed's alarm?", "7741")], interaction_ids=[old.id])
+    memory.consolidate()
+    new, other = memory.observe([NEW, "Tom Lind repaired the crane at Elm Quay."], session="two", time=2.0)
+    memory.add_quiz([("What is the code of the shed's alarm now?", "9002")], interaction_ids=[new.id])
+    memory.add_quiz([("Who repaired the crane?", "Tom Lind")], interaction_ids=[other.id])
+    memory.consolidate()
+    assert {i for s in memory.history()[0].manifest.shards for i in s.interaction_ids} == {new.id, other.id}
+    memory.observe(OLD, session="three", time=3.0)
+    memory.consolidate()
+    assert {i for s in memory.history()[0].manifest.shards for i in s.interaction_ids} == {old.id, other.id}
 
 
 def test_superseding_is_off_by_default(open_memory: Open) -> None:
