@@ -156,26 +156,43 @@ class SnapshotGuard:
         self._whole: set[str] = set()  # in this process
 
     def usable(self) -> Snapshot | None:
-        """The published snapshot, or the newest older one whose files are whole; None: the untouched base."""
-        current = self._ledger.current()
-        if current is None or not self._damaged(current):
-            return current
-        damaged = self._damaged(current)
+        """The published snapshot, or the newest older one whose files are whole; None: the untouched base.
+
+        Files are read without a lock, so another process may publish, prune or forget meanwhile: what is missing
+        then is no damage, and the head is moved only where it still is the one that was looked at.
+        """
+        while True:
+            current = self._ledger.current()
+            damaged = self._damaged(current) if current is not None else set()
+            if current is None or not damaged:
+                return current
+            found = self._whole_before(current)
+            with self._ledger.atomic():
+                now = {s.version for s in self._ledger.history()}
+                if not self._is_current(current) or (found is not None and found.version not in now):
+                    continue
+                self._ledger.set_current(found.version if found else None)
+                lost = self._lost(current, found)
+                self._ledger.set_standing(lost, Standing.PENDING, "its adapter file was damaged; to be learned again")
+            logger.error(
+                "Version %d cannot be served: adapter %s is missing or damaged. Serving version %d instead; "
+                "%d interactions will be learned again by the next consolidate.",
+                current.version,
+                ", ".join(sorted(damaged)),
+                found.version if found else 0,
+                len(lost),
+            )
+            return found
+
+    def _whole_before(self, current: Snapshot) -> Snapshot | None:
+        """The newest older version whose files are whole; one of another base model could not be asked."""
         older = [s for s in self._ledger.history() if s.version < current.version]
-        found = next((s for s in older if not self._damaged(s)), None)
-        with self._ledger.atomic():
-            self._ledger.set_current(found.version if found else None)
-            lost = self._lost(current, found)
-            self._ledger.set_standing(lost, Standing.PENDING, "its adapter file was damaged; to be learned again")
-        logger.error(
-            "Version %d cannot be served: adapter %s is missing or damaged. Serving version %d instead; "
-            "%d interactions will be learned again by the next consolidate.",
-            current.version,
-            ", ".join(sorted(damaged)),
-            found.version if found else 0,
-            len(lost),
-        )
-        return found
+        fit = (s for s in older if s.base_fingerprint == current.base_fingerprint)
+        return next((s for s in fit if not self._damaged(s)), None)
+
+    def _is_current(self, snapshot: Snapshot) -> bool:
+        now = self._ledger.current()
+        return now is not None and now.version == snapshot.version
 
     def _damaged(self, snapshot: Snapshot) -> set[str]:
         unread = [a for a in snapshot.manifest.adapter_ids if a not in self._whole]
@@ -185,7 +202,7 @@ class SnapshotGuard:
         stamps = {a: self._store.stamp(a) for a in unread}
         changed = [a for a in unread if stamps[a] is None or known.get(a) != stamps[a]]
         records = {r.id: r for r in self._ledger.adapters(ids=changed)} if changed else {}
-        damaged = {a for a in changed if not self._store.verify(a, records[a].sha256)}
+        damaged = {a for a in changed if a not in records or not self._store.verify(a, records[a].sha256)}
         self._whole.update(set(unread) - damaged)
         if set(changed) - damaged and not self._ledger.read_only:
             kept = {a: stamp for a, stamp in known.items() if a in snapshot.manifest.adapter_ids}

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import asdict
 
-from seal_memory.errors import InputError, UnknownIdError
+from seal_memory.errors import BaseModelMismatchError, InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import from_json, id_list, to_json
 from seal_memory.ledger.interactions import require_interactions
@@ -25,6 +25,7 @@ DESTROYED_NOTE = "destroyed by a forget"
 def add_snapshot(scope: Scope, manifest: Manifest, *, parent: int | None, base_fingerprint: str, note: str) -> Snapshot:
     with scope.connection.atomic():
         _check_manifest(scope, manifest)
+        _check_base(scope, manifest, base_fingerprint)
         if parent:
             _row_of(scope, parent)
         version = 1 + int(
@@ -148,6 +149,21 @@ def _refuse_policies(scope: Scope, manifest: Manifest) -> None:
     )
     if rows:
         raise InputError(f"adapter {rows[0][0]} is a note-writer's; expected shards and a core in a manifest")
+
+
+def _check_base(scope: Scope, manifest: Manifest, base_fingerprint: str) -> None:
+    """Raises BaseModelMismatchError for an adapter of another base model: one model answers with all of a version."""
+    rows = scope.connection.rows(
+        "SELECT id, base_fingerprint FROM adapters WHERE namespace = ? AND base_fingerprint != ?"
+        " AND id IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT 1",
+        (scope.namespace, base_fingerprint, id_list(manifest.adapter_ids)),
+    )
+    if rows:
+        raise BaseModelMismatchError(
+            f"adapter {rows[0][0]} was trained on a base model with fingerprint {rows[0][1][:16]}…, and the new "
+            f"version is for {base_fingerprint[:16]}…: open the memory with the model that its published version was "
+            "made with, or roll back to a version of this one (0 is the untouched base) first"
+        )
 
 
 def _row_of(scope: Scope, version: int) -> sqlite3.Row:

@@ -133,7 +133,7 @@ def test_adapters_are_removed_only_when_no_snapshot_holds_them(
 ) -> None:
     (a,) = see("a")
     ledger.add_adapter(make_adapter("s1", a))
-    ledger.add_snapshot(Manifest((ShardEntry("s1", "e", (a,)),)), parent=None, base_fingerprint="b")
+    ledger.add_snapshot(Manifest((ShardEntry("s1", "e", (a,)),)), parent=None, base_fingerprint="base")
     with pytest.raises(InputError, match="part of snapshots 1"):
         ledger.remove_adapters(["s1"])
     ledger.destroy_snapshots([1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seal_memory.errors import UnknownIdError
+from seal_memory.errors import BaseModelMismatchError, UnknownIdError
 from seal_memory.ledger import Ledger
 from seal_memory.records import AdapterRecord, Manifest, ShardEntry, Snapshot
 
@@ -78,7 +78,7 @@ def test_a_destroyed_snapshot_is_gone_and_its_version_never_reused(ledger: Ledge
 
 def test_unknown_adapters_cannot_be_published(ledger: Ledger) -> None:
     with pytest.raises(UnknownIdError, match="no adapter s9"):
-        ledger.add_snapshot(Manifest((ShardEntry("s9", "e", ()),)), parent=None, base_fingerprint="b")
+        ledger.add_snapshot(Manifest((ShardEntry("s9", "e", ()),)), parent=None, base_fingerprint="base")
     assert ledger.history() == []
 
 
@@ -89,7 +89,7 @@ def test_an_adapter_trained_on_forgotten_text_cannot_be_published(
     ledger.add_adapter(make_adapter("s1", a, b))
     ledger.purge([a])
     with pytest.raises(UnknownIdError, match="was forgotten"):
-        ledger.add_snapshot(Manifest((ShardEntry("s1", "e", (b,)),)), parent=None, base_fingerprint="b")
+        ledger.add_snapshot(Manifest((ShardEntry("s1", "e", (b,)),)), parent=None, base_fingerprint="base")
 
 
 def test_versions_are_counted_in_each_namespace(ledger: Ledger, tmp_path: Path) -> None:
@@ -97,3 +97,13 @@ def test_versions_are_counted_in_each_namespace(ledger: Ledger, tmp_path: Path) 
     with Ledger.open(tmp_path, namespace="other") as other:
         assert other.current() is None
         assert publish(other).version == 1
+
+
+def test_a_version_holds_adapters_of_one_base_model(ledger: Ledger, see: See, make_adapter: MakeAdapter) -> None:
+    """No model could answer with both; the error names both, and nothing is published."""
+    (a,) = see("a")
+    ledger.add_adapter(make_adapter("s1", a))
+    manifest = Manifest((ShardEntry("s1", "e1", (a,)),))
+    with pytest.raises(BaseModelMismatchError, match=r"s1 .*fingerprint base….* for another….*roll back"):
+        ledger.add_snapshot(manifest, parent=None, base_fingerprint="another")
+    assert ledger.history() == []
