@@ -7,8 +7,8 @@ Not here: any of the work itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -19,7 +19,7 @@ from seal_memory.conversing import Conversation, chat_prompt, text_prompt
 from seal_memory.engine_room import EngineRoom
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
-from seal_memory.keeping import chosen, corrected, roll_back
+from seal_memory.keeping import chosen, corrected, forgotten, roll_back
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.leasing import lease
 from seal_memory.ledger import Ledger
@@ -242,10 +242,15 @@ class SealMemory:
         with self._training(progress) as trainer:
             return trainer.sleep(merge=merge, core=core, again=again)
 
-    def _training(self, progress: Progress | None) -> AbstractContextManager[Trainer]:
+    @contextmanager
+    def _training(self, progress: Progress | None) -> Iterator[Trainer]:
+        from seal_memory.opening import check_base
         from seal_memory.training import leased
 
-        return leased(self, self._guard, clock=self._clock, make_id=self._make_id, progress=progress or self.progress)
+        told = progress or self.progress
+        with leased(self, self._guard, clock=self._clock, make_id=self._make_id, progress=told) as trainer:
+            check_base(trainer.engine.fingerprint, self.model, self.ledger)  # a rollback may have published another's
+            yield trainer
 
     def start_background(self, *, poll_seconds: float = 2.0) -> Background:
         """Learn what is pending and audit what is due in a thread of this process, until stopped or closed.
@@ -338,28 +343,26 @@ class SealMemory:
 
         Raises `UnknownIdError`, `InputError` when nothing changes, `BusyError` while a consolidation runs.
         """
-        with lease(self.ledger, "consolidate"):
-            return corrected(self.ledger, self._deletion(), id, text, settings=self.settings)
+        with lease(self.ledger, "consolidate") as heartbeat:
+            self._engines.open_server()  # what cannot be told that an adapter is gone is no place to begin
+            return corrected(self.ledger, self._deletion(heartbeat), id, text, settings=self.settings)
 
     def forget(
         self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
     ) -> ForgetReport:
-        """Destroy interactions by id, session or source, and everything derived from them.
+        """Destroy interactions by id, session or source, and everything derived from them; a model is not needed.
 
-        Raises `UnknownIdError` when nothing matches, `InputError` when nothing is named.
+        Raises `UnknownIdError` when nothing matches, `InputError` when nothing is named, `BusyError` as `correct`.
         """
         wanted = chosen(self.ledger, ids, session=session, source=source)
-        with lease(self.ledger, "consolidate"):
-            self._guard.usable()
-            return self._deletion().forget(wanted)
+        return forgotten(self.ledger, wanted, look=self._guard.usable, deletion=self._deletion)
 
-    def _deletion(self) -> Deletion:
+    def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
 
-        self._engines.open_server()  # what cannot be told that an adapter is gone is no place to begin
-        drop = self._engines.drop
+        engine, drop, clock = lambda: self.engine, self._engines.drop, self._clock
         return Deletion(
-            self.ledger, self.store, self.settings, engine=lambda: self.engine, drop=drop, clock=self._clock
+            self.ledger, self.store, self.settings, engine=engine, drop=drop, clock=clock, heartbeat=heartbeat
         )
 
     def history(self) -> list[Snapshot]:

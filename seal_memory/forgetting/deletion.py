@@ -1,17 +1,20 @@
 """Deletion: text, self-edits, quizzes, shards and snapshots of an interaction go, and a report proves it.
 
 A shard is dropped whole when one of its interactions goes; what else it held becomes pending and is retrained by the
-next consolidation. Snapshots that hold the shard are destroyed, so no rollback brings it back. Not here: replacing
+next consolidation. Snapshots that hold the shard are destroyed, so no rollback brings it back. What goes is decided by
+the ledger alone: a model is only asked for the report, and a forget without one is a whole forget. Not here: replacing
 a fact (`SealMemory.correct` = supersede + the same purge of derivatives), and telling beforehand (`consequences`).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
+from seal_memory.errors import BaseModelMismatchError, BusyError, ModelUnavailableError, SealMemoryError
 from seal_memory.forgetting.consequences import less, to_relearn, versions_with
 from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
@@ -21,12 +24,15 @@ from seal_memory.quizzes.grading import mean
 from seal_memory.records import Manifest, QuizItem, Snapshot, Standing
 from seal_memory.routing.making import make_router
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class ForgetReport:
     """What went, and recall of the forgotten items: before, after, and of the untouched base (0..1).
 
-    `recall_*` are None when no quiz item asked about what was forgotten.
+    `recall_*` are None when no quiz item asked about what was forgotten, or the model could not be asked: it is not
+    to be had, or not the one that the adapters were trained on.
     """
 
     interactions: int
@@ -41,8 +47,21 @@ class ForgetReport:
     recall_base: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A forget that is done, and what it takes to ask the model about it once more."""
+
+    report: ForgetReport
+    items: tuple[QuizItem, ...]
+    recall_before: float | None
+    snapshot: Snapshot | None
+
+
 class Deletion:
-    """Forgets and corrects in one ledger and adapter store. `engine` may load the model late, `drop` never does."""
+    """Forgets and corrects in one ledger and adapter store. `engine` may load the model late, `drop` never does.
+
+    `heartbeat` renews the lease that the caller holds, and raises `BusyError` when it is lost.
+    """
 
     def __init__(
         self,
@@ -53,25 +72,29 @@ class Deletion:
         engine: Callable[[], TransformersEngine],
         drop: Callable[[str], None],
         clock: Callable[[], float],
+        heartbeat: Callable[[], None],
     ) -> None:
         self.ledger, self.store, self.settings = ledger, store, settings
-        self.engine, self.drop, self.clock = engine, drop, clock
+        self.engine, self.drop, self.clock, self.heartbeat = engine, drop, clock, heartbeat
 
-    def forget(self, ids: Sequence[str]) -> ForgetReport:
-        """Destroy the interactions, their earlier wordings and everything derived from them."""
+    def forget(self, ids: Sequence[str]) -> Forgotten:
+        """Destroy the interactions, their earlier wordings and everything derived from them.
+
+        Raises `BusyError` before anything is destroyed where the lease is lost.
+        """
         chain = self.ledger.with_predecessors(list(ids))
         items = self.ledger.quiz_items(interaction_ids=chain)
+        self.heartbeat()
         before = self._recall(items, self.ledger.current())
         with self.ledger.atomic():
+            self.heartbeat()  # loading the model takes long: who lost the lease meanwhile deletes nothing
             purged_adapters = self.ledger.adapters_trained_on(chain)
             snapshot, destroyed, relearn = self._without(purged_adapters, chain)
             report = self.ledger.purge(chain)
             self.ledger.remove_adapters(purged_adapters)
         self.remove_files(purged_adapters)
-        self.store.sweep(needed(self.ledger))  # and what a killed trainer left
-        after = self._recall(items, snapshot)
-        base = self._recall(items, None)
-        return ForgetReport(
+        self._sweep()
+        done = ForgetReport(
             report.interactions,
             report.self_edits,
             report.quiz_items,
@@ -79,10 +102,19 @@ class Deletion:
             tuple(destroyed),
             snapshot.version if snapshot else None,
             tuple(relearn),
-            before,
-            after,
-            base,
+            None,
+            None,
+            None,
         )
+        return Forgotten(done, tuple(items), before, snapshot)
+
+    def measured(self, done: Forgotten) -> ForgetReport:
+        """The report with its recalls, all or none; needs no lease."""
+        after = self._recall(done.items, done.snapshot) if done.recall_before is not None else None
+        base = self._recall(done.items, None) if after is not None else None
+        if base is None:
+            return done.report
+        return replace(done.report, recall_before=done.recall_before, recall_after=after, recall_base=base)
 
     def drop_derivatives(self, ids: Sequence[str]) -> tuple[list[str], list[int]]:
         """For a correction: shards and snapshots trained on `ids` go, the text stays in the history.
@@ -96,11 +128,17 @@ class Deletion:
         return adapters, destroyed
 
     def remove_files(self, adapters: Sequence[str]) -> None:
-        """Delete adapters from the disk and the engine; call it when the ledger no longer holds them."""
+        """Delete adapters from the disk and the engine; call it when the ledger no longer holds them.
+
+        An engine that cannot be had, because its model is missing or another one, is no error.
+        """
         for adapter_id in adapters:
             self.store.remove(adapter_id)
         for adapter_id in adapters:  # after all files: an engine may fail
-            self.drop(adapter_id)
+            try:
+                self.drop(adapter_id)
+            except (ModelUnavailableError, BaseModelMismatchError) as error:
+                logger.warning("A server that answers may hold adapter %s until it is restarted: %s", adapter_id, error)
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -113,6 +151,8 @@ class Deletion:
             return current, [], []
         snapshot = current
         if current is not None and gone & set(current.manifest.adapter_ids):
+            known = self.ledger.adapters(ids=current.manifest.adapter_ids)
+            gone |= {a.id for a in known if a.base_fingerprint != current.base_fingerprint}  # earlier releases mixed
             manifest = less(current.manifest, gone)
             snapshot = self.ledger.add_snapshot(
                 manifest, parent=None, base_fingerprint=current.base_fingerprint, note="forget"
@@ -123,10 +163,25 @@ class Deletion:
         self.ledger.set_standing(relearn, Standing.PENDING, "its shard was dropped by a forget or correction")
         return snapshot, holding, relearn
 
+    def _sweep(self) -> None:
+        """What a killed trainer left. Who took the lease over has files that no row names yet, and sweeps later."""
+        try:
+            self.heartbeat()
+        except BusyError:
+            return
+        self.store.sweep(needed(self.ledger))
+
     def _recall(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float | None:
-        """Closed-book recall of the items, routed as `snapshot` (None: the base) would."""
+        """Closed-book recall of the items, routed as `snapshot` (None: the base) would; None where it cannot be had."""
         if not items:
             return None
+        try:
+            return self._asked(items, snapshot)
+        except SealMemoryError as error:
+            logger.warning("What the model recalls of the forgotten cannot be measured: %s", error)
+            return None
+
+    def _asked(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float:
         manifest = snapshot.manifest if snapshot is not None else Manifest()
         engine = self.engine()
         router = make_router(manifest, self.ledger, self.settings, embedders=engine.embedder)

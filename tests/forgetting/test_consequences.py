@@ -36,7 +36,7 @@ def _no_model() -> object:
 def deletion(ledger: Ledger, folder: Path) -> Deletion:
     return Deletion(
         ledger, AdapterStore(folder / "adapters"), Settings(), engine=_no_model, drop=lambda adapter: None,  # type: ignore[arg-type]
-        clock=lambda: 1.0,
+        clock=lambda: 1.0, heartbeat=lambda: None,
     )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_a_preview_says_what_the_forget_then_reports(
             ledger.supersede(ids[0], NewInteraction("Another fact."))
         named = [ids[n] for n in sorted(wanted)]
         told, again = consequences(ledger, named), consequences(ledger, named)
-        report = deletion(ledger, folder).forget(named)
+        report = deletion(ledger, folder).forget(named).report
         assert told == again
         assert (told.interactions, told.self_edits, told.quiz_items) == (
             report.interactions, report.self_edits, report.quiz_items,
