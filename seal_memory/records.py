@@ -1,7 +1,6 @@
 """What the rooms hand to each other: frozen records and their enums. No behaviour, no torch.
 
-Times are Unix seconds. Log-probabilities are natural logarithms. Ids are opaque strings.
-Not here: what the public verbs return (`answering.Answer`, `reports`).
+Times are Unix seconds, log-probabilities natural, ids opaque strings. Not here: what public verbs return (`reports`).
 """
 
 from __future__ import annotations
@@ -186,8 +185,7 @@ class SelfEdit:
 class QuizItem:
     """A closed-book question. `held_out` items are never trained on, for good.
 
-    `logprob_with` / `logprob_without`: mean log-probability per answer token with the text in
-    the prompt and closed book, under the untouched base (None: not measured).
+    `logprob_with` / `logprob_without`: mean per answer token, the base with text and closed book (None: not asked).
     """
 
     id: str
