@@ -82,7 +82,7 @@ def roll_back(ledger: Ledger, version: int) -> Snapshot | None:
     with ledger.atomic():
         ledger.set_current(version or None)
         current = ledger.current()
-        held = {i for s in current.manifest.shards for i in s.interaction_ids} if current else set()
+        held = set(current.manifest.holders) if current else set()
         states = {i.id: i.standing for i in ledger.interactions()}
         gone = [i for i, standing in states.items() if standing is Standing.LEARNED and i not in held]
         ledger.set_standing(gone, Standing.PENDING, f"rolled back to version {version}")

@@ -211,8 +211,8 @@ class SnapshotGuard:
         return damaged
 
     def _lost(self, current: Snapshot, found: Snapshot | None) -> list[str]:
-        held = {i for s in current.manifest.shards for i in s.interaction_ids}
-        kept = {i for s in found.manifest.shards for i in s.interaction_ids} if found is not None else set()
+        held = set(current.manifest.holders)
+        kept = set(found.manifest.holders) if found is not None else set()
         gone = sorted(held - kept)
         rows = self._ledger.interactions(ids=gone) if gone else []
         return [i.id for i in rows if i.standing is Standing.LEARNED]

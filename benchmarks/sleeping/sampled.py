@@ -44,6 +44,7 @@ class SampledWorld(World):
         super().__init__(folder, task, size, engine, settings, progress)
         self._all: list[Episode] = self.episodes()
         if not 2 <= asked <= len(self._all):
+            self.close()
             raise InputError(f"Cannot ask about {asked} episodes: expected 2 to {len(self._all)}.")
         drawn = Random(f"{settings.seed}:{size}").sample(self._all, asked)
         held = self.held_by({i for e in drawn for i in e.interaction_ids})

@@ -128,7 +128,7 @@ def _version(snapshot: Snapshot) -> dict[str, Any]:
         "parent": snapshot.parent,
         "created": snapshot.created,
         "shards": len(snapshot.manifest.shards),
-        "interactions": len({i for s in snapshot.manifest.shards for i in s.interaction_ids}),
+        "interactions": len(snapshot.manifest.holders),
         "core": snapshot.manifest.core,
         "base_fingerprint": snapshot.base_fingerprint,
         "note": snapshot.note,

@@ -157,7 +157,7 @@ class Deletion:
             snapshot = self.ledger.add_snapshot(
                 manifest, parent=None, base_fingerprint=current.base_fingerprint, note="forget"
             )
-        held = {i for s in snapshot.manifest.shards for i in s.interaction_ids} if snapshot is not None else set()
+        held = set(snapshot.manifest.holders) if snapshot is not None else set()
         relearn = to_relearn(self.ledger, gone, held.union(ids))
         self.ledger.destroy_snapshots(holding)
         self.ledger.set_standing(relearn, Standing.PENDING, "its shard was dropped by a forget or correction")

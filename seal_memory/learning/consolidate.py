@@ -203,7 +203,7 @@ class Consolidator:
 
     def _mark(self, ids: Sequence[str], verdict: Verdict, current: Snapshot | None) -> None:
         """Learned or refused; what was to be rebuilt and was refused is still held by its old shard."""
-        held = {i for s in current.manifest.shards for i in s.interaction_ids} if current is not None else set()
+        held = set(current.manifest.holders) if current is not None else set()
         learned = [i for i in ids if verdict.accepted or i in held]
         self.ledger.set_standing(learned, Standing.LEARNED)
         self.ledger.set_standing([i for i in ids if i not in learned], Standing.REFUSED, (*verdict.reasons, None)[0])

@@ -48,7 +48,7 @@ def sort_out(ledger: Ledger) -> Sorted:
             ledger.set_standing([new.id], Standing.SKIPPED, repeats(same.id))
             repeated.append((new.id, same.id))
             continue
-        outdated = replaced(new, older)
+        outdated = _replaced(new, older)
         if outdated is not None:
             superseded.append(_supersede(ledger, outdated, new))
             continue
@@ -63,7 +63,7 @@ def earlier(ledger: Ledger, new: Interaction) -> list[Interaction]:
     return [i for i in _related(ledger, new) if (i.time, i.id) < (new.time, new.id)]
 
 
-def replaced(new: Interaction, older: list[Interaction]) -> Interaction | None:
+def _replaced(new: Interaction, older: list[Interaction]) -> Interaction | None:
     """The one of `older` that `new` replaces; of two that it could replace it may mean neither."""
     outdated = [old for old in older if supersedes(new.text, old.text)]
     return outdated[0] if len(outdated) == 1 else None
@@ -74,7 +74,7 @@ def _replacing(ledger: Ledger, late: Interaction) -> Interaction | None:
     for newer in _related(ledger, late):
         if (newer.time, newer.id) <= (late.time, late.id) or newer.standing is Standing.PENDING:
             continue  # what is pending has its own turn
-        if supersedes(newer.text, late.text) and replaced(newer, [late, *_others(earlier(ledger, newer), late)]):
+        if supersedes(newer.text, late.text) and _replaced(newer, [late, *_others(earlier(ledger, newer), late)]):
             return newer
     return None
 

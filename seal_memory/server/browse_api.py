@@ -89,7 +89,7 @@ async def interactions(
 def _shards(memory: SealMemory) -> dict[str, str]:
     """Interaction id -> the published shard that holds it."""
     current = memory.ledger.current()
-    return {i: s.adapter_id for s in current.manifest.shards for i in s.interaction_ids} if current else {}
+    return {i: s.adapter_id for i, s in current.manifest.holders.items()} if current else {}
 
 
 def _listed(one: Listed, shards: dict[str, str]) -> dict[str, Any]:

@@ -139,13 +139,12 @@ async def history(request: Request, caller: Reading) -> dict[str, Any]:
 
 
 def _version(snapshot: Snapshot) -> dict[str, Any]:
-    interactions = {i for s in snapshot.manifest.shards for i in s.interaction_ids}
     return {
         "version": snapshot.version,
         "parent": snapshot.parent,
         "created": snapshot.created,
         "shards": [s.adapter_id for s in snapshot.manifest.shards],
-        "interactions": len(interactions),
+        "interactions": len(snapshot.manifest.holders),
         "core": snapshot.manifest.core,
         "base_fingerprint": snapshot.base_fingerprint,
         "note": snapshot.note,
