@@ -169,6 +169,9 @@ class Settings(BaseSettings):
         "off", description="what the background trainer refines: arms, the note-writer, both, or nothing"
     )
     refine_after: int = Field(16, ge=1, le=1 << 30, description="newly published episodes before another refine round")
+    refine_samplings: int = Field(
+        2, ge=0, le=1 << 30, description="note-writers taught by rejection sampling before inner loops judge notes"
+    )
     refine_tokens: int = Field(
         400_000, ge=1, le=1 << 40, description="training tokens after which a refine round explores no further episode"
     )

@@ -2,8 +2,9 @@
 
 Bounded: no further episode is explored once the round has trained `refine_tokens` tokens (the writer's own training and
 its trial by the judges come on top). Every explored episode is on record at once, so a round that is killed goes on
-where it was; its version, promoted or kept as evidence, is one transaction. The first round starts the writer by
-rejection sampling, the others are ReST-EM's. Not here: when a round is due (`schedule`), the lease (`training`).
+where it was; its version, promoted or kept as evidence, is one transaction. The first rounds teach the writer by
+rejection sampling, the round trip being the reward; once `refine_samplings` writers came of that, inner loops decide
+what is worth keeping. Not here: when a round is due (`schedule`), the lease (`training`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.note_writer import BootstrapPlan, bootstrap
+from seal_memory.policy.promotion import LEAST_PAIRS
 from seal_memory.policy.rest_em import Explored, RoundPlan, explore, improve, select
 from seal_memory.policy.schedule import judging_shards, training_shards
 from seal_memory.policy.versions import NoteWriters
@@ -25,7 +27,9 @@ from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, Poli
 NOTES, ARMS = "notes", "arms"
 REFINE = "refine"  # the phase that is told between two explored episodes
 TOGETHER = 2  # episodes of one stack: each is the other's rival
-MOST_JUDGES = 12
+MOST_JUDGES = 24  # six did not see a step of 0.02 that as many held-out passages did (benchmarks/LOG.md, P14)
+MOST_SAMPLED = 64  # shards that one round of rejection sampling reads; what earlier rounds kept is learned as well
+SAMPLED = "sampled"  # the figure that versions which came of rejection sampling have
 SEED_STEP = 100  # between the seeds of two rounds
 
 
@@ -85,10 +89,10 @@ class Refiner:
     def _improve(self, number: int) -> PolicyVersion | None:
         shards = training_shards(self.ledger)
         judges = self._judges()
-        if not shards or not judges:
+        if not shards or len(judges) < LEAST_PAIRS:  # nobody could tell whether a new writer is better
             return None
-        if not self.ledger.policy.versions():
-            kept, figures = self._bootstrapped(number, shards)
+        if self._samples():
+            kept, figures = self._sampled(number, shards)
         else:
             kept, figures = self._explored(number)
         return improve(
@@ -103,17 +107,31 @@ class Refiner:
             figures=figures,
         )
 
-    def _bootstrapped(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
-        """Survivors of the round trip: no inner loop is spent before the writer can write at all."""
-        studies = self.candidates.quizzed([self._episode(s) for s in shards])
+    def _samples(self) -> bool:
+        """Whether this round is one of rejection sampling: there are still too few writers that it has taught.
+
+        Without any, inner loops would be spent on notes of a model that cannot write them. With one, a sampling that
+        taught nothing better is followed by a round of inner loops.
+        """
+        known = [v for v in self.ledger.policy.versions() if v.base_fingerprint == self.candidates.engine.fingerprint]
+        taught = {v.measures["round"] for v in known if v.promoted and SAMPLED in v.measures}
+        in_vain = bool(known) and not known[-1].promoted and SAMPLED in known[-1].measures
+        return len(taught) < self.settings.refine_samplings and not (taught and in_vain)
+
+    def _sampled(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
+        """What the writer so far writes and survives the round trip: ReST-EM without an inner loop."""
+        drawn = random.Random(f"{self.settings.seed}:{number}").sample(shards, min(len(shards), MOST_SAMPLED))
+        studies = self.candidates.quizzed([self._episode(s) for s in drawn])
+        writer = self.writers.current()
         found = bootstrap(
             [s.statements for s in studies],
             self.candidates.engine,
             plan=BootstrapPlan(),
             held_out=[[i.question for i in s.held_out] for s in studies],
             seed=self._seed(number),
+            adapter=writer.adapter_id if writer is not None else None,
         )
-        figures = {"sampled": float(found.sampled), "checked": float(found.checked), "answered": float(found.answered)}
+        figures = {SAMPLED: float(found.sampled), "checked": float(found.checked), "answered": float(found.answered)}
         return list(found.examples), figures
 
     def _explored(self, number: int) -> tuple[list[PolicyExample], dict[str, float]]:

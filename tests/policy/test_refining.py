@@ -12,6 +12,7 @@ from seal_memory import SealMemory
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.policy import refining, versions
 from seal_memory.policy.note_writer import train_note_writers
+from seal_memory.policy.promotion import Promotion
 from seal_memory.policy.rest_em import RoundPlan
 from seal_memory.policy.schedule import is_judge, next_round
 from seal_memory.policy.versions import NoteWriters
@@ -37,6 +38,7 @@ def learned(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> SealMemory:
     for name in ("seal_memory.quizzes.generator.MIN_GAIN", "seal_memory.policy.guards.MIN_GAIN"):
         monkeypatch.setattr(name, -100.0)
     monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
+    monkeypatch.setattr(refining, "LEAST_PAIRS", 1)  # of ten episodes three judge
     monkeypatch.setattr(refining, "RoundPlan", lambda: SMALL)
     monkeypatch.setattr(refining, "BootstrapPlan", lambda: _plan())
     number = count()
@@ -111,10 +113,7 @@ def test_the_worker_refines_when_enough_is_new(learned: SealMemory) -> None:
 
 def test_a_round_that_is_killed_goes_on_where_it_was(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was explored is not explored again; the round ends as one version."""
-    learned.ledger.policy.add_version(
-        None, [], parent=None, promoted=False, reasons=["bootstrap"], measures={"round": 1.0},
-        base_fingerprint=learned.engine.fingerprint,
-    )  # fmt: skip
+    learned.settings.__dict__["refine_samplings"] = 0
     explore, calls = refining.explore, []
 
     def killed(studies: Any, *args: Any, **options: Any) -> Any:
@@ -137,7 +136,70 @@ def test_a_round_that_is_killed_goes_on_where_it_was(learned: SealMemory, monkey
     assert len(explored) == len(set(explored)) == found.explored
     assert not any(is_judge(i) for i in explored)
     again = learned.refine(2)  # its job was killed after the commit
-    assert (again.version, len(learned.ledger.policy.versions())) == (found.version, 2)
+    assert (again.version, len(learned.ledger.policy.versions())) == (found.version, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "samples"),
+    [
+        ([], True),
+        ([(True, True)], True),
+        ([(True, True), (True, True)], False),  # `refine_samplings` writers: inner loops from now on
+        ([(False, True), (False, True)], True),  # nobody can write yet: no inner loop is spent on it
+        ([(True, True), (False, True)], False),  # the second sampling was in vain
+        ([(True, True), (False, True), (True, False)], True),
+        ([(True, True), (True, True), (False, False)], False),
+    ],
+)
+def test_rejection_sampling_goes_on_until_it_has_taught_two_writers(
+    learned: SealMemory, monkeypatch: pytest.MonkeyPatch, before: list[tuple[bool, bool]], samples: bool
+) -> None:
+    """Rounds before: (promoted, by sampling)."""
+    (shard, *_) = learned.ledger.adapters()  # in the place of a writer
+    for number, (promoted, sampled) in enumerate(before, start=1):
+        measures = {"round": float(number), **({"sampled": 9.0} if sampled else {"reward": 0.1})}
+        learned.ledger.policy.add_version(
+            shard.id if promoted else None, [], parent=None, promoted=promoted, reasons=["."], measures=measures,
+            base_fingerprint=learned.engine.fingerprint,
+        )  # fmt: skip
+    taken: list[str] = []
+    for name in ("_sampled", "_explored"):
+        monkeypatch.setattr(refining.Refiner, name, lambda *_, name=name: (taken.append(name), ([], {}))[1])
+    learned.settings.__dict__["refine"] = "notes"
+    learned.refine(len(before) + 1)
+    assert taken == ["_sampled" if samples else "_explored"]
+
+
+def test_the_next_sampling_is_by_the_writer_that_the_last_one_taught(
+    learned: SealMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ReST-EM samples from the policy that it improves."""
+    bootstrap, asked = refining.bootstrap, []
+
+    def seen(*args: Any, adapter: str | None, **options: Any) -> Any:
+        asked.append(adapter)
+        return bootstrap(*args, adapter=None, **options)
+
+    monkeypatch.setattr(refining, "bootstrap", seen)
+    monkeypatch.setattr("seal_memory.policy.rest_em.promotion.judge", _accepts)
+    learned.settings.__dict__["refine"] = "notes"
+    first, second = learned.refine(1).version, learned.refine(2).version
+    assert first is not None
+    assert second is not None
+    assert (first.promoted, second.promoted, second.parent) == (True, True, first.version)
+    assert asked == [None, first.adapter_id]
+
+
+def _accepts(*_: Any, **__: Any) -> Promotion:
+    return Promotion(True, (), {})
+
+
+def test_no_writer_is_taught_that_nobody_could_judge(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer judges than a verdict needs every new writer would be refused."""
+    monkeypatch.setattr(refining, "LEAST_PAIRS", 99)
+    learned.settings.__dict__["refine"] = "notes"
+    assert learned.refine(1).version is None
+    assert learned.ledger.policy.versions() == []
 
 
 def test_a_round_begins_with_the_writer_that_a_forget_took(
