@@ -13,7 +13,7 @@ from typing import Protocol
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
-from seal_memory.learning.candidates import Candidates
+from seal_memory.learning.candidates import ArmSource, Candidates
 from seal_memory.learning.consolidate import ConsolidateReport, Consolidator
 from seal_memory.learning.progress import Progress, beating
 from seal_memory.learning.pruning import needed, prune_snapshots
@@ -93,19 +93,10 @@ class Trainer:
         if self.settings.supersede:
             sort_out(self.ledger)
         seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
-        consolidator = Consolidator(
-            self.ledger,
-            self.engine,
-            self.store,
-            self.settings.model_copy(update={"seed": seed}),
-            base_model=self.base_model,
-            clock=self.clock,
-            make_id=self.make_id,
-            progress=self.progress,
-            heartbeat=self.heartbeat,
-            arms=arm_source(self.ledger, self.engine, self.settings),
-            note_writer=self._note_writer(),
-        )
+        settings = self.settings.model_copy(update={"seed": seed})
+        arms = arm_source(self.ledger, self.engine, self.settings)
+        candidates = self._candidates(settings, arms=arms, note_writer=self._note_writer())
+        consolidator = Consolidator(candidates, self._publisher(settings), heartbeat=self.heartbeat)
         report = consolidator.run()
         decision = self._sleeper().build_core() if core else None
         if decision is not None:
@@ -134,7 +125,7 @@ class Trainer:
             clock=self.clock,
             heartbeat=self.heartbeat,
         )
-        candidates = self._candidates()
+        candidates = self._candidates(settings)
         if settings.refine in ("notes", "both"):
             writers.retrain(progress=candidates.progress)  # what a forget took: the round starts from the newest writer
         if settings.executor == "local":
@@ -157,18 +148,23 @@ class Trainer:
             return None
         return current_writer(self.ledger, self.store, self.engine.fingerprint)
 
-    def _candidates(self) -> Candidates:
+    def _candidates(
+        self, settings: Settings, *, arms: ArmSource | None = None, note_writer: str | None = None
+    ) -> Candidates:
         return Candidates(
             self.ledger,
             self.engine,
-            self.settings,
+            settings,
             clock=self.clock,
             make_id=self.make_id,
             progress=beating(self.progress, self.heartbeat),
+            arms=arms,
+            note_writer=note_writer,
         )
 
+    def _publisher(self, settings: Settings) -> Publisher:
+        return Publisher(self.ledger, self.engine, self.store, settings, base_model=self.base_model, clock=self.clock)
+
     def _sleeper(self) -> Sleeper:
-        publisher = Publisher(
-            self.ledger, self.engine, self.store, self.settings, base_model=self.base_model, clock=self.clock
-        )
-        return Sleeper(self._candidates(), publisher, heartbeat=self.heartbeat)
+        settings = self.settings
+        return Sleeper(self._candidates(settings), self._publisher(settings), heartbeat=self.heartbeat)

@@ -14,17 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from seal_memory import commit_points
-from seal_memory.config import Settings
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import gate, grading
-from seal_memory.learning.candidates import ArmSource, Candidates, Trained
+from seal_memory.learning.candidates import Candidates, Trained
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import Verdict
-from seal_memory.learning.progress import Progress, beating
 from seal_memory.learning.publishing import Publisher, without_replaced
 from seal_memory.learning.superseding import outdated_ids
-from seal_memory.ledger import Ledger
-from seal_memory.lora.store import AdapterStore
 from seal_memory.records import (
     AdapterKind,
     AdapterRecord,
@@ -68,36 +63,12 @@ class _Tally:
 
 
 class Consolidator:
-    """Runs consolidations over one ledger, engine and adapter store."""
+    """Runs consolidations; `heartbeat` raises where the namespace's lease is lost."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        engine: TransformersEngine,
-        store: AdapterStore,
-        settings: Settings,
-        *,
-        base_model: str,
-        clock: Callable[[], float],
-        make_id: Callable[[], str],
-        progress: Progress,
-        heartbeat: Callable[[], None],
-        arms: ArmSource | None = None,
-        note_writer: str | None = None,
-    ) -> None:
-        self.ledger, self.engine, self.settings = ledger, engine, settings
-        self.clock, self.make_id, self.heartbeat = clock, make_id, heartbeat
-        self.publisher = Publisher(ledger, engine, store, settings, base_model=base_model, clock=clock)
-        self.candidates = Candidates(
-            ledger,
-            engine,
-            settings,
-            clock=clock,
-            make_id=make_id,
-            progress=beating(progress, heartbeat),
-            arms=arms,
-            note_writer=note_writer,
-        )
+    def __init__(self, candidates: Candidates, publisher: Publisher, *, heartbeat: Callable[[], None]) -> None:
+        self.candidates, self.publisher, self.heartbeat = candidates, publisher, heartbeat
+        self.ledger, self.engine, self.settings = candidates.ledger, candidates.engine, candidates.settings
+        self.clock, self.make_id = candidates.clock, candidates.make_id
 
     def run(self) -> ConsolidateReport:
         """Everything pending, wave by wave; each wave publishes its own snapshot."""
