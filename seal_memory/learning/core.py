@@ -4,7 +4,8 @@ Needed where nothing routes (a merged export) and as what answers when the route
 statement of every published shard has the same chance to be drawn, however old it is; or half of it is what was
 recalled worst, first. It may be held close to the base (`anchoring`), taught by the model with the text in its prompt
 (`teaching`), kept to the feed-forward layers or to a lower rank: settings `core_*`. Gated like a shard, with drift
-measured on the core itself, since it sees unrelated prompts too. Not here: publishing it (`sleeping`).
+measured on the core itself, since it sees unrelated prompts too: where it drifts too far, less of it is taken. Not
+here: publishing it (`sleeping`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 
 from seal_memory.config import Settings
+from seal_memory.engines.base import Engine
 from seal_memory.learning import drift, gate, grading
 from seal_memory.learning.anchoring import anchored, anchors
 from seal_memory.learning.candidates import Candidates, candidate_id, run_jobs, training_job
@@ -28,6 +30,7 @@ from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, Self
 
 CORE_ITEMS = 64  # held-out items that judge a core, spread over the memory
 CORE_BATCH = 4  # a core's batches are this many times a shard's
+STRENGTHS = (1.0, 0.9, 0.8, 0.7, 0.6)  # what is taken of a core that drifts, the most that the gate allows
 MLP = ("gate_proj", "up_proj", "down_proj")
 
 
@@ -73,6 +76,23 @@ def _plan(ledger: Ledger, manifest: Manifest, settings: Settings) -> Plan:
     return partial(plan_weakest, weakness=weakness(ledger, manifest.shards))
 
 
+def hold_back(edit: SelfEdit, core: LoraAdapter, candidates: Candidates) -> float:
+    """Take less of the core's update, in place, where the fixed text's perplexity rises by more than the gate allows.
+
+    Scaled as a whole it lies between the base and what was trained (WiSE-FT, arXiv 2109.01903). Returns the share that
+    is left; 1.0, and nothing is changed, where no share tried is enough: then the gate refuses what was trained.
+    """
+    name, engine, trained = candidate_id(edit), candidates.engine, core.flat.detach().clone()
+    for strength in STRENGTHS:
+        core.scale_update(strength)
+        engine.put(name, core)
+        if _increase(engine, name) <= candidates.settings.gate_max_perplexity_increase:
+            return strength
+        core.flat.detach().copy_(trained)
+    engine.put(name, core)
+    return 1.0
+
+
 def judge_core(
     edit: SelfEdit, core: LoraAdapter, ledger: Ledger, candidates: Candidates, *, published: str | None
 ) -> Verdict:
@@ -94,12 +114,16 @@ def judge_core(
     base, before, after = of[None], of[published], of[candidate_id(edit)]
     new = gate.judge_new(grading.summarise(base), grading.summarise(after), settings, finite=core.is_finite())
     old = gate.judge_old(_right(before), _right(after), settings) if published else Verdict(True, (), {})
-    count = len(drift.fixed_paragraphs())
-    increase = drift.perplexity(engine, [candidate_id(edit)] * count) / drift.perplexity(engine, [None] * count) - 1
-    drifted = gate.judge_drift(increase, 0.0, settings)
+    drifted = gate.judge_drift(_increase(engine, candidate_id(edit)), 0.0, settings)
     accepted = new.accepted and old.accepted and drifted.accepted
     measures = {**new.measures, **old.measures, **drifted.measures}
     return Verdict(accepted, (*new.reasons, *old.reasons, *drifted.reasons), measures)
+
+
+def _increase(engine: Engine, adapter: str) -> float:
+    """How far perplexity on the fixed text rises over the base's under one adapter, as a share."""
+    count = len(drift.fixed_paragraphs())
+    return drift.perplexity(engine, [adapter] * count) / drift.perplexity(engine, [None] * count) - 1
 
 
 def _right(grades: Sequence[Grade]) -> list[float]:

@@ -215,7 +215,9 @@ class Sleeper:
         edit = core_room.core_edit(self.ledger, current.manifest, self.candidates)
         self.ledger.add_self_edits([edit])
         core = core_room.train_core(edit, self.candidates, current.manifest)
+        strength = core_room.hold_back(edit, core, self.candidates)
         verdict = core_room.judge_core(edit, core, self.ledger, self.candidates, published=current.manifest.core)
+        verdict = replace(verdict, measures={**verdict.measures, "core_strength": strength})
         return self._commit_core(edit, core, verdict, current)
 
     def _commit_core(self, edit: SelfEdit, core: LoraAdapter, verdict: Verdict, current: Snapshot) -> Decision:

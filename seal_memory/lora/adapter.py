@@ -86,6 +86,11 @@ class LoraAdapter:
             state[f"{name}.lora_A"], state[f"{name}.lora_B"] = a.detach(), b.detach()
         return state
 
+    def scale_update(self, factor: float) -> None:
+        """Take so much of the update `B A`, in place."""
+        for _, b in self.pairs.values():
+            b.detach().mul_(factor)
+
     def is_finite(self) -> bool:
         return bool(torch.isfinite(self.flat).all())
 

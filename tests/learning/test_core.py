@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -123,6 +124,54 @@ def test_a_job_without_weight_or_anchors_is_left_alone(memory: SealMemory) -> No
     job = TrainingJob(memory.engine.stack.create(_core(memory).config, seed=0), [], [], 1e-3)
     assert anchoring.anchored(job, [], [], weight=1.0) is job
     assert (job.anchors, job.soft, job.rows) == ((), {}, [])
+
+
+# -- drift ------------------------------------------------------------------------------------------
+
+
+def _held_back(memory: SealMemory, limit: float) -> tuple[LoraAdapter, LoraAdapter, float]:
+    """A core that drifts, what is left of it under a limit, and how much that is."""
+    changes = {"core_anchor": 0.0, "gate_max_perplexity_increase": limit}
+    candidates = Candidates(
+        memory.ledger,
+        memory.engine,
+        memory.settings.model_copy(update=changes),
+        clock=lambda: 0.0,
+        make_id=lambda: "e",
+        progress=silent,
+    )
+    edit = core.core_edit(memory.ledger, _manifest(memory), candidates)
+    left, trained = core.train_core(edit, candidates, _manifest(memory)), _core(memory, core_anchor=0.0)
+    return trained, left, core.hold_back(edit, left, candidates)
+
+
+def test_of_a_core_that_drifts_as_much_is_taken_as_the_gate_allows(
+    memory: SealMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its update is scaled as a whole; here drift is the size of it, beside the whole one's."""
+    whole = _size(_core(memory, core_anchor=0.0))
+    monkeypatch.setattr(core, "_increase", lambda engine, name: _size(engine.adapter(name)) / whole)
+    trained, left, strength = _held_back(memory, 0.85)
+    assert strength == 0.8
+    for name, (a, b) in left.pairs.items():
+        assert torch.equal(a, trained.pairs[name][0])
+        assert torch.equal(b, trained.pairs[name][1] * 0.8)
+
+
+def _size(adapter: LoraAdapter) -> float:
+    return math.sqrt(sum(float(b.detach().square().sum()) for _, b in adapter.pairs.values()))
+
+
+@pytest.mark.parametrize("limit", [10.0, -1.0], ids=["it drifts no further", "no share is enough"])
+def test_a_core_is_left_as_it_was_trained_bit_for_bit(memory: SealMemory, limit: float) -> None:
+    trained, left, strength = _held_back(memory, limit)
+    assert strength == 1.0
+    assert torch.equal(left.flat, trained.flat)
+
+
+def test_how_much_of_a_core_is_taken_is_on_record(memory: SealMemory) -> None:
+    (decision,) = memory.sleep(merge=False).decisions
+    assert decision.measures["core_strength"] in core.STRENGTHS
 
 
 # -- the teacher ------------------------------------------------------------------------------------
