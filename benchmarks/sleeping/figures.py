@@ -51,7 +51,7 @@ def _way(record: Record, questions: Mapping[str, Question], seed: int) -> Record
         "training_seconds": record["seconds"],
         "seconds_per_question": record["answering_seconds"] / max(1, len(answers)),
         "bytes": record["bytes"],
-        **{k: record[k] for k in ("tokens", "settings", "topics", "reached") if k in record},
+        **{k: record[k] for k in ("tokens", "strength", "settings", "topics", "reached") if k in record},
     }
 
 

@@ -108,12 +108,13 @@ def _half(world: World, max_tokens: int, changes: Mapping[str, Any]) -> Record:
 
 
 def _core(way: str, world: World, manifest: Manifest, max_tokens: int, changes: Mapping[str, Any]) -> Record:
-    """Train a core over a manifest's shards with these settings and ask it everything."""
+    """Train a core over a manifest's shards with these settings, as much of it as the gate allows, and ask it all."""
     candidates = world.candidates(**changes)
     candidates.take_tokens()
     began = perf_counter()
     edit = core_room.core_edit(world.memory.ledger, manifest, candidates)
     core = core_room.train_core(edit, candidates, manifest)
+    strength = core_room.hold_back(edit, core, candidates)
     seconds = perf_counter() - began
     found = world.one_adapter(candidate_id(edit), max_tokens=max_tokens)
     world.engine.drop(candidate_id(edit))
@@ -122,6 +123,7 @@ def _core(way: str, world: World, manifest: Manifest, max_tokens: int, changes: 
         "seconds": seconds,
         "bytes": 4 * core.flat.numel(),
         "tokens": candidates.take_tokens(),
+        "strength": strength,
         "settings": dict(changes),
         **found,
     }

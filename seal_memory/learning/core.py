@@ -30,7 +30,7 @@ from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, Self
 
 CORE_ITEMS = 64  # held-out items that judge a core, spread over the memory
 CORE_BATCH = 4  # a core's batches are this many times a shard's
-STRENGTHS = (1.0, 0.9, 0.8, 0.7, 0.6)  # what is taken of a core that drifts, the most that the gate allows
+STRENGTHS = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)  # what is taken of a core that drifts, the most that the gate allows
 MLP = ("gate_proj", "up_proj", "down_proj")
 
 
