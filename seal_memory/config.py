@@ -157,7 +157,7 @@ class Settings(BaseSettings):
         0.5, description="share of the answers' probability in a reward's recall; the rest: tokens with p > 0.5"
     )
     reward_specificity: float = Field(1.0, ge=0, le=10, description="taken off per recall that another memory gains")
-    reward_drift: float = Field(0.5, ge=0, le=10, description="taken off per nat a token lost on the fixed text")
+    reward_drift: float = Field(0.1, ge=0, le=10, description="taken off per nat a token lost on the fixed text")
     reward_old_loss: float = Field(1.0, ge=0, le=10, description="taken off per recall lost on audited old quizzes")
     reward_diversity: float = Field(0.05, ge=0, le=1, description="given for notes that have nothing in common")
     reward_length: float = Field(0.2, ge=0, le=10, description="taken off per share of tokens over the budget")
@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     )
     refine_after: int = Field(16, ge=1, le=1 << 30, description="newly published episodes before another refine round")
     refine_samplings: int = Field(
-        2, ge=0, le=1 << 30, description="note-writers taught by rejection sampling before inner loops judge notes"
+        2, ge=0, le=64, description="times that a refine round samples before the first note-writer is judged; 0: never"
     )
     refine_tokens: int = Field(
         400_000, ge=1, le=1 << 40, description="training tokens after which a refine round explores no further episode"

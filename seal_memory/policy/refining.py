@@ -2,21 +2,23 @@
 
 Bounded: no further episode is explored once the round has trained `refine_tokens` tokens (the writer's own training and
 its trial by the judges come on top). Every explored episode is on record at once, so a round that is killed goes on
-where it was; its version, promoted or kept as evidence, is one transaction. The first rounds teach the writer by
-rejection sampling, the round trip being the reward; once `refine_samplings` writers came of that, inner loops decide
-what is worth keeping. Not here: when a round is due (`schedule`), the lease (`training`).
+where it was; its version, promoted or kept as evidence, is one transaction. While there is no writer a round is one of
+rejection sampling, the round trip being the reward; then inner loops decide what is worth keeping. Not here: when a
+round is due (`schedule`), the lease (`training`).
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
+from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.policy.arms import BanditArms
-from seal_memory.policy.note_writer import BootstrapPlan, bootstrap
+from seal_memory.policy.note_writer import BootstrapPlan, bootstrap, different, train_note_writers
 from seal_memory.policy.promotion import LEAST_PAIRS
 from seal_memory.policy.rest_em import Explored, RoundPlan, explore, improve, select
 from seal_memory.policy.schedule import judging_shards, training_shards
@@ -27,9 +29,9 @@ from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, Poli
 NOTES, ARMS = "notes", "arms"
 REFINE = "refine"  # the phase that is told between two explored episodes
 TOGETHER = 2  # episodes of one stack: each is the other's rival
-MOST_JUDGES = 24  # six did not see a step of 0.02 that as many held-out passages did (benchmarks/LOG.md, P14)
-MOST_SAMPLED = 64  # shards that one round of rejection sampling reads; what earlier rounds kept is learned as well
-SAMPLED = "sampled"  # the figure that versions which came of rejection sampling have
+MOST_JUDGES = 24  # what a writer gains is as small as what a few judges err by (benchmarks/LOG.md, P14, P28 to P30)
+MOST_SAMPLED = 64  # shards that one round of rejection sampling reads
+SAMPLING_WRITER = "candidate:sampling-writer"  # what one sampling taught, and the next one asks
 SEED_STEP = 100  # between the seeds of two rounds
 
 
@@ -108,31 +110,43 @@ class Refiner:
         )
 
     def _samples(self) -> bool:
-        """Whether this round is one of rejection sampling: there are still too few writers that it has taught.
-
-        Without any, inner loops would be spent on notes of a model that cannot write them. With one, a sampling that
-        taught nothing better is followed by a round of inner loops.
-        """
-        known = [v for v in self.ledger.policy.versions() if v.base_fingerprint == self.candidates.engine.fingerprint]
-        taught = {v.measures["round"] for v in known if v.promoted and SAMPLED in v.measures}
-        in_vain = bool(known) and not known[-1].promoted and SAMPLED in known[-1].measures
-        return len(taught) < self.settings.refine_samplings and not (taught and in_vain)
+        """Whether this is a round of rejection sampling: no inner loop is spent on a model that cannot write yet."""
+        return self.settings.refine_samplings > 0 and self.writers.current() is None
 
     def _sampled(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
-        """What the writer so far writes and survives the round trip: ReST-EM without an inner loop."""
+        """Survivors of the round trip: ReST-EM without an inner loop, each sampling by the writer that the last taught.
+
+        All samplings are one round: one alone is too small a step for the judges (benchmarks/LOG.md, P28 to P30).
+        """
         drawn = random.Random(f"{self.settings.seed}:{number}").sample(shards, min(len(shards), MOST_SAMPLED))
         studies = self.candidates.quizzed([self._episode(s) for s in drawn])
-        writer = self.writers.current()
-        found = bootstrap(
-            [s.statements for s in studies],
-            self.candidates.engine,
-            plan=BootstrapPlan(),
-            held_out=[[i.question for i in s.held_out] for s in studies],
-            seed=self._seed(number),
-            adapter=writer.adapter_id if writer is not None else None,
+        engine, writer, kept = self.candidates.engine, None, list[PolicyExample]()
+        figures: Counter[str] = Counter()
+        try:
+            for turn in range(self.settings.refine_samplings):
+                if turn and kept:
+                    writer = SAMPLING_WRITER
+                    engine.put(writer, self._taught(kept, number))
+                found = bootstrap(
+                    [s.statements for s in studies],
+                    engine,
+                    plan=BootstrapPlan(),
+                    held_out=[[i.question for i in s.held_out] for s in studies],
+                    seed=self._seed(number) + turn,
+                    adapter=writer,
+                )
+                kept += found.examples
+                figures.update(sampled=found.sampled, checked=found.checked, answered=found.answered)
+        finally:
+            engine.drop(SAMPLING_WRITER)
+        return kept, {name: float(count) for name, count in figures.items()}
+
+    def _taught(self, kept: Sequence[PolicyExample], number: int) -> LoraAdapter:
+        making = self.candidates
+        (adapter,) = train_note_writers(
+            [different(kept)], making.engine, making.settings, seed=self._seed(number), progress=making.progress
         )
-        figures = {SAMPLED: float(found.sampled), "checked": float(found.checked), "answered": float(found.answered)}
-        return list(found.examples), figures
+        return adapter
 
     def _explored(self, number: int) -> tuple[list[PolicyExample], dict[str, float]]:
         """Note sets of as many episodes as the budget allows, tried and on record; the best of them."""

@@ -40,7 +40,7 @@ class RewardWeights:
 
     probability: float = 0.5
     specificity: float = 1.0
-    drift: float = 0.5
+    drift: float = 0.1
     old_loss: float = 1.0
     diversity: float = 0.05
     length: float = 0.2

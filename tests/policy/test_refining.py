@@ -143,15 +143,12 @@ def test_a_round_that_is_killed_goes_on_where_it_was(learned: SealMemory, monkey
     ("before", "samples"),
     [
         ([], True),
-        ([(True, True)], True),
-        ([(True, True), (True, True)], False),  # `refine_samplings` writers: inner loops from now on
         ([(False, True), (False, True)], True),  # nobody can write yet: no inner loop is spent on it
-        ([(True, True), (False, True)], False),  # the second sampling was in vain
-        ([(True, True), (False, True), (True, False)], True),
-        ([(True, True), (True, True), (False, False)], False),
+        ([(True, True)], False),
+        ([(False, True), (True, True), (False, False)], False),
     ],
 )
-def test_rejection_sampling_goes_on_until_it_has_taught_two_writers(
+def test_a_round_samples_until_a_writer_is_promoted(
     learned: SealMemory, monkeypatch: pytest.MonkeyPatch, before: list[tuple[bool, bool]], samples: bool
 ) -> None:
     """Rounds before: (promoted, by sampling)."""
@@ -170,28 +167,30 @@ def test_rejection_sampling_goes_on_until_it_has_taught_two_writers(
     assert taken == ["_sampled" if samples else "_explored"]
 
 
-def test_the_next_sampling_is_by_the_writer_that_the_last_one_taught(
+def test_the_second_sampling_is_by_the_writer_that_the_first_one_taught(
     learned: SealMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ReST-EM samples from the policy that it improves."""
-    bootstrap, asked = refining.bootstrap, []
+    """ReST-EM samples from the policy that it improves; all of it is learned, and nothing stays in the engine."""
+    bootstrap, asked, found = refining.bootstrap, [], []
 
     def seen(*args: Any, adapter: str | None, **options: Any) -> Any:
         asked.append(adapter)
-        return bootstrap(*args, adapter=None, **options)
+        held = learned.engine.adapter(adapter)
+        assert held is None or bool(held.flat.any())
+        found.append(bootstrap(*args, adapter=None, **options))
+        return found[-1]
 
     monkeypatch.setattr(refining, "bootstrap", seen)
-    monkeypatch.setattr("seal_memory.policy.rest_em.promotion.judge", _accepts)
+    monkeypatch.setattr("seal_memory.policy.rest_em.promotion.judge", lambda *_, **__: Promotion(True, (), {}))
     learned.settings.__dict__["refine"] = "notes"
-    first, second = learned.refine(1).version, learned.refine(2).version
-    assert first is not None
-    assert second is not None
-    assert (first.promoted, second.promoted, second.parent) == (True, True, first.version)
-    assert asked == [None, first.adapter_id]
-
-
-def _accepts(*_: Any, **__: Any) -> Promotion:
-    return Promotion(True, (), {})
+    version = learned.refine(1).version
+    assert version is not None
+    assert version.promoted
+    assert asked == [None, refining.SAMPLING_WRITER]
+    kept = {(e.statement, e.target) for f in found for e in f.examples}
+    assert {(e.statement, e.target) for e in learned.ledger.policy.examples(version.version)} == kept
+    assert version.measures["sampled"] == sum(f.sampled for f in found)
+    assert not [a for a in learned.engine._adapters if a.startswith("candidate:")]
 
 
 def test_no_writer_is_taught_that_nobody_could_judge(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
