@@ -30,9 +30,9 @@ Pair = tuple[str, str]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure both; the last line of standard output is one JSON object."""
+    """Measure all; the last line of standard output is one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks contradictions", description=__doc__)
-    parser.add_argument("--data", type=Path, help="the squad file; without it only the diary is measured")
+    parser.add_argument("--data", type=Path, help="the squad file; without it SQuAD's sentences are not asked")
     parser.add_argument("--days", type=int, default=12, help="of each diary")
     parser.add_argument("--seeds", type=int, nargs="+", default=[41, 42, 43, 44], help="of the diaries")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT)

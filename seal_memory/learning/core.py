@@ -83,11 +83,12 @@ def hold_back(edit: SelfEdit, core: LoraAdapter, candidates: Candidates) -> floa
     is left; 1.0, and nothing is changed, where no share tried is enough: then the gate refuses what was trained.
     """
     name, engine, trained = candidate_id(edit), candidates.engine, core.flat.detach().clone()
-    for strength in STRENGTHS:
+    for n, strength in enumerate(STRENGTHS):
         core.scale_update(strength)
         engine.put(name, core)
         if _increase(engine, name) <= candidates.settings.gate_max_perplexity_increase:
             return strength
+        candidates.progress("core", n + 1, len(STRENGTHS))  # renews the lease
         core.flat.detach().copy_(trained)
     engine.put(name, core)
     return 1.0

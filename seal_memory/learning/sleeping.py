@@ -216,6 +216,7 @@ class Sleeper:
         self.ledger.add_self_edits([edit])
         core = core_room.train_core(edit, self.candidates, current.manifest)
         strength = core_room.hold_back(edit, core, self.candidates)
+        self.heartbeat()
         verdict = core_room.judge_core(edit, core, self.ledger, self.candidates, published=current.manifest.core)
         verdict = replace(verdict, measures={**verdict.measures, "core_strength": strength})
         return self._commit_core(edit, core, verdict, current)

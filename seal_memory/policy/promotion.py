@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from seal_memory.errors import InputError
 from seal_memory.learning.candidates import Study
+from seal_memory.policy.schedule import LEAST_JUDGES
 
 RESAMPLES = 2000
-LEAST_PAIRS = 4  # an interval over fewer says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ def paired_bootstrap(
 
 def judge(old: Sequence[float], new: Sequence[float], *, seed: int) -> Promotion:
     """The verdict over paired rewards of the old and the new writer."""
-    if len(old) < LEAST_PAIRS:
-        reason = f"{len(old)} interactions can judge the new note-writer; at least {LEAST_PAIRS} are needed."
+    if len(old) < LEAST_JUDGES:
+        reason = f"{len(old)} interactions can judge the new note-writer; at least {LEAST_JUDGES} are needed."
         return Promotion(False, (reason,), {"pairs": float(len(old))})
     found = paired_bootstrap(old, new, seed=seed)
     measures = {

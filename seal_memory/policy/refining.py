@@ -9,8 +9,8 @@ round is due (`schedule`), the lease (`training`).
 
 from __future__ import annotations
 
+import logging
 import random
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,9 +19,9 @@ from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.note_writer import BootstrapPlan, bootstrap, different, train_note_writers
-from seal_memory.policy.promotion import LEAST_PAIRS
-from seal_memory.policy.rest_em import Explored, RoundPlan, explore, improve, select
-from seal_memory.policy.schedule import judging_shards, training_shards
+from seal_memory.policy.rest_em import NOTHING_GAINED, Explored, RoundPlan, explore, improve, select
+from seal_memory.policy.schedule import LEAST_JUDGES, judging_shards, training_shards
+from seal_memory.policy.trials import judged
 from seal_memory.policy.versions import NoteWriters
 from seal_memory.quizzes.grading import mean
 from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, PolicyVersion, ShardEntry, Standing
@@ -30,9 +30,13 @@ NOTES, ARMS = "notes", "arms"
 REFINE = "refine"  # the phase that is told between two explored episodes
 TOGETHER = 2  # episodes of one stack: each is the other's rival
 MOST_JUDGES = 24  # what a writer gains is as small as what a few judges err by (benchmarks/LOG.md, P14, P28 to P30)
-MOST_SAMPLED = 64  # shards that one round of rejection sampling reads
+MOST_SAMPLED = 64  # shards that one round of rejection sampling reads, whatever `refine_tokens` is: nothing is trained
+SAMPLED = "sampled"
 SAMPLING_WRITER = "candidate:sampling-writer"  # what one sampling taught, and the next one asks
 SEED_STEP = 100  # between the seeds of two rounds
+NOTHING_SURVIVED = "No question that was sampled survived the checks and the round trip."
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Refiner:
         making = Candidates(
             self.ledger, old.engine, settings, clock=old.clock, make_id=old.make_id, progress=old.progress, arms=bandit
         )
-        for episodes in self._left(number, ARMS):
+        for episodes in self._affordable(number, ARMS):
             studies = making.study(episodes)
             edits = [e for s in studies for e in s.edits]
             _held = making.train(edits)  # a stack may be larger than what the engine keeps by itself
@@ -90,13 +94,12 @@ class Refiner:
 
     def _improve(self, number: int) -> PolicyVersion | None:
         shards = training_shards(self.ledger)
-        judges = self._judges()
-        if not shards or len(judges) < LEAST_PAIRS:  # nobody could tell whether a new writer is better
+        judges = judged(self._judges())
+        if not shards or len(judges) < LEAST_JUDGES:
+            logger.info("refine round %d: %d interactions can judge, %d are needed", number, len(judges), LEAST_JUDGES)
             return None
-        if self._samples():
-            kept, figures = self._sampled(number, shards)
-        else:
-            kept, figures = self._explored(number)
+        samples = self._samples(number)
+        kept, figures = self._sampled(number, shards) if samples else self._explored(number)
         return improve(
             kept,
             {i for s in shards for i in s.interaction_ids},
@@ -107,10 +110,17 @@ class Refiner:
             seed=self._seed(number),
             number=number,
             figures=figures,
+            in_vain=NOTHING_SURVIVED if samples else NOTHING_GAINED,
         )
 
-    def _samples(self) -> bool:
-        """Whether this is a round of rejection sampling: no inner loop is spent on a model that cannot write yet."""
+    def _samples(self, number: int) -> bool:
+        """Whether this is a round of rejection sampling: no inner loop is spent on a model that cannot write yet.
+
+        A round that has begun goes on as it is, whatever became of the writer meanwhile.
+        """
+        kinds = {t.kind for t in self.ledger.policy.trials(number)} - {ARMS}
+        if kinds:
+            return NOTES not in kinds
         return self.settings.refine_samplings > 0 and self.writers.current() is None
 
     def _sampled(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
@@ -119,27 +129,43 @@ class Refiner:
         All samplings are one round: one alone is too small a step for the judges (benchmarks/LOG.md, P28 to P30).
         """
         drawn = random.Random(f"{self.settings.seed}:{number}").sample(shards, min(len(shards), MOST_SAMPLED))
-        studies = self.candidates.quizzed([self._episode(s) for s in drawn])
-        engine, writer, kept = self.candidates.engine, None, list[PolicyExample]()
-        figures: Counter[str] = Counter()
-        try:
-            for turn in range(self.settings.refine_samplings):
-                if turn and kept:
-                    writer = SAMPLING_WRITER
-                    engine.put(writer, self._taught(kept, number))
-                found = bootstrap(
-                    [s.statements for s in studies],
-                    engine,
-                    plan=BootstrapPlan(),
-                    held_out=[[i.question for i in s.held_out] for s in studies],
-                    seed=self._seed(number) + turn,
-                    adapter=writer,
-                )
-                kept += found.examples
-                figures.update(sampled=found.sampled, checked=found.checked, answered=found.answered)
-        finally:
-            engine.drop(SAMPLING_WRITER)
-        return kept, {name: float(count) for name, count in figures.items()}
+        for turn in range(self.settings.refine_samplings):
+            left = list(self._left(number, f"{SAMPLED}-{turn}", drawn))
+            kept, _ = self._survivors(number, turn)
+            if not left or (turn and not kept):
+                continue
+            taught = self._taught(kept, number) if turn else None  # held here: the engine lets go of what nobody holds
+            if taught is not None:
+                self.candidates.engine.put(SAMPLING_WRITER, taught)
+            try:
+                for episodes in left:
+                    self._sample(number, turn, episodes, SAMPLING_WRITER if taught is not None else None)
+            finally:
+                self.candidates.engine.drop(SAMPLING_WRITER)
+        return self._survivors(number, self.settings.refine_samplings)
+
+    def _sample(self, number: int, turn: int, episodes: Sequence[Episode], writer: str | None) -> None:
+        """What a writer notes about some episodes and survives, on record."""
+        found = {}
+        for study in self.candidates.quizzed(episodes):
+            one = bootstrap(
+                [study.statements],
+                self.candidates.engine,
+                plan=BootstrapPlan(),
+                held_out=[[i.question for i in study.held_out]],
+                seed=self._seed(number) + turn,
+                adapter=writer,
+            )
+            found[study.episode.id] = asdict(one)
+            self.candidates.progress("sample", len(found), len(episodes))
+        self._record(number, f"{SAMPLED}-{turn}", episodes, found, self.candidates)
+
+    def _survivors(self, number: int, turns: int) -> tuple[list[PolicyExample], dict[str, float]]:
+        """The examples of so many samplings, and how many drafts got how far."""
+        kinds = {f"{SAMPLED}-{turn}" for turn in range(turns)}
+        found = [t.found for t in self.ledger.policy.trials(number) if t.kind in kinds and t.found]
+        figures = {name: float(sum(f[name] for f in found)) for name in (SAMPLED, "checked", "answered")}
+        return [example_from(e) for f in found for e in f["examples"]], figures
 
     def _taught(self, kept: Sequence[PolicyExample], number: int) -> LoraAdapter:
         making = self.candidates
@@ -151,7 +177,7 @@ class Refiner:
     def _explored(self, number: int) -> tuple[list[PolicyExample], dict[str, float]]:
         """Note sets of as many episodes as the budget allows, tried and on record; the best of them."""
         writer = self.writers.current()
-        for episodes in self._left(number, NOTES):
+        for episodes in self._affordable(number, NOTES):
             studies = self.candidates.quizzed(episodes)
             found = explore(
                 studies,
@@ -177,15 +203,20 @@ class Refiner:
 
     # -- steps ------------------------------------------------------------------------------------
 
-    def _left(self, number: int, kind: str) -> Iterator[list[Episode]]:
+    def _affordable(self, number: int, kind: str) -> Iterator[list[Episode]]:
         """Episodes that are not tried yet, some at a time, in an order of the round's own, while the budget lasts."""
         shards = training_shards(self.ledger)
         random.Random(f"{self.settings.seed}:{number}").shuffle(shards)
-        for at in range(0, len(shards), TOGETHER):
+        for episodes in self._left(number, kind, shards):
             tried = [t for t in self.ledger.policy.trials(number) if t.kind == kind]
             if sum(t.tokens for t in tried) >= self.settings.refine_tokens:
                 return
-            known = {t.episode_id for t in tried}
+            yield episodes
+
+    def _left(self, number: int, kind: str, shards: Sequence[ShardEntry]) -> Iterator[list[Episode]]:
+        """Episodes of these shards that are not tried yet, some at a time."""
+        known = {t.episode_id for t in self.ledger.policy.trials(number) if t.kind == kind}
+        for at in range(0, len(shards), TOGETHER):
             left = [self._episode(s) for s in shards[at : at + TOGETHER] if s.episode_id not in known]
             if left:
                 yield left
@@ -216,12 +247,13 @@ class Refiner:
 
 def explored_from(record: Mapping[str, Any]) -> Explored:
     """What was recorded of one interaction (`dataclasses.asdict`), made whole again."""
-    sets = tuple(
-        tuple(
-            PolicyExample(**{**e, "genre": Genre(e["genre"]), "interaction_ids": tuple(e["interaction_ids"])})
-            for e in own
-        )
-        for own in record["sets"]
-    )
+    sets = tuple(tuple(example_from(e) for e in own) for own in record["sets"])
     rewards = tuple(tuple(r) for r in record["rewards"])
     return Explored(record["episode_id"], sets, rewards, tuple(record["bonus"]), tuple(record["baseline"]))
+
+
+def example_from(record: Mapping[str, Any]) -> PolicyExample:
+    """A recorded example, made whole again."""
+    return PolicyExample(
+        **{**record, "genre": Genre(record["genre"]), "interaction_ids": tuple(record["interaction_ids"])}
+    )

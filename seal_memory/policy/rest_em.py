@@ -30,6 +30,7 @@ from seal_memory.records import Genre, PolicyExample, PolicyVersion, TrainingIte
 from seal_memory.self_edits.generator import Arm
 from seal_memory.self_edits.writer import MODEL_GENRES, Draft, write_drafts
 
+NOTHING_GAINED = "No note set beat the baseline by more than the reward's noise."
 NEW_WRITER = "candidate:note-writer"  # how the engine calls a writer that has no name on disk yet
 
 
@@ -219,11 +220,12 @@ def improve(
     seed: int,
     number: int = 0,
     figures: Mapping[str, float] | None = None,
+    in_vain: str = NOTHING_GAINED,
 ) -> PolicyVersion:
     """Train a new writer on what was kept, judge it against the current one, promote it or keep the evidence.
 
     Neither interactions in `taught_on` nor those of the examples judge; `number` and `figures` are kept with the
-    version's own.
+    version's own, and `in_vain` is the reason where nothing was kept.
     """
     old = writers.current()
     parent = old.version if old is not None else None
@@ -231,8 +233,7 @@ def improve(
     examples = different([*known, *kept])
     measures = {**(figures or {}), "round": float(number), "kept": float(len(kept)), "examples": float(len(examples))}
     if not kept:
-        reason = "No note set beat the baseline by more than the reward's noise."
-        return writers.keep_as_evidence(reasons=[reason], measures=measures, parent=parent)
+        return writers.keep_as_evidence(reasons=[in_vain], measures=measures, parent=parent)
     (adapter,) = train_note_writers(
         [examples], candidates.engine, candidates.settings, seed=seed, progress=candidates.progress
     )

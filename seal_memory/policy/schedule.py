@@ -16,6 +16,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.records import QueuedJob, ShardEntry
 
 LEAST_EPISODES = 8  # published ones; fewer cannot both teach a writer and judge it
+LEAST_JUDGES = 4  # an interval over fewer pairs says nothing
 JUDGES = 3  # every so-manieth episode judges, for good: it is never trained on
 
 
@@ -85,6 +86,8 @@ def next_round(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) ->
     new = min(episodes, _published_since(ledger, max(job.created for job in jobs))) if jobs else episodes
     if episodes < LEAST_EPISODES or new < settings.refine_after:
         return None
+    if settings.refine == "notes" and len(judging_shards(ledger)) < LEAST_JUDGES:
+        return None  # arms need no judges, a new writer does
     rounds = [int(job.payload.get("round", 0)) for job in jobs]
     known = [int(v.measures.get("round", 0)) for v in ledger.policy.versions()]
     return 1 + max((*rounds, *known, 0))

@@ -24,6 +24,7 @@ from seal_memory.records import AdapterKind, PolicyExample, PolicyVersion, Stand
 
 logger = logging.getLogger(__name__)
 
+HANDED_ON = ("round", "kept", "sampled", "checked", "answered")  # to a retrained version, which nobody has judged
 LEAST_EXAMPLES = 8  # fewer teach a model nothing but to repeat them
 
 
@@ -136,7 +137,7 @@ class NoteWriters:
             examples,
             seed=self.settings.seed,
             reasons=[f"Version {lost.version}, which was lost, trained again on what is left of its examples."],
-            measures={**lost.measures, "examples": float(len(examples))},
+            measures={k: v for k, v in lost.measures.items() if k in HANDED_ON} | {"examples": float(len(examples))},
             parent=lost.version,
         )
 

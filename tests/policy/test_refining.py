@@ -10,8 +10,8 @@ import pytest
 
 from seal_memory import SealMemory
 from seal_memory.engines.base import Completion, Prompt
-from seal_memory.policy import refining, versions
-from seal_memory.policy.note_writer import train_note_writers
+from seal_memory.policy import refining, schedule, versions
+from seal_memory.policy.note_writer import Bootstrap, train_note_writers
 from seal_memory.policy.promotion import Promotion
 from seal_memory.policy.rest_em import RoundPlan
 from seal_memory.policy.schedule import is_judge, next_round
@@ -38,7 +38,7 @@ def learned(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> SealMemory:
     for name in ("seal_memory.quizzes.generator.MIN_GAIN", "seal_memory.policy.guards.MIN_GAIN"):
         monkeypatch.setattr(name, -100.0)
     monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
-    monkeypatch.setattr(refining, "LEAST_PAIRS", 1)  # of ten episodes three judge
+    monkeypatch.setattr(refining, "LEAST_JUDGES", 1)  # of ten episodes three judge
     monkeypatch.setattr(refining, "RoundPlan", lambda: SMALL)
     monkeypatch.setattr(refining, "BootstrapPlan", lambda: _plan())
     number = count()
@@ -167,38 +167,89 @@ def test_a_round_samples_until_a_writer_is_promoted(
     assert taken == ["_sampled" if samples else "_explored"]
 
 
-def test_the_second_sampling_is_by_the_writer_that_the_first_one_taught(
-    learned: SealMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """ReST-EM samples from the policy that it improves; all of it is learned, and nothing stays in the engine."""
-    bootstrap, asked, found = refining.bootstrap, [], []
+def _watched_sampling(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
+    """(first statement, writer) of every sampling, in order; the fake text is the untouched model's in each."""
+    bootstrap, asked = refining.bootstrap, []
 
-    def seen(*args: Any, adapter: str | None, **options: Any) -> Any:
-        asked.append(adapter)
+    def seen(groups: Any, *args: Any, adapter: str | None, **options: Any) -> Any:
         held = learned.engine.adapter(adapter)
-        assert held is None or bool(held.flat.any())
-        found.append(bootstrap(*args, adapter=None, **options))
-        return found[-1]
+        assert held is None or any(bool(b.any()) for _, b in held.pairs.values())  # it was taught
+        asked.append((groups[0][0].text, adapter))
+        return bootstrap(groups, *args, adapter=None, **options)
 
     monkeypatch.setattr(refining, "bootstrap", seen)
     monkeypatch.setattr("seal_memory.policy.rest_em.promotion.judge", lambda *_, **__: Promotion(True, (), {}))
     learned.settings.__dict__["refine"] = "notes"
+    return asked
+
+
+def test_the_second_sampling_is_by_the_writer_that_the_first_one_taught(
+    learned: SealMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ReST-EM samples from the policy that it improves; what both found is learned, and the engine holds nothing on."""
+    asked = _watched_sampling(learned, monkeypatch)
     version = learned.refine(1).version
     assert version is not None
     assert version.promoted
-    assert asked == [None, refining.SAMPLING_WRITER]
-    kept = {(e.statement, e.target) for f in found for e in f.examples}
-    assert {(e.statement, e.target) for e in learned.ledger.policy.examples(version.version)} == kept
-    assert version.measures["sampled"] == sum(f.sampled for f in found)
+    half = len(asked) // 2
+    assert [w for _, w in asked] == [None] * half + [refining.SAMPLING_WRITER] * half
+    assert sorted(t for t, _ in asked[:half]) == sorted(t for t, _ in asked[half:])
+    assert version.measures["sampled"] >= version.measures["checked"] >= version.measures["kept"] > 0
+    assert learned.ledger.policy.examples(version.version)
     assert not [a for a in learned.engine._adapters if a.startswith("candidate:")]
+
+
+@pytest.mark.parametrize("after", [1, 6])
+def test_a_sampling_that_is_killed_goes_on_where_it_was(
+    learned: SealMemory, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """In the first sampling or the second: no episode is asked about twice, and the same is learned."""
+    asked = _watched_sampling(learned, monkeypatch)
+    record, done = refining.Refiner._record, []
+
+    def killed(self: Any, *args: Any) -> None:
+        record(self, *args)
+        done.append(args)
+        if len(done) == after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(refining.Refiner, "_record", killed)
+    with pytest.raises(KeyboardInterrupt):
+        learned.refine(1)
+    assert learned.ledger.policy.versions() == []
+    assert learned.refine(1).version is not None
+    assert len(set(asked)) == len(asked)
 
 
 def test_no_writer_is_taught_that_nobody_could_judge(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     """With fewer judges than a verdict needs every new writer would be refused."""
-    monkeypatch.setattr(refining, "LEAST_PAIRS", 99)
+    monkeypatch.setattr(refining, "LEAST_JUDGES", 99)
     learned.settings.__dict__["refine"] = "notes"
     assert learned.refine(1).version is None
     assert learned.ledger.policy.versions() == []
+    monkeypatch.setattr(schedule, "LEAST_JUDGES", 99)
+    assert next_round(learned.ledger, learned.settings, []) is None
+    learned.settings.__dict__["refine"] = "both"  # arms need no judges
+    assert next_round(learned.ledger, learned.settings, []) == 1
+
+
+def test_what_has_no_usable_quiz_does_not_count_as_a_judge(
+    learned: SealMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seal_memory.policy.trials.usable_quiz", lambda items: [])
+    learned.settings.__dict__["refine"] = "notes"
+    assert learned.refine(1).version is None
+    assert learned.ledger.policy.versions() == []
+
+
+def test_a_sampling_of_which_nothing_survives_says_so(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no baseline and no reward that it could have missed."""
+    monkeypatch.setattr(refining, "bootstrap", lambda *_, **__: Bootstrap((), 8, 1, 0))
+    learned.settings.__dict__["refine"] = "notes"
+    version = learned.refine(1).version
+    assert version is not None
+    assert (version.promoted, version.reasons) == (False, (refining.NOTHING_SURVIVED,))
+    assert version.measures["sampled"] > 0
 
 
 def test_a_round_begins_with_the_writer_that_a_forget_took(
@@ -215,7 +266,7 @@ def test_a_round_begins_with_the_writer_that_a_forget_took(
         learned.ledger, learned.engine, learned.store, learned.settings, base_model="tiny", clock=lambda: 0.0
     )
     (adapter,) = train_note_writers([examples], learned.engine, learned.settings, seed=0)
-    lost = writers.promote(adapter, examples, seed=0, reasons=[], measures={"round": 1.0})
+    lost = writers.promote(adapter, examples, seed=0, reasons=[], measures={"round": 1.0, "gain": 0.1, "accepted": 1.0})
     learned.forget([seen[0]])
     monkeypatch.setattr(refining.Refiner, "run", lambda self, number: writers.current())
     learned.settings.__dict__["refine"] = "arms"
@@ -223,6 +274,7 @@ def test_a_round_begins_with_the_writer_that_a_forget_took(
     learned.settings.__dict__["refine"] = "notes"
     found: Any = learned.refine(2)
     assert (found.parent, found.promoted) == (lost.version, True)
+    assert found.measures.keys() == {"round", "examples"}  # nobody judged what is left
     assert {e.interaction_ids for e in learned.ledger.policy.examples(found.version)} == {(seen[1],)}
 
 
