@@ -37,7 +37,7 @@ def unrelated_questions() -> tuple[str, ...]:
 def perplexity(engine: Engine, adapters: Sequence[str | None]) -> float:
     """exp of the mean negative log-probability per token over the fixed paragraphs, one adapter each."""
     paragraphs = fixed_paragraphs()
-    scores = engine.score([(_go_on(a), p) for p, a in zip(paragraphs, adapters, strict=True)])
+    scores = base_cache.score(engine, [(_go_on(a), p) for p, a in zip(paragraphs, adapters, strict=True)])
     tokens = sum(s.tokens for s in scores)
     return math.exp(-sum(s.logprob * s.tokens for s in scores) / tokens)
 

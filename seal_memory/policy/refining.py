@@ -41,7 +41,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """What a round did. `version` is None where only arms were explored, or nothing could be."""
+    """What a round did. `version` is None where only arms were explored, or nothing could be.
+
+    `explored` are episodes, `tokens` those of the candidates tried, without the writers' own training.
+    """
 
     round: int
     version: PolicyVersion | None
@@ -66,7 +69,7 @@ class Refiner:
             done = self._improve(number)
         trials = self.ledger.policy.trials(number)
         self.ledger.policy.blank_trials(number)
-        return Refined(number, done, len(trials), sum(t.tokens for t in trials))
+        return Refined(number, done, len({t.episode_id for t in trials}), sum(t.tokens for t in trials))
 
     # -- arms -------------------------------------------------------------------------------------
 

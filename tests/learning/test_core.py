@@ -48,15 +48,13 @@ def _manifest(memory: SealMemory) -> Manifest:
     return current.manifest
 
 
+def _candidates(memory: SealMemory, **changes: Any) -> Candidates:
+    settings = memory.settings.model_copy(update=changes)
+    return Candidates(memory.ledger, memory.engine, settings, clock=lambda: 0.0, make_id=lambda: "e", progress=silent)
+
+
 def _core(memory: SealMemory, **changes: Any) -> LoraAdapter:
-    candidates = Candidates(
-        memory.ledger,
-        memory.engine,
-        memory.settings.model_copy(update=changes),
-        clock=lambda: 0.0,
-        make_id=lambda: "e",
-        progress=silent,
-    )
+    candidates = _candidates(memory, **changes)
     edit = core.core_edit(memory.ledger, _manifest(memory), candidates)
     return core.train_core(edit, candidates, _manifest(memory))
 
@@ -131,15 +129,7 @@ def test_a_job_without_weight_or_anchors_is_left_alone(memory: SealMemory) -> No
 
 def _held_back(memory: SealMemory, limit: float) -> tuple[LoraAdapter, LoraAdapter, float]:
     """A core that drifts, what is left of it under a limit, and how much that is."""
-    changes = {"core_anchor": 0.0, "gate_max_perplexity_increase": limit}
-    candidates = Candidates(
-        memory.ledger,
-        memory.engine,
-        memory.settings.model_copy(update=changes),
-        clock=lambda: 0.0,
-        make_id=lambda: "e",
-        progress=silent,
-    )
+    candidates = _candidates(memory, core_anchor=0.0, gate_max_perplexity_increase=limit)
     edit = core.core_edit(memory.ledger, _manifest(memory), candidates)
     left, trained = core.train_core(edit, candidates, _manifest(memory)), _core(memory, core_anchor=0.0)
     return trained, left, core.hold_back(edit, left, candidates)
@@ -245,9 +235,7 @@ def test_weakness_is_what_the_last_audit_missed(memory: SealMemory) -> None:
 
 def test_the_weakest_come_first_mixed_with_all(memory: SealMemory) -> None:
     """Half of the questions of each epoch lean to the weak, the first steps more than the last; as many as balanced."""
-    candidates = Candidates(
-        memory.ledger, memory.engine, memory.settings, clock=lambda: 0.0, make_id=lambda: "e", progress=silent
-    )
+    candidates = _candidates(memory)
     edit = core.core_edit(memory.ledger, _manifest(memory), candidates)
     edit = replace(edit, hyperparameters=replace(edit.hyperparameters, epochs=60))
     (weak, *_), (strong, *_) = (s.interaction_ids for s in _manifest(memory).shards)
