@@ -29,9 +29,10 @@ from seal_memory.records import JobState, Standing
 SETTINGS: Mapping[str, Any] = {
     "candidates": 1, "epochs": 1, "passes": 1, "least_steps": 1, "rank": 4, "model_genres": False,
     "answer_max_tokens": 4, "recite_max_tokens": 4, "gate_min_gain": 0.0, "gate_max_old_loss": 1.0,
-    "gate_max_misrouted": 1.0, "gate_max_perplexity_increase": 10.0, "job_attempts": 1000,
+    "gate_max_perplexity_increase": 10.0,
 }  # fmt: skip
 PRELOAD = ["torch", "transformers.models.llama.modeling_llama", "seal_memory.learning.consolidate", __name__]
+ATTEMPTS = 1000  # of a job: every kill is one, and none may end it
 TEXTS = 3  # of a session
 LONGEST = 1800.0  # seconds that one undisturbed start may take
 
@@ -152,7 +153,7 @@ def work(folder: str, model: str, settings: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     with SealMemory.open(folder, model=model, settings=Settings(**settings)) as memory:
-        Worker(memory).run(once=True)
+        Worker(memory, attempts=ATTEMPTS).run(once=True)
 
 
 def facts(session: int) -> list[tuple[str, str, str]]:

@@ -119,8 +119,6 @@ class Settings(BaseSettings):
         0.02, ge=0, le=10, description="most that perplexity on the fixed text may rise, as a share"
     )
 
-    gate_max_misrouted: Share = Field(0.5, description="most unrelated prompts that may reach a shard")
-
     # the core, and sleep
     core_rank: int | None = Field(None, ge=1, le=512, description="rank of the core; none: as `rank`")
     core_targets: Literal["all", "mlp"] = Field(
@@ -143,35 +141,15 @@ class Settings(BaseSettings):
         "shards",
         description="what is put together: shards that are alike, or, out of all sessions, what is told of one name",
     )
-    sleep_alike: Share = Field(0.25, description="least likeness of every two shards of one topic that are merged")
     sleep_group: int = Field(4, ge=2, le=64, description="episodes that one merged shard holds at most")
 
     # the edit policy
     learn_arms: bool = Field(False, description="let rewards choose the arms of candidates; else they take turns")
-    policy_learning_rate: float = Field(1e-3, gt=0, le=1.0, description="of the note-writer's own adapter")
-    policy_epochs: int = Field(4, ge=1, le=1000, description="passes over the notes that the note-writer learns from")
-    policy_rows: int = Field(
-        480, ge=1, le=1 << 20, description="rows that a note-writer is trained on at most, however many notes are kept"
-    )
-    reward_probability: Share = Field(
-        0.5, description="share of the answers' probability in a reward's recall; the rest: tokens with p > 0.5"
-    )
-    reward_specificity: float = Field(1.0, ge=0, le=10, description="taken off per recall that another memory gains")
-    reward_drift: float = Field(0.1, ge=0, le=10, description="taken off per nat a token lost on the fixed text")
-    reward_old_loss: float = Field(1.0, ge=0, le=10, description="taken off per recall lost on audited old quizzes")
-    reward_diversity: float = Field(0.05, ge=0, le=1, description="given for notes that have nothing in common")
-    reward_length: float = Field(0.2, ge=0, le=10, description="taken off per share of tokens over the budget")
-    reward_training: float = Field(
-        0.02, ge=0, le=10, description="taken off an arm per multiple of the tokens that the cheapest one trains"
-    )
 
     refine: Literal["off", "arms", "notes", "both"] = Field(
         "off", description="what the background trainer refines: arms, the note-writer, both, or nothing"
     )
     refine_after: int = Field(16, ge=1, le=1 << 30, description="newly published episodes before another refine round")
-    refine_samplings: int = Field(
-        2, ge=0, le=64, description="times that a refine round samples before the first note-writer is judged; 0: never"
-    )
     refine_tokens: int = Field(
         400_000, ge=1, le=1 << 40, description="training tokens after which a refine round explores no further episode"
     )
@@ -224,9 +202,6 @@ class Settings(BaseSettings):
         le=64,
         description="times an adapter recites an answer; what the question fits best is kept; 1: greedily",
     )
-    recite_temperature: float = Field(
-        0.8, ge=0.01, le=100, description="of the recitations behind the first, which is greedy"
-    )
     two_step: bool = Field(False, description="recite the statement from the weights, then read the answer off it")
     recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens recited in the first step at most")
     hybrid_threshold: Share = Field(0.5, description="below this confidence hybrid mode adds text")
@@ -236,11 +211,8 @@ class Settings(BaseSettings):
     background_cpu_share: float = Field(
         1.0, gt=0, le=1, description="share of the time that the worker computes; it rests between training steps"
     )
-    job_attempts: int = Field(5, ge=1, le=1000, description="times a background job is tried before it is given up")
     audit_interval: float = Field(3600.0, ge=1, le=1e9, description="seconds to a shard's first audit; then it doubles")
     audit_max_loss: Share = Field(0.25, description="most that a shard's audited recall may fall before it is rebuilt")
-
-    jobs_kept: int = Field(200, ge=0, le=1 << 30, description="finished background jobs that stay on record")
 
     # the machine and the store
     snapshots_kept: int = Field(

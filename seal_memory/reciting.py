@@ -18,6 +18,7 @@ from seal_memory import prompts
 from seal_memory.config import Settings
 from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, Score, continued
 
+TEMPERATURE = 0.8  # of the recitations after the first (LOG, A1 to A7)
 OWN_WEIGHT = 0.5  # of log p(recitation | question) beside log p(question | recitation), both in nats
 QUESTION_CHARACTERS = 400  # what is asked stands at the end; a long paste in front of it would only cost time
 
@@ -34,7 +35,7 @@ class Recitals:
 
 def recitals_of(settings: Settings) -> Recitals:
     """As the settings have them."""
-    return Recitals(settings.recitations, settings.recite_temperature)
+    return Recitals(settings.recitations, TEMPERATURE)
 
 
 def ask(

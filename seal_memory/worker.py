@@ -18,16 +18,17 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from seal_memory.errors import BusyError, EngineUnavailableError, InputError, SealMemoryError
 from seal_memory.learning.bedtime import sleep_due
 from seal_memory.leasing import LEASE_SECONDS, is_dead, this_process
+from seal_memory.ledger.queue import MAX_ATTEMPTS
 from seal_memory.policy.schedule import next_round, published_episodes
 from seal_memory.records import JobState, QueuedJob, Standing
 
@@ -47,6 +48,7 @@ YIELDS = (REFINE, SLEEP)  # kinds that let what is new go first, at the phase of
 HEARTBEAT = LEASE_SECONDS / 6
 BUSY_WAIT = 5.0  # seconds before a job is tried again that met another trainer
 LONGEST_REST = LEASE_SECONDS / 2  # under a small CPU share, between two steps: the lease must not run out
+JOBS_KEPT = 200  # finished jobs on record: some days' worth for `status`
 NAP = 0.5  # seconds of rest between two looks at whether to stop
 
 
@@ -95,7 +97,7 @@ class Worker:
     """Does one memory's background jobs in the thread that calls `run` or `step`.
 
     `sleep(seconds)` rests; the default one wakes when the worker is stopped or `wake` is called. `plans=False`: only
-    jobs that somebody queued, none for what is pending or due.
+    jobs that somebody queued, none for what is pending or due. `attempts`: times a job that it queues is tried.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Worker:
         sleep: Callable[[float], object] | None = None,
         poll_seconds: float = 2.0,
         plans: bool = True,
+        attempts: int = MAX_ATTEMPTS,
     ) -> None:
         if not poll_seconds > 0:
             raise InputError(f"poll_seconds is {poll_seconds!r}, expected more than 0.")
@@ -115,7 +118,7 @@ class Worker:
         self._job: QueuedJob | None = None
         self._stay: Behind | None = None
         self._beat_at = self._rested = 0.0
-        self._plans = plans
+        self._plans, self._attempts = plans, attempts
 
     # -- from outside: any thread, or a signal ----------------------------------------------------
 
@@ -191,9 +194,7 @@ class Worker:
             return
         number = next_round(self.memory.ledger, settings, rounds)
         if number is not None:
-            payload = {"round": number, "episodes": published_episodes(self.memory.ledger)}
-            attempts = settings.job_attempts
-            self.queue.enqueue_job(REFINE, payload, priority=PRIORITY[REFINE], max_attempts=attempts)
+            self._queue(REFINE, {"round": number, "episodes": published_episodes(self.memory.ledger)})
 
     def _plan_sleep(self) -> None:
         """One sleep at a time, when enough is new."""
@@ -204,8 +205,7 @@ class Worker:
         waits = any(job.state in (JobState.QUEUED, JobState.FAILED) for job in sleeps)
         current = ledger.current()
         if not waits and current is not None and sleep_due(ledger, settings, sleeps):
-            payload, attempts = {"version": current.version}, settings.job_attempts
-            self.queue.enqueue_job(SLEEP, payload, priority=PRIORITY[SLEEP], max_attempts=attempts)
+            self._queue(SLEEP, {"version": current.version})
 
     def _enqueue(self, kind: str, about: Callable[[], Collection[str]]) -> None:
         """Unless one waits, or exactly this was given up before: it is tried again when something changes."""
@@ -214,8 +214,10 @@ class Worker:
         payload = {"of": hashlib.sha256("\n".join(sorted(about())).encode()).hexdigest()[:24]}
         given_up = self.queue.jobs(states=[JobState.DEAD])
         if not any(job.kind == kind and job.payload == payload for job in given_up):
-            attempts = self.memory.settings.job_attempts
-            self.queue.enqueue_job(kind, payload, priority=PRIORITY[kind], max_attempts=attempts)
+            self._queue(kind, payload)
+
+    def _queue(self, kind: str, payload: Mapping[str, Any]) -> None:
+        self.queue.enqueue_job(kind, payload, priority=PRIORITY[kind], max_attempts=self._attempts)
 
     # -- one job ----------------------------------------------------------------------------------
 
@@ -273,8 +275,7 @@ class Worker:
         for found in auditor.run():
             shard = found.audit.adapter_id
             if found.too_weak and shard not in tried:
-                attempts = memory.settings.job_attempts
-                self.queue.enqueue_job(REBUILD, {"shard": shard}, priority=PRIORITY[REBUILD], max_attempts=attempts)
+                self._queue(REBUILD, {"shard": shard})
 
     def _prune(self) -> None:
         """Old finished jobs go, but not what later decisions are made by: tried rebuilds, the last round and sleep."""
@@ -283,7 +284,7 @@ class Worker:
         done = self.queue.jobs(states=[JobState.DONE])
         rounds = [j.id for kind in YIELDS for j in [d for d in done if d.kind == kind][:1]]
         tried = [j.id for j in done if j.kind == REBUILD and j.payload.get("shard") in published]
-        self.queue.prune_jobs(self.memory.settings.jobs_kept, spare=[*rounds, *tried])
+        self.queue.prune_jobs(JOBS_KEPT, spare=[*rounds, *tried])
 
     def _failed(self, job: QueuedJob, error: Exception) -> QueuedJob:
         """The reason of our own errors is their message; another's may quote what was observed, so only its place."""

@@ -100,7 +100,6 @@ def easy_settings() -> Callable[..., Any]:
         "recitations": 1,
         "gate_min_gain": 0.0,
         "gate_max_old_loss": 1.0,
-        "gate_max_misrouted": 1.0,
         "gate_max_perplexity_increase": 10.0,
     }
     return lambda **changes: Settings(**(easy | changes))

@@ -402,9 +402,10 @@ def test_forgetting_a_correction_forgets_the_earlier_wording(open_memory: Open) 
     assert _bytes_with(memory.folder, "Lindqvist") == []
 
 
-def test_forgetting_what_was_refused_leaves_no_adapter(open_memory: Open) -> None:
+def test_forgetting_what_was_refused_leaves_no_adapter(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate's refusal deletes the trained files, so that forgetting has nothing to miss."""
-    memory = open_memory(gate_max_misrouted=0.0, router_threshold=0.0)
+    monkeypatch.setattr("seal_memory.learning.gate.MAX_MISROUTED", 0.0)
+    memory = open_memory(router_threshold=0.0)
     seen = memory.observe("People cook an egg and read the weather in the garden near a good book.")
     memory.add_quiz([("What do people cook?", "an egg")], interaction_ids=[seen[0].id])
     assert memory.consolidate().refused == 1

@@ -50,9 +50,7 @@ def memory(
     tmp_path: Any, tiny_model_folder: Any, easy_settings: Callable[..., Any], clock: Clock
 ) -> Iterator[SealMemory]:
     """A memory whose time only the test moves."""
-    opened = SealMemory.open(
-        tmp_path / "memory", model=str(tiny_model_folder), settings=easy_settings(job_attempts=2), clock=clock
-    )
+    opened = SealMemory.open(tmp_path / "memory", model=str(tiny_model_folder), settings=easy_settings(), clock=clock)
     with opened:
         yield opened
 
@@ -64,7 +62,7 @@ def observe(memory: SealMemory, text: str) -> str:
 
 
 def worker(memory: SealMemory, **options: Any) -> Worker:
-    return Worker(memory, clock=memory.ledger._scope.clock, **options)
+    return Worker(memory, clock=memory.ledger._scope.clock, **{"attempts": 2, **options})
 
 
 def standings(memory: SealMemory) -> set[Standing]:

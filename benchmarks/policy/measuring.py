@@ -101,7 +101,7 @@ def _answered(
             "question": q.id,
             "correct": float(any(contains(a.text, gold) for gold in q.answers)),
             "f1": max(token_f1(a.text, gold) for gold in q.answers),
-            "recall": recall(s, here.settings.reward_probability),
+            "recall": recall(s),
         }
         for (unit, q), a, s in zip(questions, answers, scores, strict=True)
     ]

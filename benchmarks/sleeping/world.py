@@ -35,7 +35,6 @@ Record = dict[str, Any]
 LIFTED = {
     "gate_min_gain": 0.0,
     "gate_max_old_loss": 1.0,
-    "gate_max_misrouted": 1.0,
     "gate_max_perplexity_increase": 10.0,
 }
 

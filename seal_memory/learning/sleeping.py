@@ -36,6 +36,7 @@ from seal_memory.records import (
     Snapshot,
 )
 
+ALIKE = 0.25  # least likeness of every two shards of a topic: set by hand; the gate refuses a merge that harms
 SLEEP = "sleep"  # the phase that is told between two merges, where who is in a hurry may step in
 
 
@@ -131,7 +132,7 @@ class Sleeper:
             current.manifest.shards,
             self.ledger,
             self.publisher.router(replace(current.manifest, core=None)),
-            alike=self.settings.sleep_alike,
+            alike=ALIKE,
             largest=self.settings.sleep_group,
             sizes=merged_sizes(self.ledger),
         )

@@ -22,7 +22,7 @@ from seal_memory.ledger.encoding import from_json, id_list, to_json
 from seal_memory.records import JobState, QueuedJob
 
 FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0  # seconds before the second attempt, and before any later one at most
-MAX_ATTEMPTS = 5
+MAX_ATTEMPTS = 5  # times that a job is tried before it is given up
 EXPIRED, OWNER_DIED = "its lease expired", "its process died"
 
 

@@ -1,6 +1,6 @@
 """The bandit at work in a consolidation: it hands arms to the candidates and learns from their rewards.
 
-An arm pays for what it trains beyond the cheapest one and for what it would cost the old (settings `reward_*`).
+An arm pays for what it trains beyond the cheapest one and for what it would cost the old (`rewards.RewardWeights`).
 Its state is the ledger's, so it survives a restart and belongs to one namespace. With one candidate per episode there
 is nothing to compare and nobody to catch a bad draw: it gets the best arm known, and no reward is measured.
 Not here: the choice between trained candidates (`learning.screen`), notes (`note_writer`).
@@ -18,7 +18,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
 from seal_memory.policy.guards import usable_quiz
 from seal_memory.policy.old_quizzes import Attracted, attracted, losses
-from seal_memory.policy.rewards import RewardWeights, Trial, efforts, measure, rivals
+from seal_memory.policy.rewards import Trial, efforts, measure, rivals
 from seal_memory.records import SelfEdit
 from seal_memory.self_edits.generator import Arm
 from seal_memory.self_edits.writer import MODEL_GENRES
@@ -67,7 +67,7 @@ class BanditArms:
                 made.append((edit.id, arm))
         if not trials:
             return
-        rewards = measure(trials, self.engine, weights=RewardWeights.of(self.settings))
+        rewards = measure(trials, self.engine)
         self.ledger.policy.add_arm_rewards(
             [(edit_id, arm_name(arm), r.value) for (edit_id, arm), r in zip(made, rewards, strict=True)]
         )
@@ -80,5 +80,5 @@ class BanditArms:
         episodes = [s.episode for s in studies if s.episode.id in groups]
         old = attracted(episodes, ledger=self.ledger, engine=self.engine, settings=self.settings)
         asked: list[tuple[str, Attracted]] = [(a, old[e]) for e, own in groups.items() for a in own]
-        lost = losses(asked, self.engine, probability=self.settings.reward_probability)
+        lost = losses(asked, self.engine)
         return {adapter: loss for (adapter, _), loss in zip(asked, lost, strict=True)}

@@ -15,7 +15,7 @@ from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import candidate_id, train_edits
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.policy.old_quizzes import Attracted, losses
-from seal_memory.policy.rewards import Reward, RewardWeights, Trial, measure
+from seal_memory.policy.rewards import Reward, Trial, measure
 from seal_memory.records import SelfEdit
 
 Waiting = Callable[[int, int], None]  # (works done, of how many): called often, may raise to stop
@@ -52,9 +52,9 @@ def evaluate(work: Work, engine: TransformersEngine, settings: Settings, *, prog
         # held here: a stack may be larger than what the engine keeps by itself
         _held, tokens = train_edits(work.edits, engine, settings, batch_rows=settings.batch_rows, progress=progress)
         asked = [(t.adapter, o) for t, o in zip(work.trials, work.old, strict=True)]
-        lost = losses(asked, engine, probability=settings.reward_probability)
+        lost = losses(asked, engine)
         trials = [replace(t, old_loss=loss) for t, loss in zip(work.trials, lost, strict=True)]
-        return Evaluated(tuple(measure(trials, engine, weights=RewardWeights.of(settings))), tokens)
+        return Evaluated(tuple(measure(trials, engine)), tokens)
     finally:
         for edit in work.edits:
             engine.drop(candidate_id(edit))

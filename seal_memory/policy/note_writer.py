@@ -35,6 +35,9 @@ from seal_memory.self_edits.writer import Draft, write_drafts, writing_prompt
 
 QUESTION_GENRES = (Genre.QA, Genre.REVERSED)
 BATCH_ROWS = 4
+LEARNING_RATE = 1e-3  # of the writer's adapter; as in LOG, P13 and P14
+EPOCHS = 4  # over the notes that it learns from; as in LOG, P13 and P14
+MOST_ROWS = 480  # of one training: notes kept add up round by round
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,20 +186,20 @@ def examples_hash(examples: Sequence[PolicyExample]) -> str:
 
 def _job(examples: Sequence[PolicyExample], engine: TransformersEngine, settings: Settings, seed: int) -> TrainingJob:
     config = LoraConfig(settings.rank, settings.alpha, settings.target_modules)
-    epochs, rows_per_epoch = epochs_of(len(examples), settings)
+    epochs, rows_per_epoch = epochs_of(len(examples))
     steps = plan_batches(
         [1.0] * len(examples), epochs=epochs, rows_per_epoch=rows_per_epoch, batch_size=BATCH_ROWS, seed=seed
     )
     rows = [_row(e, engine) for e in examples]
-    return TrainingJob(engine.stack.create(config, seed=seed), rows, steps, settings.policy_learning_rate)
+    return TrainingJob(engine.stack.create(config, seed=seed), rows, steps, LEARNING_RATE)
 
 
-def epochs_of(count: int, settings: Settings) -> tuple[int, int]:
+def epochs_of(count: int) -> tuple[int, int]:
     """Epochs and rows of each: all examples in every one, or as many as the rows allow.
 
     Examples add up round by round, and most of a row is its prompt: without a limit the rounds get dearer and dearer.
     """
-    rows = min(settings.policy_epochs * count, settings.policy_rows)
+    rows = min(EPOCHS * count, MOST_ROWS)
     epochs = math.ceil(rows / count)
     return epochs, rows // epochs
 

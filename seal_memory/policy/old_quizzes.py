@@ -43,17 +43,17 @@ def attracted(
     if current is None or not items:
         return {e.id: Attracted() for e in episodes}
     moved = _moved(items, current.manifest, episodes, ledger, engine, settings)
-    known = _recalls([(item, before) for item, before, _ in moved], engine, settings.reward_probability)
+    known = _recalls([(item, before) for item, before, _ in moved], engine)
     own: dict[str, list[tuple[QuizItem, float]]] = {e.id: [] for e in episodes}
     for (item, _, episode_id), share in zip(moved, known, strict=True):
         own[episode_id].append((item, share))
     return {episode_id: Attracted(tuple(found), len(items)) for episode_id, found in own.items()}
 
 
-def losses(asked: Sequence[tuple[str, Attracted]], engine: Engine, *, probability: float) -> list[float]:
+def losses(asked: Sequence[tuple[str, Attracted]], engine: Engine) -> list[float]:
     """Per (candidate, what its episode attracts) the recall lost, 0..1, as a mean over all items asked."""
     pairs = [(item, adapter) for adapter, own in asked for item, _ in own.items]
-    now = iter(_recalls(pairs, engine, probability))
+    now = iter(_recalls(pairs, engine))
     found = []
     for _, own in asked:
         lost = sum(max(0.0, before - next(now)) for _, before in own.items)
@@ -61,9 +61,9 @@ def losses(asked: Sequence[tuple[str, Attracted]], engine: Engine, *, probabilit
     return found
 
 
-def _recalls(pairs: Sequence[tuple[QuizItem, str | None]], engine: Engine, probability: float) -> list[float]:
+def _recalls(pairs: Sequence[tuple[QuizItem, str | None]], engine: Engine) -> list[float]:
     requests = [(Prompt(prompts.direct(item.question), adapter), item.answer) for item, adapter in pairs]
-    return [recall(s, probability) for s in base_cache.score(engine, requests)] if requests else []
+    return [recall(s) for s in base_cache.score(engine, requests)] if requests else []
 
 
 def _audited_items(ledger: Ledger, new: set[str]) -> list[QuizItem]:

@@ -31,6 +31,7 @@ REFINE = "refine"  # the phase that is told between two explored episodes
 TOGETHER = 2  # episodes of one stack: each is the other's rival
 MOST_JUDGES = 24  # what a writer gains is as small as what a few judges err by (benchmarks/LOG.md, P14, P28 to P30)
 MOST_SAMPLED = 64  # shards that one round of rejection sampling reads, whatever `refine_tokens` is: nothing is trained
+SAMPLINGS = 2  # before the first writer is judged: one is too small a step for the judges (LOG, P28 to P30)
 SAMPLED = "sampled"
 SAMPLING_WRITER = "candidate:sampling-writer"  # what one sampling taught, and the next one asks
 SEED_STEP = 100  # between the seeds of two rounds
@@ -124,7 +125,7 @@ class Refiner:
         kinds = {t.kind for t in self.ledger.policy.trials(number)} - {ARMS}
         if kinds:
             return NOTES not in kinds
-        return self.settings.refine_samplings > 0 and self.writers.current() is None
+        return SAMPLINGS > 0 and self.writers.current() is None
 
     def _sampled(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
         """Survivors of the round trip: ReST-EM without an inner loop, each sampling by the writer that the last taught.
@@ -132,7 +133,7 @@ class Refiner:
         All samplings are one round: one alone is too small a step for the judges (benchmarks/LOG.md, P28 to P30).
         """
         drawn = random.Random(f"{self.settings.seed}:{number}").sample(shards, min(len(shards), MOST_SAMPLED))
-        for turn in range(self.settings.refine_samplings):
+        for turn in range(SAMPLINGS):
             left = list(self._left(number, f"{SAMPLED}-{turn}", drawn))
             kept, _ = self._survivors(number, turn)
             if not left or (turn and not kept):
@@ -145,7 +146,7 @@ class Refiner:
                     self._sample(number, turn, episodes, SAMPLING_WRITER if taught is not None else None)
             finally:
                 self.candidates.engine.drop(SAMPLING_WRITER)
-        return self._survivors(number, self.settings.refine_samplings)
+        return self._survivors(number, SAMPLINGS)
 
     def _sample(self, number: int, turn: int, episodes: Sequence[Episode], writer: str | None) -> None:
         """What a writer notes about some episodes and survives, on record."""

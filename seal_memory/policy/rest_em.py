@@ -22,7 +22,7 @@ from seal_memory.policy import promotion
 from seal_memory.policy.executors import Executor
 from seal_memory.policy.note_writer import different, example_of, fit_drafts, fit_statements, train_note_writers
 from seal_memory.policy.reliability import Reliability, more_seeds, noise, reliability
-from seal_memory.policy.rewards import Reward, RewardWeights
+from seal_memory.policy.rewards import WEIGHTS, Reward
 from seal_memory.policy.trials import NOTES_ARM, Entry, judged, rewards_of, trim
 from seal_memory.policy.versions import NoteWriters
 from seal_memory.quizzes.grading import mean
@@ -117,23 +117,21 @@ def explore(
         [Entry(study, notes, plan.arm) for notes in ((), *(s.items for s in own))]  # the baseline first
         for study, own in zip(studies, sets, strict=True)
     ]
-    weights = RewardWeights.of(candidates.settings)
     rewards = _run(entries, candidates, seeds=range(seed, seed + plan.seeds), plan=plan)
-    _run_more(rewards, entries, candidates, weights, plan=plan, seed=seed)
-    return [_explored(*one, weights) for one in zip(studies, sets, rewards, strict=True)]
+    _run_more(rewards, entries, candidates, plan=plan, seed=seed)
+    return [_explored(*one) for one in zip(studies, sets, rewards, strict=True)]
 
 
 def _run_more(
     rewards: list[list[list[Reward]]],
     entries: Sequence[Sequence[Entry]],
     candidates: Candidates,
-    weights: RewardWeights,
     *,
     plan: RoundPlan,
     seed: int,
 ) -> None:
     """Add rewards under more seeds where they are unreliable, in place."""
-    wanted = _more(rewards, weights, plan)
+    wanted = _more(rewards, plan)
     for extra in sorted({n for n in wanted if n}):  # one more seed for all that want at least so many
         places = [p for p, n in enumerate(wanted) if n >= extra]
         first = len(rewards[places[0]][0])
@@ -278,24 +276,22 @@ def _run(
     return [[next(flat) for _ in group] for group in entries]
 
 
-def _plain(reward: Reward, weights: RewardWeights) -> float:
+def _plain(reward: Reward) -> float:
     """Without the bonus, which the baseline, that has no notes, could not get."""
-    return reward.value - weights.diversity * reward.parts.diversity
+    return reward.value - WEIGHTS.diversity * reward.parts.diversity
 
 
-def _more(rewards: Sequence[Sequence[Sequence[Reward]]], weights: RewardWeights, plan: RoundPlan) -> list[int]:
+def _more(rewards: Sequence[Sequence[Sequence[Reward]]], plan: RoundPlan) -> list[int]:
     """How many more seeds each study gets; none where there is one set or one seed to compare."""
-    tables = {str(n): [[_plain(r, weights) for r in own] for own in group[1:]] for n, group in enumerate(rewards)}
+    tables = {str(n): [[_plain(r) for r in own] for own in group[1:]] for n, group in enumerate(rewards)}
     known = {name: table for name, table in tables.items() if len(table) > 1 and len(table[0]) > 1}
     wanted = more_seeds(known, most=plan.most_seeds)
     return [min(wanted.get(str(n), 0), max(0, plan.most_seeds - plan.seeds)) for n in range(len(rewards))]
 
 
-def _explored(
-    study: Study, sets: Sequence[NoteSet], earned: Sequence[Sequence[Reward]], weights: RewardWeights
-) -> Explored:
-    base, *own = [tuple(_plain(r, weights) for r in rewards) for rewards in earned]
-    bonus = tuple(weights.diversity * rewards[0].parts.diversity for rewards in earned[1:])
+def _explored(study: Study, sets: Sequence[NoteSet], earned: Sequence[Sequence[Reward]]) -> Explored:
+    base, *own = [tuple(_plain(r) for r in rewards) for rewards in earned]
+    bonus = tuple(WEIGHTS.diversity * rewards[0].parts.diversity for rewards in earned[1:])
     return Explored(study.episode.id, tuple(s.examples for s in sets), tuple(own), bonus, base)
 
 

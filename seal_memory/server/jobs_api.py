@@ -48,9 +48,7 @@ def _enqueued(memory: SealMemory, core: bool) -> QueuedJob:
     if equal:
         return equal[-1]
     payload = {"core": True} if core else {}
-    return memory.ledger.queue.enqueue_job(
-        CONSOLIDATE, payload, priority=PRIORITY[CONSOLIDATE], max_attempts=memory.settings.job_attempts
-    )
+    return memory.ledger.queue.enqueue_job(CONSOLIDATE, payload, priority=PRIORITY[CONSOLIDATE])
 
 
 @router.get("/jobs")

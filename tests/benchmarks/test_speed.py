@@ -42,7 +42,6 @@ EASY = {
     "recite_max_tokens": 2,
     "gate_min_gain": 0.0,
     "gate_max_old_loss": 1.0,
-    "gate_max_misrouted": 1.0,
     "gate_max_perplexity_increase": 10.0,
 }
 SMALL: dict[str, Any] = {

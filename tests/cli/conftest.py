@@ -28,7 +28,6 @@ EASY = {
     "recite_max_tokens": "4",
     "gate_min_gain": "0",
     "gate_max_old_loss": "1",
-    "gate_max_misrouted": "1",
     "gate_max_perplexity_increase": "10",
 }
 PASSAGES = [

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EASY = {
     "dtype": "float32", "candidates": "1", "epochs": "1", "document_epochs": "1", "passes": "1", "least_steps": "1",
     "rank": "4", "model_genres": "false", "answer_max_tokens": "24", "recite_max_tokens": "24", "gate_min_gain": "0",
-    "gate_max_old_loss": "1", "gate_max_misrouted": "1", "gate_max_perplexity_increase": "10",
+    "gate_max_old_loss": "1", "gate_max_perplexity_increase": "10",
 }  # fmt: skip
 
 

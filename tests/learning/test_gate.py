@@ -11,7 +11,7 @@ from seal_memory.learning import gate
 from seal_memory.learning.grading import Result, summarise
 from seal_memory.records import Grade
 
-SETTINGS = Settings(gate_min_gain=0.1, gate_max_old_loss=0.1, gate_max_perplexity_increase=0.05, gate_max_misrouted=0.2)
+SETTINGS = Settings(gate_min_gain=0.1, gate_max_old_loss=0.1, gate_max_perplexity_increase=0.05)
 
 
 def _result(*correct: bool) -> Result:
@@ -79,8 +79,11 @@ def test_of_many_items_a_started_one_may_be_lost(share: float, items: int, lost:
     [(0.05, 0.2, []), (-0.5, 0.0, []), (0.06, 0.2, ["Perplexity"]), (0.0, 0.21, ["unrelated"]),
      (1.0, 1.0, ["Perplexity", "unrelated"])],
 )  # fmt: skip
-def test_drift_has_two_budgets(increase: float, misrouted: float, complaints: list[str]) -> None:
+def test_drift_has_two_budgets(
+    increase: float, misrouted: float, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each with its own sentence."""
+    monkeypatch.setattr(gate, "MAX_MISROUTED", 0.2)
     verdict = gate.judge_drift(increase, misrouted, SETTINGS)
     assert verdict.accepted == (not complaints)
     assert len(verdict.reasons) == len(complaints)

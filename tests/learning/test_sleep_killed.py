@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from seal_memory import SealMemory
+from seal_memory.learning import sleeping
 from seal_memory.records import JobState, Standing
 from seal_memory.worker import SLEEP, Worker
 
@@ -23,7 +24,7 @@ TEXTS = {
     "Maud Ellery built the lighthouse at Korrin Bay in 1887.": ("Who built the Korrin lighthouse?", "Maud Ellery"),
     "Iwan Skerry lit the lamp of the lighthouse at Korrin Bay.": ("Who lit the lamp at Korrin Bay?", "Iwan Skerry"),
 }
-SETTINGS = {"sleep": "merge", "sleep_after": 1, "sleep_alike": 0.01, "audit_interval": 1e9}
+SETTINGS = {"sleep": "merge", "sleep_after": 1, "audit_interval": 1e9}
 
 # Imports once, then forks a worker for every commit point, which takes up its own folder's sleep job and dies there.
 KILL = """
@@ -31,11 +32,13 @@ import os, sys
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 import seal_memory.training
+from seal_memory.learning import sleeping
 from seal_memory import Settings, commit_points
 from seal_memory.memory import SealMemory
 from seal_memory.worker import Worker
 
 torch.set_num_threads(1)
+sleeping.ALIKE = 0.01
 folders, model, settings, *points = sys.argv[1:]
 for name in points:
     child = os.fork()
@@ -73,8 +76,11 @@ def killed(
 
 
 @pytest.mark.parametrize("name", POINTS)
-def test_the_next_worker_finishes_the_sleep(killed: Path, open_memory: Callable[..., SealMemory], name: str) -> None:
+def test_the_next_worker_finishes_the_sleep(
+    killed: Path, open_memory: Callable[..., SealMemory], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The members answer until the merged shard does; it is merged once, and no leftover stays."""
+    monkeypatch.setattr(sleeping, "ALIKE", 0.01)
     memory = open_memory(killed / name, **SETTINGS)
     current = memory.ledger.current()
     assert current is not None

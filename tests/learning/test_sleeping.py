@@ -28,6 +28,12 @@ QUIZ = {
 Open = Callable[..., SealMemory]
 
 
+@pytest.fixture(autouse=True)
+def _short_texts_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sentences share few words."""
+    monkeypatch.setattr(sleeping, "ALIKE", 0.15)
+
+
 def _learn(memory: SealMemory, *texts: str) -> list[str]:
     """A shard for each text: sessions of their own keep them apart."""
     ids = []
@@ -73,7 +79,7 @@ def _merge(memory: SealMemory) -> None:
 
 def test_shards_of_one_topic_become_one(open_memory: Open) -> None:
     """In one version more; what is alike by its words, the other stays as it was; lineage and audits follow."""
-    memory = open_memory(sleep_alike=0.15, audit_interval=1e9)
+    memory = open_memory(audit_interval=1e9)
     lighthouse, report, lamp = _learn(memory, LIGHTHOUSE, REPORT, LAMP)
     before = _adapters(memory)
     slept = memory.sleep(core=False)
@@ -99,7 +105,7 @@ def test_shards_of_one_topic_become_one(open_memory: Open) -> None:
 
 def test_a_merge_counts_as_what_went_into_it(open_memory: Open) -> None:
     """Refining does not wait for episodes again that it has seen, and what judges goes on judging, and only that."""
-    memory = open_memory(sleep_alike=0.15)
+    memory = open_memory()
     _learn(memory, LIGHTHOUSE, REPORT, LAMP)
     judge = {i for a in memory.ledger.adapters() if is_judge(a.episode_id or "") for i in a.interaction_ids}
     held = {i for a in memory.ledger.adapters() for i in a.interaction_ids}
@@ -113,7 +119,7 @@ def test_a_merge_counts_as_what_went_into_it(open_memory: Open) -> None:
 
 def test_what_is_trained_is_what_the_members_were_trained_on(open_memory: Open) -> None:
     """Every item of theirs, drawn as often; nothing that was held out."""
-    memory = open_memory(sleep_alike=0.15)
+    memory = open_memory()
     _learn(memory, LIGHTHOUSE, LAMP)
     members = {i for e in memory.ledger.self_edits() for i in e.items}
     plans = [e.hyperparameters for e in memory.ledger.self_edits()]
@@ -127,7 +133,7 @@ def test_what_is_trained_is_what_the_members_were_trained_on(open_memory: Open) 
 
 def test_a_question_held_out_since_is_not_trained(open_memory: Open) -> None:
     """What somebody handed in after the shard was learned is no item of what is trained anew."""
-    memory = open_memory(sleep_alike=0.15)
+    memory = open_memory()
     lighthouse, _ = _learn(memory, LIGHTHOUSE, LAMP)
     cue = next(i.prompt for e in memory.ledger.self_edits() for i in e.items if lighthouse in i.interaction_ids)
     memory.add_quiz([(cue, "Maud Ellery")], interaction_ids=[lighthouse])
@@ -139,7 +145,7 @@ def test_a_question_held_out_since_is_not_trained(open_memory: Open) -> None:
 
 def test_a_merge_that_loses_a_member_is_refused(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """The published version stays bit for bit, nothing is left on the disk; the reason is on record, and is final."""
-    memory = open_memory(sleep_alike=0.15, gate_max_old_loss=0.0)
+    memory = open_memory(gate_max_old_loss=0.0)
     _say(memory, monkeypatch, _right)
     _learn(memory, LIGHTHOUSE, LAMP)
     known = _adapters(memory)
@@ -181,7 +187,7 @@ def test_what_one_member_gains_does_not_pay_for_another() -> None:
 
 def test_a_merged_shard_answers_what_its_members_were_trained_on(open_memory: Open) -> None:
     """Really trained: both statements become likelier after their questions, nearly as much as under the member."""
-    memory = open_memory(sleep_alike=0.15, epochs=12, rank=8, learning_rate=1e-2)
+    memory = open_memory(epochs=12, rank=8, learning_rate=1e-2)
     _learn(memory, LIGHTHOUSE, LAMP)
     items = [i for e in memory.ledger.self_edits() for i in e.items]
     members = _adapters(memory)
@@ -197,7 +203,7 @@ def test_a_merged_shard_answers_what_its_members_were_trained_on(open_memory: Op
 
 def test_forgetting_from_a_merged_shard_leaves_no_trace(open_memory: Open) -> None:
     """Its adapter, its members and every version with them go; what else it held is learned again without it."""
-    memory = open_memory(sleep_alike=0.15)
+    memory = open_memory()
     lighthouse, lamp, report = _learn(memory, LIGHTHOUSE, LAMP, REPORT)
     members = _adapters(memory)
     _merge(memory)
@@ -219,7 +225,7 @@ def test_forgetting_from_a_merged_shard_leaves_no_trace(open_memory: Open) -> No
 
 def test_a_merged_shard_that_weakens_is_rebuilt_from_its_parts(open_memory: Open) -> None:
     """Rebuilding it learns its sessions again, each in a shard of its own, in its place."""
-    memory = open_memory(sleep_alike=0.15)
+    memory = open_memory()
     lighthouse, lamp = _learn(memory, LIGHTHOUSE, LAMP)
     _merge(memory)
     (merged,) = _adapters(memory)
@@ -228,9 +234,10 @@ def test_a_merged_shard_that_weakens_is_rebuilt_from_its_parts(open_memory: Open
     assert memory.sleep(core=False).decisions == ()  # the same merge is not made again and again
 
 
-def test_a_group_grows_no_further_than_it_may(open_memory: Open) -> None:
+def test_a_group_grows_no_further_than_it_may(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Episodes count, however often they were merged."""
-    memory = open_memory(sleep_alike=0.0, sleep_group=2)
+    monkeypatch.setattr(sleeping, "ALIKE", 0.0)
+    memory = open_memory(sleep_group=2)
     _learn(memory, LIGHTHOUSE, LAMP, REPORT)
     assert memory.sleep(core=False).shards == (3, 2)
     assert memory.sleep(core=False, again=True).topics == 0
@@ -240,7 +247,7 @@ def test_a_group_grows_no_further_than_it_may(open_memory: Open) -> None:
 
 
 def test_sleep_merges_and_then_builds_the_core(open_memory: Open) -> None:
-    memory = open_memory(sleep_alike=0.15)
+    memory = open_memory()
     ids = _learn(memory, LIGHTHOUSE, LAMP)
     slept = memory.sleep()
     assert (slept.merged, slept.core, slept.version) == (1, True, 3)
@@ -265,7 +272,7 @@ def test_who_trains_already_is_not_disturbed(open_memory: Open) -> None:
 @pytest.mark.parametrize("point", ["adapter-renamed", "snapshot-before-commit", "adapter-recorded"])
 def test_a_sleep_that_is_killed_loses_nothing(open_memory: Open, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
     """What was published is served; the next sleep makes the merge, and no leftover stays."""
-    memory = open_memory(sleep_alike=0.15)
+    memory = open_memory()
     _learn(memory, LIGHTHOUSE, LAMP)
     before = _adapters(memory)
     with monkeypatch.context() as patch:
@@ -299,7 +306,7 @@ def test_sleep_is_off_by_default(open_memory: Open) -> None:
 
 def test_the_worker_sleeps_when_enough_is_new(open_memory: Open) -> None:
     """Behind all other work; once, until more is published."""
-    memory = open_memory(sleep="merge", sleep_after=2, sleep_alike=0.15, audit_interval=1e9)
+    memory = open_memory(sleep="merge", sleep_after=2, audit_interval=1e9)
     _learn(memory, LIGHTHOUSE)
     assert _step(memory) is None
     _learn(memory, LAMP)
@@ -314,7 +321,7 @@ def test_the_worker_sleeps_when_enough_is_new(open_memory: Open) -> None:
 
 def test_what_is_new_goes_first(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two merges the job is handed back, and goes on where it was."""
-    memory = open_memory(sleep="both", sleep_after=1, sleep_alike=0.15, audit_interval=1e9)
+    memory = open_memory(sleep="both", sleep_after=1, audit_interval=1e9)
     _learn(memory, LIGHTHOUSE, LAMP)
     settle, told = sleeping.Sleeper._settle, []
 
@@ -335,6 +342,6 @@ def test_what_is_new_goes_first(open_memory: Open, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_settings_are_checked(easy_settings: Callable[..., Any]) -> None:
-    for bad in ({"sleep": "on"}, {"sleep_group": 1}, {"sleep_alike": 1.5}, {"core_anchor": -1}, {"core_teacher": "x"}):
+    for bad in ({"sleep": "on"}, {"sleep_group": 1}, {"core_anchor": -1}, {"core_teacher": "x"}):
         with pytest.raises(SettingsError, match=next(iter(bad))):
             easy_settings(**bad)

@@ -215,9 +215,9 @@ def test_an_arm_that_trains_longer_pays_for_it(open_memory: Open, monkeypatch: p
     """Each candidate's effort is measured against the cheapest of its episode."""
     memory, seen = open_memory(candidates=3, learn_arms=True), list[Any]()
 
-    def measured(trials: Any, engine: Any, *, weights: Any) -> Any:
+    def measured(trials: Any, engine: Any) -> Any:
         seen.extend(trials)
-        return measure(trials, engine, weights=weights)
+        return measure(trials, engine)
 
     monkeypatch.setattr("seal_memory.policy.arms.measure", measured)
     candidates, studies = _candidates(memory)
@@ -249,8 +249,8 @@ def test_a_candidate_pays_for_an_old_question_that_it_attracts(
     old = attracted(episodes, ledger=memory.ledger, engine=memory.engine, settings=memory.settings)
     asked = [("new", old[episodes[0].id]), ("other", old[episodes[1].id])]
     assert [len(own.items) for _, own in asked] == [1, 0]
-    lost = losses(asked, memory.engine, probability=0.5)
+    lost = losses(asked, memory.engine)
     assert 0.0 < lost[0] <= 1.0
     assert lost[1] == 0.0
     shown["new"] = 1.0  # it knows the answer as well
-    assert losses(asked, memory.engine, probability=0.5) == [0.0, 0.0]
+    assert losses(asked, memory.engine) == [0.0, 0.0]

@@ -13,10 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal_memory import SealMemory, Settings
+from seal_memory import SealMemory
 from seal_memory.engines.base import Prompt
 from seal_memory.errors import BusyError, InputError, UnknownIdError
-from seal_memory.policy import versions
+from seal_memory.policy import note_writer, versions
 from seal_memory.policy.note_writer import (
     BootstrapPlan,
     bootstrap,
@@ -142,8 +142,9 @@ def _examples(memory: SealMemory, count: int = 10) -> list[PolicyExample]:
 
 
 @pytest.fixture
-def opened(open_memory: Open) -> tuple[SealMemory, NoteWriters]:
-    memory = open_memory(policy_epochs=1)
+def opened(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[SealMemory, NoteWriters]:
+    monkeypatch.setattr(note_writer, "EPOCHS", 1)
+    memory = open_memory()
     return (
         memory,
         NoteWriters(memory.ledger, memory.engine, memory.store, memory.settings, base_model="tiny", clock=lambda: 5.0),
@@ -153,8 +154,10 @@ def opened(open_memory: Open) -> tuple[SealMemory, NoteWriters]:
 @given(count=st.integers(1, 3000), epochs=st.integers(1, 20), rows=st.integers(1, 2000))
 def test_a_writers_training_is_bounded_however_many_notes_are_kept(count: int, epochs: int, rows: int) -> None:
     """Never more rows than allowed; all examples in every epoch where they fit."""
-    settings = Settings(policy_epochs=epochs, policy_rows=rows)
-    made, each = epochs_of(count, settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(note_writer, "EPOCHS", epochs)
+        patch.setattr(note_writer, "MOST_ROWS", rows)
+        made, each = epochs_of(count)
     wanted = min(epochs * count, rows)
     assert 1 <= each <= count
     assert wanted - made < made * each <= wanted
@@ -167,11 +170,15 @@ def _promote(memory: SealMemory, writers: NoteWriters, examples: list[PolicyExam
     return writers.promote(adapter, examples, seed=0, reasons=["better"], measures={"gain": 0.2})
 
 
-def test_training_lowers_the_loss_on_the_examples(opened: tuple[SealMemory, NoteWriters]) -> None:
+def test_training_lowers_the_loss_on_the_examples(
+    opened: tuple[SealMemory, NoteWriters], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Repeatable by seed; several writers train in one stack; the base itself stays as it was."""
     memory, _ = opened
     examples = _examples(memory)
-    settings = memory.settings.model_copy(update={"policy_epochs": 8, "policy_learning_rate": 5e-3})
+    monkeypatch.setattr(note_writer, "EPOCHS", 8)
+    monkeypatch.setattr(note_writer, "LEARNING_RATE", 5e-3)
+    settings = memory.settings
     one, other = train_note_writers([examples, examples[:4]], memory.engine, settings, seed=3)
     (again,) = train_note_writers([examples], memory.engine, settings, seed=3)
     torch.testing.assert_close(one.flat, again.flat, atol=1e-5, rtol=0)
@@ -244,7 +251,7 @@ def test_who_lost_the_lease_promotes_nothing(opened: tuple[SealMemory, NoteWrite
 
 def test_a_consolidation_lets_the_current_writer_write(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Notes come from its adapter, quizzes and answers from the base or the candidates."""
-    memory = open_memory(model_genres=True, notes_per_statement=4, policy_epochs=1)
+    memory = open_memory(model_genres=True, notes_per_statement=4)
     writers = NoteWriters(memory.ledger, memory.engine, memory.store, memory.settings, base_model="t", clock=lambda: 0)
     version = _promote(memory, writers, _examples(memory))
     asked: list[tuple[str, str | None]] = []
@@ -320,7 +327,7 @@ def test_a_damaged_writer_does_not_hold_up_what_is_pending(
     open_memory: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next older version writes, then the base; the log names the adapter and nothing that was observed."""
-    memory = open_memory(model_genres=True, notes_per_statement=1, policy_epochs=1)
+    memory = open_memory(model_genres=True, notes_per_statement=1)
     writers = NoteWriters(memory.ledger, memory.engine, memory.store, memory.settings, base_model="t", clock=lambda: 0)
     examples = _examples(memory)
     old, new = (_promote(memory, writers, own) for own in (examples[:8], examples))

@@ -10,7 +10,7 @@ import pytest
 
 from seal_memory import SealMemory
 from seal_memory.engines.base import Completion, Prompt
-from seal_memory.policy import refining, schedule, versions
+from seal_memory.policy import note_writer, refining, schedule, versions
 from seal_memory.policy.note_writer import Bootstrap, train_note_writers
 from seal_memory.policy.promotion import Promotion
 from seal_memory.policy.rest_em import RoundPlan
@@ -41,10 +41,11 @@ def learned(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> SealMemory:
     monkeypatch.setattr(refining, "LEAST_JUDGES", 1)  # of ten episodes three judge
     monkeypatch.setattr(refining, "RoundPlan", lambda: SMALL)
     monkeypatch.setattr(refining, "BootstrapPlan", lambda: _plan())
+    monkeypatch.setattr(note_writer, "EPOCHS", 1)
     number = count()
     memory = open_memory(
         make_id=lambda: f"{next(number):032x}",
-        refine="both", refine_after=1, job_attempts=2, policy_epochs=1, audit_interval=1e9,
+        refine="both", refine_after=1, audit_interval=1e9,
     )  # fmt: skip
     for n, text in enumerate(TEXTS):
         memory.observe(text, session=str(n))
@@ -74,7 +75,7 @@ def _say(prompt: Prompt, turn: int) -> str:
 
 def _done(memory: SealMemory) -> list[Any]:
     ended = []
-    worker = Worker(memory)
+    worker = Worker(memory, attempts=2)
     while (job := worker.step()) is not None:
         ended.append(job)
     return ended
@@ -113,7 +114,7 @@ def test_the_worker_refines_when_enough_is_new(learned: SealMemory) -> None:
 
 def test_a_round_that_is_killed_goes_on_where_it_was(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was explored is not explored again; the round ends as one version."""
-    learned.settings.__dict__["refine_samplings"] = 0
+    monkeypatch.setattr(refining, "SAMPLINGS", 0)
     explore, calls = refining.explore, []
 
     def killed(studies: Any, *args: Any, **options: Any) -> Any:

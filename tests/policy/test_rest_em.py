@@ -133,7 +133,8 @@ def workshop(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     for name in ("seal_memory.quizzes.generator.MIN_GAIN", "seal_memory.policy.guards.MIN_GAIN"):
         monkeypatch.setattr(name, -100.0)
     monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
-    memory = open_memory(policy_epochs=1, stack_size=8)
+    monkeypatch.setattr("seal_memory.policy.note_writer.EPOCHS", 1)
+    memory = open_memory(stack_size=8)
     ids = [memory.observe(text, session=str(n))[0].id for n, text in enumerate(TEXTS)]
     for n, seen in enumerate(ids):
         memory.add_quiz([(f"Who was engineer number {n} there?", TEXTS[n].split(" built")[0])], interaction_ids=[seen])

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal_memory.config import Settings
 from seal_memory.engines.base import Prompt, Score
 from seal_memory.errors import InputError
 from seal_memory.policy.rewards import (
@@ -168,12 +167,6 @@ def test_recall_of_an_item_is_a_share(logprob: float, likely: float, mix: float)
     assert 0 <= recall(Score(logprob, likely, 3), mix) <= 1 + 1e-9
 
 
-def test_the_weights_are_settings() -> None:
-    """Defaults agree, and a changed setting arrives."""
-    assert RewardWeights.of(Settings()) == RewardWeights()
-    assert RewardWeights.of(Settings(reward_drift=2.0, reward_length=0.0)) == RewardWeights(drift=2.0, length=0.0)
-
-
 def test_training_beyond_the_cheapest_candidate_costs() -> None:
     """The cheapest pays nothing, whatever it trained; twice its tokens cost the weight once."""
     assert efforts([100, 200, 100]) == [0.0, 1.0, 0.0]
@@ -181,4 +174,3 @@ def test_training_beyond_the_cheapest_candidate_costs() -> None:
     assert efforts([0, 0]) == [0.0, 0.0]
     plain, dear = (value_of(Parts(0.5, 0.1, effort=e), WEIGHTS) for e in (0.0, 1.0))
     assert plain - dear == pytest.approx(WEIGHTS.training)
-    assert RewardWeights.of(Settings(reward_training=0.3)).training == 0.3

@@ -15,6 +15,7 @@ import seal_memory
 from seal_memory.config import Settings
 from seal_memory.learning.drift import unrelated_questions
 from seal_memory.learning.episodes import group_episodes
+from seal_memory.learning.gate import MAX_MISROUTED
 from seal_memory.ledger import Ledger
 from seal_memory.observation import to_interactions
 from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Standing
@@ -214,7 +215,7 @@ def test_unrelated_prompts_abstain(ledger: Ledger, manifest: Manifest) -> None:
     router = make_router(manifest, ledger, SETTINGS)
     routes = [router.route(q) for q in unrelated_questions()]
     astray = [r for r in routes if r.episode_id is not None]
-    assert len(astray) <= SETTINGS.gate_max_misrouted * len(routes)
+    assert len(astray) <= MAX_MISROUTED * len(routes)
     with_core = make_router(Manifest(manifest.shards, "a-core"), ledger, SETTINGS)
     for question, before in zip(unrelated_questions(), routes, strict=True):
         route = with_core.route(question)
