@@ -122,18 +122,8 @@ class Settings(BaseSettings):
     gate_max_misrouted: Share = Field(0.5, description="most unrelated prompts that may reach a shard")
 
     # the core, and sleep
-    core_rank: int | None = Field(None, ge=1, le=512, description="rank of the core; none: as `rank`")
-    core_targets: Literal["all", "mlp"] = Field(
-        "all", description="layers of the core: those of `target_modules`, or the feed-forward ones alone"
-    )
-    core_replay: Literal["balanced", "weakest"] = Field(
-        "balanced", description="what the core is trained on: all alike, or half of it the worst recalled, first"
-    )
     core_anchor: float = Field(
         1.0, ge=0, le=1000, description="weight of staying close to the base on its own text (KL); 0: not held"
-    )
-    core_teacher: Literal["none", "context"] = Field(
-        "none", description="soft targets where the model answers well with the text in its prompt"
     )
     sleep: Literal["off", "merge", "core", "both"] = Field(
         "off", description="what the background trainer does at rest: merge shards, build the core, both, or nothing"

@@ -38,10 +38,6 @@ CORES: Mapping[str, Mapping[str, Any]] = {  # anchored, as the settings have it,
     "core": {"core_anchor": 0.0},
     "core-anchor": {"core_anchor": 1.0},
     "core-anchor-10": {"core_anchor": 10.0},
-    "core-weakest": {"core_replay": "weakest"},
-    "core-mlp": {"core_targets": "mlp"},
-    "core-rank-4": {"core_rank": 4},
-    "core-teacher": {"core_teacher": "context"},
 }
 FEW = ("untouched", "oracle", "right-shard", *ROUTED)  # those that need no shard but the ones that are asked
 WAYS = (*FEW, *MERGED, *CORES, HALF)
@@ -113,7 +109,7 @@ def _core(way: str, world: World, manifest: Manifest, max_tokens: int, changes: 
     candidates.take_tokens()
     began = perf_counter()
     edit = core_room.core_edit(world.memory.ledger, manifest, candidates)
-    core = core_room.train_core(edit, candidates, manifest)
+    core = core_room.train_core(edit, candidates)
     strength = core_room.hold_back(edit, core, candidates)
     seconds = perf_counter() - began
     found = world.one_adapter(candidate_id(edit), max_tokens=max_tokens)

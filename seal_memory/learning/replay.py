@@ -7,16 +7,13 @@ of it is drawn when (`plans`), merging (`merging`), the core (`core`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
 from seal_memory.records import Genre, SelfEdit, ShardEntry, TrainingItem
 from seal_memory.self_edits.checks import too_close
-
-UNKNOWN = 0.5  # weakness of a shard that was never asked
-LEAST_WEAKNESS = 0.05  # of one that recalls everything: it is drawn, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +69,3 @@ def _without_questions(items: Sequence[TrainingItem], ledger: Ledger) -> list[Tr
         for item in items
         if not item.prompt or not too_close(item.prompt, {q for i in item.interaction_ids for q in asked[i]})
     ]
-
-
-def weakness(ledger: Ledger, shards: Sequence[ShardEntry]) -> Mapping[str, float]:
-    """By interaction how badly its shard was recalled when it was last audited, 0..1: 1 less the recall."""
-    last = {a.adapter_id: a.recall for a in ledger.audits.results() if a.items}
-    found: dict[str, float] = {}
-    for shard in shards:
-        recall = last.get(shard.adapter_id)
-        own = UNKNOWN if recall is None else max(LEAST_WEAKNESS, 1.0 - recall)
-        found.update(dict.fromkeys(shard.interaction_ids, own))
-    return found

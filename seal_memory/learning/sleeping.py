@@ -214,7 +214,7 @@ class Sleeper:
             return None
         edit = core_room.core_edit(self.ledger, current.manifest, self.candidates)
         self.ledger.add_self_edits([edit])
-        core = core_room.train_core(edit, self.candidates, current.manifest)
+        core = core_room.train_core(edit, self.candidates)
         strength = core_room.hold_back(edit, core, self.candidates)
         self.heartbeat()
         verdict = core_room.judge_core(edit, core, self.ledger, self.candidates, published=current.manifest.core)
