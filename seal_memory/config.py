@@ -101,10 +101,6 @@ class Settings(BaseSettings):
 
     notes_per_statement: int = Field(1, ge=0, le=32, description="texts the model writes per statement")
 
-    supersede: bool = Field(
-        False, description="before learning, what was said again is left out, and what no longer holds gives way"
-    )
-
     # quizzes and the publish gate
     quiz_per_statement: int = Field(3, ge=1, le=32, description="quiz questions tried per statement")
     held_out_share: float = Field(

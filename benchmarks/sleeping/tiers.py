@@ -20,7 +20,6 @@ from seal_memory.learning import merging
 from seal_memory.learning.candidates import candidate_id
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.sleeping import Sleeper
-from seal_memory.learning.superseding import outdated_ids
 from seal_memory.learning.topics import Topic
 from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
 
@@ -72,9 +71,8 @@ def _merged(way: str, world: World, max_tokens: int) -> list[Record]:
         edit = merging.merged_edit(topic, candidates)
         if edit is not None:
             entry, verdict = _merge(topic, edit, gated, sleeper)
-            outdated = outdated_ids(world.memory.ledger)
-            forced = merging.with_merged(forced, topic, entry, outdated)
-            gated = merging.with_merged(gated, topic, entry, outdated) if verdict.accepted else gated
+            forced = merging.with_merged(forced, topic, entry)
+            gated = merging.with_merged(gated, topic, entry) if verdict.accepted else gated
             tried.append({"why": topic.why, "accepted": verdict.accepted, **verdict.measures})
     more = {"seconds": perf_counter() - began, "topics": tried}
     return [

@@ -19,7 +19,6 @@ from seal_memory.learning.candidates import Candidates, Trained
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.publishing import Publisher, without_replaced
-from seal_memory.learning.superseding import outdated_ids
 from seal_memory.records import (
     AdapterKind,
     AdapterRecord,
@@ -121,7 +120,7 @@ class Consolidator:
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
         records = {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         current = self.ledger.current()
-        manifest = _with_shards(current, accepted, records, outdated_ids(self.ledger))
+        manifest = _with_shards(current, accepted, records)
         whole = self.publisher.judge_whole(current, manifest) if accepted else Verdict(True, (), {})
         if not whole.accepted and len(accepted) > 1:
             for t in trained:
@@ -208,14 +207,12 @@ def _waves(episodes: Sequence[Episode], size: int) -> list[Sequence[Episode]]:
     return [episodes[i : i + size] for i in range(0, len(episodes), size)]
 
 
-def _with_shards(
-    current: Snapshot | None, accepted: Sequence[Trained], records: dict[str, AdapterRecord], outdated: set[str]
-) -> Manifest:
+def _with_shards(current: Snapshot | None, accepted: Sequence[Trained], records: dict[str, AdapterRecord]) -> Manifest:
     old = current.manifest if current is not None else Manifest()
     new = tuple(
         ShardEntry(records[t.edit.id].id, t.study.episode.id, t.study.episode.interaction_ids) for t in accepted
     )
-    return replace(old, shards=without_replaced((*old.shards, *new), outdated))
+    return replace(old, shards=without_replaced((*old.shards, *new)))
 
 
 def _report(tally: _Tally) -> ConsolidateReport:

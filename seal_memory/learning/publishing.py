@@ -6,7 +6,7 @@ judgement of one adapter (`gate`, `core`, `merging`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
@@ -100,10 +100,10 @@ def _moved(current: Manifest, manifest: Manifest) -> frozenset[str]:
     return frozenset(i for i, held in current.holders.items() if i in coming and coming[i] != held)
 
 
-def without_replaced(shards: Sequence[ShardEntry], outdated: Set[str]) -> tuple[ShardEntry, ...]:
-    """Shards, the oldest first, less those of which later ones hold all that is not `outdated`: rebuilt, or merged."""
+def without_replaced(shards: Sequence[ShardEntry]) -> tuple[ShardEntry, ...]:
+    """Shards, the oldest first, less those of which later ones hold everything: rebuilt, or merged."""
     kept: list[ShardEntry] = []
-    later: set[str] = set(outdated)
+    later: set[str] = set()
     for shard in reversed(shards):
         if not later.issuperset(shard.interaction_ids):
             kept.append(shard)
