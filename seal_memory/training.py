@@ -14,11 +14,10 @@ from typing import Protocol
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import ArmSource, Candidates
-from seal_memory.learning.consolidate import ConsolidateReport, Consolidator
+from seal_memory.learning.consolidate import ConsolidateReport, Consolidator, reopen
 from seal_memory.learning.progress import Progress, beating
 from seal_memory.learning.pruning import needed, prune_snapshots
 from seal_memory.learning.publishing import Publisher
-from seal_memory.learning.rebuilding import reopen
 from seal_memory.learning.sleeping import Sleeper, SleepReport
 from seal_memory.leasing import lease
 from seal_memory.ledger import Ledger
