@@ -6,7 +6,6 @@ python -m benchmarks speed --data FILE              # the inner loop against oth
 python -m benchmarks policy --data FILE             # notes before and after ReST-EM rounds
 python -m benchmarks routing --data FILE            # which shard a question reaches; nothing is trained
 python -m benchmarks sleep --sizes 8            # mixes, merged shards, cores: where each tier stands
-python -m benchmarks contradictions --data FILE     # false merges of what supersedes what; no model
 python -m benchmarks quick      # every experiment once, small
 python -m benchmarks report     # pictures, page, README tables
 python -m benchmarks worker-kills --kills 50
@@ -50,8 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _routing(arguments[1:])
         if arguments[:1] == ["sleep"]:
             return _sleep(arguments[1:])
-        if arguments[:1] == ["contradictions"]:
-            return _contradictions(arguments[1:])
         return _run(_parser().parse_args(arguments))
     except SealMemoryError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -100,12 +97,6 @@ def _sleep(arguments: Sequence[str]) -> int:
     return sleep(arguments, _setting)
 
 
-def _contradictions(arguments: Sequence[str]) -> int:
-    from benchmarks.contradictions import main as contradictions
-
-    return contradictions(arguments)
-
-
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=raw)
@@ -115,7 +106,6 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("policy", help="own notes before and after ReST-EM rounds on the note-writer")
     verbs.add_parser("routing", help="which shard a question reaches, in every way of routing; no training")
     verbs.add_parser("sleep", help="mixes, merged shards and cores of every kind at several sizes")
-    verbs.add_parser("contradictions", help="how often the rules that supersede a statement are right; no model")
     verbs.add_parser("speed", help="seconds, tokens a second and memory of the inner loop, against stated bars")
     verbs.add_parser("worker-kills", help="a background worker killed at random against an undisturbed one")
     verbs.add_parser("serve", help="chats a second and their latency, idle and while training; 200 namespaces")

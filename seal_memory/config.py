@@ -101,10 +101,6 @@ class Settings(BaseSettings):
 
     notes_per_statement: int = Field(1, ge=0, le=32, description="texts the model writes per statement")
 
-    supersede: bool = Field(
-        False, description="before learning, what was said again is left out, and what no longer holds gives way"
-    )
-
     # quizzes and the publish gate
     quiz_per_statement: int = Field(3, ge=1, le=32, description="quiz questions tried per statement")
     held_out_share: float = Field(
@@ -120,18 +116,8 @@ class Settings(BaseSettings):
     )
 
     # the core, and sleep
-    core_rank: int | None = Field(None, ge=1, le=512, description="rank of the core; none: as `rank`")
-    core_targets: Literal["all", "mlp"] = Field(
-        "all", description="layers of the core: those of `target_modules`, or the feed-forward ones alone"
-    )
-    core_replay: Literal["balanced", "weakest"] = Field(
-        "balanced", description="what the core is trained on: all alike, or half of it the worst recalled, first"
-    )
     core_anchor: float = Field(
         1.0, ge=0, le=1000, description="weight of staying close to the base on its own text (KL); 0: not held"
-    )
-    core_teacher: Literal["none", "context"] = Field(
-        "none", description="soft targets where the model answers well with the text in its prompt"
     )
     sleep: Literal["off", "merge", "core", "both"] = Field(
         "off", description="what the background trainer does at rest: merge shards, build the core, both, or nothing"

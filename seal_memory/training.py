@@ -14,13 +14,11 @@ from typing import Protocol
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import ArmSource, Candidates
-from seal_memory.learning.consolidate import ConsolidateReport, Consolidator
+from seal_memory.learning.consolidate import ConsolidateReport, Consolidator, reopen
 from seal_memory.learning.progress import Progress, beating
 from seal_memory.learning.pruning import needed, prune_snapshots
 from seal_memory.learning.publishing import Publisher
-from seal_memory.learning.rebuilding import reopen
 from seal_memory.learning.sleeping import Sleeper, SleepReport
-from seal_memory.learning.superseding import sort_out
 from seal_memory.leasing import lease
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
@@ -90,8 +88,6 @@ class Trainer:
     def consolidate(self, *, core: bool, rebuild: Sequence[str]) -> ConsolidateReport:
         """As `SealMemory.consolidate`; then what the settings no longer keep is pruned."""
         self._sweep()
-        if self.settings.supersede:
-            sort_out(self.ledger)
         seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
         settings = self.settings.model_copy(update={"seed": seed})
         arms = arm_source(self.ledger, self.engine, self.settings)

@@ -267,7 +267,7 @@ with SealMemory.open(folder, model=model, settings=Settings(**eval(settings))) a
 # Reads as a user who may not write, and perhaps not even see the code: what has to be imported is imported before.
 READ_ONLY = """
 import os, sys
-import seal_memory.learning.consolidate, seal_memory.learning.rebuilding
+import seal_memory.learning.consolidate
 import seal_memory.policy.arms, seal_memory.policy.versions, seal_memory.training
 from seal_memory import SealMemory, Settings
 from seal_memory.errors import LedgerError

@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks.serving.load import percentile
 from seal_memory.engines.base import Decoding
-from seal_memory.learning.storing import store_adapter
+from seal_memory.learning.publishing import store_adapter
 from seal_memory.lora.adapter import LoraConfig
 from seal_memory.pool import MemoryPool
 from seal_memory.records import AdapterKind, Manifest, ShardEntry

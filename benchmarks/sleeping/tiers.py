@@ -20,7 +20,6 @@ from seal_memory.learning import merging
 from seal_memory.learning.candidates import candidate_id
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.sleeping import Sleeper
-from seal_memory.learning.superseding import outdated_ids
 from seal_memory.learning.topics import Topic
 from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
 
@@ -38,10 +37,6 @@ CORES: Mapping[str, Mapping[str, Any]] = {  # anchored, as the settings have it,
     "core": {"core_anchor": 0.0},
     "core-anchor": {"core_anchor": 1.0},
     "core-anchor-10": {"core_anchor": 10.0},
-    "core-weakest": {"core_replay": "weakest"},
-    "core-mlp": {"core_targets": "mlp"},
-    "core-rank-4": {"core_rank": 4},
-    "core-teacher": {"core_teacher": "context"},
 }
 FEW = ("untouched", "oracle", "right-shard", *ROUTED)  # those that need no shard but the ones that are asked
 WAYS = (*FEW, *MERGED, *CORES, HALF)
@@ -76,9 +71,8 @@ def _merged(way: str, world: World, max_tokens: int) -> list[Record]:
         edit = merging.merged_edit(topic, candidates)
         if edit is not None:
             entry, verdict = _merge(topic, edit, gated, sleeper)
-            outdated = outdated_ids(world.memory.ledger)
-            forced = merging.with_merged(forced, topic, entry, outdated)
-            gated = merging.with_merged(gated, topic, entry, outdated) if verdict.accepted else gated
+            forced = merging.with_merged(forced, topic, entry)
+            gated = merging.with_merged(gated, topic, entry) if verdict.accepted else gated
             tried.append({"why": topic.why, "accepted": verdict.accepted, **verdict.measures})
     more = {"seconds": perf_counter() - began, "topics": tried}
     return [
@@ -113,7 +107,7 @@ def _core(way: str, world: World, manifest: Manifest, max_tokens: int, changes: 
     candidates.take_tokens()
     began = perf_counter()
     edit = core_room.core_edit(world.memory.ledger, manifest, candidates)
-    core = core_room.train_core(edit, candidates, manifest)
+    core = core_room.train_core(edit, candidates)
     strength = core_room.hold_back(edit, core, candidates)
     seconds = perf_counter() - began
     found = world.one_adapter(candidate_id(edit), max_tokens=max_tokens)

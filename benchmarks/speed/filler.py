@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from benchmarks.speed.bench import random_adapter
 from benchmarks.tasks.base import Unit
 from seal_memory.learning.candidates import data_hash
-from seal_memory.learning.storing import store_adapter
+from seal_memory.learning.publishing import store_adapter
 from seal_memory.lora.adapter import LoraConfig
 from seal_memory.memory import SealMemory
 from seal_memory.prompts import about

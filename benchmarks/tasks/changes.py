@@ -1,7 +1,8 @@
-"""240 pairs of things said days apart, written for this benchmark by somebody who had not seen the rules it measures.
+"""240 pairs of things said days apart, written by somebody who had not seen the rules that were measured on them.
 
 In half of them the newer one makes what the older one states untrue, in thirty of these only part of it (`kept` is what
-still holds); the others are close in words and both hold. Not here: how pairs are judged (`benchmarks.contradictions`).
+still holds); the others are close in words and both hold. Not here: any rule that
+decides between two statements.
 """
 
 from __future__ import annotations

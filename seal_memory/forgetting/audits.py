@@ -14,7 +14,6 @@ from seal_memory.config import Settings
 from seal_memory.engines.base import Engine
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
-from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
 from seal_memory.quizzes.grading import mean
 from seal_memory.records import Audit, AuditDue, QuizItem, Snapshot
@@ -79,9 +78,6 @@ class Auditor:
     def _items(self, adapter_id: str, snapshot: Snapshot) -> list[QuizItem]:
         """Held-out items about what this shard answers for: of what a later one holds, too, it is asked nothing."""
         held = {i for i, shard in snapshot.manifest.holders.items() if shard.adapter_id == adapter_id}
-        if not held:
-            return []
-        held -= outdated_ids(self.ledger)
         found = self.ledger.quiz_items(interaction_ids=held, held_out=True) if held else []
         return [item for item in found if held.issuperset(item.interaction_ids)]
 

@@ -48,7 +48,7 @@ def anchored(job: TrainingJob, rows: Sequence[Row], soft: Sequence[SoftTargets],
     first = len(job.rows)
     places = range(first, first + len(rows))
     job.rows = [*job.rows, *rows]
-    job.soft = {**job.soft, **dict(zip(places, soft, strict=True))}
+    job.soft = dict(zip(places, soft, strict=True))
     job.anchors = [list(places[at : at + PER_STEP]) for at in range(0, len(places), PER_STEP)]
     job.anchor = weight
     return job

@@ -15,7 +15,7 @@ from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
 from seal_memory.learning.grading import Result
 from seal_memory.learning.inner_loop import TrainingJob, train
-from seal_memory.learning.plans import Plan, encode_item, plan_steps
+from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.learning.screen import Choice, Contest, choose
 from seal_memory.ledger import Ledger
@@ -117,20 +117,12 @@ def train_edits(
     return {edit_id: job.adapter for edit_id, job in jobs.items()}, run_jobs(jobs, engine, settings, progress=progress)
 
 
-def training_job(
-    edit: SelfEdit,
-    engine: TransformersEngine,
-    settings: Settings,
-    *,
-    batch_rows: int,
-    targets: Sequence[str] = (),
-    plan: Plan = plan_steps,
-) -> TrainingJob:
-    """A fresh adapter, the edit's rows, the steps of `plan`. `targets`: its layers, where not those of the settings."""
+def training_job(edit: SelfEdit, engine: TransformersEngine, settings: Settings, *, batch_rows: int) -> TrainingJob:
+    """A fresh adapter, the edit's rows and its optimizer steps (`plans`)."""
     chosen = edit.hyperparameters
-    config = LoraConfig(chosen.rank, chosen.alpha, tuple(targets) or settings.target_modules)
+    config = LoraConfig(chosen.rank, chosen.alpha, settings.target_modules)
     rows = [encode_item(engine, i) for i in edit.items]
-    steps = plan(edit, batch_size=batch_rows)
+    steps = plan_steps(edit, batch_size=batch_rows)
     return TrainingJob(engine.stack.create(config, seed=edit.seed), rows, steps, chosen.learning_rate)
 
 

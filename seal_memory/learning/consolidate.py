@@ -2,12 +2,15 @@
 
 Per wave of episodes: study, train all candidates in one stack, judge, publish. Publishing is: adapter files written
 to a temporary folder, fsynced, renamed; then one ledger transaction that records adapters, snapshot, grades and
-standings. Killed anywhere, the last published snapshot is what the next open shows. Not here: the core (`core`).
+standings. Killed anywhere, the last published snapshot is what the next open shows.
+
+A shard that lost too much is trained again: `reopen` makes what it answers for pending. The old shard goes on until a
+new one replaces it in the manifest, or stays where the new one is refused. Not here: the core (`core`), deciding that a
+shard lost too much (`forgetting.audits`).
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -19,7 +22,7 @@ from seal_memory.learning.candidates import Candidates, Trained
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.publishing import Publisher, without_replaced
-from seal_memory.learning.superseding import outdated_ids
+from seal_memory.ledger import Ledger
 from seal_memory.records import (
     AdapterKind,
     AdapterRecord,
@@ -33,7 +36,7 @@ from seal_memory.records import (
     Standing,
 )
 
-logger = logging.getLogger(__name__)
+REOPENED = "its shard weakened and is trained again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Consolidator:
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
         records = {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         current = self.ledger.current()
-        manifest = _with_shards(current, accepted, records, outdated_ids(self.ledger))
+        manifest = _with_shards(current, accepted, records)
         whole = self.publisher.judge_whole(current, manifest) if accepted else Verdict(True, (), {})
         if not whole.accepted and len(accepted) > 1:
             for t in trained:
@@ -208,14 +211,12 @@ def _waves(episodes: Sequence[Episode], size: int) -> list[Sequence[Episode]]:
     return [episodes[i : i + size] for i in range(0, len(episodes), size)]
 
 
-def _with_shards(
-    current: Snapshot | None, accepted: Sequence[Trained], records: dict[str, AdapterRecord], outdated: set[str]
-) -> Manifest:
+def _with_shards(current: Snapshot | None, accepted: Sequence[Trained], records: dict[str, AdapterRecord]) -> Manifest:
     old = current.manifest if current is not None else Manifest()
     new = tuple(
         ShardEntry(records[t.edit.id].id, t.study.episode.id, t.study.episode.interaction_ids) for t in accepted
     )
-    return replace(old, shards=without_replaced((*old.shards, *new), outdated))
+    return replace(old, shards=without_replaced((*old.shards, *new)))
 
 
 def _report(tally: _Tally) -> ConsolidateReport:
@@ -235,3 +236,22 @@ def _report(tally: _Tally) -> ConsolidateReport:
         len(grades_after),
         {k: round(v, 2) for k, v in tally.seconds.items()},
     )
+
+
+def reopen(ledger: Ledger, adapter_ids: Sequence[str]) -> int:
+    """Make what these shards answer for pending again; how often it was trained before, 0 where none is published.
+
+    What a later shard holds, too, is left to that one. The number goes into the seed of the new training: the same seed
+    would make the same adapter.
+    """
+    with ledger.atomic():
+        current = ledger.current()
+        wanted = set(adapter_ids)
+        holders = current.manifest.holders if current is not None else {}
+        held = {i for i, shard in holders.items() if shard.adapter_id in wanted}
+        if not held:
+            return 0
+        known = ledger.interactions(ids=sorted(held))
+        again = [i.id for i in known if i.standing in (Standing.LEARNED, Standing.PENDING)]
+        ledger.set_standing(again, Standing.PENDING, REOPENED)
+        return len(ledger.adapters(interaction_ids=again))

@@ -1,29 +1,23 @@
 """The core: one adapter over everything a memory has learned, rebuilt from the ledger with replay.
 
-Needed where nothing routes (a merged export) and as what answers when the router abstains. Replay is balanced: every
-statement of every published shard has the same chance to be drawn, however old it is; or half of it is what was
-recalled worst, first. It may be held close to the base (`anchoring`), taught by the model with the text in its prompt
-(`teaching`), kept to the feed-forward layers or to a lower rank: settings `core_*`. Gated like a shard, with drift
-measured on the core itself, since it sees unrelated prompts too: where it drifts too far, less of it is taken. Not
-here: publishing it (`sleeping`).
+Used where nothing routes (a merged export) and to answer when the router abstains. Replay is balanced: every statement
+of every published shard has the same chance to be drawn, however old it is. KL regularisation keeps the core close to
+the base (`anchoring`, setting `core_anchor`). Gated like a shard, with drift measured on the core itself, since it sees
+unrelated prompts too; a core that drifts too far is scaled down. Not here: publishing it (`sleeping`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
-from seal_memory.config import Settings
 from seal_memory.engines.base import Engine
 from seal_memory.learning import drift, gate, grading
 from seal_memory.learning.anchoring import anchored, anchors
 from seal_memory.learning.candidates import Candidates, candidate_id, run_jobs, training_job
 from seal_memory.learning.episodes import CORE_EPISODE
 from seal_memory.learning.gate import Verdict
-from seal_memory.learning.plans import Plan, plan_steps, plan_weakest
-from seal_memory.learning.replay import replay, weakness
-from seal_memory.learning.teaching import taught
+from seal_memory.learning.replay import replay
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, SelfEdit
@@ -31,19 +25,17 @@ from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, Self
 CORE_ITEMS = 64  # held-out items that judge a core, spread over the memory
 CORE_BATCH = 4  # a core's batches are this many times a shard's
 STRENGTHS = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)  # what is taken of a core that drifts, the most that the gate allows
-MLP = ("gate_proj", "up_proj", "down_proj")
 
 
 def core_edit(ledger: Ledger, manifest: Manifest, candidates: Candidates) -> SelfEdit:
     """One self-edit out of those that the manifest's shards were trained on."""
     settings = candidates.settings
     found = replay(ledger, manifest.shards)
-    rank = settings.core_rank or settings.rank
     plan = Hyperparameters(
         settings.learning_rate,
         settings.epochs,
-        rank,
-        settings.alpha * (rank / settings.rank),  # the update's scale stays
+        settings.rank,
+        settings.alpha,
         max(1, round(settings.rows_per_statement * found.statements)),
         found.genre_mix,
         settings.passes,
@@ -51,29 +43,14 @@ def core_edit(ledger: Ledger, manifest: Manifest, candidates: Candidates) -> Sel
     return SelfEdit(candidates.make_id(), CORE_EPISODE, found.interaction_ids, found.items, plan, settings.seed)
 
 
-def train_core(edit: SelfEdit, candidates: Candidates, manifest: Manifest) -> LoraAdapter:
-    """The core of a self-edit, as the settings `core_*` want it; the engine holds it under the candidate's id."""
-    settings, engine, ledger = candidates.settings, candidates.engine, candidates.ledger
-    job = training_job(
-        edit,
-        engine,
-        settings,
-        batch_rows=CORE_BATCH * settings.batch_rows,
-        targets=MLP if settings.core_targets == "mlp" else (),
-        plan=_plan(ledger, manifest, settings),
-    )
-    if settings.core_teacher == "context":
-        job.soft = taught(edit.items, ledger, engine, seed=edit.seed)
+def train_core(edit: SelfEdit, candidates: Candidates) -> LoraAdapter:
+    """Train the core of a self-edit, anchored as `core_anchor` says; the engine holds it under the candidate's id."""
+    settings, engine = candidates.settings, candidates.engine
+    job = training_job(edit, engine, settings, batch_rows=CORE_BATCH * settings.batch_rows)
     if settings.core_anchor:
         job = anchored(job, *anchors(engine, seed=edit.seed), weight=settings.core_anchor)
     candidates.add_tokens(run_jobs({edit.id: job}, engine, settings, progress=candidates.progress))
     return job.adapter
-
-
-def _plan(ledger: Ledger, manifest: Manifest, settings: Settings) -> Plan:
-    if settings.core_replay == "balanced":
-        return plan_steps
-    return partial(plan_weakest, weakness=weakness(ledger, manifest.shards))
 
 
 def hold_back(edit: SelfEdit, core: LoraAdapter, candidates: Candidates) -> float:

@@ -3,8 +3,8 @@
 SEAL (arXiv 2506.10943) trains its candidates one after another, each padded to 2048 tokens. Here all
 candidates of all pending episodes step together: every global step takes each adapter's own next
 batch, packs all rows by length under a token budget, and updates each adapter with its own AdamW.
-An adapter's result equals training it alone (up to floating-point summation order). A row is learned from its own
-tokens, or from a distribution over them (`soft_targets`); rows that anchor an adapter come beside every step.
+An adapter's result equals training it alone (up to floating-point summation order). Rows are learned from their
+tokens; anchor rows, learned from the base's own distribution (`soft_targets`), come beside every step.
 
 Not here: which rows are trained when (`plans`), grading and choosing candidates (`candidates`), publishing
 (`consolidate`).
@@ -32,8 +32,8 @@ from seal_memory.lora.stack import StackedLora
 class TrainingJob:
     """One adapter and its plan: `batches[t]` are the row indices of optimizer step t.
 
-    Rows in `soft` are learned from a distribution. Step t also takes the rows `anchors[t % len(anchors)]`, all of them
-    in `soft`; the mean of their losses counts `anchor` times, beside the mean of the step's own.
+    Step t also takes the rows `anchors[t % len(anchors)]`, which are learned from the distributions in `soft`; the mean
+    of their losses counts `anchor` times, beside the mean of the step's own.
     """
 
     adapter: LoraAdapter
@@ -76,7 +76,7 @@ def train(
         live = {k: _AdamW(job) for k, job in enumerate(jobs) if job.batches}
         for step in range(total):
             with turn():
-                # 1. every unfinished adapter's own rows for this step, by what they are learned from
+                # 1. every unfinished adapter's own rows for this step, then its anchors
                 losses = dict.fromkeys(live, 0.0)
                 for part in _parts({k: jobs[k] for k in live}, step):
                     # 2. one pass over all of them, in length buckets; gradients add up per adapter
@@ -113,23 +113,19 @@ class _Part:
 
 
 def _parts(live: Mapping[int, TrainingJob], step: int) -> Iterator[_Part]:
-    """The step's rows that are learned from tokens, those from distributions, and the anchors; none of them empty."""
-    counts = {k: float(len(job.batches[step])) for k, job in live.items()}
-    hard, soft, anchors = _Part(counts=counts), _Part(counts=counts), _Part()
+    """The step's own rows, learned from their tokens, and the anchors; none of them empty."""
+    own, anchors = _Part(counts={k: float(len(job.batches[step])) for k, job in live.items()}), _Part()
     for k, job in live.items():
         for i in job.batches[step]:
-            part = soft if i in job.soft else hard
-            part.rows.append(job.rows[i])
-            part.owners.append(k)
-            if part is soft:
-                part.soft.append(job.soft[i])
+            own.rows.append(job.rows[i])
+            own.owners.append(k)
         beside = job.anchors[step % len(job.anchors)] if job.anchors and job.anchor > 0 else ()
         for i in beside:
             anchors.rows.append(job.rows[i])
             anchors.owners.append(k)
             anchors.soft.append(job.soft[i])
             anchors.counts[k] = len(beside) / job.anchor
-    return (part for part in (hard, soft, anchors) if part.rows)
+    return (part for part in (own, anchors) if part.rows)
 
 
 def _backward(

@@ -4,8 +4,8 @@ Adapters are immutable, so a grade in the ledger still holds: only what no grade
 overwrite each other, so what this finds is questions that a new shard draws away. Where the new shard's text says
 nearly the same thing again (two thirds of its words), that is a change of fact and no loss: the item is left out and
 counted (`changed`). The router already takes the newer of two statements at less. A shard that is trained again has to
-answer all that the replaced one answers, unless that one has to go anyway, since it holds what is outdated. Not here:
-the verdict (`gate`), audits of published memories (`forgetting.audits`), which do not leave such items out.
+answer all that the replaced one answers. Not here: the verdict (`gate`), audits of published memories
+(`forgetting.audits`), which do not leave such items out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from seal_memory.config import Settings
 from seal_memory.engines.base import Engine
 from seal_memory.learning import grading
 from seal_memory.learning.core import spread
-from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
 from seal_memory.records import Grade, QuizItem, Snapshot
 from seal_memory.routing.router import Route, Router
@@ -56,11 +55,9 @@ def kept(
     """
     if current is None or not current.manifest.shards:
         return Kept()
-    outdated = outdated_ids(ledger)
-    stale = {s.adapter_id for s in current.manifest.shards if outdated.intersection(s.interaction_ids)}
-    items = _items(current, ledger, outdated, moved)
+    items = _items(current, ledger, moved)
     routes = [(item, old.route(item.question), new.route(item.question)) for item in items]
-    same = [r for r in routes if not _changed(*r, ledger, stale)]
+    same = [r for r in routes if not _changed(*r, ledger)]
     return replace(by_route(same, ledger, engine, settings, clock), changed=len(routes) - len(same))
 
 
@@ -82,25 +79,20 @@ def by_route(
     )
 
 
-def _items(current: Snapshot, ledger: Ledger, outdated: Set[str], moved: Set[str]) -> list[QuizItem]:
-    """Held-out items about what is published and still holds; the oldest are audited as often as the newest."""
-    learned = current.manifest.holders.keys() - outdated
+def _items(current: Snapshot, ledger: Ledger, moved: Set[str]) -> list[QuizItem]:
+    """Held-out items about what is published; the oldest are audited as often as the newest."""
+    learned = set(current.manifest.holders)
     held_out = ledger.quiz_items(held_out=True)
     known = [i for i in held_out if i.interaction_ids and learned.issuperset(i.interaction_ids)]
     first = [i for i in known if not moved.isdisjoint(i.interaction_ids)]
     return first + spread([i for i in known if moved.isdisjoint(i.interaction_ids)], AUDIT_ITEMS)
 
 
-def _changed(item: QuizItem, before: Route, after: Route, ledger: Ledger, stale: Set[str]) -> bool:
-    """Whether the question goes to another shard now, for a text that says the item's own statement anew.
-
-    Or for the very statement, trained again because its shard (`stale`) holds what is outdated.
-    """
+def _changed(item: QuizItem, before: Route, after: Route, ledger: Ledger) -> bool:
+    """Whether the question goes to another shard now, for a text that says the item's own statement anew."""
     if before.adapter_id == after.adapter_id or not after.interaction_ids:
         return False
     anew = set(after.interaction_ids).difference(item.interaction_ids)
-    if before.adapter_id in stale and len(anew) < len(after.interaction_ids):
-        return True
     texts = {i.id: i.text for i in ledger.interactions(ids=[*item.interaction_ids, *anew])}
     pairs = product(sorted(anew), item.interaction_ids)
     return any(restates(texts[new], texts[own], share=ANEW) for new, own in pairs)

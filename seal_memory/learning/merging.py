@@ -9,7 +9,7 @@ the router, before and after. Not here: which shards (`topics`), publishing (`sl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory.config import Settings
@@ -21,7 +21,6 @@ from seal_memory.learning.gate import Verdict, judge_old
 from seal_memory.learning.kept import Kept, correctness
 from seal_memory.learning.publishing import without_replaced
 from seal_memory.learning.replay import Replay, replay
-from seal_memory.learning.superseding import outdated_ids
 from seal_memory.learning.topics import Topic
 from seal_memory.ledger import Ledger
 from seal_memory.quizzes.grading import mean
@@ -50,8 +49,7 @@ def merged_edit(topic: Topic, candidates: Candidates) -> SelfEdit | None:
     """The self-edit of a topic's merged shard; None where what a member was trained on is no longer known."""
     settings = candidates.settings
     found = replay(candidates.ledger, topic.shards, about=set(topic.interaction_ids))
-    held = set(topic.interaction_ids) - outdated_ids(candidates.ledger)
-    if not found.items or not held.issubset(found.interaction_ids):
+    if not found.items or not set(topic.interaction_ids).issubset(found.interaction_ids):
         return None
     known = candidates.ledger.interactions(ids=found.interaction_ids)
     episode = episode_of(known)
@@ -89,8 +87,7 @@ def compared(
     topic: Topic, merged: str, ledger: Ledger, engine: Engine, settings: Settings, *, clock: Callable[[], float]
 ) -> list[Compared]:
     """Every member's held-out items, asked of the merged adapter and, where it is not on record, of the member."""
-    outdated = outdated_ids(ledger)
-    items = {s.adapter_id: held_out_items(s.interaction_ids, ledger, outdated) for s in topic.shards}
+    items = {s.adapter_id: held_out_items(s.interaction_ids, ledger) for s in topic.shards}
     known = correctness([(item, a) for a, own in items.items() for item in own], ledger, engine, settings, clock)
     grades = grading.grade(
         [(item, merged) for own in items.values() for item in own],
@@ -110,9 +107,9 @@ def compared(
     ]
 
 
-def held_out_items(interaction_ids: Iterable[str], ledger: Ledger, outdated: Set[str]) -> list[QuizItem]:
-    """Held-out items about these interactions alone, as far as they still hold."""
-    held = set(interaction_ids) - outdated
+def held_out_items(interaction_ids: Iterable[str], ledger: Ledger) -> list[QuizItem]:
+    """Held-out items about these interactions alone."""
+    held = set(interaction_ids)
     found = ledger.quiz_items(interaction_ids=held, held_out=True) if held else []
     return [item for item in found if held.issuperset(item.interaction_ids)]
 
@@ -157,12 +154,9 @@ def judge_split(asked: Kept, settings: Settings, *, finite: bool) -> Verdict:
     return Verdict(accepted, (reason,), measures)
 
 
-def with_merged(manifest: Manifest, topic: Topic, entry: ShardEntry, outdated: Set[str]) -> Manifest:
-    """The manifest with `entry` right behind the last of the topic's shards: newer than they, older than the others.
-
-    Who is left with nothing but what is `outdated` leaves.
-    """
+def with_merged(manifest: Manifest, topic: Topic, entry: ShardEntry) -> Manifest:
+    """The manifest with `entry` right behind the last of the topic's shards: newer than they, older than the others."""
     members = {s.adapter_id for s in topic.shards}
     last = max(n for n, s in enumerate(manifest.shards) if s.adapter_id in members)
     shards = (*manifest.shards[: last + 1], entry, *manifest.shards[last + 1 :])
-    return replace(manifest, shards=without_replaced(shards, outdated))
+    return replace(manifest, shards=without_replaced(shards))

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from seal_memory.engines.batches import Row
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.records import Genre, SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import row_weights
 from seal_memory.self_edits.genres import messages_of
-
-
-class Plan(Protocol):
-    """Which of an edit's items stand in which optimizer step."""
-
-    def __call__(self, edit: SelfEdit, *, batch_size: int) -> list[list[int]]: ...
 
 
 def encode_item(engine: TransformersEngine, item: TrainingItem) -> Row:
@@ -79,44 +72,6 @@ def plan_batches(
     return steps
 
 
-def plan_weakest(edit: SelfEdit, *, batch_size: int, weakness: Mapping[str, float]) -> list[list[int]]:
-    """As `plan_steps`, but half of the questions of an epoch are drawn for what is weak, and come weakest first.
-
-    `weakness`: by interaction, 0..1; the other half of every step is drawn as always, so that nothing is left out.
-    """
-    plan, rng = edit.hyperparameters, random.Random(edit.seed)
-    texts = [n for n, i in enumerate(edit.items) if i.genre is Genre.PASSAGE]
-    questions = [n for n, i in enumerate(edit.items) if i.genre is not Genre.PASSAGE]
-    weights = row_weights([edit.items[n] for n in questions], plan)
-    weak = [max((weakness.get(i, 0.0) for i in edit.items[n].interaction_ids), default=0.0) for n in questions]
-    count = min(plan.rows_per_epoch or len(questions), len(questions))
-    steps: list[list[int]] = []
-    for _ in range(plan.epochs):
-        first = _by_weight([w * x for w, x in zip(weights, weak, strict=True)], rng)[: count // 2]
-        first.sort(key=lambda i: -weak[i])
-        mixed = _by_weight(weights, rng)[: count - len(first)]
-        rng.shuffle(mixed)
-        steps += [[questions[i] for i in step] for step in _side_by_side(first, mixed, batch_size)]
-    read = plan_batches(
-        [1.0] * len(texts), epochs=plan.passes, rows_per_epoch=0, batch_size=max(1, batch_size // 2), seed=edit.seed
-    )
-    for step in read:
-        steps.insert(rng.randint(0, len(steps)), [texts[n] for n in step])
-    return steps
-
-
 def _by_weight(weights: Sequence[float], rng: random.Random) -> list[int]:
     """All places, drawn one after another by weight."""
     return sorted(range(len(weights)), key=lambda i: -math.log(rng.random() + 1e-12) / max(weights[i], 1e-9))
-
-
-def _side_by_side(first: Sequence[int], mixed: Sequence[int], size: int) -> list[list[int]]:
-    """Steps of `size`, half of each from either side as long as both last; no row twice in one step."""
-    left, right, steps = list(first), list(mixed), []
-    while left or right:
-        taken = left[: size // 2 if right else size]
-        left = left[len(taken) :]
-        others = right[: size - len(taken)]
-        right = right[len(others) :]
-        steps.append(list(dict.fromkeys((*taken, *others))))
-    return steps

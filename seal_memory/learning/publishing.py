@@ -1,12 +1,13 @@
-"""What every way of publishing shares: an adapter's files, the router to come, the judgement of the whole memory.
+"""Publishing: writes an adapter's files, builds the router to come, judges the whole memory.
 
-A `Publisher` writes no row of the ledger: the transaction is its caller's (`consolidate`, `sleeping`). Not here: the
-judgement of one adapter (`gate`, `core`, `merging`).
+Nothing here writes a row of the ledger: the transaction is the caller's (`consolidate`, `sleeping`, `policy.versions`),
+and until it commits a sweep may take the files. Not here: the judgement of one adapter (`gate`, `core`, `merging`), the
+files' format and the crash safety of writing them (`lora.store`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
@@ -14,7 +15,6 @@ from seal_memory.learning import drift, gate
 from seal_memory.learning.candidates import data_hash
 from seal_memory.learning.gate import Verdict
 from seal_memory.learning.kept import kept
-from seal_memory.learning.storing import store_adapter
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
@@ -94,16 +94,49 @@ class Publisher:
         )
 
 
+def store_adapter(
+    store: AdapterStore,
+    adapter: LoraAdapter,
+    *,
+    kind: AdapterKind,
+    base_model: str,
+    base_fingerprint: str,
+    interaction_ids: Iterable[str],
+    seed: int,
+    data_hash: str,
+    now: float,
+    episode_id: str | None = None,
+    self_edit_id: str | None = None,
+) -> AdapterRecord:
+    """Write the adapter's files; the record for the ledger. Raises `AdapterError` as `AdapterStore.write` does."""
+    stored = store.write(adapter, base_model=base_model, base_fingerprint=base_fingerprint)
+    config = adapter.config
+    return AdapterRecord(
+        stored.id,
+        kind,
+        episode_id,
+        tuple(interaction_ids),
+        self_edit_id,
+        base_fingerprint,
+        {"rank": config.rank, "alpha": config.alpha, "target_modules": list(config.target_modules)},
+        seed,
+        data_hash,
+        stored.sha256,
+        stored.bytes,
+        now,
+    )
+
+
 def _moved(current: Manifest, manifest: Manifest) -> frozenset[str]:
     """Interactions for which another shard answers then."""
     coming = manifest.holders
     return frozenset(i for i, held in current.holders.items() if i in coming and coming[i] != held)
 
 
-def without_replaced(shards: Sequence[ShardEntry], outdated: Set[str]) -> tuple[ShardEntry, ...]:
-    """Shards, the oldest first, less those of which later ones hold all that is not `outdated`: rebuilt, or merged."""
+def without_replaced(shards: Sequence[ShardEntry]) -> tuple[ShardEntry, ...]:
+    """Shards, the oldest first, less those of which later ones hold everything: rebuilt, or merged."""
     kept: list[ShardEntry] = []
-    later: set[str] = set(outdated)
+    later: set[str] = set()
     for shard in reversed(shards):
         if not later.issuperset(shard.interaction_ids):
             kept.append(shard)

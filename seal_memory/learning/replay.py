@@ -1,29 +1,25 @@
 """Replay: what published shards were trained on, put together again to train one adapter on several of them.
 
-Left out is what something newer took the place of, and what copies a question that was held out since. Not here: which
-of it is drawn when (`plans`), merging (`merging`), the core (`core`).
+Items that copy a question held out since are left out. A correction drops every adapter trained on the old wording, so
+no published shard holds one. Not here: which items are drawn when (`plans`), merging (`merging`), the core (`core`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
 from seal_memory.records import Genre, SelfEdit, ShardEntry, TrainingItem
 from seal_memory.self_edits.checks import too_close
-
-UNKNOWN = 0.5  # weakness of a shard that was never asked
-LEAST_WEAKNESS = 0.05  # of one that recalls everything: it is drawn, too
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
     """Items of several self-edits, which interactions they are about, and the mean of their genre mixes.
 
-    `shares`: of each edit, the share of its items that are about what is replayed, still valid or not.
+    `shares`: of each edit, the share of its items that are about what is replayed.
     """
 
     edits: tuple[SelfEdit, ...]
@@ -39,24 +35,23 @@ class Replay:
 
 
 def replay(ledger: Ledger, shards: Sequence[ShardEntry], *, about: Set[str] | None = None) -> Replay:
-    """What these shards were trained on, as far as it still holds, in the order in which it was learned.
+    """What these shards were trained on, in the order in which it was learned.
 
     `about`: only what is about some of these interactions alone; None: all of it.
     """
     records = ledger.adapters(ids=[s.adapter_id for s in shards])
     edits = tuple(ledger.self_edits(ids=[r.self_edit_id for r in records if r.self_edit_id]))
-    outdated = outdated_ids(ledger)
     chosen = [[i for i in e.items if about is None or set(i.interaction_ids) <= about] for e in edits]
     # a statement that several of the shards hold comes with the same items
-    valid = dict.fromkeys(i for own in chosen for i in own if outdated.isdisjoint(i.interaction_ids))
+    items = dict.fromkeys(i for own in chosen for i in own)
     held = dict.fromkeys(i for e in edits for i in e.interaction_ids if about is None or i in about)
     mixes = [dict(edit.hyperparameters.genre_mix) for edit in edits]
     genres = sorted({genre for mix in mixes for genre in mix})
     return Replay(
         edits,
         tuple(len(own) / max(1, len(e.items)) for e, own in zip(edits, chosen, strict=True)),
-        tuple(_without_questions(list(valid), ledger)),
-        tuple(i for i in held if i not in outdated),
+        tuple(_without_questions(list(items), ledger)),
+        tuple(held),
         tuple((g, sum(m.get(g, 0.0) for m in mixes) / len(mixes)) for g in genres),
     )
 
@@ -72,14 +67,3 @@ def _without_questions(items: Sequence[TrainingItem], ledger: Ledger) -> list[Tr
         for item in items
         if not item.prompt or not too_close(item.prompt, {q for i in item.interaction_ids for q in asked[i]})
     ]
-
-
-def weakness(ledger: Ledger, shards: Sequence[ShardEntry]) -> Mapping[str, float]:
-    """By interaction how badly its shard was recalled when it was last audited, 0..1: 1 less the recall."""
-    last = {a.adapter_id: a.recall for a in ledger.audits.results() if a.items}
-    found: dict[str, float] = {}
-    for shard in shards:
-        recall = last.get(shard.adapter_id)
-        own = UNKNOWN if recall is None else max(LEAST_WEAKNESS, 1.0 - recall)
-        found.update(dict.fromkeys(shard.interaction_ids, own))
-    return found

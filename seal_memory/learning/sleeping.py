@@ -21,7 +21,6 @@ from seal_memory.learning.gate import Verdict
 from seal_memory.learning.kept import by_route
 from seal_memory.learning.publishing import Publisher
 from seal_memory.learning.subjects import regrouped
-from seal_memory.learning.superseding import outdated_ids
 from seal_memory.learning.topics import Topic, topics
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
@@ -159,7 +158,7 @@ class Sleeper:
 
     def _with(self, topic: Topic, adapter_id: str, edit: SelfEdit, manifest: Manifest) -> Manifest:
         entry = ShardEntry(adapter_id, edit.episode_id, edit.interaction_ids)
-        return merging.with_merged(manifest, topic, entry, outdated_ids(self.ledger))
+        return merging.with_merged(manifest, topic, entry)
 
     def judge(self, topic: Topic, edit: SelfEdit, manifest: Manifest, *, finite: bool) -> tuple[Verdict, list[Grade]]:
         """The verdict on what the engine holds as this edit's candidate, were it added to `manifest`; its grades."""
@@ -169,7 +168,7 @@ class Sleeper:
             members = merging.compared(topic, adapter, ledger, engine, settings, clock=clock)
             verdict = merging.judge_merge(members, settings, finite=finite)
             return verdict, [g for m in members for g in m.grades]
-        items = merging.held_out_items(topic.interaction_ids, ledger, outdated_ids(ledger))
+        items = merging.held_out_items(topic.interaction_ids, ledger)
         tokens = settings.recite_max_tokens
         pairs = [(item, adapter) for item in items]
         grades = grading.grade(pairs, engine, max_tokens=tokens, snapshot_version=None, clock=clock)
@@ -215,7 +214,7 @@ class Sleeper:
             return None
         edit = core_room.core_edit(self.ledger, current.manifest, self.candidates)
         self.ledger.add_self_edits([edit])
-        core = core_room.train_core(edit, self.candidates, current.manifest)
+        core = core_room.train_core(edit, self.candidates)
         strength = core_room.hold_back(edit, core, self.candidates)
         self.heartbeat()
         verdict = core_room.judge_core(edit, core, self.ledger, self.candidates, published=current.manifest.core)

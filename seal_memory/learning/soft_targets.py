@@ -1,9 +1,8 @@
 """Soft targets: what the untouched base predicts at some positions: its likeliest tokens, and one outcome for the rest.
 
-For anchoring (the base's own text) and distillation (the base with the text in its prompt). With the rest as an
-outcome of its own the loss is smallest at the base's own distribution, however few tokens are kept; the likeliest
-alone would teach the student that there are no others. Not here: which rows (`anchoring`, `teaching`), the training
-itself (`inner_loop`).
+The targets of KL regularisation (`anchoring`). With the rest as an outcome of its own the loss is smallest at the
+base's own distribution, however few tokens are kept; the likeliest alone would teach the adapter that there are no
+others. Not here: which rows (`anchoring`), the training itself (`inner_loop`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from seal_memory.learning.topics import Topic
 from seal_memory.ledger import Ledger
-from seal_memory.records import Interaction, Role, ShardEntry, Standing
+from seal_memory.records import Interaction, Role, ShardEntry
 from seal_memory.spans import names
 
 Groups = Mapping[str, Sequence[str]]  # by subject, the interactions about it, in the order they were seen
@@ -31,7 +31,7 @@ def regrouped(
     last = {i: n for n, s in enumerate(shards) for i in s.interaction_ids}  # who is asked about it
     known = ledger.interactions(ids=sorted(last)) if last else []
     fixed = {last[i.id] for i in known if i.role is Role.DOCUMENT}
-    loose = [i for i in known if last[i.id] not in fixed and i.standing is not Standing.SUPERSEDED]
+    loose = [i for i in known if last[i.id] not in fixed]
     groups = subjects(loose)
     torn = {last[i] for own in groups.values() if len({last[i] for i in own}) > 1 for i in own}
     parts = [i for i in loose if last[i.id] in torn]

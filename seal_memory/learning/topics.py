@@ -16,7 +16,7 @@ from itertools import combinations
 
 from seal_memory.learning.episodes import belongs_to
 from seal_memory.ledger import Ledger
-from seal_memory.records import Interaction, ShardEntry, Standing
+from seal_memory.records import Interaction, ShardEntry
 from seal_memory.routing.router import Router
 from seal_memory.routing.words import stems
 
@@ -88,7 +88,7 @@ def _alike(a: int, b: int, found: Mapping[Pair, Likeness], least: float) -> bool
 def likenesses(shards: Sequence[ShardEntry], ledger: Ledger, router: Router) -> dict[Pair, Likeness]:
     """Every two shards that have anything in common."""
     known = {i.id: i for i in ledger.interactions(ids=sorted({i for s in shards for i in s.interaction_ids}))}
-    held = [[known[i] for i in s.interaction_ids if known[i].standing is not Standing.SUPERSEDED] for s in shards]
+    held = [[known[i] for i in s.interaction_ids] for s in shards]
     found: dict[Pair, Likeness] = {}
     for ways in (_by_words(held), _by_confusion(shards, ledger, router), _by_origin(held)):
         for pair, likeness in ways.items():

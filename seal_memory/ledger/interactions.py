@@ -4,8 +4,7 @@ An interaction's text is never changed; a correction is a new interaction that s
 one, and both stay in history until `purge.py` removes them. The same role, title and text seen
 again is a further *sighting* of one interaction.
 
-Not covered: deciding a standing (the observation gate does that), full-text search (`search.py`), what a rule
-supersedes (`successions.py`).
+Not covered: deciding a standing (the observation gate does that), full-text search (`search.py`).
 """
 
 from __future__ import annotations

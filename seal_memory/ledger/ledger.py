@@ -20,7 +20,6 @@ from typing import Any
 from seal_memory.errors import InputError
 from seal_memory.ledger import grades, interactions, jobs, learning_rows, meta, policy_rows, purge, schema, search
 from seal_memory.ledger import snapshots as snapshot_rows
-from seal_memory.ledger import successions as succession_rows
 from seal_memory.ledger.audits import Audits
 from seal_memory.ledger.browsing import Browsing
 from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection
@@ -54,7 +53,6 @@ class Ledger:
         self.quarantine = Quarantine(scope)
         self.policy = policy_rows.PolicyRows(scope)  # the note-writer's versions, examples, and what arms earned
         self.namespaces, self.browsing = Namespaces(scope), Browsing(scope)
-        self.successions = succession_rows.Successions(scope)
 
     @classmethod
     def open(
@@ -125,15 +123,13 @@ class Ledger:
         """Record what was seen, in one transaction; one result per item, in order.
 
         The same role, title and text (NFC, white space collapsed) again is a further sighting of
-        the known interaction: `new` is False and its standing stays what it was, unless a rule
-        had superseded it: it is pending again, and what took its place gives way. What is
+        the known interaction: `new` is False and its standing stays what it was. What is
         `replayed` and known is no sighting.
 
         Raises:
             InputError: a text is empty or not valid Unicode, or metadata has no JSON form.
         """
-        with self.atomic():
-            return self.successions.revived(interactions.observe(self._scope, items))
+        return interactions.observe(self._scope, items)
 
     def interactions(
         self,
@@ -170,10 +166,6 @@ class Ledger:
             InputError: it was corrected before, or `new` says the same.
         """
         return interactions.supersede(self._scope, id, new)
-
-    def supersede_by(self, old_id: str, new_id: str) -> None:
-        """By rule, let a known one take another's place. Raises as `supersede` does, also where it makes a circle."""
-        succession_rows.supersede_by(self._scope, old_id, new_id)
 
     def successor(self, id: str) -> str | None:
         """The id of the interaction that superseded this one, if any."""

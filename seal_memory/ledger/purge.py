@@ -23,7 +23,6 @@ from seal_memory.ledger.encoding import id_list, to_json
 from seal_memory.ledger.interactions import require_interactions
 from seal_memory.ledger.learning_rows import adapter_ids_trained_on
 from seal_memory.ledger.snapshots import versions_holding
-from seal_memory.ledger.successions import free_repeats
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +66,6 @@ def purge(scope: Scope, interaction_ids: Collection[str]) -> PurgeReport:
         _delete_made_from(scope, "policy_example", interaction_ids)
         _delete_made_from(scope, "policy_trial", interaction_ids)
         sightings, interactions = _delete_interactions(scope, interaction_ids)
-        free_repeats(scope, interaction_ids)
         mark_wipe_due(scope.connection)
     return PurgeReport(
         interactions, sightings, self_edits, quiz_items, grades, decisions, jobs,

@@ -7,7 +7,7 @@ and from plain state dicts. Not here: layers that apply adapters (`stack`), file
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -104,26 +104,3 @@ class MixedAdapter:
 
 Applied = LoraAdapter | MixedAdapter
 """What a row may be computed with, beside the base (None)."""
-
-
-def mean_adapter(adapters: Sequence[LoraAdapter], weights: Sequence[float]) -> LoraAdapter:
-    """The exact weighted sum of adapters' updates, by concatenating their ranks.
-
-    Unlike averaging A and B apart, `sum_i w_i B_i A_i` is what comes out; rank is the sum of ranks. A layer
-    that only some adapters have gets no update from the others. Raises `ValueError` when there is nothing to
-    mix, or not one weight per adapter.
-    """
-    if not adapters or len(adapters) != len(weights):
-        raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights; expected one weight for each")
-    rank = sum(a.config.rank for a in adapters)
-    targets = tuple(dict.fromkeys(t for x in adapters for t in x.config.target_modules))
-    shapes = {name: shape for x in adapters for name, shape in x.shapes.items()}
-    mixed = LoraAdapter(LoraConfig(rank, float(rank), targets), shapes, adapters[0].flat.device)
-    at = 0
-    for x, weight in zip(adapters, weights, strict=True):
-        cut = slice(at, at + x.config.rank)
-        for name, (a, b) in x.pairs.items():
-            mixed.pairs[name][0][cut] = a.detach()
-            mixed.pairs[name][1][:, cut] = weight * x.config.scale * b.detach()  # mixed's own scale is 1
-        at += x.config.rank
-    return mixed

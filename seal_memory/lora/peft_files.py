@@ -12,7 +12,6 @@ Not here: where the files lie and how they get there whole (`store`), PEFT optio
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +28,6 @@ from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 
 __all__ = ["CONFIG_FILE", "DTYPES", "FORMAT_VERSION", "TENSORS_FILE", "AdapterFiles", "ShapesOf", "decode"]
 __all__ += ["encode", "load", "read_bytes", "save"]
-
-logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "adapter_config.json"
 TENSORS_FILE = "adapter_model.safetensors"

@@ -11,7 +11,6 @@ against other processes: call `sweep` and `remove` only while holding the memory
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -161,14 +160,6 @@ class AdapterStore:
     def ids(self) -> tuple[str, ...]:
         """The ids of all adapters that are here, sorted."""
         return tuple(path.name for path in self._entries() if _ID.fullmatch(path.name))
-
-    def bytes_used(self) -> int:
-        """Bytes of all files in the store, leftovers included."""
-        total = 0
-        for path in self.root.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                total += path.stat().st_size if path.is_file() else 0
-        return total
 
     def _publish(self, files: AdapterFiles, temporary: Path, stored: StoredAdapter) -> None:
         if not self.root.is_dir():

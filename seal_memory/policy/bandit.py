@@ -43,17 +43,6 @@ class Posterior:
     tried: int
 
 
-def arm_grid(
-    mixes: Sequence[Arm],
-    *,
-    learning_rates: Sequence[float] = (1.0,),
-    steps: Sequence[float] = (1.0,),
-    ranks: Sequence[float] = (1.0,),
-) -> tuple[Arm, ...]:
-    """Every combination of the mixes with the factors."""
-    return tuple(Arm(m.mix, lr, s, r) for m in mixes for lr in learning_rates for s in steps for r in ranks)
-
-
 def arm_name(arm: Arm) -> str:
     """The arm in one canonical line: two arms with one name are the same arm."""
     mix = sorted((genre.value, float(weight)) for genre, weight in arm.mix)

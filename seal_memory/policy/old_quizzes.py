@@ -17,7 +17,6 @@ from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.core import spread
-from seal_memory.learning.superseding import outdated_ids
 from seal_memory.ledger import Ledger
 from seal_memory.policy.rewards import recall
 from seal_memory.records import Episode, Manifest, QuizItem, ShardEntry
@@ -71,7 +70,7 @@ def _audited_items(ledger: Ledger, new: set[str]) -> list[QuizItem]:
     audited = {a.adapter_id for a in ledger.audits.results()}
     current = ledger.current()
     shards = current.manifest.shards if current is not None else ()
-    held = {i for s in shards if s.adapter_id in audited for i in s.interaction_ids} - new - outdated_ids(ledger)
+    held = {i for s in shards if s.adapter_id in audited for i in s.interaction_ids} - new
     if not held:
         return []
     found = ledger.quiz_items(interaction_ids=held, held_out=True)

@@ -24,7 +24,7 @@ from seal_memory.policy.schedule import LEAST_JUDGES, judging_shards, training_s
 from seal_memory.policy.trials import judged
 from seal_memory.policy.versions import NoteWriters
 from seal_memory.quizzes.grading import mean
-from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, PolicyVersion, ShardEntry, Standing
+from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, PolicyVersion, ShardEntry
 
 NOTES, ARMS = "notes", "arms"
 REFINE = "refine"  # the phase that is told between two explored episodes
@@ -240,8 +240,7 @@ class Refiner:
         making.progress(REFINE, done, len(training_shards(self.ledger)))  # where who is in a hurry may step in
 
     def _episode(self, shard: ShardEntry) -> Episode:
-        known = self.ledger.interactions(ids=shard.interaction_ids)
-        seen = tuple(i for i in known if i.standing is not Standing.SUPERSEDED)
+        seen = tuple(self.ledger.interactions(ids=shard.interaction_ids))
         titles = {i.title for i in seen if i.title}
         return Episode(shard.episode_id, titles.pop() if len(titles) == 1 else None, seen)
 

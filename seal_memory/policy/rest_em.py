@@ -73,16 +73,6 @@ class Explored:
     baseline: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What a round did; `version` is promoted or kept as evidence."""
-
-    version: PolicyVersion
-    kept: int
-    explored: int
-    reliability: Reliability | None
-
-
 def write_sets(
     studies: Sequence[Study], candidates: Candidates, *, writer: str | None, plan: RoundPlan, seed: int
 ) -> list[NoteSet]:
@@ -186,25 +176,6 @@ def compare(
     rewards = rewards_of(entries, candidates, seeds=range(seed, seed + plan.seeds), executor=plan.executor)
     means = [mean(r.value for r in own) for own in rewards]
     return [means[n * len(studies) : (n + 1) * len(studies)] for n in range(len(writers))]
-
-
-def run_round(
-    training: Sequence[Study],
-    judges: Sequence[Study],
-    candidates: Candidates,
-    writers: NoteWriters,
-    *,
-    plan: RoundPlan,
-    seed: int,
-    number: int = 0,
-) -> Round:
-    """One whole round; `judges` that the old writer was trained on, or that are trained on here, do not judge."""
-    old = writers.current()
-    explored = explore(training, candidates, writer=old.adapter_id if old else None, plan=plan, seed=seed)
-    kept = select(explored, margin=plan.margin)
-    taught_on = {i for s in training for i in s.episode.interaction_ids}
-    version = improve(kept, taught_on, judges, candidates, writers, plan=plan, seed=seed, number=number)
-    return Round(version, len(kept), len(explored), how_reliable(explored, seed=seed))
 
 
 def improve(

@@ -1,5 +1,8 @@
 """The local grader: is a free-text answer right, given the question and the gold answer? No network, no model.
 
+It judges answers to the quiz items that people hand in (`SealMemory.add_quiz`; `learning.grading`), where it may accept
+what plain containment misses, and the *judged* column of the benchmarks; generated items are graded without it.
+
 A small ensemble of boosted trees over `grader_features`, trained on real verdicts of GPT-4.1 (benchmarks/grader.py)
 and read from `seal_memory/data/grader.json`, then a few caps for what the verdicts hardly show: denials of the gold,
 lists of everything, text that talks to the grader. Not covered: synonyms, facts that need the passage, arithmetic.

@@ -10,7 +10,6 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-LEVELS = ("info", "warning", "error")
 _FIGURES = ("request", "method", "route", "status", "key", "seconds", "port", "job", "kind", "state")
 
 

@@ -45,7 +45,7 @@ def test_every_way_is_measured_and_a_second_run_trains_nothing(
     forced = [f"{way}-forced" for way in MERGED]
     assert set(last["accuracy"]["2"]) == set(size["ways"]) == {*ways, *forced}
     assert size["learned"]["shards"] == 2
-    assert size["ways"]["top-1"]["bytes"] == size["learned"]["bytes"] > size["ways"]["core-rank-4"]["bytes"] / 2
+    assert size["ways"]["top-1"]["bytes"] == size["learned"]["bytes"] > size["ways"]["core"]["bytes"] / 2
     assert size["ways"]["core-anchor"]["tokens"] > size["ways"]["core"]["tokens"]
     assert size["ways"]["merged-forced"]["bytes"] <= size["ways"]["merged"]["bytes"]
     assert found["provenance"]["model"]["fingerprint"]

@@ -48,6 +48,6 @@ def test_sleep_shows_a_table(run: Run, learned: Path) -> None:
     assert "Maud Ellery" not in shown
 
 
-@pytest.mark.parametrize("option", ["sleep_group=1", "core_replay=oldest"])
+@pytest.mark.parametrize("option", ["sleep_group=1", "sleep=soundly"])
 def test_bad_settings_are_refused(run: Run, published: Path, option: str) -> None:
     assert option.partition("=")[0] in run("sleep", "--set", option, code=1).err

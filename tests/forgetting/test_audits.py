@@ -11,7 +11,7 @@ from seal_memory.config import Settings
 from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.forgetting.audits import Auditor
-from seal_memory.learning.rebuilding import reopen
+from seal_memory.learning.consolidate import reopen
 from seal_memory.memory import SealMemory
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, QuizItem, ShardEntry, Standing
 

@@ -1,27 +1,23 @@
-"""The core and its options: replay by weakness, anchors, a teacher, layers and rank; as it was where none is chosen."""
+"""The core: anchored unless told otherwise, scaled down where it drifts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from seal_memory import SealMemory
-from seal_memory.engines.base import Prompt
-from seal_memory.learning import anchoring, core, teaching
+from seal_memory.learning import anchoring, core
 from seal_memory.learning.candidates import Candidates
 from seal_memory.learning.drift import fixed_paragraphs
 from seal_memory.learning.inner_loop import TrainingJob
-from seal_memory.learning.plans import plan_steps, plan_weakest
 from seal_memory.learning.progress import silent
-from seal_memory.learning.replay import LEAST_WEAKNESS, UNKNOWN, weakness
 from seal_memory.learning.soft_targets import divergence_into_gradient
 from seal_memory.lora.adapter import LoraAdapter
-from seal_memory.records import Audit, Genre, Manifest
+from seal_memory.records import Manifest
 
 TEXTS = {
     "Maud Ellery built the lighthouse at Korrin Bay in 1887.": ("Who is the lighthouse's builder?", "Maud Ellery"),
@@ -56,7 +52,7 @@ def _candidates(memory: SealMemory, **changes: Any) -> Candidates:
 def _core(memory: SealMemory, **changes: Any) -> LoraAdapter:
     candidates = _candidates(memory, **changes)
     edit = core.core_edit(memory.ledger, _manifest(memory), candidates)
-    return core.train_core(edit, candidates, _manifest(memory))
+    return core.train_core(edit, candidates)
 
 
 def test_the_core_is_anchored_unless_told_otherwise(memory: SealMemory) -> None:
@@ -65,27 +61,23 @@ def test_the_core_is_anchored_unless_told_otherwise(memory: SealMemory) -> None:
     assert not torch.equal(_core(memory).flat, _core(memory, core_anchor=0.0).flat)
 
 
-def test_with_every_option_off_the_core_is_the_plain_one_bit_for_bit(
+def test_without_an_anchor_the_core_is_the_plain_one_bit_for_bit(
     memory: SealMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither anchors nor a teacher are asked for."""
+    """No anchors are asked for."""
     plain = _core(memory, core_anchor=0.0)
 
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("nobody asked for it")
 
-    for room, name in ((core, "anchors"), (core, "taught"), (core, "plan_weakest")):
-        monkeypatch.setattr(room, name, never)
-    again = _core(memory, core_anchor=0.0, core_teacher="none", core_replay="balanced", core_targets="all")
-    assert torch.equal(plain.flat, again.flat)
+    monkeypatch.setattr(core, "anchors", never)
+    assert torch.equal(plain.flat, _core(memory, core_anchor=0.0).flat)
 
 
-def test_layers_and_rank_are_the_cores_own(memory: SealMemory) -> None:
-    """The scale of the update stays the settings'."""
-    small = _core(memory, core_targets="mlp", core_rank=2)
-    assert {n.rpartition(".")[2] for n in small.shapes} == {"gate_proj", "up_proj", "down_proj"}
-    assert small.config.rank == 2
-    assert small.config.scale == pytest.approx(memory.settings.alpha / memory.settings.rank)
+def test_the_core_has_the_rank_and_layers_of_the_settings(memory: SealMemory) -> None:
+    made = _core(memory)
+    assert {n.rpartition(".")[2] for n in made.shapes} == set(memory.settings.target_modules)
+    assert (made.config.rank, made.config.alpha) == (memory.settings.rank, memory.settings.alpha)
     assert memory.consolidate(core=True).published == 0
     assert _manifest(memory).core is not None
 
@@ -131,7 +123,7 @@ def _held_back(memory: SealMemory, limit: float) -> tuple[LoraAdapter, LoraAdapt
     """A core that drifts, what is left of it under a limit, and how much that is."""
     candidates = _candidates(memory, core_anchor=0.0, gate_max_perplexity_increase=limit)
     edit = core.core_edit(memory.ledger, _manifest(memory), candidates)
-    left, trained = core.train_core(edit, candidates, _manifest(memory)), _core(memory, core_anchor=0.0)
+    left, trained = core.train_core(edit, candidates), _core(memory, core_anchor=0.0)
     return trained, left, core.hold_back(edit, left, candidates)
 
 
@@ -162,93 +154,3 @@ def test_a_core_is_left_as_it_was_trained_bit_for_bit(memory: SealMemory, limit:
 def test_how_much_of_a_core_is_taken_is_on_record(memory: SealMemory) -> None:
     (decision,) = memory.sleep(merge=False).decisions
     assert decision.measures["core_strength"] in core.STRENGTHS
-
-
-# -- the teacher ------------------------------------------------------------------------------------
-
-
-def _taught(memory: SealMemory, monkeypatch: pytest.MonkeyPatch, *, least: float) -> tuple[Any, list[Prompt]]:
-    """What is taught, and every prompt that the teacher saw."""
-    items = [i for e in memory.ledger.self_edits() for i in e.items]
-    seen: list[Prompt] = []
-    score = memory.engine.score
-
-    def watched(requests: Any) -> Any:
-        seen.extend(p for p, _ in requests)
-        return score(requests)
-
-    monkeypatch.setattr(memory.engine, "score", watched)
-    monkeypatch.setattr(teaching, "LEAST_LIKELY", least)
-    return teaching.taught(items, memory.ledger, memory.engine, seed=0), seen
-
-
-def test_only_where_the_teacher_scores_well_it_teaches(memory: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The random model would say nothing of it; asked for less, all that it was asked about."""
-    assert _taught(memory, monkeypatch, least=0.0)[0] == {}
-    found, seen = _taught(memory, monkeypatch, least=-100.0)
-    items = [i for e in memory.ledger.self_edits() for i in e.items]
-    assert len(found) == len(seen) > 0
-    assert all(items[n].prompt and len(s.ids) > 1 for n, s in found.items())
-    counts = [sum(items[n].target == t for n in found) for t in {i.target for i in items}]
-    assert max(counts) == teaching.PER_TARGET
-
-
-def test_the_teacher_reads_the_text_and_no_held_out_question(
-    memory: SealMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each prompt holds the item's own text and question, under the untouched base."""
-    _, seen = _taught(memory, monkeypatch, least=-100.0)
-    held_out = [q.question for q in memory.ledger.quiz_items(held_out=True)]
-    assert held_out
-    for prompt in seen:
-        said = prompt.messages[-1]["content"]
-        assert prompt.adapter is None
-        assert any(text in said for text in TEXTS)
-        assert not [q for q in held_out if q in said]
-
-
-def test_a_taught_core_is_another_one(memory: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Learned from distributions where the teacher scores well, and from the tokens elsewhere."""
-    monkeypatch.setattr(teaching, "LEAST_LIKELY", -100.0)
-    taught = _core(memory, core_teacher="context")
-    assert taught.is_finite()
-    assert not torch.equal(taught.flat, _core(memory).flat)
-
-
-# -- replay -----------------------------------------------------------------------------------------
-
-
-def test_weakness_is_what_the_last_audit_missed(memory: SealMemory) -> None:
-    """By interaction; what was never asked is in the middle, what is known entirely is drawn too."""
-    manifest = _manifest(memory)
-    first, second = manifest.shards
-    audit = Audit(first.adapter_id, first.episode_id, 1, 1.0, 0.25, 4)
-    memory.ledger.audits.record(audit, weakened=True, first_interval=1.0)
-    memory.ledger.audits.record(
-        Audit(second.adapter_id, second.episode_id, 1, 1.0, 1.0, 4), weakened=False, first_interval=1.0
-    )
-    found = weakness(memory.ledger, manifest.shards)
-    assert found == {first.interaction_ids[0]: 0.75, second.interaction_ids[0]: LEAST_WEAKNESS}
-    unknown = Manifest((type(first)("a-none", "e", ("i",)),))
-    assert weakness(memory.ledger, unknown.shards) == {"i": UNKNOWN}
-
-
-def test_the_weakest_come_first_mixed_with_all(memory: SealMemory) -> None:
-    """Half of the questions of each epoch lean to the weak, the first steps more than the last; as many as balanced."""
-    candidates = _candidates(memory)
-    edit = core.core_edit(memory.ledger, _manifest(memory), candidates)
-    edit = replace(edit, hyperparameters=replace(edit.hyperparameters, epochs=60))
-    (weak, *_), (strong, *_) = (s.interaction_ids for s in _manifest(memory).shards)
-    steps = plan_weakest(edit, batch_size=4, weakness={weak: 0.9, strong: 0.05})
-    balanced = plan_steps(edit, batch_size=4)
-    rows = [n for step in steps for n in step]
-    assert abs(len(rows) - sum(map(len, balanced))) <= len(steps)
-    assert all(len(set(step)) == len(step) <= 4 for step in steps)
-
-    def share(drawn: list[int]) -> float:
-        asked = [edit.items[n] for n in drawn if edit.items[n].genre is not Genre.PASSAGE]
-        return sum(weak in i.interaction_ids for i in asked) / len(asked)
-
-    assert share(rows) > share([n for step in balanced for n in step])
-    assert 0 < share(rows) < 1
-    assert steps == plan_weakest(edit, batch_size=4, weakness={weak: 0.9, strong: 0.05})

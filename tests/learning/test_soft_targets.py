@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seal_memory import prompts
 from seal_memory.config import LLAMA_LINEAR
 from seal_memory.engines.batches import Row
 from seal_memory.engines.local import TransformersEngine
@@ -87,7 +86,7 @@ def _train(engine: TransformersEngine, job: TrainingJob) -> TrainingJob:
     return job
 
 
-def test_without_soft_rows_nothing_changes_bit_for_bit(engine: TransformersEngine) -> None:
+def test_without_anchors_nothing_changes_bit_for_bit(engine: TransformersEngine) -> None:
     """Anchors that weigh nothing are not even computed."""
     plain = _train(engine, _job(engine))
     soft = dict(enumerate(soft_targets(engine, ROWS)))
@@ -110,16 +109,3 @@ def _divergence(engine: TransformersEngine, job: TrainingJob, soft: SoftTargets)
     with torch.no_grad(), engine.stack.rows([job.adapter]):
         logits = engine.model(input_ids=torch.tensor([ROWS[2].ids])).logits[0, 3:5]
     return float(divergence_into_gradient(logits, soft, torch.ones(2)).mean())
-
-
-def test_a_soft_row_teaches_what_its_teacher_predicts(engine: TransformersEngine) -> None:
-    """Distilled from another prompt: the student comes near the teacher's distribution, from its own shorter prompt."""
-    question, answer = "Who built it?", "Maud Ellery"
-    teacher = engine.encode_row(prompts.read("Maud Ellery built the lighthouse at Korrin Bay.", question), answer)
-    student = engine.encode_row(prompts.direct(question), answer)
-    (soft,) = soft_targets(engine, [teacher])
-    adapter = engine.stack.create(LoraConfig(8, 16.0, LLAMA_LINEAR), seed=3)
-    job = TrainingJob(adapter, [student], [[0]] * 40, 1e-2, soft={0: soft})
-    _train(engine, job)
-    assert job.losses[-1] < 0.3 * job.losses[0]
-    assert job.tokens == 40 * len(student.ids)

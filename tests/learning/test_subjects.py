@@ -76,12 +76,6 @@ def test_a_document_stays_one(ledger: Ledger) -> None:
     assert _found(ledger, [*told, *read]) == []
 
 
-def test_what_is_superseded_is_not_put_together(ledger: Ledger) -> None:
-    shards = _days(ledger, PETRA[:1], PETRA[1:2])
-    ledger.supersede_by(*shards[0].interaction_ids, *shards[1].interaction_ids)
-    assert _found(ledger, shards) == []
-
-
 def test_a_single_word_stands_for_the_one_longer_name(ledger: Ledger) -> None:
     """Only where one person is called so."""
     shards = _days(ledger, PETRA[:1], ("By now Petra sings well.",))
@@ -118,7 +112,7 @@ def test_regrouping_loses_nothing_and_is_done_once(told: list[list[tuple[str, in
             sizes = [_words(t) for t in _texts(ledger, topic)]
             assert sum(sizes) <= room or len(sizes) == 1
             assert set(topic.shards) <= set(manifest.shards)
-            manifest = with_merged(manifest, topic, ShardEntry(f"m-{n}", f"m-{n}", topic.interaction_ids), set())
+            manifest = with_merged(manifest, topic, ShardEntry(f"m-{n}", f"m-{n}", topic.interaction_ids))
         assert {i for s in manifest.shards for i in s.interaction_ids} == held
         assert regrouped(manifest.shards, ledger, room=room, count_tokens=_words) == []
 

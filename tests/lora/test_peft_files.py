@@ -22,7 +22,7 @@ from seal_memory.errors import (
     ModelUnavailableError,
 )
 from seal_memory.lora import peft_files
-from seal_memory.lora.adapter import LoraAdapter, LoraConfig, mean_adapter
+from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE
 from seal_memory.lora.stack import StackedLora
 
@@ -74,23 +74,6 @@ def test_peft_gives_the_same_logits(
         ours = _logits(stack.model)
     torch.testing.assert_close(ours, expected, atol=TOLERANCE, rtol=0)
     assert not torch.allclose(ours, untouched, atol=0.01)
-
-
-def test_peft_reads_a_mixed_adapter(
-    load_tiny: Callable[[], Any],
-    stack: StackedLora,
-    random_adapter: Callable[..., LoraAdapter],
-    tmp_path: Path,
-) -> None:
-    """A mean of adapters with other ranks and layers is a plain adapter on disk."""
-    mixed = mean_adapter(
-        [random_adapter(stack, 3, ("q_proj",), 1), random_adapter(stack, 5, ("up_proj", "q_proj"), 2)],
-        [0.7, 0.4],
-    )
-    peft_files.save(mixed, tmp_path, base_model="tiny", base_fingerprint="f1")
-    expected = _logits(peft.PeftModel.from_pretrained(load_tiny().model, str(tmp_path)))
-    with stack.rows([mixed] * 2):
-        torch.testing.assert_close(_logits(stack.model), expected, atol=TOLERANCE, rtol=0)
 
 
 @pytest.mark.real_model

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seal_memory.config import LLAMA_LINEAR
 from seal_memory.errors import SettingsError
-from seal_memory.lora.adapter import LoraAdapter, LoraConfig, mean_adapter
+from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.lora.stack import StackedLora
 
 TOLERANCE = 1e-5  # float32: only the order of summation differs
@@ -130,43 +130,3 @@ def test_the_state_dict_has_every_pair(adapters: list[LoraAdapter | None]) -> No
     assert sorted({key.rpartition(".")[2] for key in state}) == ["lora_A", "lora_B"]
     assert len(state) == 2 * len(adapter.shapes)
     assert sum(tensor.numel() for tensor in state.values()) == adapter.flat.numel()
-
-
-def test_the_mean_adapter_is_the_weighted_sum_of_updates(
-    stack: StackedLora, adapters: list[LoraAdapter | None]
-) -> None:
-    """`sum_i w_i scale_i B_i A_i` in every layer, also where only some adapters have the layer."""
-    mixed_in, weights = [a for a in adapters if a is not None], [0.5, 0.3, -0.2]
-    mixed = mean_adapter(mixed_in, weights)
-    assert mixed.config.rank == 4 + 2 + 7
-    assert set(mixed.shapes) == set(stack.shapes(LLAMA_LINEAR))
-    for name, shape in mixed.shapes.items():
-        expected = torch.zeros(shape)
-        for adapter, weight in zip(mixed_in, weights, strict=True):
-            expected += weight * _update(adapter, name, shape)
-        torch.testing.assert_close(_update(mixed, name, shape), expected, atol=1e-5, rtol=1e-5)
-
-
-def test_the_mean_of_one_adapter_answers_like_it(
-    stack: StackedLora, adapters: list[LoraAdapter | None], alone: list[list[Tensor]]
-) -> None:
-    """Weight 1 changes nothing but the scale's place."""
-    adapter = adapters[1]
-    assert adapter is not None
-    logits = _logits(stack, IDS[:1], [mean_adapter([adapter], [1.0])])[0]
-    torch.testing.assert_close(logits, alone[1][0], atol=TOLERANCE, rtol=0)
-
-
-def test_a_mean_needs_one_weight_for_each(adapters: list[LoraAdapter | None]) -> None:
-    """Nothing to mix, or weights that do not fit, is refused."""
-    with pytest.raises(ValueError, match="one weight for each"):
-        mean_adapter([], [])
-    with pytest.raises(ValueError, match="one weight for each"):
-        mean_adapter([a for a in adapters if a is not None], [1.0])
-
-
-def _update(adapter: LoraAdapter, name: str, shape: tuple[int, int]) -> Tensor:
-    if name not in adapter.pairs:
-        return torch.zeros(shape)
-    a, b = adapter.pairs[name]
-    return adapter.config.scale * (b @ a)

@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -22,7 +23,7 @@ from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.plans import trained_tokens
 from seal_memory.learning.progress import silent
 from seal_memory.policy.arms import BanditArms, arm_source
-from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_grid, arm_name
+from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
 from seal_memory.policy.old_quizzes import attracted, losses
 from seal_memory.policy.rewards import measure
 from seal_memory.records import Episode
@@ -118,18 +119,11 @@ def test_bad_arms_and_rewards_are_refused() -> None:
         Bandit().choose(0, seed="s")
 
 
-def test_a_grid_holds_every_combination_once() -> None:
-    """Mix times learning rate times steps times rank; their names tell them apart."""
-    grid = arm_grid(ARMS[:2], learning_rates=(1.0, 0.5), steps=(1.0, 2.0), ranks=(1.0, 2.0))
-    assert len({arm_name(a) for a in grid}) == len(grid) == 16
-    assert {a.mix for a in grid} == {a.mix for a in ARMS[:2]}
-
-
 def test_an_arm_turns_steps_rank_and_learning_rate() -> None:
     """Of the settings' plan; the scale of the update stays."""
     episode = Episode("e", None, ())
     plain, settings_ = ARMS[0], Settings(rank=8, alpha=16.0, document_epochs=2, passes=4, least_steps=1)
-    (turned,) = arm_grid([plain], learning_rates=(0.5,), steps=(2.0,), ranks=(2.0,))
+    turned = replace(plain, learning_rate_factor=0.5, steps_factor=2.0, rank_factor=2.0)
     one, other = (
         make_self_edit(episode, (), (), (), arm=a, settings=settings_, held_out=(), seed=0, id="x").hyperparameters
         for a in (plain, turned)

@@ -1,4 +1,4 @@
-"""ReST-EM rounds: which note sets are kept, who is promoted, and one whole round with the tiny model."""
+"""ReST-EM rounds: which note sets are kept, and who is promoted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from seal_memory.policy.rest_em import (
     explore,
     how_reliable,
     improve,
-    run_round,
     select,
     write_sets,
 )
@@ -298,13 +297,3 @@ def test_nobody_to_judge_promotes_nobody(workshop: Workshop) -> None:
     found = _improve(workshop, _kept(workshop), judges=workshop.studies[:2])
     assert not found.promoted
     assert "at least 4" in found.reasons[0]
-
-
-def test_a_whole_round_ends_with_a_version(workshop: Workshop) -> None:
-    """Explored, selected, judged: promoted or not, the ledger has the row; everything is repeatable by seed."""
-    training, judges = workshop.studies[:4], workshop.studies[4:]
-    found = run_round(training, judges, workshop.candidates, workshop.writers, plan=PLAN, seed=0)
-    assert workshop.memory.ledger.policy.versions() == [found.version]
-    assert found.explored == 4
-    assert found.reliability is not None
-    assert found.version.measures["kept"] == found.kept

@@ -9,7 +9,6 @@ and what the answers mean (`engine`), starting a server (`launcher`).
 from __future__ import annotations
 
 import json
-import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,8 +21,6 @@ import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from seal_memory.errors import AdapterError, EngineUnavailableError, InputError
-
-logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 2.0
 HEALTH_SECONDS = 5.0
