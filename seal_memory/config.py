@@ -227,8 +227,7 @@ class Settings(BaseSettings):
     recite_temperature: float = Field(
         0.8, ge=0.01, le=100, description="of the recitations behind the first, which is greedy"
     )
-    two_step: bool = Field(False, description="recite the statement from the weights, then read the answer off it")
-    recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens recited in the first step at most")
+    recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens of a quiz answer at most")
     hybrid_threshold: Share = Field(0.5, description="below this confidence hybrid mode adds text")
     retrieval_passages: int = Field(3, ge=1, le=100, description="passages put in the prompt by retrieval")
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from seal_memory import prompts
 from seal_memory.answering import Answerer, Mode, parse_mode
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
@@ -148,40 +147,11 @@ def test_a_batch_keeps_its_order(make: Make) -> None:
     assert answerer.answer([], Mode.HYBRID, max_tokens=5) == []
 
 
-def test_two_steps_recite_and_read(make: Make) -> None:
-    """The shard recites, the base reads the answer off that; both prompts are counted."""
-
-    def say(prompt: Prompt) -> str:
-        if prompt.adapter:
-            return LIGHTHOUSE
-        return "Maud Ellery" if LIGHTHOUSE in _content(prompt) else "base words"
-
-    answerer, engine = make(say, two_step=True)
-    lighthouse, unrelated = answerer.answer([ASK_LIGHTHOUSE, UNRELATED], Mode.WEIGHTS, max_tokens=5)
-    assert (lighthouse.text, lighthouse.recited) == ("Maud Ellery", LIGHTHOUSE)
-    assert (unrelated.text, unrelated.recited) == ("base words", None)
-    read = engine.prompts[2]
-    assert read.messages == prompts.read(LIGHTHOUSE, ASK_LIGHTHOUSE)
-    assert read.adapter is None
-    one = [sum(len(m["content"].split()) for m in p.messages) for p in engine.prompts]
-    assert lighthouse.prompt_tokens == one[0] + one[2]
-    assert len(lighthouse.shards) == 1
-
-
 def test_a_shard_recites_and_the_base_is_asked_once(make: Make) -> None:
-    """Also before text is read off what was recited."""
-    answerer, engine = make(two_step=True, recitations=4)
+    """However often an adapter recites."""
+    answerer, engine = make(recitations=4)
     answerer.answer([ASK_LIGHTHOUSE, UNRELATED], Mode.WEIGHTS, max_tokens=5)
-    assert [p.adapter for p in engine.prompts] == [None, "a-1", "a-1", "a-1", "a-1", None]
-
-
-def test_two_steps_with_nothing_recited_take_one(make: Make) -> None:
-    """An empty recitation is not read from; an empty reading falls back to the recitation."""
-    answerer, engine = make(lambda p: "", two_step=True)
-    assert answerer.answer([ASK_LIGHTHOUSE], Mode.WEIGHTS, max_tokens=5)[0].recited is None
-    assert len(engine.prompts) == 1
-    answerer, _ = make(lambda p: LIGHTHOUSE if p.adapter else "", two_step=True)
-    assert answerer.answer([ASK_LIGHTHOUSE], Mode.WEIGHTS, max_tokens=5)[0].text == LIGHTHOUSE
+    assert [p.adapter for p in engine.prompts] == [None, "a-1", "a-1", "a-1", "a-1"]
 
 
 def test_a_core_answers_where_no_shard_does(make: Make) -> None:

@@ -81,7 +81,7 @@ def test_cache_dir_expands_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         ("target_modules", ("q_proj", "q_proj"), "at most once"),
         ("target_modules", "[broken", "tuple"),
         ("learn_roles", ("robot",), "'user'"),
-        ("two_step", "perhaps", "boolean"),
+        ("model_genres", "perhaps", "boolean"),
     ],
 )
 def test_bad_values_name_setting_value_and_expectation(name: str, value: object, expected: str) -> None:
