@@ -1,6 +1,6 @@
 """Answering: weights only, retrieval, or hybrid, for questions and for chats, in batches.
 
-Weights: the router picks a shard per question (or a mix of the best few), which recites a few times; what the question
+Weights: the router picks a shard per question, which recites a few times; what the question
 fits best is the answer. Retrieval: BM25 passages in the prompt of the untouched base. Hybrid: weights first, text where
 the router abstains or the answer's token probabilities are low. A listener is told the text while it is made where it
 is certain to be the answer, else whole. Not here: publishing, checking a chat (`conversing`).
@@ -140,7 +140,7 @@ class Answerer:
         if not turns:
             return {}
         spoken = reciting.ask(
-            [(replace(t.prompt, adapter=t.route.applied), t.question) for t in turns],
+            [(replace(t.prompt, adapter=t.route.adapter_id), t.question) for t in turns],
             self.engine,
             decoding,
             reciting.recitals_of(self.settings),
@@ -149,9 +149,8 @@ class Answerer:
         return {t.place: self._of_weights(c, t.route) for c, t in zip(spoken, turns, strict=True)}
 
     def _of_weights(self, completion: Completion, route: Route) -> Answer:
-        shards = tuple(UsedShard(p.adapter_id, p.score) for p in route.parts)
-        sources = dict.fromkeys(i for p in route.parts for i in p.interaction_ids)
-        return self._answer(completion, Mode.WEIGHTS, shards, tuple(sources))
+        shards = () if route.adapter_id is None else (UsedShard(route.adapter_id, route.coverage),)
+        return self._answer(completion, Mode.WEIGHTS, shards, route.interaction_ids)
 
     # -- retrieval --------------------------------------------------------------------------------
 

@@ -208,15 +208,6 @@ class Settings(BaseSettings):
     router_confidence: Share | None = Field(
         None, description="below this probability the learned judge abstains; none: as it was calibrated"
     )
-    router_mix: int = Field(
-        1,
-        ge=1,
-        le=8,
-        description="shards that answer a question together at most, weighted by the judge's scores",
-    )
-    router_mix_temperature: float = Field(
-        0.1, ge=0.001, le=1000, description="of a mix: small follows the judge, large weighs all alike"
-    )
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
     recitations: int = Field(
         6,
@@ -300,13 +291,6 @@ class Settings(BaseSettings):
             raise ValueError("needed with engine=vllm: the server's address, such as http://localhost:8000")
         if value is not None and not re.match(r"https?://[^/\s]", value):
             raise ValueError("expected an address such as http://localhost:8000")
-        return value
-
-    @field_validator("router_mix")
-    @classmethod
-    def _mixed_here(cls, value: int, info: ValidationInfo) -> int:
-        if value > 1 and info.data.get("engine") == "vllm":
-            raise ValueError("expected 1 with engine=vllm: a server answers each question with one adapter")
         return value
 
     @field_validator("cache_dir")

@@ -11,7 +11,6 @@ import pytest
 from seal_memory.answering import Answerer, Mode, parse_mode
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
-from seal_memory.engines.mixes import parts_of
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
 from seal_memory.observation import to_interactions
@@ -70,19 +69,6 @@ def test_weights_ask_the_routed_shard_closed_book(make: Make, ids: list[str]) ->
     assert [(s.adapter_id, s.score > 0.3) for s in lighthouse.shards] == [("a-1", True)]
     assert (unrelated.text, unrelated.shards, unrelated.sources) == ("None says", (), ())
     assert lighthouse.prompt_tokens == sum(len(m["content"].split()) for m in engine.prompts[0].messages)
-
-
-def test_several_shards_answer_together(ledger: Ledger, ids: list[str], fake_engine: Callable[..., Engine]) -> None:
-    """One prompt under the mix's id; the answer names every shard and what each was found by, the best first."""
-    engine = fake_engine(lambda p: "it")
-    chosen = Settings(recitations=1, router_mix=2, router_mix_temperature=10.0)
-    manifest = Manifest(tuple(ShardEntry(f"a-{n}", f"e-{n}", (i,)) for n, i in enumerate(ids)))
-    answerer = Answerer(engine, make_router(manifest, ledger, chosen), ledger, chosen, snapshot=7)
-    (answer,) = answerer.answer(["Did Maud Ellery see the quarterly report at Korrin Bay?"], Mode.WEIGHTS, max_tokens=5)
-    (prompt,) = engine.prompts
-    assert {a for a, _ in parts_of(prompt.adapter)} == {"a-0", "a-1"}
-    assert [s.adapter_id for s in answer.shards] == [a for a, _ in parts_of(prompt.adapter)]
-    assert set(answer.sources) == set(ids)
 
 
 def test_retrieval_puts_passages_into_the_bases_prompt(make: Make, ids: list[str]) -> None:

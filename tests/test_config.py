@@ -93,13 +93,6 @@ def test_bad_values_name_setting_value_and_expectation(name: str, value: object,
     assert expected in str(caught.value)
 
 
-def test_a_server_answers_with_one_adapter_each() -> None:
-    """Mixes are for the engine in this process."""
-    assert Settings(router_mix=2).router_mix == 2
-    with pytest.raises(SettingsError, match="router_mix"):
-        Settings(engine="vllm", engine_url="http://localhost:8000", router_mix=2)
-
-
 def test_several_bad_values_are_told_at_once() -> None:
     """One round trip mends them all."""
     with pytest.raises(SettingsError, match=r"setting rank .*; setting epochs "):

@@ -95,17 +95,6 @@ class LoraAdapter:
         return bool(torch.isfinite(self.flat).all())
 
 
-@dataclass(frozen=True, slots=True)
-class MixedAdapter:
-    """Several adapters for one row: the sum of their updates, each times its weight. Nothing is copied."""
-
-    parts: tuple[tuple[LoraAdapter, float], ...]
-
-
-Applied = LoraAdapter | MixedAdapter
-"""What a row may be computed with, beside the base (None)."""
-
-
 def mean_adapter(adapters: Sequence[LoraAdapter], weights: Sequence[float]) -> LoraAdapter:
     """The exact weighted sum of adapters' updates, by concatenating their ranks.
 
