@@ -5,7 +5,7 @@ python -m benchmarks run sessions --task diary --limit 6 --per-session 1
 python -m benchmarks speed --data FILE              # the inner loop against others, in seconds
 python -m benchmarks policy --data FILE             # notes before and after ReST-EM rounds
 python -m benchmarks routing --data FILE            # which shard a question reaches; nothing is trained
-python -m benchmarks sleep --sizes 8            # mixes, merged shards, cores: where each tier stands
+python -m benchmarks sleep --sizes 8            # merged shards, cores: where each tier stands
 python -m benchmarks quick      # every experiment once, small
 python -m benchmarks report     # pictures, page, README tables
 python -m benchmarks worker-kills --kills 50
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("report", help="pictures, one HTML page and the README's tables from the results files")
     verbs.add_parser("policy", help="own notes before and after ReST-EM rounds on the note-writer")
     verbs.add_parser("routing", help="which shard a question reaches, in every way of routing; no training")
-    verbs.add_parser("sleep", help="mixes, merged shards and cores of every kind at several sizes")
+    verbs.add_parser("sleep", help="merged shards and cores of every kind at several sizes")
     verbs.add_parser("speed", help="seconds, tokens a second and memory of the inner loop, against stated bars")
     verbs.add_parser("worker-kills", help="a background worker killed at random against an undisturbed one")
     verbs.add_parser("serve", help="chats a second and their latency, idle and while training; 200 namespaces")

@@ -1,10 +1,9 @@
 """Answering: weights only, retrieval, or hybrid, for questions and for chats, in batches.
 
-Weights: the router picks a shard per question (or a mix of the best few), which recites a few times; what the question
-fits best is the answer (one step), or the base reads the answer off it (two steps). Retrieval: BM25 passages in the
-prompt of the untouched base. Hybrid: weights first, text where the router abstains or the answer's token probabilities
-are low. A listener is told the text while it is made where it is certain to be the answer, else whole. Not here:
-publishing, checking a chat (`conversing`).
+Weights: the router picks a shard per question, which recites a few times; what the question
+fits best is the answer. Retrieval: BM25 passages in the prompt of the untouched base. Hybrid: weights first, text where
+the router abstains or the answer's token probabilities are low. A listener is told the text while it is made where it
+is certain to be the answer, else whole. Not here: publishing, checking a chat (`conversing`).
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ class Answer:
     """An answer and where it came from.
 
     `mode` is the way that was really taken. `confidence` is the geometric mean of the answer's token
-    probabilities, 0..1. `sources` are ids of the interactions behind it. `recited` is what two-step answering read
-    the answer off. `prompt_tokens` counts every prompt of this answer, `generated_tokens` all recitations (`reciting`).
-    `finish` is "length" where `max_tokens` ended it; `tokens` are there only where log-probabilities were asked for.
+    probabilities, 0..1. `sources` are ids of the interactions behind it. `prompt_tokens` counts every prompt of
+    this answer, `generated_tokens` all recitations (`reciting`). `finish` is "length" where `max_tokens` ended it;
+    `tokens` are there only where log-probabilities were asked for.
     """
 
     text: str
@@ -58,7 +57,6 @@ class Answer:
     prompt_tokens: int = 0
     generated_tokens: int = 0
     sources: tuple[str, ...] = ()
-    recited: str | None = None
     finish: Finish = "stop"
     tokens: tuple[TokenLogprob, ...] = ()
 
@@ -103,8 +101,8 @@ class Answerer:
     ) -> list[Answer]:
         """Continue each prompt; `questions[i]` is what is routed and searched by (its last user message).
 
-        `on_text(i, piece)` is told answer i piece by piece: what must still be judged (hybrid) or read (two steps) is
-        told when that is done, and empty pieces come meanwhile. Raises `InputError` for options that the engine lacks.
+        `on_text(i, piece)` is told answer i piece by piece: what must still be judged (hybrid) is told when that is
+        done, and empty pieces come meanwhile. Raises `InputError` for options that the engine lacks.
         """
         turns = [_Turn(n, p, q) for n, (p, q) in enumerate(zip(asked, questions, strict=True))]
         if mode is Mode.RETRIEVAL:
@@ -141,51 +139,18 @@ class Answerer:
     def _weights(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
         if not turns:
             return {}
-        two_step = self.settings.two_step
-        first = reciting.ask(
-            [(replace(t.prompt, adapter=t.route.applied), t.question) for t in turns],
+        spoken = reciting.ask(
+            [(replace(t.prompt, adapter=t.route.adapter_id), t.question) for t in turns],
             self.engine,
-            self._longer(decoding) if two_step else decoding,
+            decoding,
             reciting.recitals_of(self.settings),
-            on_text=_quietly(on_text) if two_step else _placed(on_text, turns),
+            on_text=_placed(on_text, turns),
         )
-        done = {t.place: self._of_weights(c, t.route) for c, t in zip(first, turns, strict=True)}
-        if two_step:
-            self._second_step(done, turns, decoding, on_text)
-        return done
-
-    def _longer(self, decoding: Decoding) -> Decoding:
-        if decoding.max_tokens is None:
-            return decoding
-        return replace(decoding, max_tokens=max(decoding.max_tokens, self.settings.recite_max_tokens))
-
-    def _second_step(
-        self, done: dict[int, Answer], turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None
-    ) -> None:
-        """Let the base read the answer off what a shard recited; its own closed-book words stay as they are."""
-        reading = [t for t in turns if t.route.adapter_id is not None and done[t.place].text]
-        asked = [Prompt(prompts.read(done[t.place].text, t.question)) for t in reading]
-        answers = continued(self.engine, asked, decoding, on_text=_quietly(on_text)) if asked else []
-        for turn, read in zip(reading, answers, strict=True):
-            first = done[turn.place]
-            done[turn.place] = replace(
-                first,
-                text=read.text or first.text,
-                confidence=min(first.confidence, read.confidence),
-                prompt_tokens=first.prompt_tokens + read.prompt_tokens,
-                generated_tokens=first.generated_tokens + read.generated_tokens,
-                recited=first.text,
-                finish=read.finish,
-                tokens=read.tokens,
-            )
-        if on_text is not None:
-            for turn in turns:
-                on_text(turn.place, done[turn.place].text)
+        return {t.place: self._of_weights(c, t.route) for c, t in zip(spoken, turns, strict=True)}
 
     def _of_weights(self, completion: Completion, route: Route) -> Answer:
-        shards = tuple(UsedShard(p.adapter_id, p.score) for p in route.parts)
-        sources = dict.fromkeys(i for p in route.parts for i in p.interaction_ids)
-        return self._answer(completion, Mode.WEIGHTS, shards, tuple(sources))
+        shards = () if route.adapter_id is None else (UsedShard(route.adapter_id, route.coverage),)
+        return self._answer(completion, Mode.WEIGHTS, shards, route.interaction_ids)
 
     # -- retrieval --------------------------------------------------------------------------------
 

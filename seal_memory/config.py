@@ -172,15 +172,6 @@ class Settings(BaseSettings):
     router_confidence: Share | None = Field(
         None, description="below this probability the learned judge abstains; none: as it was calibrated"
     )
-    router_mix: int = Field(
-        1,
-        ge=1,
-        le=8,
-        description="shards that answer a question together at most, weighted by the judge's scores",
-    )
-    router_mix_temperature: float = Field(
-        0.1, ge=0.001, le=1000, description="of a mix: small follows the judge, large weighs all alike"
-    )
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
     recitations: int = Field(
         6,
@@ -188,8 +179,7 @@ class Settings(BaseSettings):
         le=64,
         description="times an adapter recites an answer; what the question fits best is kept; 1: greedily",
     )
-    two_step: bool = Field(False, description="recite the statement from the weights, then read the answer off it")
-    recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens recited in the first step at most")
+    recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens of a quiz answer at most")
     hybrid_threshold: Share = Field(0.5, description="below this confidence hybrid mode adds text")
     retrieval_passages: int = Field(3, ge=1, le=100, description="passages put in the prompt by retrieval")
 
@@ -259,13 +249,6 @@ class Settings(BaseSettings):
             raise ValueError("needed with engine=vllm: the server's address, such as http://localhost:8000")
         if value is not None and not re.match(r"https?://[^/\s]", value):
             raise ValueError("expected an address such as http://localhost:8000")
-        return value
-
-    @field_validator("router_mix")
-    @classmethod
-    def _mixed_here(cls, value: int, info: ValidationInfo) -> int:
-        if value > 1 and info.data.get("engine") == "vllm":
-            raise ValueError("expected 1 with engine=vllm: a server answers each question with one adapter")
         return value
 
     @field_validator("cache_dir")

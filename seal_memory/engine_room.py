@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seal_memory.config import Settings
-from seal_memory.errors import SettingsError
 from seal_memory.ledger import Ledger
 from seal_memory.records import Snapshot
 
@@ -42,10 +41,6 @@ class EngineRoom:
     ) -> None:
         self._folder, self._ledger, self._settings, self._model, self._store = folder, ledger, settings, model, store
         self._given, self._given_answering = engine, answering
-        if self._by_server and settings.router_mix > 1:
-            raise SettingsError(
-                f"router_mix is {settings.router_mix}; expected 1: a server answers each question with one adapter."
-            )
         self._opening = threading.RLock()
         self._local: TransformersEngine | None = None
         self._source: Fetch | None = None

@@ -1,8 +1,7 @@
 """Every prompt in one file, as OpenAI-style messages.
 
 Training, grading and answering all use these functions, so what is trained is what is asked. The closed-book
-prompt (`direct`) never holds stored text. The `read` prompts hold text on purpose: retrieval, the oracle,
-and the second step of answering, where the text is what the weights recited.
+prompt (`direct`) never holds stored text. The `read` prompts hold text on purpose: retrieval and the oracle.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ def _chat(user: str) -> list[Message]:
 
 
 def direct(question: str) -> list[Message]:
-    """Closed book, one step: the question alone."""
+    """Closed book: the question alone."""
     return _chat(question)
 
 
@@ -29,7 +28,7 @@ def about(name: str) -> str:
 
 
 def read(text: str, question: str) -> list[Message]:
-    """Answer from text in the prompt: the oracle, retrieval, or step two of two."""
+    """Answer from text in the prompt: the oracle, or retrieval."""
     return _chat(f"{text}\n{question}")
 
 

@@ -5,7 +5,7 @@ the wrong statement to its end (benchmarks/LOG.md). So it recites greedily and b
 says how likely the question is behind each recitation: query likelihood (Ponte and Croft 1998), the channel model of
 arXiv 2108.04106, over recitations (arXiv 2210.01296). How likely the adapter found its own words counts half: the
 question tells statements apart, but not "12:10" from "12:1". No stored text is read; all that is compared came out of
-the weights. Not here: routing, reading a short answer off a recitation (`answering`).
+the weights. Not here: routing.
 """
 
 from __future__ import annotations

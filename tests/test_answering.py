@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from seal_memory import prompts
 from seal_memory.answering import Answerer, Mode, parse_mode
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
-from seal_memory.engines.mixes import parts_of
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
 from seal_memory.observation import to_interactions
@@ -71,19 +69,6 @@ def test_weights_ask_the_routed_shard_closed_book(make: Make, ids: list[str]) ->
     assert [(s.adapter_id, s.score > 0.3) for s in lighthouse.shards] == [("a-1", True)]
     assert (unrelated.text, unrelated.shards, unrelated.sources) == ("None says", (), ())
     assert lighthouse.prompt_tokens == sum(len(m["content"].split()) for m in engine.prompts[0].messages)
-
-
-def test_several_shards_answer_together(ledger: Ledger, ids: list[str], fake_engine: Callable[..., Engine]) -> None:
-    """One prompt under the mix's id; the answer names every shard and what each was found by, the best first."""
-    engine = fake_engine(lambda p: "it")
-    chosen = Settings(recitations=1, router_mix=2, router_mix_temperature=10.0)
-    manifest = Manifest(tuple(ShardEntry(f"a-{n}", f"e-{n}", (i,)) for n, i in enumerate(ids)))
-    answerer = Answerer(engine, make_router(manifest, ledger, chosen), ledger, chosen, snapshot=7)
-    (answer,) = answerer.answer(["Did Maud Ellery see the quarterly report at Korrin Bay?"], Mode.WEIGHTS, max_tokens=5)
-    (prompt,) = engine.prompts
-    assert {a for a, _ in parts_of(prompt.adapter)} == {"a-0", "a-1"}
-    assert [s.adapter_id for s in answer.shards] == [a for a, _ in parts_of(prompt.adapter)]
-    assert set(answer.sources) == set(ids)
 
 
 def test_retrieval_puts_passages_into_the_bases_prompt(make: Make, ids: list[str]) -> None:
@@ -148,40 +133,11 @@ def test_a_batch_keeps_its_order(make: Make) -> None:
     assert answerer.answer([], Mode.HYBRID, max_tokens=5) == []
 
 
-def test_two_steps_recite_and_read(make: Make) -> None:
-    """The shard recites, the base reads the answer off that; both prompts are counted."""
-
-    def say(prompt: Prompt) -> str:
-        if prompt.adapter:
-            return LIGHTHOUSE
-        return "Maud Ellery" if LIGHTHOUSE in _content(prompt) else "base words"
-
-    answerer, engine = make(say, two_step=True)
-    lighthouse, unrelated = answerer.answer([ASK_LIGHTHOUSE, UNRELATED], Mode.WEIGHTS, max_tokens=5)
-    assert (lighthouse.text, lighthouse.recited) == ("Maud Ellery", LIGHTHOUSE)
-    assert (unrelated.text, unrelated.recited) == ("base words", None)
-    read = engine.prompts[2]
-    assert read.messages == prompts.read(LIGHTHOUSE, ASK_LIGHTHOUSE)
-    assert read.adapter is None
-    one = [sum(len(m["content"].split()) for m in p.messages) for p in engine.prompts]
-    assert lighthouse.prompt_tokens == one[0] + one[2]
-    assert len(lighthouse.shards) == 1
-
-
 def test_a_shard_recites_and_the_base_is_asked_once(make: Make) -> None:
-    """Also before text is read off what was recited."""
-    answerer, engine = make(two_step=True, recitations=4)
+    """However often an adapter recites."""
+    answerer, engine = make(recitations=4)
     answerer.answer([ASK_LIGHTHOUSE, UNRELATED], Mode.WEIGHTS, max_tokens=5)
-    assert [p.adapter for p in engine.prompts] == [None, "a-1", "a-1", "a-1", "a-1", None]
-
-
-def test_two_steps_with_nothing_recited_take_one(make: Make) -> None:
-    """An empty recitation is not read from; an empty reading falls back to the recitation."""
-    answerer, engine = make(lambda p: "", two_step=True)
-    assert answerer.answer([ASK_LIGHTHOUSE], Mode.WEIGHTS, max_tokens=5)[0].recited is None
-    assert len(engine.prompts) == 1
-    answerer, _ = make(lambda p: LIGHTHOUSE if p.adapter else "", two_step=True)
-    assert answerer.answer([ASK_LIGHTHOUSE], Mode.WEIGHTS, max_tokens=5)[0].text == LIGHTHOUSE
+    assert [p.adapter for p in engine.prompts] == [None, "a-1", "a-1", "a-1", "a-1"]
 
 
 def test_a_core_answers_where_no_shard_does(make: Make) -> None:

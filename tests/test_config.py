@@ -81,7 +81,7 @@ def test_cache_dir_expands_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         ("target_modules", ("q_proj", "q_proj"), "at most once"),
         ("target_modules", "[broken", "tuple"),
         ("learn_roles", ("robot",), "'user'"),
-        ("two_step", "perhaps", "boolean"),
+        ("model_genres", "perhaps", "boolean"),
     ],
 )
 def test_bad_values_name_setting_value_and_expectation(name: str, value: object, expected: str) -> None:
@@ -91,13 +91,6 @@ def test_bad_values_name_setting_value_and_expectation(name: str, value: object,
     shown = value[0] if name == "learn_roles" else value  # type: ignore[index]
     assert repr(shown) in str(caught.value)
     assert expected in str(caught.value)
-
-
-def test_a_server_answers_with_one_adapter_each() -> None:
-    """Mixes are for the engine in this process."""
-    assert Settings(router_mix=2).router_mix == 2
-    with pytest.raises(SettingsError, match="router_mix"):
-        Settings(engine="vllm", engine_url="http://localhost:8000", router_mix=2)
 
 
 def test_several_bad_values_are_told_at_once() -> None:

@@ -1,1 +1,1 @@
-"""Where each tier of memory stands: shards and router, mixes, merged shards, and cores of every kind."""
+"""Where each tier of memory stands: shards and router, merged shards, and cores of every kind."""

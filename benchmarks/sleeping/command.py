@@ -1,7 +1,7 @@
 """`python -m benchmarks sleep`: where each tier of memory stands at several sizes.
 
     python -m benchmarks sleep --task diary --sizes 8 32
-    python -m benchmarks sleep --task squad --data squad.jsonl --sizes 8 --ways top-1 mix-2 merged core core-anchor
+    python -m benchmarks sleep --task squad --data squad.jsonl --sizes 8 --ways top-1 merged core core-anchor
     python -m benchmarks sleep --sizes 400 --asked-episodes 32 --ways right-shard top-1 top-1-learned
 
 Shards are trained once per size and kept in the work folder; killed, the same command goes on with the next way. With
@@ -137,7 +137,7 @@ def _check(given: argparse.Namespace) -> None:
     if whole and given.asked_episodes is not None:
         raise InputError(f"Way {whole[0]!r} needs every shard: leave --asked-episodes out, or ask {', '.join(FEW)}.")
     if any(s < 2 for s in given.sizes):
-        raise InputError(f"--sizes {given.sizes}: a memory of less than 2 episodes has nothing to merge or mix.")
+        raise InputError(f"--sizes {given.sizes}: a memory of less than 2 episodes has nothing to merge.")
     if given.core_epochs is not None and given.core_epochs < 1:
         raise InputError(f"--core-epochs {given.core_epochs} is too small; expected at least 1.")
 

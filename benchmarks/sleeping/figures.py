@@ -42,11 +42,9 @@ def _way(record: Record, questions: Mapping[str, Question], seed: int) -> Record
     answers = record["answers"]
     right = [float(is_right(questions[a["question"]], a["text"])) for a in answers]
     first = [float(a["first"]) for a in answers if a["first"] is not None]
-    among = [float(a["any"]) for a in answers if a["any"] is not None]
     return {
         "accuracy": metrics.bootstrap(right, seed=seed),
         "router_first": metrics.mean(first),
-        "router_any": metrics.mean(among),
         "perplexity_increase": record["perplexity_increase"],
         "training_seconds": record["seconds"],
         "seconds_per_question": record["answering_seconds"] / max(1, len(answers)),
@@ -58,13 +56,13 @@ def _way(record: Record, questions: Mapping[str, Question], seed: int) -> Record
 def table(sizes: Mapping[str, Record]) -> str:
     """The ways as lines of Markdown."""
     lines = [
-        "| episodes | way | questions | accuracy | router: first, any | perplexity change | training s | s each | MB |",
+        "| episodes | way | questions | accuracy | router | perplexity change | training s | s each | MB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for size, found in sizes.items():
         for way, row in found["ways"].items():
             mean = row["accuracy"]["mean"] if row["accuracy"] else float("nan")
-            routed = "–" if row["router_first"] is None else f"{row['router_first']:.2f}, {row['router_any']:.2f}"
+            routed = "–" if row["router_first"] is None else f"{row['router_first']:.2f}"
             lines.append(
                 f"| {size} | {way} | {found['questions']} | {mean:.2f} | {routed} | {row['perplexity_increase']:+.1%} "
                 f"| {row['training_seconds']:.0f} | {row['seconds_per_question']:.2f} | {row['bytes'] / 1e6:.1f} |"

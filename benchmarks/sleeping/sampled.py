@@ -92,7 +92,7 @@ class SampledWorld(World):
         manifest = self.manifest
         router = self.router(manifest, **changes)
         texts = [*(q.text for q in self.questions), *drift.fixed_paragraphs()]
-        reached = {p.adapter_id for t in texts for p in router.route(t).parts}
+        reached = {router.route(t).adapter_id for t in texts}
         return [s for s in manifest.shards if s.adapter_id in reached and s.adapter_id.startswith(UNTRAINED)]
 
     def _train(self, shards: Sequence[ShardEntry]) -> Record:

@@ -1,4 +1,4 @@
-"""The ways that are compared, each a function of a trained world: mixes of shards, merged shards, cores; the oracle.
+"""The ways that are compared, each a function of a trained world: routed shards, merged shards, cores; the oracle.
 
 A merge is judged as the product does it; "merged" (shards that are alike) and "subjects" (what is told of one name, out
 of all sessions) have only those that pass, "merged-forced" and "subjects-forced" all of them. A core is asked without
@@ -26,12 +26,8 @@ from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
 MERGED: Mapping[str, str] = {"merged": "shards", "subjects": "subjects"}  # by way, what is put together (`sleep_by`)
 
 ROUTED: Mapping[str, Mapping[str, Any]] = {
-    "top-1": {"router_mix": 1},
+    "top-1": {},
     "top-1-learned": {"router_index": "both", "router_judge": "learned"},
-    "mix-2": {"router_mix": 2},
-    "mix-3": {"router_mix": 3},
-    "mix-2-even": {"router_mix": 2, "router_mix_temperature": 10.0},
-    "mix-3-even": {"router_mix": 3, "router_mix_temperature": 10.0},
 }
 CORES: Mapping[str, Mapping[str, Any]] = {  # anchored, as the settings have it, but for the plain one
     "core": {"core_anchor": 0.0},

@@ -41,11 +41,10 @@ LIFTED = {
 
 @dataclass(frozen=True, slots=True)
 class Replied:
-    """An answer's text; whether the first, and any, shard that was asked holds the evidence (None: not routed)."""
+    """An answer's text; whether the shard that was asked holds the evidence (None: not routed)."""
 
     text: str
     first: bool | None = None
-    any: bool | None = None
 
 
 class World:
@@ -161,14 +160,13 @@ class World:
         held = {s.adapter_id: set(s.interaction_ids) for s in manifest.shards}
         routes = [router.route(q.text) for q in self.questions]
         began = perf_counter()
-        texts = self._ask([r.applied for r in routes], max_tokens)
+        texts = self._ask([r.adapter_id for r in routes], max_tokens)
         seconds = perf_counter() - began
         replied = []
         for question, route, text in zip(self.questions, routes, texts, strict=True):
             wanted = {i for c in question.chunk_ids for i in self.ids_of.get(c, ())}
-            found = [bool(held.get(p.adapter_id, set()) & wanted) for p in route.parts]
-            replied.append(Replied(text, bool(found) and found[0], any(found)))
-        paragraphs = [router.route(p).applied for p in drift.fixed_paragraphs()]
+            replied.append(Replied(text, bool(held.get(route.adapter_id or "", set()) & wanted)))
+        paragraphs = [router.route(p).adapter_id for p in drift.fixed_paragraphs()]
         return self.record(replied, seconds, self.increase(paragraphs))
 
     def right_shard(self, manifest: Manifest, *, max_tokens: int) -> Record:
@@ -212,7 +210,7 @@ class World:
         """What a journal keeps of one way; whether an answer is right is judged when the results are made."""
         return {
             "answers": [
-                {"question": q.id, "text": r.text, "first": r.first, "any": r.any}
+                {"question": q.id, "text": r.text, "first": r.first}
                 for q, r in zip(self.questions, replied, strict=True)
             ],
             "answering_seconds": seconds,

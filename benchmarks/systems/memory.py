@@ -183,7 +183,7 @@ class Memory:
         if way == RIGHT_SHARD:
             return drift.perplexity(self.asker, [None] * len(paragraphs))
         router = self._router()
-        return drift.perplexity(self.asker, [router.route(p).applied for p in paragraphs])
+        return drift.perplexity(self.asker, [router.route(p).adapter_id for p in paragraphs])
 
     def bytes_on_disk(self) -> int:
         """Everything in the folder: ledger and adapters."""

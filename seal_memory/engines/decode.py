@@ -31,7 +31,7 @@ from seal_memory.engines.prefixes import (
     packs,
 )
 from seal_memory.engines.sampling import GREEDY, Sampling, choose, draws, likeliest
-from seal_memory.lora.adapter import Applied
+from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
 __all__ = ["GREEDY", "LIMITS", "Generated", "Limits", "OnToken", "Sampling", "generate"]
@@ -57,7 +57,7 @@ LIMITS = Limits()
 def generate(
     stack: StackedLora,
     prompts: Sequence[Sequence[int]],
-    adapters: Sequence[Applied | None],
+    adapters: Sequence[LoraAdapter | None],
     *,
     max_new_tokens: int,
     stop_ids: Collection[int],
@@ -94,7 +94,7 @@ def generate(
 
 def _side_by_side(
     stack: StackedLora,
-    bucket: Sequence[tuple[Sequence[int], Applied | None]],
+    bucket: Sequence[tuple[Sequence[int], LoraAdapter | None]],
     loop: _Loop,
     limits: Limits,
     pad_id: int,
@@ -117,7 +117,7 @@ def _packed(
     stack: StackedLora,
     group: Group,
     prompts: Sequence[Sequence[int]],
-    adapter: Applied | None,
+    adapter: LoraAdapter | None,
     loop: _Loop,
     limits: Limits,
 ) -> dict[int, Generated]:

@@ -2,7 +2,6 @@
 
 Adapters are put in by id (`put`) or fetched on first use from a source; the most recently used stay in memory, and
 beyond them what was put in, for as long as who put it holds it: a candidate has no file that it could be fetched from.
-The id of a mix (`mixes`) applies several at once.
 Several memories may share one engine, each a source. Not here: finding model files (`models`), training
 (`learning.inner_loop`), routing.
 """
@@ -22,12 +21,11 @@ from seal_memory.engines.base import Completion, Decoding, Messages, OnText, Pro
 from seal_memory.engines.batches import Row, micro_batches, target_logprobs
 from seal_memory.engines.decode import Sampling, generate
 from seal_memory.engines.encoding import DEFAULT_LENGTH, Encoder
-from seal_memory.engines.mixes import parts_of
 from seal_memory.engines.models import LoadedModel
 from seal_memory.engines.transcript import Transcript
 from seal_memory.engines.turns import Turns
 from seal_memory.errors import AdapterError, LedgerError, UnknownIdError
-from seal_memory.lora.adapter import Applied, LoraAdapter, MixedAdapter
+from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
 if TYPE_CHECKING:
@@ -116,16 +114,10 @@ class TransformersEngine:
             self._hold(adapter_id, found)
             return found
 
-    def _applied(self, prompts: Sequence[Prompt]) -> list[Applied | None]:
-        """What each prompt is computed with; prompts of one id get one object, so that their rows stand together."""
-        found = {a: self._whole(a) for a in dict.fromkeys(p.adapter for p in prompts) if a is not None}
+    def _applied(self, prompts: Sequence[Prompt]) -> list[LoraAdapter | None]:
+        """The adapter of each prompt; prompts of one id get one object, so that their rows stand together."""
+        found = {a: self._held(a) for a in dict.fromkeys(p.adapter for p in prompts) if a is not None}
         return [found[p.adapter] if p.adapter is not None else None for p in prompts]
-
-    def _whole(self, adapter_id: str) -> Applied:
-        parts = parts_of(adapter_id)
-        if parts == ((adapter_id, 1.0),):
-            return self._held(adapter_id)
-        return MixedAdapter(tuple((self._held(own), weight) for own, weight in parts))
 
     def _fetched(self, adapter_id: str) -> LoraAdapter:
         """From the first source that knows it: ids are content-addressed, so any of them has the same bytes."""

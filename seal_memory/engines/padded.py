@@ -20,7 +20,7 @@ from torch import Tensor
 
 from seal_memory.engines.cache import is_plain, new_cache
 from seal_memory.engines.prefixes import Group
-from seal_memory.lora.adapter import Applied
+from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
 _LEAVE_AT = 4  # the inverse of the share of finished rows at which the others are moved together
@@ -33,7 +33,7 @@ class PaddedRows:
         self,
         stack: StackedLora,
         prompts: Sequence[Sequence[int]],
-        adapters: Sequence[Applied | None],
+        adapters: Sequence[LoraAdapter | None],
         *,
         pad_id: int,
         max_new_tokens: int,
@@ -95,7 +95,7 @@ class PaddedRows:
         return self._fill(tails, [length.get(i, 0) for i in self.live], self._adapters, capacity)
 
     def _fill(
-        self, parts: Sequence[Sequence[int]], offsets: Sequence[int], adapters: Sequence[Applied | None], room: int
+        self, parts: Sequence[Sequence[int]], offsets: Sequence[int], adapters: Sequence[LoraAdapter | None], room: int
     ) -> Tensor:
         """Left-pad the parts and run them behind what is in the cache; part i begins at position `offsets[i]`."""
         before, width = self._filled, max(len(p) for p in parts)
@@ -111,7 +111,7 @@ class PaddedRows:
         self._positions = ends.to(self.device)
         return self._run(ids.to(self.device), positions.to(self.device), adapters)
 
-    def _run(self, ids: Tensor, positions: Tensor, adapters: Sequence[Applied | None]) -> Tensor:
+    def _run(self, ids: Tensor, positions: Tensor, adapters: Sequence[LoraAdapter | None]) -> Tensor:
         """Run (B, T) tokens piece by piece: attention's memory grows with what runs at once. Returns (B, D)."""
         with self.stack.rows(adapters):
             for at in range(0, ids.shape[1], self.prefill_tokens):

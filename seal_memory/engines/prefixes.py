@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from seal_memory.engines.cache import is_plain, new_cache
-from seal_memory.lora.adapter import Applied
+from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
 MIN_PREFIX = 256  # tokens; what is shorter is cheaper computed again
@@ -122,7 +122,7 @@ class SharedPrefix:
         self,
         stack: StackedLora,
         ids: Sequence[int],
-        adapter: Applied | None,
+        adapter: LoraAdapter | None,
         *,
         prefill_tokens: int = PREFILL_TOKENS,
         room_behind: int = 0,

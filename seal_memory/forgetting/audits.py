@@ -62,7 +62,7 @@ class Auditor:
     def _together(self, due: Sequence[AuditDue], snapshot: Snapshot, now: float) -> list[Audited]:
         items = {d.adapter_id: self._items(d.adapter_id, snapshot) for d in due}
         router = make_router(snapshot.manifest, self.ledger, self.settings, embedders=self.engine.embedder)
-        asked = [(item, router.route(item.question).applied) for own in items.values() for item in own]
+        asked = [(item, router.route(item.question).adapter_id) for own in items.values() for item in own]
         grades = grading.grade(
             asked,
             self.answering,

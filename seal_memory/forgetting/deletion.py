@@ -185,7 +185,7 @@ class Deletion:
         manifest = snapshot.manifest if snapshot is not None else Manifest()
         engine = self.engine()
         router = make_router(manifest, self.ledger, self.settings, embedders=engine.embedder)
-        pairs = [(item, router.route(item.question).applied) for item in items]
+        pairs = [(item, router.route(item.question).adapter_id) for item in items]
         grades = grading.grade(
             pairs,
             engine,

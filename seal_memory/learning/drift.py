@@ -62,7 +62,7 @@ def fixed_text_logprobs(
 
 def routed_perplexity_increase(engine: Engine, router: Router) -> float:
     """Relative rise of perplexity over the base, as a share; 0.0 without scoring when nothing is routed."""
-    routed = [router.route(p).applied for p in fixed_paragraphs()]
+    routed = [router.route(p).adapter_id for p in fixed_paragraphs()]
     if all(a is None for a in routed):
         return 0.0
     base = perplexity(engine, [None] * len(routed))

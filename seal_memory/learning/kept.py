@@ -71,11 +71,11 @@ def by_route(
     graded: Sequence[Grade] = (),
 ) -> Kept:
     """Items answered where the published router takes each, and where the one to come does; see `correctness`."""
-    pairs = [(item, route.applied) for item, *both in routes for route in both]
+    pairs = [(item, route.adapter_id) for item, *both in routes for route in both]
     known = correctness(pairs, ledger, engine, settings, clock, graded=graded)
     return Kept(
-        tuple(known[item.id, before.applied] for item, before, _ in routes),
-        tuple(known[item.id, after.applied] for item, _, after in routes),
+        tuple(known[item.id, before.adapter_id] for item, before, _ in routes),
+        tuple(known[item.id, after.adapter_id] for item, _, after in routes),
     )
 
 

@@ -93,14 +93,3 @@ class LoraAdapter:
 
     def is_finite(self) -> bool:
         return bool(torch.isfinite(self.flat).all())
-
-
-@dataclass(frozen=True, slots=True)
-class MixedAdapter:
-    """Several adapters for one row: the sum of their updates, each times its weight. Nothing is copied."""
-
-    parts: tuple[tuple[LoraAdapter, float], ...]
-
-
-Applied = LoraAdapter | MixedAdapter
-"""What a row may be computed with, beside the base (None)."""

@@ -3,8 +3,7 @@
 `StackedLora` wraps the target linears of a frozen model once. Inside `with stack.rows(...)`, the
 batch's rows are grouped by adapter and every group gets its own update, in training (K candidates
 at once, arXiv 2506.10943's inner loop without its one-by-one) and in inference. Outside, the model
-is the untouched base, bit for bit. A group may have several adapters, each with a weight (`MixedAdapter`): all their
-updates are added, which is what one adapter of all their ranks would do, without the copy.
+is the untouched base, bit for bit.
 
 Each update is added to the base's own output in place, one group after another. Measured (Zen 3, float32, one
 thread, a 576 x 1536 layer forward and backward, K of 4 to 16, rank 8 to 128): up to 17 % less time than autograd's
@@ -28,14 +27,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from seal_memory.errors import SettingsError
-from seal_memory.lora.adapter import Applied, LoraAdapter, LoraConfig, MixedAdapter
+from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 
 
 @dataclass(slots=True)
 class _Active:
-    """The groups of the batch that is running: `counts[i]` rows in a row use all of `parts[i]`, each by its weight."""
+    """The groups of the batch that is running: `counts[i]` rows in a row use `adapters[i]`."""
 
-    parts: list[tuple[tuple[LoraAdapter, float], ...]]  # none: the base
+    adapters: list[LoraAdapter | None]  # None: the base
     counts: list[int]
 
 
@@ -58,47 +57,46 @@ class StackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, T, d_in) -> (B, T, d_out)
         active = self.slot.active
         groups = [] if active is None else self._groups(active)
-        if active is None or not any(groups):
+        if active is None or all(g is None for g in groups):
             y: Tensor = self.base(x)
             return y
         counts = active.counts if len(groups) > 1 else [len(x)]
         if not torch.is_grad_enabled():
             return _answered(x, self.base, groups, counts)
         # autograd has to see one tensor that wants a gradient: the first layers' x wants none
-        leaf = next((part.a for group in groups for part in group if part.a.requires_grad), None)
+        leaf = next((g.a for g in groups if g is not None and g.a.requires_grad), None)
         adapted: Tensor = _Adapted.apply(x, leaf, self.base, groups, counts)  # type: ignore[no-untyped-call]
         return adapted
 
-    def _groups(self, active: _Active) -> list[_Group]:
-        return [
-            tuple(_Part(*pair, a.config.scale * w) for a, w in parts if (pair := a.pairs.get(self._name)) is not None)
-            for parts in active.parts
-        ]
+    def _groups(self, active: _Active) -> list[_Update | None]:
+        return [self._update(a) for a in active.adapters]
+
+    def _update(self, adapter: LoraAdapter | None) -> _Update | None:
+        pair = None if adapter is None else adapter.pairs.get(self._name)
+        return None if adapter is None or pair is None else _Update(*pair, adapter.config.scale)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """One adapter's share of what a group of rows gets in one layer: A (rank, d_in), B (d_out, rank)."""
+class _Update:
+    """One adapter's update of one layer: A (rank, d_in), B (d_out, rank)."""
 
     a: Tensor
     b: Tensor
     scale: float
 
 
-_Group = tuple[_Part, ...]  # empty: the base
-
-
-def _answered(x: Tensor, base: nn.Linear, groups: list[_Group], counts: list[int]) -> Tensor:
+def _answered(x: Tensor, base: nn.Linear, groups: list[_Update | None], counts: list[int]) -> Tensor:
     """The adapted linear where nobody wants a gradient."""
     x = x.contiguous()
     y: Tensor = base(x)
-    for rows, out, group in zip(_flat(x, counts), _flat(y, counts), groups, strict=True):
-        for part in group:
-            a, b = part.a.to(x.dtype), part.b.to(x.dtype)
-            if len(rows) == 1:
-                out[0].addmv_(b, torch.mv(a, rows[0]), alpha=part.scale)
-            else:
-                out.addmm_(rows @ a.t(), b.t(), alpha=part.scale)
+    for rows, out, update in zip(_flat(x, counts), _flat(y, counts), groups, strict=True):
+        if update is None:
+            continue
+        a, b = update.a.to(x.dtype), update.b.to(x.dtype)
+        if len(rows) == 1:
+            out[0].addmv_(b, torch.mv(a, rows[0]), alpha=update.scale)
+        else:
+            out.addmm_(rows @ a.t(), b.t(), alpha=update.scale)
     return y
 
 
@@ -112,15 +110,15 @@ class _Adapted(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, _leaf: Tensor | None, base: nn.Linear, groups: list[_Group], counts: list[int]
+        ctx: Any, x: Tensor, _leaf: Tensor | None, base: nn.Linear, groups: list[_Update | None], counts: list[int]
     ) -> Tensor:
         x = x.contiguous()
         y: Tensor = base(x)
         inner = []  # (rows x T, rank) each
-        for rows, out, group in zip(_flat(x, counts), _flat(y, counts), groups, strict=True):
-            for part in group:
-                h = rows @ part.a.to(x.dtype).t()
-                out.addmm_(h, part.b.to(x.dtype).t(), alpha=part.scale)
+        for rows, out, update in zip(_flat(x, counts), _flat(y, counts), groups, strict=True):
+            if update is not None:
+                h = rows @ update.a.to(x.dtype).t()
+                out.addmm_(h, update.b.to(x.dtype).t(), alpha=update.scale)
                 inner.append(h)
         ctx.save_for_backward(x, *inner)
         ctx.weight, ctx.groups, ctx.counts = base.weight, groups, counts
@@ -135,19 +133,19 @@ class _Adapted(torch.autograd.Function):
         parts: Sequence[Tensor | None] = [None] * len(ctx.groups) if dx is None else _flat(dx, ctx.counts)
         at = iter(inner)
         cuts = zip(_flat(x, ctx.counts), _flat(dy, ctx.counts), parts, ctx.groups, strict=True)
-        for rows, d_out, d_rows, group in cuts:
-            for part in group:
-                _add_gradients(part, rows, next(at), d_out, d_rows)
+        for rows, d_out, d_rows, update in cuts:
+            if update is not None:
+                _add_gradients(update, rows, next(at), d_out, d_rows)
         return dx, None, None, None, None
 
 
-def _add_gradients(part: _Part, x: Tensor, h: Tensor, dy: Tensor, dx: Tensor | None) -> None:
-    """One part's share of the backward pass, all of it added in place; x (N, d_in), h (N, rank), dy (N, d_out)."""
-    dh = torch.mm(dy, part.b.to(dy.dtype)).mul_(part.scale)
+def _add_gradients(update: _Update, x: Tensor, h: Tensor, dy: Tensor, dx: Tensor | None) -> None:
+    """One group's share of the backward pass, all of it added in place; x (N, d_in), h (N, rank), dy (N, d_out)."""
+    dh = torch.mm(dy, update.b.to(dy.dtype)).mul_(update.scale)
     if dx is not None:
-        dx.addmm_(dh, part.a.to(dy.dtype))
-    _add_product(part.a, dh.t(), x, 1.0)
-    _add_product(part.b, dy.t(), h, part.scale)
+        dx.addmm_(dh, update.a.to(dy.dtype))
+    _add_product(update.a, dh.t(), x, 1.0)
+    _add_product(update.b, dy.t(), h, update.scale)
 
 
 def _add_product(leaf: Tensor, left: Tensor, right: Tensor, scale: float) -> None:
@@ -217,7 +215,7 @@ class StackedLora:
         return {wrapped.get(name, name): tensor for name, tensor in self.model.state_dict().items()}
 
     @contextmanager
-    def rows(self, row_adapters: Sequence[Applied | None]) -> Iterator[None]:
+    def rows(self, row_adapters: Sequence[LoraAdapter | None]) -> Iterator[None]:
         """Run a batch whose row i uses `row_adapters[i]`; equal neighbours form one group."""
         previous = self._slot.active
         self._slot.active = group_rows(row_adapters)
@@ -227,11 +225,11 @@ class StackedLora:
             self._slot.active = previous
 
 
-def group_rows(row_adapters: Sequence[Applied | None]) -> _Active | None:
-    """Neighbouring rows of one adapter or mix as one group; None when every row is the base."""
+def group_rows(row_adapters: Sequence[LoraAdapter | None]) -> _Active | None:
+    """Neighbouring rows of one adapter as one group; None when every row is the base."""
     if all(a is None for a in row_adapters):
         return None
-    adapters: list[Applied | None] = []
+    adapters: list[LoraAdapter | None] = []
     counts: list[int] = []
     for adapter in row_adapters:
         if adapters and adapters[-1] is adapter:
@@ -239,10 +237,4 @@ def group_rows(row_adapters: Sequence[Applied | None]) -> _Active | None:
         else:
             adapters.append(adapter)
             counts.append(1)
-    return _Active([_parts(a) for a in adapters], counts)
-
-
-def _parts(adapter: Applied | None) -> tuple[tuple[LoraAdapter, float], ...]:
-    if adapter is None:
-        return ()
-    return adapter.parts if isinstance(adapter, MixedAdapter) else ((adapter, 1.0),)
+    return _Active(adapters, counts)

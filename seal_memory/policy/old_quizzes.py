@@ -95,5 +95,5 @@ def _moved(
     for item in items:
         route = now.route(item.question)
         if route.adapter_id in attracted and route.episode_id is not None:
-            found.append((item, then.route(item.question).applied, route.episode_id))
+            found.append((item, then.route(item.question).adapter_id, route.episode_id))
     return found

@@ -32,14 +32,7 @@ def make_router(
     words = _by_words(ledger)
     index = _index(held, ledger, settings, embedders)
     judge, threshold = _judge(index, len(set(held)), settings)
-    return Router(
-        manifest,
-        _search(words, index, settings),
-        threshold=threshold,
-        judge=judge,
-        mix=settings.router_mix,
-        temperature=settings.router_mix_temperature,
-    )
+    return Router(manifest, _search(words, index, settings), threshold=threshold, judge=judge)
 
 
 def _judge(index: EmbeddingIndex | None, rows: int, settings: Settings) -> tuple[Judge | None, float]:

@@ -96,21 +96,21 @@ def test_a_sampled_memory_trains_less_and_answers_its_questions_like_the_whole(
 
 
 def test_figures_follow_from_the_answers() -> None:
-    """Accuracy by containment; the router's first and any; no router, no figure."""
+    """Accuracy by containment; the router's accuracy; no router, no figure."""
     questions = [Question("q0", "?", ("drawer 12",), ("c",)), Question("q1", "?", ("Oslo",), ("c",))]
     answers = [
-        {"question": "q0", "text": "In drawer 12.", "first": True, "any": True},
-        {"question": "q1", "text": "Bergen", "first": False, "any": True},
+        {"question": "q0", "text": "In drawer 12.", "first": True},
+        {"question": "q1", "text": "Bergen", "first": False},
     ]
     way = {"kind": "way", "answers": answers, "answering_seconds": 4.0, "perplexity_increase": 0.1, "seconds": 9.0}
-    bare = {**way, "way": "core", "bytes": 2, "answers": [{**a, "first": None, "any": None} for a in answers]}
+    bare = {**way, "way": "core", "bytes": 2, "answers": [{**a, "first": None} for a in answers]}
     records = [{"kind": "learn", "step": "learn", "shards": 2}, {**way, "way": "top-1", "bytes": 10}, bare]
     found = of_size(records, questions, seed=0)
     assert found["learned"] == {"shards": 2}
     top, core = found["ways"]["top-1"], found["ways"]["core"]
-    assert (top["accuracy"]["mean"], top["router_first"], top["router_any"]) == (0.5, 0.5, 1.0)
+    assert (top["accuracy"]["mean"], top["router_first"]) == (0.5, 0.5)
     assert (top["seconds_per_question"], core["router_first"]) == (2.0, None)
-    assert "| 8 | top-1 | 2 | 0.50 | 0.50, 1.00 | +10.0% |" in table({"8": found})
+    assert "| 8 | top-1 | 2 | 0.50 | 0.50 | +10.0% |" in table({"8": found})
 
 
 def test_a_core_built_again_is_held_against_the_one_of_the_first_half() -> None:
@@ -119,7 +119,7 @@ def test_a_core_built_again_is_held_against_the_one_of_the_first_half() -> None:
     said = {"core-half": ("Oslo.", "Bergen."), "core-anchor": ("Oslo.", "Oslo.", "Narvik.")}
     records: list[dict[str, Any]] = [{"kind": "learn", "step": "learn", "shards": 2}]
     for way, texts in said.items():
-        answers = [{"question": f"q{n}", "text": t, "first": None, "any": None} for n, t in enumerate(texts)]
+        answers = [{"question": f"q{n}", "text": t, "first": None} for n, t in enumerate(texts)]
         records.append({"kind": "way", "way": way, "answers": answers, "answering_seconds": 1.0, "bytes": 1,
                         "perplexity_increase": 0.0, "seconds": 1.0})  # fmt: skip
     assert of_size(records, questions, seed=0)["core_bwt"]["mean"] == -0.5

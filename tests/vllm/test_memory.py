@@ -164,17 +164,6 @@ def test_forgetting_reaches_what_another_process_loaded_later(
     assert shard not in fake.loaded
 
 
-def test_a_server_that_was_handed_in_answers_with_one_adapter_each(
-    tmp_path: Path, tiny_model_folder: Path, easy_settings: Callable[..., Settings]
-) -> None:
-    """Mixes are refused when the memory is opened, not question by question."""
-    engine = VllmEngine("http://127.0.0.1:9", str(tiny_model_folder))
-    with closing(engine), pytest.raises(SettingsError, match="router_mix is 2"):
-        SealMemory.open(
-            tmp_path / "m", model=str(tiny_model_folder), settings=easy_settings(router_mix=2), answering=engine
-        )
-
-
 def test_audits_ask_the_server(memory: SealMemory, fake: Any) -> None:
     """With its log-probabilities; while it is away the job waits and is not given up."""
     _learn(memory, "monday")
