@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from seal_memory.errors import SealMemoryError
     from seal_memory.memory import SealMemory
     from seal_memory.pool import MemoryPool
+    from seal_memory.routing.router import Route, Router
 
 __version__ = "0.1.0"
 
@@ -23,12 +24,25 @@ _HOME = {
     "Decoding": "engines.base",
     "MemoryPool": "pool",
     "Mode": "answering",
+    "Route": "routing.router",
+    "Router": "routing.router",
     "SealMemory": "memory",
     "SealMemoryError": "errors",
     "Settings": "config",
 }
 
-__all__ = ["Answer", "Decoding", "MemoryPool", "Mode", "SealMemory", "SealMemoryError", "Settings", "__version__"]
+__all__ = [
+    "Answer",
+    "Decoding",
+    "MemoryPool",
+    "Mode",
+    "Route",
+    "Router",
+    "SealMemory",
+    "SealMemoryError",
+    "Settings",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Standing
 from seal_memory.routing.router import Route, Router
 
-NOWHERE = Route(None, None, 0.0)
+NOWHERE = Route()
 
 
 class Mode(StrEnum):
@@ -33,7 +33,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UsedShard:
-    """A shard that answered and the router's score for it (coverage, 0..1)."""
+    """A shard that answered and the router's score for it, 0..1."""
 
     adapter_id: str
     score: float
@@ -149,7 +149,7 @@ class Answerer:
         return {t.place: self._of_weights(c, t.route) for c, t in zip(spoken, turns, strict=True)}
 
     def _of_weights(self, completion: Completion, route: Route) -> Answer:
-        shards = () if route.adapter_id is None else (UsedShard(route.adapter_id, route.coverage),)
+        shards = () if route.adapter_id is None else (UsedShard(route.adapter_id, route.score),)
         return self._answer(completion, Mode.WEIGHTS, shards, route.interaction_ids)
 
     # -- retrieval --------------------------------------------------------------------------------

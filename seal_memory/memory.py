@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only
     from seal_memory.lora.store import AdapterStore
     from seal_memory.opening import SnapshotGuard
     from seal_memory.policy.refining import Refined
-    from seal_memory.routing.router import Route, Router
+    from seal_memory.routing.router import MakeRouter, Route, Router
     from seal_memory.training import Trainer
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -66,9 +66,10 @@ class SealMemory:
         progress: Progress,
         engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
         answering: VllmEngine | Callable[[], VllmEngine] | None = None,
+        router: MakeRouter | None = None,
     ) -> None:
         self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
-        self._clock, self._make_id, self.progress = clock, make_id, progress
+        self._clock, self._make_id, self.progress, self._given_router = clock, make_id, progress, router
         self._engines = EngineRoom(
             folder, ledger, settings, model, store=lambda: self.store, engine=engine, answering=answering
         )
@@ -87,18 +88,21 @@ class SealMemory:
         progress: Progress = silent,
         engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
         answering: VllmEngine | Callable[[], VllmEngine] | None = None,
+        router: MakeRouter | None = None,
     ) -> SealMemory:
         """Open or create the memory in folder `path`.
 
         `model`: the default's name, a local folder, a GGUF file or a hub id; it is loaded when first needed.
         `engine`: another memory's `engine` (or what gives it when it is first needed), to share one loaded model among
         several memories. `answering`: a vLLM server's engine, for what is asked; several memories may share it.
+        `router`: makes a router of your own for a manifest and its ledger (`routing.router` shows one), in place of the
+        setting `router`; it is asked wherever a question looks for its shard, at the gate too.
         Raises `LedgerError` when the folder cannot be used, `SettingsError` for bad settings.
         """
         folder = Path(path).expanduser()
         settings = settings if settings is not None else Settings.load(folder)
         ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id)
-        more: dict[str, Any] = {"engine": engine, "answering": answering}
+        more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router}
         return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, **more)
 
     def close(self) -> None:
@@ -120,6 +124,13 @@ class SealMemory:
         from seal_memory.lora.store import AdapterStore, folder_name
 
         return AdapterStore(self.folder / "adapters" / folder_name(self.ledger.namespace))
+
+    @cached_property
+    def routers(self) -> MakeRouter:
+        """What makes the router of a manifest: the one handed to `open`, or as the settings say."""
+        from seal_memory.routing.making import router_maker
+
+        return self._given_router or router_maker(self.settings)
 
     @cached_property
     def _guard(self) -> SnapshotGuard:
@@ -331,10 +342,7 @@ class SealMemory:
         return self._router(self.published()).route(question)
 
     def _router(self, snapshot: Snapshot | None) -> Router:
-        from seal_memory.routing.making import make_router
-
-        manifest = snapshot.manifest if snapshot is not None else Manifest()
-        return make_router(manifest, self.ledger, self.settings, embedders=lambda kind: self.engine.embedder(kind))
+        return self.routers(snapshot.manifest if snapshot is not None else Manifest(), self.ledger)
 
     # -- keeping it right -------------------------------------------------------------------------
 
@@ -360,9 +368,15 @@ class SealMemory:
     def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
 
-        engine, drop, clock = lambda: self.engine, self._engines.drop, self._clock
         return Deletion(
-            self.ledger, self.store, self.settings, engine=engine, drop=drop, clock=clock, heartbeat=heartbeat
+            self.ledger,
+            self.store,
+            self.settings,
+            routers=self.routers,
+            engine=lambda: self.engine,
+            drop=self._engines.drop,
+            clock=self._clock,
+            heartbeat=heartbeat,
         )
 
     def history(self) -> list[Snapshot]:

@@ -24,6 +24,7 @@ from seal_memory.memory import DEFAULT_MODEL, SealMemory
 if TYPE_CHECKING:  # needs torch
     from seal_memory.engines.local import TransformersEngine
     from seal_memory.engines.vllm.engine import VllmEngine
+    from seal_memory.routing.router import MakeRouter
 
 KEPT_OPEN = 64  # namespaces; each is a connection to the ledger's file
 LONGEST_NAME = 200
@@ -50,13 +51,15 @@ class MemoryPool:
         settings: Settings | None = None,
         engine: TransformersEngine | None = None,
         answering: VllmEngine | None = None,
+        router: MakeRouter | None = None,
         keep: int = KEPT_OPEN,
         clock: Callable[[], float] = time.time,
         make_id: Callable[[], str] = sortable_id,
         on_progress: OnProgress = lambda namespace, phase, done, total: None,
     ) -> None:
-        """Open the folder's ledger; the model loads when it is first needed. `answering`: see `SealMemory.open`.
+        """Open the folder's ledger; the model loads when it is first needed.
 
+        `answering`, `router`: see `SealMemory.open`; a router is made for each namespace by itself.
         Raises `LedgerError` when the folder cannot be used, `SettingsError`, and `InputError` for keep under 1.
         """
         if keep < 1:
@@ -64,7 +67,7 @@ class MemoryPool:
         self.folder, self.model, self._keep = Path(folder).expanduser(), model, keep
         self.settings = settings if settings is not None else Settings.load(self.folder)
         self.on_progress = on_progress
-        self._clock, self._make_id = clock, make_id
+        self._clock, self._make_id, self._router = clock, make_id, router
         self._engine, self._vllm, self._given_vllm = engine, answering, answering is not None
         self._loading, self._lock = threading.Lock(), threading.RLock()
         self._open: OrderedDict[str, _Open] = OrderedDict()
@@ -144,6 +147,7 @@ class MemoryPool:
             progress=lambda phase, done, total: self.on_progress(namespace, phase, done, total),
             engine=lambda: self.engine,
             answering=self._server_engine if self._by_server else None,
+            router=self._router,
         )
 
     def _shrink(self, keep: int) -> None:

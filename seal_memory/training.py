@@ -27,6 +27,8 @@ from seal_memory.policy.arms import arm_source
 from seal_memory.policy.refining import Refined, Refiner
 from seal_memory.policy.rest_em import RoundPlan
 from seal_memory.policy.versions import NoteWriters, current_writer
+from seal_memory.records import Manifest
+from seal_memory.routing.router import MakeRouter
 
 
 class Trained(Protocol):
@@ -44,6 +46,9 @@ class Trained(Protocol):
     @property
     def store(self) -> AdapterStore: ...
 
+    @property
+    def routers(self) -> MakeRouter: ...
+
 
 @contextmanager
 def leased(
@@ -52,11 +57,13 @@ def leased(
     """Who trains a memory, under its lease. Raises `BusyError` while another process does."""
     with lease(memory.ledger, "consolidate") as heartbeat:
         guard.usable()  # nothing is built on a damaged snapshot
+        memory.routers(Manifest(), memory.ledger)  # what it lacks is told before anything is trained
         yield Trainer(
             memory.ledger,
             memory.engine,
             memory.store,
             memory.settings,
+            routers=memory.routers,
             base_model=memory.model,
             clock=clock,
             make_id=make_id,
@@ -75,6 +82,7 @@ class Trainer:
         store: AdapterStore,
         settings: Settings,
         *,
+        routers: MakeRouter,
         base_model: str,
         clock: Callable[[], float],
         make_id: Callable[[], str],
@@ -82,7 +90,7 @@ class Trainer:
         heartbeat: Callable[[], None],
     ) -> None:
         self.ledger, self.engine, self.store, self.settings = ledger, engine, store, settings
-        self.base_model, self.clock, self.make_id = base_model, clock, make_id
+        self.routers, self.base_model, self.clock, self.make_id = routers, base_model, clock, make_id
         self.progress, self.heartbeat = progress, heartbeat
 
     def consolidate(self, *, core: bool, rebuild: Sequence[str]) -> ConsolidateReport:
@@ -90,7 +98,7 @@ class Trainer:
         self._sweep()
         seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
         settings = self.settings.model_copy(update={"seed": seed})
-        arms = arm_source(self.ledger, self.engine, self.settings)
+        arms = arm_source(self.ledger, self.engine, self.settings, routers=self.routers)
         candidates = self._candidates(settings, arms=arms, note_writer=self._note_writer())
         consolidator = Consolidator(candidates, self._publisher(settings), heartbeat=self.heartbeat)
         report = consolidator.run()
@@ -151,6 +159,7 @@ class Trainer:
             self.ledger,
             self.engine,
             settings,
+            routers=self.routers,
             clock=self.clock,
             make_id=self.make_id,
             progress=beating(self.progress, self.heartbeat),
@@ -159,7 +168,15 @@ class Trainer:
         )
 
     def _publisher(self, settings: Settings) -> Publisher:
-        return Publisher(self.ledger, self.engine, self.store, settings, base_model=self.base_model, clock=self.clock)
+        return Publisher(
+            self.ledger,
+            self.engine,
+            self.store,
+            settings,
+            routers=self.routers,
+            base_model=self.base_model,
+            clock=self.clock,
+        )
 
     def _sleeper(self) -> Sleeper:
         settings = self.settings

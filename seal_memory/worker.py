@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # these rooms need torch
     from seal_memory.engines.turns import Behind
     from seal_memory.learning.progress import Progress
     from seal_memory.ledger import Ledger
+    from seal_memory.routing.router import MakeRouter
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,9 @@ class Trainable(Protocol):
 
     @property
     def answering(self) -> Engine: ...
+
+    @property
+    def routers(self) -> MakeRouter: ...
 
     @property
     def progress(self) -> Progress: ...
@@ -271,7 +275,7 @@ class Worker:
 
         memory = self.memory
         tried = {str(job.payload.get("shard")) for job in self.queue.jobs() if job.kind == REBUILD}
-        auditor = Auditor(memory.ledger, memory.engine, memory.settings, clock=self._clock, answering=memory.answering)
+        auditor = Auditor(memory.ledger, memory.answering, memory.settings, routers=memory.routers, clock=self._clock)
         for found in auditor.run():
             shard = found.audit.adapter_id
             if found.too_weak and shard not in tried:

@@ -15,7 +15,7 @@ from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
 from seal_memory.observation import to_interactions
 from seal_memory.records import Manifest, ShardEntry, Standing
-from seal_memory.routing.making import make_router
+from seal_memory.routing.making import router_maker
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."
@@ -50,7 +50,7 @@ def make(ledger: Ledger, ids: list[str], fake_engine: Callable[..., Engine]) -> 
         engine = fake_engine(say or (lambda p: f"{p.adapter} says"), confidence=confidence)
         chosen = Settings(**{"recitations": 1, **settings})
         manifest = Manifest((ShardEntry("a-1", "e-1", (ids[0],)),), core)
-        return Answerer(engine, make_router(manifest, ledger, chosen), ledger, chosen, snapshot=7), engine
+        return Answerer(engine, router_maker(chosen)(manifest, ledger), ledger, chosen, snapshot=7), engine
 
     return build
 

@@ -47,7 +47,13 @@ class Surroundings:
     def making(self, settings: Settings, progress: Progress) -> Candidates:
         """Candidates under other settings (more of them, say), over the same ledger."""
         return Candidates(
-            self.ledger, self.memory.engine, settings, clock=time.time, make_id=sortable_id, progress=progress
+            self.ledger,
+            self.memory.engine,
+            settings,
+            routers=self.memory.routers,
+            clock=time.time,
+            make_id=sortable_id,
+            progress=progress,
         )
 
     def studies(self, units: Sequence[Unit]) -> list[Study]:

@@ -1,6 +1,6 @@
-"""`python -m benchmarks routing`: which shard a question reaches, in every way of routing, at several sizes.
+"""`python -m benchmarks routing`: which shard a question reaches by each of the two routers, at several sizes.
 
-    python -m benchmarks routing --data squad.jsonl --sizes 8 32 128 400 --embedders minilm input
+    python -m benchmarks routing --data squad.jsonl --sizes 8 32 128 400
     python -m benchmarks routing --days 20 --facts-per-day 4 --diaries 6 --seed 301
 
 Nothing is trained. Weights and thresholds are fitted on passages 100-199 and other diaries, and reported on passages
@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
-    from benchmarks.routing.ranking import Found, Ranker, Ranking
+    from benchmarks.routing.ranking import Found, Ranker
     from benchmarks.routing.worlds import Split, World
     from seal_memory.engines.local import TransformersEngine
-    from seal_memory.routing.embeddings import Embedder
     from seal_memory.routing.judges import Weights
 
 DEFAULT_OUT = Path(__file__).resolve().parents[1] / "results" / "routing.json"
@@ -70,7 +69,7 @@ def _run(given: argparse.Namespace) -> Record:
         write_whole(_results(study, ways, given.seed, took, where), out)
     print(figures.table(ways, [str(s) for s in given.sizes]), file=sys.stderr)
     if given.weights is not None:
-        write_whole({k: asdict(w) for k, w in study.weights.items()}, given.weights)
+        write_whole(asdict(study.weights), given.weights)
     return {
         "out": str(out),
         "first": {w: {s: f["first"]["mean"] for s, f in by.items()} for w, by in ways.items()},
@@ -81,7 +80,7 @@ def _results(study: Study, ways: Mapping[str, Any], seed: int, seconds: Record, 
     return {
         "experiment": "routing",
         "ways": ways,
-        "weights": {name: asdict(w) for name, w in study.weights.items()},
+        "weights": asdict(study.weights),
         "calibrated": study.calibrated,
         "worlds": study.counts,
         "seed": seed,
@@ -91,68 +90,56 @@ def _results(study: Study, ways: Mapping[str, Any], seed: int, seconds: Record, 
 
 
 class Study:
-    """Calibrates on one split, ranks the other. `thresholds` by way, `weights` by what they weigh."""
+    """Calibrates on one split, ranks the other. `thresholds` by way, `weights` of the learned judge."""
 
     def __init__(self, given: argparse.Namespace, engine: TransformersEngine, passages: Any) -> None:
         from benchmarks.routing.worlds import splits
+        from seal_memory.config import Settings
+        from seal_memory.engines.minilm import MiniLM
+        from seal_memory.routing.embeddings import CachedEmbedder
+        from seal_memory.routing.judges import fitted
 
         self.given, self.engine = given, engine
         self.calibration, self.reporting = splits(passages)
-        self.embedders: Mapping[str, Embedder] = {name: engine.embedder(name) for name in given.embedders}
-        self.learned = [None, *(n for n in given.embedders if n == "minilm")]
+        self.embedder = CachedEmbedder(MiniLM.find())
+        self.least = Settings().router_threshold  # as it ships
         self.thresholds: dict[str, float] = {}
-        self.weights: dict[str, Weights] = {}
+        self.weights: Weights = fitted()  # until they are calibrated
         self.calibrated: Record = {}
         self.counts: list[Record] = []
 
     def worlds(self) -> Iterator[dict[tuple[str, int], list[Any]]]:
         """(way, size) to (question, ranking) pairs of the reporting split, grown by one world at a time."""
-        from benchmarks.routing.ranking import NOW
+        from benchmarks.routing.ranking import LEARNED, WORDS
 
         self._calibrate()
         found: dict[tuple[str, int], list[Any]] = {}
         for world, ranker in self._rankers(self.reporting, self.given.sizes):
-            rankings = ranker.plain()
-            for embedder in self.learned:
-                name = _learned(embedder)
-                weights = self.weights[embedder or "words"]
-                rankings[name] = ranker.weighed(ranker.evidence(embedder), weights, least=self.thresholds[NOW])
-            for way, own in rankings.items():
+            learned = ranker.weighed(ranker.evidence(self.embedder), self.weights, least=self.least)
+            for way, own in ((WORDS, ranker.by_words()), (LEARNED, learned)):
                 found.setdefault((way, world.size), []).extend(zip(world.asked, own, strict=True))
             yield found
 
     def _calibrate(self) -> None:
-        from benchmarks.routing.fitting import fit
-        from benchmarks.routing.ranking import NOW
-        from seal_memory.config import Settings
-
-        pairs: dict[str, list[Any]] = {}
-        kept: list[tuple[World, Ranker, dict[str | None, list[Found]]]] = []
-        for world, ranker in self._rankers(self.calibration, self.given.calibration_sizes):
-            for way, own in ranker.plain().items():
-                pairs.setdefault(way, []).extend(zip(world.asked, own, strict=True))
-            kept.append((world, ranker, {e: ranker.evidence(e) for e in self.learned}))
-        for embedder in self.learned:
-            rows = [r for world, ranker, found in kept for r in _rows(world, ranker, found[embedder])]
-            weights = self.weights[embedder or "words"] = fit(rows, embedded=embedder is not None)
-            for world, ranker, found in kept:
-                # without the coverage that it also wants: the threshold would make up for it
-                ranked: list[Ranking] = ranker.weighed(found[embedder], weights, least=0.0)
-                pairs.setdefault(_learned(embedder), []).extend(zip(world.asked, ranked, strict=True))
-        for way, known in pairs.items():
-            self._calibrate_way(way, known)
-        self.thresholds[NOW] = Settings().router_threshold  # as it ships
-
-    def _calibrate_way(self, way: str, known: list[Any]) -> None:
-        """Its threshold, which the learned judge's weights carry with them."""
+        """Fit the judge and find the threshold that its weights carry with them; words keep the one that ships."""
         from benchmarks.routing import figures
+        from benchmarks.routing.fitting import fit
+        from benchmarks.routing.ranking import LEARNED, WORDS
 
-        at = self.thresholds[way] = round(figures.threshold(known), 4)
-        self.calibrated[way] = figures.figures(known, at=at, seed=self.given.seed)
-        for embedder in self.learned:
-            if way == _learned(embedder):
-                name = embedder or "words"
-                self.weights[name] = replace(self.weights[name], threshold=at)
+        kept: list[tuple[World, Ranker, list[Found]]] = []
+        for world, ranker in self._rankers(self.calibration, self.given.calibration_sizes):
+            kept.append((world, ranker, ranker.evidence(self.embedder)))
+        weights = fit([row for one in kept for row in _rows(*one)])
+        learned = [
+            pair  # without the coverage that it also wants: the threshold would make up for it
+            for world, ranker, found in kept
+            for pair in zip(world.asked, ranker.weighed(found, weights, least=0.0), strict=True)
+        ]
+        words = [pair for world, ranker, _ in kept for pair in zip(world.asked, ranker.by_words(), strict=True)]
+        self.thresholds = {WORDS: self.least, LEARNED: round(figures.threshold(learned), 4)}
+        self.weights = replace(weights, threshold=self.thresholds[LEARNED])
+        for way, pairs in ((WORDS, words), (LEARNED, learned)):
+            self.calibrated[way] = figures.figures(pairs, at=self.thresholds[way], seed=self.given.seed)
 
     def _rankers(self, split: Split, sizes: Sequence[int]) -> Iterator[tuple[World, Ranker]]:
         from benchmarks.routing.ranking import Ranker
@@ -164,7 +151,7 @@ class Study:
                 with tempfile.TemporaryDirectory() as folder:
                     made = world(split, size, seed, folder=Path(folder), count_tokens=self.engine.count_tokens)
                     try:
-                        yield made, Ranker(made, self.embedders)
+                        yield made, Ranker(made)
                     finally:
                         made.ledger.close()
                 row = {"split": split.name, "episodes": len(made.manifest.shards), "seed": seed}
@@ -172,10 +159,6 @@ class Study:
                 print(
                     json.dumps({**row, "cpu_seconds": round(time.process_time() - cpu, 1)}), file=sys.stderr, flush=True
                 )
-
-
-def _learned(embedder: str | None) -> str:
-    return "learned words" if embedder is None else f"learned words + {embedder}"
 
 
 def _rows(world: World, ranker: Ranker, found: Sequence[Found]) -> list[tuple[tuple[float, ...], bool]]:
@@ -199,7 +182,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", default="smollm2-135m")
     add("--sizes", type=int, nargs="+", default=[8, 32, 128, 400], help="episodes of the reported memories")
     add("--calibration-sizes", type=int, nargs="+", default=list(CALIBRATION_SIZES), help="of those that calibrate")
-    add("--embedders", nargs="*", default=["minilm", "input"], choices=["minilm", "model", "input"])
     add("--seed", type=int, default=0, help="the first of the worlds' seeds")
     add("--weights", type=Path, help="write the learned judge's weights there: seal_memory/data/router.json")
     add("--days", type=int, help="of each of the long diaries that are asked instead")

@@ -10,26 +10,21 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks import metrics
 from benchmarks.routing.worlds import World, diary_world
 from seal_memory.config import Settings
-from seal_memory.routing.making import make_router
+from seal_memory.routing.making import router_maker
+from seal_memory.routing.router import MakeRouter
 
 if TYPE_CHECKING:
     from seal_memory.engines.local import TransformersEngine
-    from seal_memory.routing.embeddings import Embedder
 
 DEFAULT_OUT = Path(__file__).resolve().parents[1] / "results" / "routing-days.json"
-WAYS: Mapping[str, Mapping[str, Any]] = {
-    "bm25, coverage": {},
-    "learned words": {"router_judge": "learned"},
-    "bm25 + minilm, coverage": {"router_index": "both"},
-    "learned words + minilm": {"router_index": "both", "router_judge": "learned"},
-}
+WAYS: Sequence[Literal["words", "learned"]] = ("words", "learned")
 QUARTERS = 4
 Record = dict[str, Any]
 
@@ -40,14 +35,15 @@ def run(given: argparse.Namespace, engine: TransformersEngine) -> Record:
     from benchmarks.provenance import provenance
 
     asked: dict[str, list[Record]] = {way: [] for way in WAYS}
+    routers = {way: router_maker(Settings(router=way)) for way in WAYS}
     for seed in range(given.seed, given.seed + given.diaries):
         with tempfile.TemporaryDirectory() as folder:
             made = diary_world(
                 given.days, given.facts_per_day, seed, folder=Path(folder), count_tokens=engine.count_tokens
             )
             try:
-                for way, changes in WAYS.items():
-                    asked[way] += routed(made, Settings(**changes), embedders=engine.embedder)
+                for way, make in routers.items():
+                    asked[way] += routed(made, make)
             finally:
                 made.ledger.close()
         print(json.dumps({"diary": seed, "episodes": len(made.manifest.shards)}), file=sys.stderr, flush=True)
@@ -62,9 +58,9 @@ def run(given: argparse.Namespace, engine: TransformersEngine) -> Record:
     return {"out": str(out), "right": {way: row["right"]["mean"] for way, row in found["ways"].items()}}
 
 
-def routed(world: World, settings: Settings, *, embedders: Callable[[str], Embedder]) -> list[Record]:
+def routed(world: World, make: MakeRouter) -> list[Record]:
     """Of every question its kind, its evidence's quarter of the diary, and whether the right shard was asked."""
-    router = make_router(world.manifest, world.ledger, settings, embedders=embedders)
+    router = make(world.manifest, world.ledger)
     age = {s.episode_id: n for n, s in enumerate(world.manifest.shards)}
     rows = []
     for asked in world.asked:

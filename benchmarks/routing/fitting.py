@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seal_memory.routing.features import EMBEDDED, FEATURES
+from seal_memory.routing.features import FEATURES
 from seal_memory.routing.judges import Weights
 
 RIDGE = 1e-4  # times the rows' weight
@@ -19,14 +19,13 @@ STEPS = 30
 Rows = Sequence[tuple[tuple[float, ...], bool]]  # values in the order of FEATURES, right
 
 
-def fit(rows: Rows, *, embedded: bool) -> Weights:
-    """The weights; without `embedded` the cosines count nothing."""
-    names = [f for f in FEATURES if embedded or f not in EMBEDDED]
-    places = [FEATURES.index(f) for f in names]
-    x = np.array([[values[p] for p in places] + [1.0] for values, _ in rows])
+def fit(rows: Rows) -> Weights:
+    """The weights of all features."""
+    x = np.array([[*values, 1.0] for values, _ in rows])
     y = np.array([float(right) for _, right in rows])
     found = _newton(x, y)
-    return Weights({n: round(float(b), 4) for n, b in zip(names, found[:-1], strict=True)}, round(float(found[-1]), 4))
+    *weights, bias = (round(float(b), 4) for b in found)
+    return Weights(dict(zip(FEATURES, weights, strict=True)), bias)
 
 
 def _newton(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,23 +1,23 @@
-"""How each way of routing ranks the shards of a world for every question; and what the learned judge is fitted on.
+"""How each router ranks the shards of a world for every question; and what the learned judge is fitted on.
 
-Words are searched once a question; the learned judges' evidence is taken once, too, and weighed later. Not here:
+Words are searched once a question; the learned judge's evidence is taken once, too, and weighed later. Not here:
 worlds, thresholds, figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.routing.worlds import World
 from seal_memory.records import Hit
-from seal_memory.routing.embeddings import Embedder, EmbeddingIndex, fused
+from seal_memory.routing.embeddings import Embedder
 from seal_memory.routing.features import Evidence, evidence
-from seal_memory.routing.judges import Judged, Weights, by_weights
-from seal_memory.routing.making import DEEPER, STANDINGS
-from seal_memory.routing.router import CANDIDATES, Router
+from seal_memory.routing.judges import CoverageJudge, Weights, by_weights
+from seal_memory.routing.making import DEEPER, STANDINGS, by_both, index_of
+from seal_memory.routing.router import CANDIDATES, SearchRouter
 
-NOW, BM25 = "bm25, coverage", "bm25"
+WORDS, LEARNED = "words", "learned"  # as the setting `router` calls them
 Ranking = list[tuple[str, float]]  # episodes, best first, each with its score
 
 
@@ -29,44 +29,31 @@ class Found:
     evidence: tuple[Evidence, ...]
 
 
-class InOrder:
-    """The search's own order and score."""
-
-    def judge(self, question: str, hits: Sequence[Hit], ages: Sequence[int]) -> list[Judged]:
-        return [Judged(n, h.score) for n, h in enumerate(hits)]
-
-
 class Ranker:
-    """All ways over one world; `embedders` by name."""
+    """Both ways over one world."""
 
-    def __init__(self, world: World, embedders: Mapping[str, Embedder]) -> None:
+    def __init__(self, world: World) -> None:
         self.world = world
         self.age = {s.episode_id: n for n, s in enumerate(world.manifest.shards)}
         self.shard_of = {i: s.episode_id for s in world.manifest.shards for i in s.interaction_ids}
-        held = world.ledger.interactions(ids=sorted(self.shard_of))
-        self.rows = len(held)
-        self.indexes = {k: EmbeddingIndex(held, e, centred=k != "minilm") for k, e in embedders.items()}
         self._words: dict[str, list[Hit]] = {}
 
-    def plain(self) -> dict[str, list[Ranking]]:
-        """Every way that needs no fitting, one ranking per question."""
-        found = {NOW: self._routed(self.words, None), BM25: self._routed(self.words, InOrder())}
-        for name, index in self.indexes.items():
-            found[name] = self._routed(index.search, InOrder())
-            found[f"bm25 + {name}, coverage"] = self._routed(self._both(index), None)
-        return found
+    def by_words(self) -> list[Ranking]:
+        """The router "words", which needs no fitting: one ranking per question."""
+        router = SearchRouter(self.world.manifest, self.words, CoverageJudge(), threshold=0.0)
+        return [[(str(r.episode_id), r.score) for r in router.ranked(a.text)] for a in self.world.asked]
 
-    def evidence(self, embedder: str | None) -> list[Found]:
-        """What a learned judge weighs, one per question."""
-        index = self.indexes[embedder] if embedder is not None else None
-        search = self._both(index) if index is not None else self.words
+    def evidence(self, embedder: Embedder) -> list[Found]:
+        """What the learned judge weighs, one per question."""
+        held = sorted(self.shard_of)
+        index = index_of(held, self.world.ledger, embedder)
+        search = by_both(self.words, index)
         found = []
         for asked in self.world.asked:
             hits = [h for h in search(asked.text, CANDIDATES) if h.interaction.id in self.shard_of]
             ages = [self.age[self.shard_of[h.interaction.id]] for h in hits]
-            cosines = index.cosines(asked.text, hits) if index is not None else ()
-            rests = index.rests(asked.text, hits) if index is not None else ()
-            made = evidence(asked.text, hits, rows=self.rows, ages=ages, cosines=cosines, rests=rests)
+            cosines, rests = index.cosines(asked.text, hits), index.rests(asked.text, hits)
+            made = evidence(asked.text, hits, rows=len(held), ages=ages, cosines=cosines, rests=rests)
             found.append(Found(tuple(hits), tuple(made)))
         return found
 
@@ -88,10 +75,3 @@ class Ranker:
             deep = DEEPER * CANDIDATES
             self._words[question] = self.world.ledger.search(question, limit=deep, standings=STANDINGS)
         return self._words[question][:limit]
-
-    def _both(self, index: EmbeddingIndex) -> Callable[[str, int], list[Hit]]:
-        return lambda q, n: fused([self.words(q, DEEPER * n), index.search(q, DEEPER * n)], n)
-
-    def _routed(self, search: Callable[[str, int], Sequence[Hit]], judge: InOrder | None) -> list[Ranking]:
-        router = Router(self.world.manifest, search, threshold=0.0, judge=judge)
-        return [[(str(r.episode_id), r.coverage) for r in router.ranked(a.text)] for a in self.world.asked]

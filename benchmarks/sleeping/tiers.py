@@ -27,7 +27,7 @@ MERGED: Mapping[str, str] = {"merged": "shards", "subjects": "subjects"}  # by w
 
 ROUTED: Mapping[str, Mapping[str, Any]] = {
     "top-1": {},
-    "top-1-learned": {"router_index": "both", "router_judge": "learned"},
+    "top-1-learned": {"router": "learned"},
 }
 CORES: Mapping[str, Mapping[str, Any]] = {  # anchored, as the settings have it, but for the plain one
     "core": {"core_anchor": 0.0},

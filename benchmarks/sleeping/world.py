@@ -28,7 +28,7 @@ from seal_memory.learning.publishing import Publisher
 from seal_memory.memory import SealMemory
 from seal_memory.quizzes.grading import contains
 from seal_memory.records import Manifest, Standing
-from seal_memory.routing.making import make_router
+from seal_memory.routing.making import router_maker
 from seal_memory.routing.router import Router
 
 Record = dict[str, Any]
@@ -127,6 +127,7 @@ class World:
             self.memory.ledger,
             self.engine,
             settings,
+            routers=self.memory.routers,
             clock=self.memory._clock,
             make_id=self.memory._make_id,
             progress=self.progress,
@@ -136,13 +137,19 @@ class World:
         """Who writes adapters' files, in this memory's store."""
         memory = self.memory
         return Publisher(
-            memory.ledger, self.engine, memory.store, self.settings, base_model=memory.model, clock=memory._clock
+            memory.ledger,
+            self.engine,
+            memory.store,
+            self.settings,
+            routers=memory.routers,
+            base_model=memory.model,
+            clock=memory._clock,
         )
 
     def router(self, manifest: Manifest, **changes: Any) -> Router:
         """The router of a manifest, with other settings."""
-        settings = self.settings.model_copy(update=changes)
-        return make_router(manifest, self.memory.ledger, settings, embedders=self.engine.embedder)
+        make = router_maker(self.settings.model_copy(update=changes)) if changes else self.memory.routers
+        return make(manifest, self.memory.ledger)
 
     def bytes_of(self, manifest: Manifest) -> int:
         """What a manifest's adapters take on disk."""

@@ -24,7 +24,6 @@ from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.learning.progress import Progress, silent
 from seal_memory.memory import SealMemory
 from seal_memory.records import Manifest, Standing
-from seal_memory.routing.making import make_router
 from seal_memory.routing.router import Router
 
 WEIGHTS, RIGHT_SHARD, CORE, HYBRID = "weights", "weights-right-shard", "core", "hybrid"
@@ -131,7 +130,7 @@ class Memory:
         return replace(current.manifest, core=None) if current is not None else Manifest()
 
     def _router(self) -> Router:
-        return make_router(self._manifest(), self.memory.ledger, self.settings, embedders=self.memory.engine.embedder)
+        return self.memory.routers(self._manifest(), self.memory.ledger)
 
     def _answerer(self) -> Answerer:
         return Answerer(self.asker, self._router(), self.memory.ledger, self.settings, snapshot=None)

@@ -12,7 +12,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -27,9 +27,6 @@ from seal_memory.engines.turns import Turns
 from seal_memory.errors import AdapterError, LedgerError, UnknownIdError
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
-
-if TYPE_CHECKING:
-    from seal_memory.engines.embedders import Embeds
 
 Fetch = Callable[[str], LoraAdapter]
 
@@ -48,7 +45,6 @@ class TransformersEngine:
         self._sources: list[Fetch] = [] if fetch is None else [fetch]
         self._sources_lock = threading.Lock()
         self._keep = keep
-        self._embedders: dict[str, Embeds] = {}
         self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
         self._given: WeakValueDictionary[str, LoraAdapter] = WeakValueDictionary()  # what was put, wherever it is held
         self.encoder = _encoder(loaded)
@@ -71,15 +67,6 @@ class TransformersEngine:
         """No longer ask this place; adapters that are held stay. Does not wait for who uses the model."""
         with self._sources_lock:
             self._sources = [s for s in self._sources if s is not fetch]
-
-    def embedder(self, kind: str) -> Embeds:
-        """The embedder of a name, made once: see `embedders.make_embedder` for what it raises."""
-        from seal_memory.engines.embedders import make_embedder
-
-        with self.lock:
-            if kind not in self._embedders:
-                self._embedders[kind] = make_embedder(kind, self)
-            return self._embedders[kind]
 
     # -- adapters ---------------------------------------------------------------------------------
 

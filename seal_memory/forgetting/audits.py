@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 from seal_memory.config import Settings
 from seal_memory.engines.base import Engine
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
 from seal_memory.ledger import Ledger
 from seal_memory.quizzes.grading import mean
 from seal_memory.records import Audit, AuditDue, QuizItem, Snapshot
-from seal_memory.routing.making import make_router
+from seal_memory.routing.router import MakeRouter
 
 TOGETHER = 8  # shards asked in one batch; each batch is on record before the next
 
@@ -37,15 +36,14 @@ class Auditor:
     def __init__(
         self,
         ledger: Ledger,
-        engine: TransformersEngine,
+        engine: Engine,
         settings: Settings,
         *,
+        routers: MakeRouter,
         clock: Callable[[], float],
-        answering: Engine | None = None,
     ) -> None:
-        """`answering`: what is asked, where that is not `engine`, which then only lends embeddings to the router."""
-        self.ledger, self.engine, self.settings, self.clock = ledger, engine, settings, clock
-        self.answering: Engine = answering if answering is not None else engine
+        self.ledger, self.engine, self.settings = ledger, engine, settings
+        self.routers, self.clock = routers, clock
 
     def run(self) -> list[Audited]:
         """Audit what is due now. A shard without a held-out item is only dated anew."""
@@ -61,11 +59,11 @@ class Auditor:
 
     def _together(self, due: Sequence[AuditDue], snapshot: Snapshot, now: float) -> list[Audited]:
         items = {d.adapter_id: self._items(d.adapter_id, snapshot) for d in due}
-        router = make_router(snapshot.manifest, self.ledger, self.settings, embedders=self.engine.embedder)
+        router = self.routers(snapshot.manifest, self.ledger)
         asked = [(item, router.route(item.question).adapter_id) for own in items.values() for item in own]
         grades = grading.grade(
             asked,
-            self.answering,
+            self.engine,
             max_tokens=self.settings.recite_max_tokens,
             snapshot_version=snapshot.version,
             clock=lambda: now,

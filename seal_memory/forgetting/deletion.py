@@ -22,7 +22,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
 from seal_memory.quizzes.grading import mean
 from seal_memory.records import Manifest, QuizItem, Snapshot, Standing
-from seal_memory.routing.making import make_router
+from seal_memory.routing.router import MakeRouter
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +69,13 @@ class Deletion:
         store: AdapterStore,
         settings: Settings,
         *,
+        routers: MakeRouter,
         engine: Callable[[], TransformersEngine],
         drop: Callable[[str], None],
         clock: Callable[[], float],
         heartbeat: Callable[[], None],
     ) -> None:
-        self.ledger, self.store, self.settings = ledger, store, settings
+        self.ledger, self.store, self.settings, self.routers = ledger, store, settings, routers
         self.engine, self.drop, self.clock, self.heartbeat = engine, drop, clock, heartbeat
 
     def forget(self, ids: Sequence[str]) -> Forgotten:
@@ -184,7 +185,7 @@ class Deletion:
     def _asked(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float:
         manifest = snapshot.manifest if snapshot is not None else Manifest()
         engine = self.engine()
-        router = make_router(manifest, self.ledger, self.settings, embedders=engine.embedder)
+        router = self.routers(manifest, self.ledger)
         pairs = [(item, router.route(item.question).adapter_id) for item in items]
         grades = grading.grade(
             pairs,

@@ -22,6 +22,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.quizzes.generator import QuizPlan, hold_out, make_late_quiz, make_quiz
 from seal_memory.records import Episode, Grade, QuizItem, SelfEdit
+from seal_memory.routing.router import MakeRouter
 from seal_memory.self_edits.generator import ARMS, Arm, make_self_edits
 from seal_memory.self_edits.statements import Statement, statements_of
 from seal_memory.self_edits.writer import Written, write_items
@@ -152,13 +153,14 @@ class Candidates:
         engine: TransformersEngine,
         settings: Settings,
         *,
+        routers: MakeRouter,
         clock: Callable[[], float],
         make_id: Callable[[], str],
         progress: Progress,
         arms: ArmSource | None = None,
         note_writer: str | None = None,
     ) -> None:
-        self.ledger, self.engine, self.settings = ledger, engine, settings
+        self.ledger, self.engine, self.settings, self.routers = ledger, engine, settings, routers
         self.clock, self.make_id, self.progress = clock, make_id, progress
         self.arms: ArmSource = arms or TakingTurns()
         self._tokens = 0

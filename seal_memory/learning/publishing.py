@@ -19,8 +19,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, SelfEdit, ShardEntry, Snapshot
-from seal_memory.routing.making import make_router
-from seal_memory.routing.router import Router
+from seal_memory.routing.router import MakeRouter, Router
 
 
 class Publisher:
@@ -33,11 +32,12 @@ class Publisher:
         store: AdapterStore,
         settings: Settings,
         *,
+        routers: MakeRouter,
         base_model: str,
         clock: Callable[[], float],
     ) -> None:
         self.ledger, self.engine, self.adapters, self.settings = ledger, engine, store, settings
-        self.base_model, self.clock = base_model, clock
+        self.routers, self.base_model, self.clock = routers, base_model, clock
 
     def store(self, edit: SelfEdit, adapter: LoraAdapter, kind: AdapterKind) -> AdapterRecord:
         """The adapter's files on disk, and the engine holding it under its lasting id."""
@@ -66,7 +66,7 @@ class Publisher:
 
     def router(self, manifest: Manifest) -> Router:
         """The router of a manifest that is published, or may be."""
-        return make_router(manifest, self.ledger, self.settings, embedders=self.engine.embedder)
+        return self.routers(manifest, self.ledger)
 
     def judge_whole(self, current: Snapshot | None, manifest: Manifest) -> Verdict:
         """Audit of the old through the router of `manifest`, and drift."""

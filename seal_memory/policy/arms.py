@@ -20,22 +20,30 @@ from seal_memory.policy.guards import usable_quiz
 from seal_memory.policy.old_quizzes import Attracted, attracted, losses
 from seal_memory.policy.rewards import Trial, efforts, measure, rivals
 from seal_memory.records import SelfEdit
+from seal_memory.routing.router import MakeRouter
 from seal_memory.self_edits.generator import Arm
 from seal_memory.self_edits.writer import MODEL_GENRES
 
 
-def arm_source(ledger: Ledger, engine: TransformersEngine, settings: Settings) -> ArmSource:
+def arm_source(ledger: Ledger, engine: TransformersEngine, settings: Settings, *, routers: MakeRouter) -> ArmSource:
     """The bandit, or arms that take turns where the settings say so."""
-    return BanditArms(ledger, engine, settings) if settings.learn_arms else TakingTurns()
+    return BanditArms(ledger, engine, settings, routers=routers) if settings.learn_arms else TakingTurns()
 
 
 class BanditArms:
     """An `ArmSource` whose rewards are in the ledger."""
 
     def __init__(
-        self, ledger: Ledger, engine: TransformersEngine, settings: Settings, *, arms: Sequence[Arm] = POLICY_ARMS
+        self,
+        ledger: Ledger,
+        engine: TransformersEngine,
+        settings: Settings,
+        *,
+        routers: MakeRouter,
+        arms: Sequence[Arm] = POLICY_ARMS,
     ) -> None:
-        self.ledger, self.engine, self.settings, self.arms = ledger, engine, settings, tuple(arms)
+        self.ledger, self.engine, self.settings = ledger, engine, settings
+        self.routers, self.arms = routers, tuple(arms)
 
     def bandit(self) -> Bandit:
         """What is known now."""
@@ -78,7 +86,7 @@ class BanditArms:
     def _losses(self, studies: Sequence[Study], groups: Mapping[str, Sequence[str]]) -> dict[str, float]:
         """What each candidate would cost the old memories."""
         episodes = [s.episode for s in studies if s.episode.id in groups]
-        old = attracted(episodes, ledger=self.ledger, engine=self.engine, settings=self.settings)
+        old = attracted(episodes, ledger=self.ledger, engine=self.engine, settings=self.settings, routers=self.routers)
         asked: list[tuple[str, Attracted]] = [(a, old[e]) for e, own in groups.items() for a in own]
         lost = losses(asked, self.engine)
         return {adapter: loss for (adapter, _), loss in zip(asked, lost, strict=True)}

@@ -15,12 +15,11 @@ from seal_memory import prompts
 from seal_memory.config import Settings
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.core import spread
 from seal_memory.ledger import Ledger
 from seal_memory.policy.rewards import recall
 from seal_memory.records import Episode, Manifest, QuizItem, ShardEntry
-from seal_memory.routing.making import make_router
+from seal_memory.routing.router import MakeRouter
 
 MOST_ITEMS = 32  # audited items that are routed, spread over the memory
 
@@ -34,14 +33,14 @@ class Attracted:
 
 
 def attracted(
-    episodes: Sequence[Episode], *, ledger: Ledger, engine: TransformersEngine, settings: Settings
+    episodes: Sequence[Episode], *, ledger: Ledger, engine: Engine, settings: Settings, routers: MakeRouter
 ) -> dict[str, Attracted]:
     """What each episode would attract, were it published; by episode id."""
     current = ledger.current()
     items = _audited_items(ledger, {i for e in episodes for i in e.interaction_ids})
     if current is None or not items:
         return {e.id: Attracted() for e in episodes}
-    moved = _moved(items, current.manifest, episodes, ledger, engine, settings)
+    moved = _moved(items, current.manifest, episodes, ledger, routers)
     known = _recalls([(item, before) for item, before, _ in moved], engine)
     own: dict[str, list[tuple[QuizItem, float]]] = {e.id: [] for e in episodes}
     for (item, _, episode_id), share in zip(moved, known, strict=True):
@@ -82,14 +81,12 @@ def _moved(
     manifest: Manifest,
     episodes: Sequence[Episode],
     ledger: Ledger,
-    engine: TransformersEngine,
-    settings: Settings,
+    routers: MakeRouter,
 ) -> list[tuple[QuizItem, str | None, str]]:
     """Items that the router would send to a new episode: (item, its adapter now, that episode's id)."""
     new = tuple(ShardEntry(f"new:{e.id}", e.id, e.interaction_ids) for e in episodes)
     grown = Manifest((*manifest.shards, *new), manifest.core, manifest.router)
-    then = make_router(manifest, ledger, settings, embedders=engine.embedder)
-    now = make_router(grown, ledger, settings, embedders=engine.embedder)
+    then, now = routers(manifest, ledger), routers(grown, ledger)
     attracted = {s.adapter_id for s in new}
     found = []
     for item in items:

@@ -79,9 +79,16 @@ class Refiner:
         seed = self._seed(number)
         settings = self.settings.model_copy(update={"candidates": max(2, self.settings.candidates), "seed": seed})
         old = self.candidates
-        bandit = BanditArms(self.ledger, old.engine, settings)
+        bandit = BanditArms(self.ledger, old.engine, settings, routers=old.routers)
         making = Candidates(
-            self.ledger, old.engine, settings, clock=old.clock, make_id=old.make_id, progress=old.progress, arms=bandit
+            self.ledger,
+            old.engine,
+            settings,
+            routers=old.routers,
+            clock=old.clock,
+            make_id=old.make_id,
+            progress=old.progress,
+            arms=bandit,
         )
         for episodes in self._affordable(number, ARMS):
             studies = making.study(episodes)

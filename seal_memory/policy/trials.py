@@ -86,6 +86,7 @@ def _works(batches: Sequence[Sequence[tuple[Entry, int]]], candidates: Candidate
         ledger=candidates.ledger,
         engine=candidates.engine,
         settings=candidates.settings,
+        routers=candidates.routers,
     )
     return [_work(batch, old, candidates) for batch in batches]
 

@@ -1,11 +1,13 @@
 """Searching by meaning: cosine over text embeddings, and its fusion with another ranking.
 
 Vectors are computed when first needed and kept in this process, by text: nothing about them is stored, so a forget
-leaves none on disk. Not here: the models (`engines.embedders`, `engines.minilm`), what is done with hits (`judges`).
+leaves none on disk. Not here: the model (`engines.minilm`), what is done with hits (`judges`).
 """
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
     Vectors = NDArray[np.float32]
 
-LEAST_CENTRED = 16  # texts
 RANK_OFFSET = 60  # of reciprocal rank fusion (Cormack et al., 2009)
+KEPT = 20_000  # vectors in memory: 30 MB of 384 numbers each
 
 
 class Embedder(Protocol):
@@ -28,12 +30,32 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Vectors: ...
 
 
+class CachedEmbedder:
+    """An embedder that keeps the vectors of the texts it saw last; in this process only. Threads may share it."""
+
+    def __init__(self, embedder: Embedder, *, keep: int = KEPT) -> None:
+        self._embedder, self._keep = embedder, keep
+        self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """The vectors (N, D) of the texts, each computed once."""
+        import numpy as np
+
+        with self._lock:
+            new = [t for t in dict.fromkeys(texts) if t not in self._known]
+            made = dict(zip(new, self._embedder.embed(new), strict=True)) if new else {}
+            found = [made[t] if t in made else self._known[t] for t in texts]
+            self._known.update(made)
+            while len(self._known) > self._keep:
+                self._known.popitem(last=False)
+        return np.stack(found) if found else np.zeros((0, 1), np.float32)
+
+
 class EmbeddingIndex:
     """Cosines between questions and some interactions."""
 
-    def __init__(self, interactions: Sequence[Interaction], embedder: Embedder, *, centred: bool = False) -> None:
-        """`centred`: take the texts' mean off, for embeddings that lie in a narrow cone."""
-        self._centred = centred
+    def __init__(self, interactions: Sequence[Interaction], embedder: Embedder) -> None:
         self._interactions = list(interactions)
         self._embedder = embedder
         self._place = {i.id: n for n, i in enumerate(self._interactions)}
@@ -64,11 +86,8 @@ class EmbeddingIndex:
 
     def _all(self, question: str) -> list[float]:
         if self._vectors is None:
-            vectors = self._embedder.embed([_text(i) for i in self._interactions])
-            # what all texts have in common tells none of them apart; a few texts have too much else in common
-            self._centre = vectors.mean(0) if self._centred and len(vectors) >= LEAST_CENTRED else 0.0 * vectors[0]
-            self._vectors = _unit(vectors - self._centre)
-        (asked,) = _unit(self._embedder.embed([question]) - self._centre)
+            self._vectors = self._embedder.embed([_text(i) for i in self._interactions])
+        (asked,) = self._embedder.embed([question])
         found: list[float] = (self._vectors @ asked).tolist()
         return found
 
@@ -83,13 +102,6 @@ def fused(rankings: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
             points[id] = points.get(id, 0.0) + 1.0 / (RANK_OFFSET + rank)
             hits.setdefault(id, hit if number == 0 else Hit(hit.interaction, 0.0))
     return [hits[id] for id in sorted(points, key=lambda id: -points[id])[:limit]]
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    """Each of length 1, or zero."""
-    lengths = (vectors * vectors).sum(1, keepdims=True) ** 0.5
-    found: Vectors = vectors / (lengths + 1e-12)
-    return found
 
 
 def _text(interaction: Interaction) -> str:

@@ -27,7 +27,7 @@ class Evidence:
     size      how much may be found at all, on a logarithmic scale: chance hits grow with it
     older     share of the words that a newer hit about the same names says again, the question's names left out: it
               may tell what was
-    cosine    of the embeddings, less that of the best other hit in `nearer`; both 0 where nothing embeds
+    cosine    of the embeddings, less that of the best other hit in `nearer`; both 0 where there are none
     rest      the same without the names and numbers that both have (`rest_nearer` against the others): of ten texts
               about somebody it tells the one about what is asked
     """
@@ -53,7 +53,6 @@ class Evidence:
 
 
 FEATURES = tuple(f.name for f in fields(Evidence))
-EMBEDDED = ("cosine", "nearer", "rest", "rest_nearer")
 
 
 def evidence(

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Protocol
 
-from seal_memory.errors import InputError
 from seal_memory.records import Hit
+from seal_memory.routing.embeddings import EmbeddingIndex
 from seal_memory.routing.features import FEATURES, Evidence, evidence
 from seal_memory.routing.words import coverage, restates
 
@@ -28,9 +28,6 @@ class Judged:
 
     place: int
     score: float
-
-
-Figures = Callable[[str, Sequence[Hit]], Sequence[float]]  # of a question and hits, one per hit
 
 
 class Judge(Protocol):
@@ -82,38 +79,24 @@ class Weights:
 
 
 @cache
-def fitted(name: str) -> Weights:
-    """The weights that ship: "words", or words and the cosines of an embedder, by its name (benchmarks/LOG.md).
-
-    Raises `InputError` for an embedder that none were fitted for.
-    """
-    stored = json.loads((files("seal_memory") / "data" / "router.json").read_text(encoding="utf-8"))
-    if name not in stored:
-        raise InputError(f"The learned judge has no weights for {name!r}; expected one of {', '.join(stored)}.")
-    found = stored[name]
+def fitted() -> Weights:
+    """The weights that ship, for words and MiniLM's cosines (benchmarks/LOG.md, row R10)."""
+    found = json.loads((files("seal_memory") / "data" / "router.json").read_text(encoding="utf-8"))
     return Weights(dict(found["features"]), float(found["bias"]), float(found["threshold"]))
 
 
 class LearnedJudge:
     """Orders by probability, which is 0 where less than `least` of the question is covered; see `by_weights`.
 
-    `cosines`, `rests`: per hit, of a question and hits; see `Evidence`.
+    `index` must hold every hit that is judged; `rows` is how many interactions may be found.
     """
 
-    def __init__(
-        self,
-        weights: Weights,
-        *,
-        rows: int,
-        least: float = 0.0,
-        cosines: Figures = lambda q, h: (),
-        rests: Figures = lambda q, h: (),
-    ) -> None:
-        self._weights, self._rows, self._least, self._cosines, self._rests = weights, rows, least, cosines, rests
+    def __init__(self, weights: Weights, index: EmbeddingIndex, *, rows: int, least: float = 0.0) -> None:
+        self._weights, self._index, self._rows, self._least = weights, index, rows, least
 
     def judge(self, question: str, hits: Sequence[Hit], ages: Sequence[int]) -> list[Judged]:
         """All hits, the likeliest first."""
-        cosines, rests = self._cosines(question, hits), self._rests(question, hits)
+        cosines, rests = self._index.cosines(question, hits), self._index.rests(question, hits)
         found = evidence(question, hits, rows=self._rows, ages=ages, cosines=cosines, rests=rests)
         return by_weights(self._weights, found, least=self._least)
 

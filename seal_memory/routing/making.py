@@ -1,82 +1,79 @@
-"""The router of a manifest as the settings want it: which index searches, which judge decides, when it abstains.
+"""The routers that ship, by the setting `router`: "words" (BM25 and coverage), or "learned" (BM25 and embeddings
+together, weighed by the learned judge).
 
-Not here: the parts themselves.
+Not here: the parts themselves, and what a router of your own needs (`router`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from seal_memory.config import Settings
-from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Manifest, Standing
-from seal_memory.routing.embeddings import Embedder, EmbeddingIndex, fused
-from seal_memory.routing.judges import Judge, LearnedJudge, fitted
-from seal_memory.routing.router import Router, SearchFn
+from seal_memory.routing.embeddings import CachedEmbedder, Embedder, EmbeddingIndex, fused
+from seal_memory.routing.judges import CoverageJudge, LearnedJudge, fitted
+from seal_memory.routing.router import MakeRouter, SearchFn, SearchRouter
 
 STANDINGS = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)  # what is only recorded leads nowhere
-DEEPER = 2  # times as many hits of each index are fused
-
-EmbedderOf = Callable[[str], Embedder]  # by the name in `router_embedder`
+DEEPER = 2  # times as many hits of each ranking are fused
 
 
-def make_router(
-    manifest: Manifest, ledger: Ledger, settings: Settings, *, embedders: EmbedderOf | None = None
-) -> Router:
-    """The router over the ledger's search.
+def router_maker(settings: Settings) -> MakeRouter:
+    """The maker of the routers that the settings name. One for "learned" keeps vectors: make it once per memory.
 
-    Raises `InputError` where the settings want embeddings and nobody handed in `embedders`.
+    That one raises `ModelUnavailableError` at each router it shall make where MiniLM's wheel is not installed.
     """
-    held = [i for shard in manifest.shards for i in shard.interaction_ids]
-    words = _by_words(ledger)
-    index = _index(held, ledger, settings, embedders)
-    judge, threshold = _judge(index, len(set(held)), settings)
-    return Router(manifest, _search(words, index, settings), threshold=threshold, judge=judge)
+    return LearnedRouters(settings) if settings.router == "learned" else WordRouters(settings)
 
 
-def _judge(index: EmbeddingIndex | None, rows: int, settings: Settings) -> tuple[Judge | None, float]:
-    """Who decides (None: the router's own), and below which score it abstains."""
-    if settings.router_judge != "learned":
-        return None, settings.router_threshold
-    if settings.router_index == "embeddings":
-        raise InputError("router_judge=learned weighs words too; expected router_index=bm25 or both, not embeddings")
-    weights = fitted("words" if index is None else settings.router_embedder)
-    threshold = weights.threshold if settings.router_confidence is None else settings.router_confidence
-    least = settings.router_threshold
-    if index is None:
-        return LearnedJudge(weights, rows=rows, least=least), threshold
-    judge = LearnedJudge(weights, rows=rows, least=least, cosines=index.cosines, rests=index.rests)
-    return judge, threshold
+class WordRouters:
+    """Makes routers that search by words and judge by coverage."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._threshold = settings.router_threshold
+
+    def __call__(self, manifest: Manifest, ledger: Ledger) -> SearchRouter:
+        return SearchRouter(manifest, by_words(ledger), CoverageJudge(), threshold=self._threshold)
 
 
-def _by_words(ledger: Ledger) -> SearchFn:
+class LearnedRouters:
+    """Makes routers that search by words and embeddings and judge by fitted weights. `embedder`: None for MiniLM."""
+
+    def __init__(self, settings: Settings, embedder: Embedder | None = None) -> None:
+        self._least_coverage = settings.router_threshold
+        self._embedder = None if embedder is None else CachedEmbedder(embedder)
+
+    def __call__(self, manifest: Manifest, ledger: Ledger) -> SearchRouter:
+        held = sorted(manifest.holders)
+        index = index_of(held, ledger, self._embeds())
+        weights = fitted()
+        judge = LearnedJudge(weights, index, rows=len(held), least=self._least_coverage)
+        return SearchRouter(manifest, by_both(by_words(ledger), index), judge, threshold=weights.threshold)
+
+    def _embeds(self) -> Embedder:
+        if self._embedder is None:
+            from seal_memory.engines.minilm import MiniLM
+
+            self._embedder = CachedEmbedder(MiniLM.find())
+        return self._embedder
+
+
+def by_words(ledger: Ledger) -> SearchFn:
+    """BM25 over what may have a shard."""
     return lambda question, limit: ledger.search(question, limit=limit, standings=STANDINGS)
 
 
-def _search(words: SearchFn, index: EmbeddingIndex | None, settings: Settings) -> SearchFn:
-    if index is None:
-        return words
-    if settings.router_index == "embeddings":
-        return index.search
+def by_both(words: SearchFn, index: EmbeddingIndex) -> SearchFn:
+    """Both rankings, fused."""
 
-    def both(question: str, limit: int) -> Sequence[Hit]:
+    def search(question: str, limit: int) -> Sequence[Hit]:
         return fused([words(question, DEEPER * limit), index.search(question, DEEPER * limit)], limit)
 
-    return both
+    return search
 
 
-def _index(
-    held: Sequence[str], ledger: Ledger, settings: Settings, embedders: EmbedderOf | None
-) -> EmbeddingIndex | None:
-    """Over what the shards hold; None where words alone are asked for."""
-    if settings.router_index == "bm25":
-        return None
-    if embedders is None:
-        raise InputError(
-            f"router_index is {settings.router_index!r}, and no embedder is at hand; expected one, or router_index=bm25"
-        )
-    interactions = ledger.interactions(ids=sorted(set(held))) if held else []
-    known = [i for i in interactions if i.standing is not Standing.SUPERSEDED]
-    kind = settings.router_embedder
-    return EmbeddingIndex(known, embedders(kind), centred=kind != "minilm")
+def index_of(held: Sequence[str], ledger: Ledger, embedder: Embedder) -> EmbeddingIndex:
+    """Embeddings of the interactions that shards hold."""
+    interactions = ledger.interactions(ids=held) if held else []
+    return EmbeddingIndex([i for i in interactions if i.standing is not Standing.SUPERSEDED], embedder)

@@ -11,12 +11,13 @@ from benchmarks.__main__ import main
 from benchmarks.routing import days
 from benchmarks.routing.figures import auc, figures, roc, table, threshold
 from benchmarks.routing.fitting import fit
-from benchmarks.routing.ranking import NOW, Ranker
+from benchmarks.routing.ranking import Ranker
 from benchmarks.routing.worlds import EVERYDAY, FOREIGN_KIND, UNTOLD, Asked, Split, diary_world, splits, world
 from benchmarks.tasks.base import Chunk, Question, Task, Unit
 from seal_memory.config import Settings
 from seal_memory.errors import InputError
 from seal_memory.routing.features import FEATURES
+from seal_memory.routing.making import router_maker
 
 
 def passage(n: int) -> Unit:
@@ -69,15 +70,14 @@ def test_the_threshold_lets_a_tenth_through() -> None:
 
 
 def test_fitting_finds_what_tells_right_from_wrong() -> None:
-    """The informative feature's weight is positive and the largest; cosines count nothing unless asked for."""
+    """The informative feature's weight is positive and the largest."""
     rng, rows = Random(0), []
     for _ in range(400):
         values = [rng.random() for _ in FEATURES]
         rows.append((tuple(values), values[FEATURES.index("coverage")] + 0.2 * rng.random() > 0.6))
-    weights = fit(rows, embedded=False)
+    weights = fit(rows)
+    assert set(weights.features) == set(FEATURES)
     assert max(weights.features, key=lambda f: weights.features[f]) == "coverage"
-    assert "cosine" not in weights.features
-    assert "cosine" in fit(rows, embedded=True).features
 
 
 def test_long_diaries_are_told_by_kind_and_quarter() -> None:
@@ -108,7 +108,7 @@ def test_a_world_has_its_size_and_its_questions_their_episode(tmp_path: Path) ->
         assert all(bool(a.episodes) == (a.kind in ("passage", "diary", "update")) for a in made.asked)
         known = {s.text for u in split.passages[:-20] for s in u.questions}
         assert all((a.text in known) == (a.kind == "passage") for a in made.asked)
-        ranked = Ranker(made, {}).plain()[NOW]
+        ranked = Ranker(made).by_words()
         right = [r[0][0] in a.episodes for a, r in zip(made.asked, ranked, strict=True) if a.kind == "passage"]
         assert sum(right) >= len(right) - 1
 
@@ -120,7 +120,7 @@ def test_a_long_diary_is_a_world_of_its_own(tmp_path: Path) -> None:
         assert len(made.manifest.shards) >= 6
         assert made.asked
         assert all(a.episodes <= {s.episode_id for s in made.manifest.shards} for a in made.asked)
-        rows = days.routed(made, Settings(), embedders=lambda kind: pytest.fail(f"{kind} is not asked for"))
+        rows = days.routed(made, router_maker(Settings()))
         assert len(rows) == len(made.asked)
         assert {r["quarter"] for r in rows} <= {0, 1, 2, 3}
         assert sum(r["right"] for r in rows) > len(rows) / 2

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
 from seal_memory.config import Settings
 from seal_memory.engines.base import Completion, Prompt, Score
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.forgetting.audits import Auditor
 from seal_memory.learning.consolidate import reopen
 from seal_memory.memory import SealMemory
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, QuizItem, ShardEntry, Standing
+from seal_memory.routing.making import router_maker
 
 Open = Callable[..., SealMemory]
 BEES, HOME, FERRY = "Petra Varley keeps bees.", "Petra Varley lives in Nardmoor.", "The ferry leaves from pier nine."
@@ -50,11 +49,10 @@ def memory(open_memory: Open) -> SealMemory:
     return opened
 
 
-def test_a_shard_is_asked_about_what_it_answers_for(memory: SealMemory, load_tiny: Callable[[], Any]) -> None:
+def test_a_shard_is_asked_about_what_it_answers_for(memory: SealMemory) -> None:
     """What the later shard forgot is not held against the day it was told on."""
     due = max(d.due for d in memory.ledger.audits.due())
-    engine = TransformersEngine(load_tiny())
-    found = Auditor(memory.ledger, engine, SETTINGS, clock=lambda: due + 1, answering=Knows()).run()
+    found = Auditor(memory.ledger, Knows(), SETTINGS, routers=router_maker(SETTINGS), clock=lambda: due + 1).run()
     assert {f.audit.adapter_id: (f.audit.items, f.audit.recall) for f in found} == {"day": (1, 1.0), "petra": (1, 0.0)}
 
 

@@ -24,6 +24,7 @@ from seal_memory.records import (
     ShardEntry,
     Standing,
 )
+from seal_memory.routing.making import router_maker
 
 MOST = 5  # interactions
 CORE = "a-" + "c" * 24
@@ -35,8 +36,8 @@ def _no_model() -> object:
 
 def deletion(ledger: Ledger, folder: Path) -> Deletion:
     return Deletion(
-        ledger, AdapterStore(folder / "adapters"), Settings(), engine=_no_model, drop=lambda adapter: None,  # type: ignore[arg-type]
-        clock=lambda: 1.0, heartbeat=lambda: None,
+        ledger, AdapterStore(folder / "adapters"), Settings(), routers=router_maker(Settings()),
+        engine=_no_model, drop=lambda adapter: None, clock=lambda: 1.0, heartbeat=lambda: None,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

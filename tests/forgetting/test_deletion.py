@@ -24,6 +24,7 @@ from seal_memory.records import (
     ShardEntry,
     Standing,
 )
+from seal_memory.routing.making import router_maker
 
 SHARD, UNCOMMITTED = "a-" + "a" * 24, "a-" + "b" * 24
 
@@ -57,7 +58,7 @@ class World:
     ) -> ForgetReport:
         def deletion(heartbeat: Callable[[], None]) -> Deletion:
             return Deletion(
-                self.ledger, self.store, Settings(), engine=engine, drop=drop,  # type: ignore[arg-type]
+                self.ledger, self.store, Settings(), routers=router_maker(Settings()), engine=engine, drop=drop,  # type: ignore[arg-type]
                 clock=lambda: self.now, heartbeat=heartbeat,
             )  # fmt: skip
 
@@ -120,9 +121,6 @@ class Knows:
 
     def __init__(self, watch: Callable[[], None]) -> None:
         self.watch = watch
-
-    def embedder(self, kind: str) -> object:
-        raise AssertionError("the index is one of words")
 
     def complete(self, prompts: Sequence[Prompt], **_: object) -> list[Completion]:
         self.watch()

@@ -62,6 +62,7 @@ def _study(memory: SealMemory) -> tuple[Candidates, list[Study]]:
         memory.ledger,
         memory.engine,
         memory.settings,
+        routers=memory.routers,
         clock=lambda: 0.0,
         make_id=lambda: f"id{next(number)}",
         progress=silent,

@@ -46,7 +46,15 @@ def _manifest(memory: SealMemory) -> Manifest:
 
 def _candidates(memory: SealMemory, **changes: Any) -> Candidates:
     settings = memory.settings.model_copy(update=changes)
-    return Candidates(memory.ledger, memory.engine, settings, clock=lambda: 0.0, make_id=lambda: "e", progress=silent)
+    return Candidates(
+        memory.ledger,
+        memory.engine,
+        settings,
+        routers=memory.routers,
+        clock=lambda: 0.0,
+        make_id=lambda: "e",
+        progress=silent,
+    )
 
 
 def _core(memory: SealMemory, **changes: Any) -> LoraAdapter:

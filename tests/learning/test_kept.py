@@ -12,7 +12,7 @@ from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.learning.kept import AUDIT_ITEMS, Kept, kept
 from seal_memory.memory import SealMemory
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, QuizItem, ShardEntry, Snapshot
-from seal_memory.routing.making import make_router
+from seal_memory.routing.making import router_maker
 
 Open = Callable[..., SealMemory]
 
@@ -56,8 +56,8 @@ def _kept(memory: SealMemory, engine: Says, *texts: str) -> Kept:
     """The first text is published, with a held-out question; the others are about to be."""
     current, shards = _published(memory, *texts)
     memory.ledger.add_quiz_items([QuizItem("q", shards[0].interaction_ids, QUESTION, "Petra Varley", True)])
-    old = make_router(current.manifest, memory.ledger, SETTINGS)
-    new = make_router(Manifest(tuple(shards)), memory.ledger, SETTINGS)
+    old = router_maker(SETTINGS)(current.manifest, memory.ledger)
+    new = router_maker(SETTINGS)(Manifest(tuple(shards)), memory.ledger)
     return kept(current, old, new, ledger=memory.ledger, engine=engine, settings=SETTINGS, clock=lambda: 0.0)
 
 
@@ -74,8 +74,8 @@ def test_a_question_that_a_stranger_draws_away_is_a_loss(open_memory: Open) -> N
     memory = open_memory()
     current, shards = _published(memory, OWNER, STRANGER)
     memory.ledger.add_quiz_items([QuizItem("q", shards[0].interaction_ids, QUESTION, "Petra Varley", True)])
-    old = make_router(current.manifest, memory.ledger, SETTINGS)
-    only_new = make_router(Manifest(tuple(shards[1:])), memory.ledger, SETTINGS)  # as if it won every question
+    old = router_maker(SETTINGS)(current.manifest, memory.ledger)
+    only_new = router_maker(SETTINGS)(Manifest(tuple(shards[1:])), memory.ledger)  # as if it won every question
     found = kept(current, old, only_new, ledger=memory.ledger, engine=engine, settings=SETTINGS, clock=lambda: 0.0)
     assert found == Kept((1.0,), (0.0,))
 
@@ -90,8 +90,8 @@ def test_a_shard_trained_again_has_to_answer_what_the_replaced_one_does(open_mem
     memory.ledger.add_quiz_items([QuizItem("q", old.interaction_ids, QUESTION, "Petra Varley", True)])
     found = kept(
         current,
-        make_router(current.manifest, memory.ledger, SETTINGS),
-        make_router(Manifest(shards[1:]), memory.ledger, SETTINGS),
+        router_maker(SETTINGS)(current.manifest, memory.ledger),
+        router_maker(SETTINGS)(Manifest(shards[1:]), memory.ledger),
         ledger=memory.ledger,
         engine=Says({"shard-0": "Petra Varley", "shard-1": "the mayor"}),
         settings=SETTINGS,
@@ -118,7 +118,7 @@ def test_a_grade_in_the_ledger_is_not_asked_again(open_memory: Open) -> None:
 def test_nothing_published_is_nothing_to_keep(open_memory: Open) -> None:
     """The first consolidation has no audit."""
     memory = open_memory()
-    router = make_router(Manifest(), memory.ledger, SETTINGS)
+    router = router_maker(SETTINGS)(Manifest(), memory.ledger)
     found = kept(None, router, router, ledger=memory.ledger, engine=Says({}), settings=SETTINGS, clock=lambda: 0.0)
     assert found == Kept()
 
@@ -130,7 +130,7 @@ def test_a_large_memory_is_audited_by_a_sample(open_memory: Open, count: int) ->
     current, shards = _published(memory, OWNER)
     items = [QuizItem(f"q{n}", shards[0].interaction_ids, f"{QUESTION} ({n})", "Petra", True) for n in range(count)]
     memory.ledger.add_quiz_items(items)
-    router = make_router(current.manifest, memory.ledger, SETTINGS)
+    router = router_maker(SETTINGS)(current.manifest, memory.ledger)
     engine = Says({"shard-0": "Petra Varley"})
     found = kept(current, router, router, ledger=memory.ledger, engine=engine, settings=SETTINGS, clock=lambda: 0.0)
     assert len(found.before) == min(count, AUDIT_ITEMS)
@@ -143,7 +143,7 @@ def test_all_is_asked_of_what_gets_another_shard(open_memory: Open) -> None:
     current, shards = _published(memory, OWNER)
     items = [QuizItem(f"q{n}", shards[0].interaction_ids, f"{QUESTION} ({n})", "Petra", True) for n in range(50)]
     memory.ledger.add_quiz_items(items)
-    router = make_router(current.manifest, memory.ledger, SETTINGS)
+    router = router_maker(SETTINGS)(current.manifest, memory.ledger)
     found = kept(
         current,
         router,

@@ -15,8 +15,9 @@ from seal_memory.learning import topics as room
 from seal_memory.learning.topics import Likeness, topics
 from seal_memory.ledger import Ledger
 from seal_memory.records import Manifest, NewInteraction, QuizItem, ShardEntry
-from seal_memory.routing.making import make_router
-from seal_memory.routing.router import Router
+from seal_memory.routing.judges import CoverageJudge
+from seal_memory.routing.making import router_maker
+from seal_memory.routing.router import Router, SearchRouter
 
 TEXTS = (
     "Maud Ellery built the lighthouse at Korrin Bay.",
@@ -38,7 +39,7 @@ def _shards(ledger: Ledger, seen: Sequence[NewInteraction]) -> list[ShardEntry]:
 
 
 def _router(ledger: Ledger, shards: Sequence[ShardEntry]) -> Router:
-    return make_router(Manifest(tuple(shards)), ledger, Settings())
+    return router_maker(Settings())(Manifest(tuple(shards)), ledger)
 
 
 def _found(ledger: Ledger, shards: Sequence[ShardEntry], alike: float, largest: int = 4) -> list[tuple[list[str], str]]:
@@ -87,7 +88,7 @@ def test_every_two_of_a_group_are_alike(
     shards = [ShardEntry(f"a-{n}", f"e-{n}", ()) for n in range(count)]
     known = {p: Likeness(v, "so") for p, v in zip(combinations(range(count), 2), values, strict=False)}
     monkeypatch.setattr(room, "likenesses", lambda *_: known)
-    router = Router(Manifest(), lambda query, limit: [], threshold=0.5)
+    router = SearchRouter(Manifest(), lambda query, limit: [], CoverageJudge(), threshold=0.5)
     made = topics(shards, ledger, router, alike=alike, largest=largest, sizes={"e-0": 2})
     members = [s.adapter_id for t in made for s in t.shards]
     assert len(members) == len(set(members))

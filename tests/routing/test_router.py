@@ -19,8 +19,9 @@ from seal_memory.learning.gate import MAX_MISROUTED
 from seal_memory.ledger import Ledger
 from seal_memory.observation import to_interactions
 from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Standing
-from seal_memory.routing.making import make_router
-from seal_memory.routing.router import Router
+from seal_memory.routing.judges import CoverageJudge
+from seal_memory.routing.making import router_maker
+from seal_memory.routing.router import SearchRouter
 from seal_memory.routing.words import coverage, restates
 
 SETTINGS = Settings()
@@ -53,14 +54,14 @@ def _hit(id: str, text: str, score: float = 1.0) -> Hit:
     )
 
 
-def _router(hits: Sequence[Hit], *, core: str | None = None, threshold: float = 0.3) -> Router:
+def _router(hits: Sequence[Hit], *, core: str | None = None, threshold: float = 0.3) -> SearchRouter:
     """One shard `a-<id>` for every hit but those whose id begins with "no"."""
     shards = tuple(
         ShardEntry(f"a-{h.interaction.id}", f"e-{h.interaction.id}", (h.interaction.id,))
         for h in hits
         if not h.interaction.id.startswith("no")
     )
-    return Router(Manifest(shards, core), lambda query, limit: hits[:limit], threshold=threshold)
+    return SearchRouter(Manifest(shards, core), lambda query, limit: hits[:limit], CoverageJudge(), threshold=threshold)
 
 
 # -- coverage ---------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def test_a_question_goes_to_the_shard_that_covers_it() -> None:
     """With the interaction that speaks for it."""
     route = _router([_hit("1", "The lighthouse at Korrin Bay"), _hit("2", "The drawer")]).route("Korrin lighthouse?")
     assert (route.adapter_id, route.episode_id, route.interaction_ids) == ("a-1", "e-1", ("1",))
-    assert route.coverage == 1.0
+    assert route.score == 1.0
 
 
 def test_the_first_hit_wins_unless_a_later_one_covers_far_more() -> None:
@@ -119,8 +120,8 @@ def test_below_the_threshold_it_abstains() -> None:
         route = _router([_hit("1", "The lighthouse was built")], core=core, threshold=0.9).route(question)
         assert (route.adapter_id, route.episode_id, route.interaction_ids) == (core, None, ())
         assert route.is_core == (core is not None)
-        assert 0 < route.coverage < 0.9
-    assert _router([]).route(question).coverage == 0.0
+        assert 0 < route.score < 0.9
+    assert _router([]).route(question).score == 0.0
 
 
 def test_what_no_shard_holds_is_passed_over() -> None:
@@ -135,7 +136,7 @@ def test_of_two_that_say_as_much_the_older_answers() -> None:
     new = _hit("2", "Tomas Lindqvist photographed the Korrin lighthouse on a foggy Tuesday morning.")
     manifest = Manifest((ShardEntry("a-old", "e-1", ("1",)), ShardEntry("a-new", "e-2", ("2",))))
     for hits in ([old, new], [new, old]):
-        router = Router(manifest, lambda query, limit, hits=hits: hits, threshold=0.3)  # type: ignore[misc]
+        router = SearchRouter(manifest, lambda query, limit, hits=hits: hits, CoverageJudge(), threshold=0.3)  # type: ignore[misc]
         assert router.route("Which lighthouse at Korrin?").adapter_id == "a-old"
 
 
@@ -145,7 +146,7 @@ def test_what_says_the_same_thing_again_replaces_the_older() -> None:
     new = _hit("2", "The code of the tool shed in Korrin was changed to H-7357.")
     manifest = Manifest((ShardEntry("a-old", "e-1", ("1",)), ShardEntry("a-new", "e-2", ("2",))))
     for hits in ([old, new], [new, old]):
-        router = Router(manifest, lambda query, limit, hits=hits: hits, threshold=0.3)  # type: ignore[misc]
+        router = SearchRouter(manifest, lambda query, limit, hits=hits: hits, CoverageJudge(), threshold=0.3)  # type: ignore[misc]
         assert router.route("What is the code of the tool shed?").adapter_id == "a-new"
 
 
@@ -158,7 +159,7 @@ def test_restating_is_mutual(one: str, other: str) -> None:
 def test_of_two_shards_with_one_interaction_the_later_wins() -> None:
     """A retrained shard replaces the earlier one."""
     manifest = Manifest((ShardEntry("a-old", "e", ("1",)), ShardEntry("a-new", "e", ("1",))))
-    router = Router(manifest, lambda query, limit: [_hit("1", "lighthouse")], threshold=0.1)
+    router = SearchRouter(manifest, lambda query, limit: [_hit("1", "lighthouse")], CoverageJudge(), threshold=0.1)
     assert router.route("lighthouse").adapter_id == "a-new"
 
 
@@ -197,7 +198,7 @@ def test_the_storys_questions_reach_the_right_episode(
     story: dict[str, Any], ledger: Ledger, manifest: Manifest
 ) -> None:
     """At least 85 in a hundred, over the ledger's own search (measured: 35 of 40)."""
-    router = make_router(manifest, ledger, SETTINGS)
+    router = router_maker(SETTINGS)(manifest, ledger)
     by_text = {i.text: i.id for i in ledger.interactions()}
     asked = right = 0
     for session in story["sessions"]:
@@ -212,11 +213,11 @@ def test_the_storys_questions_reach_the_right_episode(
 
 def test_unrelated_prompts_abstain(ledger: Ledger, manifest: Manifest) -> None:
     """Within the gate's budget for misrouted ones; with a core they reach that."""
-    router = make_router(manifest, ledger, SETTINGS)
+    router = router_maker(SETTINGS)(manifest, ledger)
     routes = [router.route(q) for q in unrelated_questions()]
     astray = [r for r in routes if r.episode_id is not None]
     assert len(astray) <= MAX_MISROUTED * len(routes)
-    with_core = make_router(Manifest(manifest.shards, "a-core"), ledger, SETTINGS)
+    with_core = router_maker(SETTINGS)(Manifest(manifest.shards, "a-core"), ledger)
     for question, before in zip(unrelated_questions(), routes, strict=True):
         route = with_core.route(question)
         assert route.adapter_id == (before.adapter_id or "a-core")
@@ -231,5 +232,5 @@ def test_the_assistants_echo_does_not_crowd_out_the_fact(tmp_path: Path) -> None
             ledger.observe(to_interactions(echo, role="assistant"))
         ledger.set_standing([fact.id], Standing.LEARNED)
         manifest = Manifest((ShardEntry("a-1", "e", (fact.id,)),))
-        router = make_router(manifest, ledger, SETTINGS)
+        router = router_maker(SETTINGS)(manifest, ledger)
         assert router.route("Who built the lighthouse at Korrin, who was the builder?").adapter_id == "a-1"

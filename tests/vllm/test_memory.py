@@ -171,7 +171,7 @@ def test_audits_ask_the_server(memory: SealMemory, fake: Any) -> None:
     ahead = memory.settings.audit_interval + 1e6
     clock = memory._clock
     auditor = Auditor(
-        memory.ledger, memory.engine, memory.settings, clock=lambda: clock() + ahead, answering=memory.answering
+        memory.ledger, memory.answering, memory.settings, routers=memory.routers, clock=lambda: clock() + ahead
     )
     auditor.ledger.audits.schedule(1.0)
     (found,) = auditor.run()
