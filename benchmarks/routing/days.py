@@ -36,8 +36,8 @@ Record = dict[str, Any]
 
 def run(given: argparse.Namespace, engine: TransformersEngine) -> Record:
     """All diaries through all ways; returns what the last line says."""
+    from benchmarks.harness.provenance import provenance
     from benchmarks.policy.results import write_whole
-    from benchmarks.provenance import provenance
 
     asked: dict[str, list[Record]] = {way: [] for way in WAYS}
     for seed in range(given.seed, given.seed + given.diaries):

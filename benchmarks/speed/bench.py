@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.journal import Journal, finished
-from benchmarks.resources import peak_resident_bytes
+from benchmarks.harness.journal import Journal, finished
+from benchmarks.harness.resources import peak_resident_bytes
 from benchmarks.speed.options import Options
 from benchmarks.systems.finetuning import TrainableBase
 from benchmarks.tasks import squad

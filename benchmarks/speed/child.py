@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.provenance import about
+from benchmarks.harness.provenance import about
 from benchmarks.speed import consolidating, grading, memory_use, peak, profiling, rollouts, training
 from benchmarks.speed.bench import Bench, Figures
 from benchmarks.speed.options import Options

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.journal import finished
+from benchmarks.harness.journal import finished
 from benchmarks.speed.bars import bars
 from benchmarks.speed.options import PARTS
 
