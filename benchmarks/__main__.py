@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--facts-per-day", type=int, default=8, help="of the diary")
     run.add_argument("--per-session", type=int, default=4, help="units a session")
     run.add_argument("--sizes", type=int, nargs="+", default=[10, 30, 100], help="facts in memory (scale)")
-    run.add_argument("--systems", nargs="+", default=["all"], help="all, or some of: see benchmarks/registry.py")
+    run.add_argument("--systems", nargs="+", default=["all"], help="all, or names of benchmarks/harness/registry.py")
     run.add_argument("--seed", type=int, nargs="+", default=[0], help="one or several")
     run.add_argument("--max-tokens", type=int, default=24, help="of an answer")
     run.add_argument("--latency", type=int, default=8, help="questions timed one by one, per way; 0: none")
@@ -140,8 +140,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(given: argparse.Namespace) -> int:
     from benchmarks.experiments.asking import Options
-    from benchmarks.registry import WAYS, Workshop
-    from benchmarks.running import Plan, run
+    from benchmarks.harness.registry import WAYS, Workshop
+    from benchmarks.harness.running import Plan, run
     from seal_memory.config import Settings
 
     explicit = dict(_setting(s) for s in given.set)

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.resources import peak_memory
+from benchmarks.harness.resources import peak_memory
 from benchmarks.systems.base import Asker, Cost, Reply, System, Unsupported
 from benchmarks.tasks.base import Chunk, Question, Unit
 

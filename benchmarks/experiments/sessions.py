@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.experiments import asking
 from benchmarks.experiments.asking import Make, Options, Record, Tick
-from benchmarks.journal import Journal
+from benchmarks.harness.journal import Journal
 from benchmarks.systems.base import Asker, System
 from benchmarks.tasks.base import Question, Task, Unit
 from seal_memory.errors import InputError

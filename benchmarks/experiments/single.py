@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.experiments import asking
 from benchmarks.experiments.asking import Make, Options, Tick
-from benchmarks.journal import Journal
+from benchmarks.harness.journal import Journal
 from benchmarks.systems.base import Asker
 from benchmarks.tasks.base import Task
 

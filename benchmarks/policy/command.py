@@ -37,11 +37,11 @@ def main(arguments: Sequence[str], setting: Callable[[str], tuple[str, Any]]) ->
 
 
 def _run(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -> dict[str, Any]:
-    from benchmarks.journal import Journal
+    from benchmarks.harness.journal import Journal
+    from benchmarks.harness.running import bars
     from benchmarks.policy import results
     from benchmarks.policy.run import OutOfTime, Run
     from benchmarks.policy.surroundings import Surroundings
-    from benchmarks.running import bars
     from seal_memory.config import Settings
     from seal_memory.engines.hardware import detect
     from seal_memory.engines.local import TransformersEngine
@@ -69,7 +69,7 @@ def _run(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -
 
 def _head(options: Options, settings: Settings, engine: TransformersEngine, note: str) -> dict[str, Any]:
     """What must be the same for a run to go on, and where it comes from."""
-    from benchmarks.provenance import provenance
+    from benchmarks.harness.provenance import provenance
     from benchmarks.tasks.base import file_sha256
 
     return {

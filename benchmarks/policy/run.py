@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from benchmarks.journal import Journal, finished
+from benchmarks.harness.journal import Journal, finished
 from benchmarks.policy.measuring import ONCE, Answers, own_notes, with_notes, with_the_text
 from benchmarks.policy.surroundings import Surroundings
 from benchmarks.tasks.base import Unit

@@ -44,8 +44,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(given: argparse.Namespace) -> Record:
+    from benchmarks.harness.provenance import provenance
     from benchmarks.policy.results import write_whole
-    from benchmarks.provenance import provenance
     from benchmarks.routing import days, figures
     from benchmarks.tasks import squad
     from seal_memory.config import Settings

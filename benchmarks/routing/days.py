@@ -31,8 +31,8 @@ Record = dict[str, Any]
 
 def run(given: argparse.Namespace, engine: TransformersEngine) -> Record:
     """All diaries through all ways; returns what the last line says."""
+    from benchmarks.harness.provenance import provenance
     from benchmarks.policy.results import write_whole
-    from benchmarks.provenance import provenance
 
     asked: dict[str, list[Record]] = {way: [] for way in WAYS}
     routers = {way: router_maker(Settings(router=way)) for way in WAYS}

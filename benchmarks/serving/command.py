@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.provenance import about
+from benchmarks.harness.provenance import about
 from benchmarks.serving import bench
 from seal_memory.config import Settings
 from seal_memory.engines.hardware import detect

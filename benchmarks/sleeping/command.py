@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
-    from benchmarks.journal import Journal
+    from benchmarks.harness.journal import Journal
     from benchmarks.sleeping.world import World
     from benchmarks.tasks.base import Task
     from seal_memory.config import Settings
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str], setting: Parse) -> int:
 
 
 def _run(given: argparse.Namespace, setting: Parse) -> Record:
+    from benchmarks.harness.provenance import provenance
     from benchmarks.policy.results import write_whole
-    from benchmarks.provenance import provenance
     from seal_memory.config import Settings
     from seal_memory.opening import new_engine
 
@@ -73,7 +73,7 @@ def _size(
     where: Mapping[str, Any],
 ) -> Record:
     """One memory: train its shards, then go through the ways; each is on record before the next."""
-    from benchmarks.journal import Journal, finished
+    from benchmarks.harness.journal import Journal, finished
     from benchmarks.sleeping import figures, tiers
     from benchmarks.sleeping.sampled import SampledWorld
     from benchmarks.sleeping.world import World

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str], setting: Callable[[str], tuple[str, Any]]) ->
     given = _parser().parse_args(list(arguments))
     options = _options(given, setting)
     if given.child is not None:
-        from benchmarks.speed.child import run_part
+        from benchmarks.speed.parts import run_part
 
         run_part(given.child, options, given.work, note=given.note)
         return 0

@@ -1,17 +1,24 @@
 """Grading candidates: SEAL's way, plain PEFT one after another, and ours, on the very same rows.
 
+The candidates are self-edits of one real passage. A self-edit's documents are SEAL's: each line of a note with the
+title in front, then the passage. The notes are those of the file (by other models); where it has too few, the
+passage's own sentences in a new order. Every way trains the same rows (the plain copy's encoding), the same number of
+steps, ranks and layers.
+
 SEAL's way pads every row to 2048, trains a candidate, saves it, loads it again and asks one question at a time. A
 whole candidate takes half an hour on a small CPU and every padded step costs the same, so a few steps are timed and
 counted up: `extrapolated`. Plain PEFT leaves the padding and the loading out; one whole candidate is timed and counted
 up by its steps. Ours trains all candidates in one stack, with the same optimizer steps, screens them by the
-log-probability of the answers in one pass, and generates for the finalists only.
+log-probability of the answers in one pass, and generates for the finalists only; `agreement` tells how often the
+screen's choice is the one that generation for everybody would have made.
 
 Seconds of loading the base and of writing the notes count for nobody. Both baselines run in float32, as SEAL's recipe
-in `benchmarks/systems` does, and in the engine's own number type. Not here: which rows (`candidates`), publishing.
+in `benchmarks/systems` does, and in the engine's own number type. Not here: publishing.
 """
 
 from __future__ import annotations
 
+import random
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,17 +28,217 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.speed import candidates as made
-from benchmarks.speed.baselines import answer_one_by_one, loaded_adapters
-from benchmarks.speed.bench import Bench, Figures
-from benchmarks.speed.candidates import Candidate, Work
-from benchmarks.speed.screening import Stack
-from benchmarks.systems.finetuning import Recipe, TrainableBase, train
+import torch
+
+from benchmarks.speed.bench import Bench, Figures, answer_one_by_one, loaded_adapters
+from benchmarks.systems.finetuning import MAX_TOKENS, Recipe, TrainableBase
+from benchmarks.systems.finetuning import train as train_with_peft
+from benchmarks.systems.seal_recipe import documents, seal_settings
+from benchmarks.tasks import squad
+from benchmarks.tasks.base import Chunk, Question, Unit
+from seal_memory import prompts
+from seal_memory.engines.base import Prompt
+from seal_memory.engines.batches import Row
+from seal_memory.errors import InputError
+from seal_memory.learning.inner_loop import TrainingJob, train
+from seal_memory.lora.adapter import LoraAdapter, LoraConfig
+from seal_memory.quizzes.grading import contains
+from seal_memory.text import sentences
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One self-edit and one seed."""
+
+    documents: tuple[str, ...]
+    rows: tuple[Row, ...]
+    seed: int
+    epochs: int
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps: one row each."""
+        return self.epochs * len(self.rows)
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens that are trained."""
+        return self.epochs * sum(len(r.ids) for r in self.rows)
+
+    def batches(self) -> list[list[int]]:
+        """The row of every step: each epoch in a new order, as Trainer does."""
+        rng = random.Random(self.seed)
+        return [[row] for _ in range(self.epochs) for row in rng.sample(range(len(self.rows)), len(self.rows))]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is graded: the candidates of one passage, and its questions with their encoded closed-book prompts."""
+
+    unit: Unit
+    candidates: tuple[Candidate, ...]
+    questions: tuple[Question, ...]
+    prompts: tuple[tuple[int, ...], ...]
+
+    @property
+    def steps(self) -> int:
+        return sum(c.steps for c in self.candidates)
+
+    def most_typical(self) -> list[Candidate]:
+        """The candidates by how near their rows' mean length is to everybody's: those to time when not all are."""
+        lengths = {id(c): fmean(len(r.ids) for r in c.rows) for c in self.candidates}
+        middle = fmean(lengths.values())
+        return sorted(self.candidates, key=lambda c: abs(lengths[id(c)] - middle))
+
+
+def candidates_of(bench: Bench) -> Work:
+    """The candidates of the passage at `start`. Raises `InputError` for one without questions."""
+    options = bench.options
+    unit = bench.passages(1)[0]
+    if not unit.questions:
+        raise InputError(f"{options.data}: passage {options.start} has no questions; choose another with --start")
+    edits = [documents(unit.chunks[0], note) for note in _notes(bench, unit, options.self_edits)]
+    rows = [tuple(_row(bench, text) for text in texts) for texts in edits]
+    made = [
+        Candidate(tuple(texts), encoded, options.seed + seed, options.epochs)
+        for texts, encoded in zip(edits, rows, strict=True)
+        for seed in range(options.seeds_per_edit)
+    ]
+    asked = tuple(tuple(bench.engine.encode_prompt(prompts.direct(q.text))) for q in unit.questions)
+    return Work(unit, tuple(made), unit.questions, asked)
+
+
+def recipe_of(bench: Bench, *, pad_to: int | None) -> Recipe:
+    """SEAL's numbers with the run's own rank, layers and epochs; alpha is twice the rank."""
+    options = bench.options
+    seal = seal_settings(pad_to, epochs=options.epochs, rank=options.rank, alpha=2 * options.rank)
+    return Recipe(seal.rank, seal.alpha, targets_of(bench), seal.learning_rate, seal.epochs, pad_to)
+
+
+def targets_of(bench: Bench) -> tuple[str, ...]:
+    """SEAL's two layers or all of seal-memory's."""
+    named = {"seal": ("q_proj", "v_proj"), "all": tuple(bench.settings.target_modules)}
+    if bench.options.targets not in named:
+        raise InputError(f"--targets is {bench.options.targets!r}; expected one of {', '.join(named)}")
+    return named[bench.options.targets]
+
+
+def _notes(bench: Bench, unit: Unit, count: int) -> list[str]:
+    """Notes of the file, then as many shuffles of the passage's sentences as are missing."""
+    options = bench.options
+    written = squad.every_note(options.data)[unit.id] if options.data is not None else []
+    notes = written[:count]
+    for n in range(count - len(notes)):
+        notes.append(_shuffled(unit.chunks[0], options.seed + n))
+    return notes
+
+
+def _shuffled(chunk: Chunk, seed: int) -> str:
+    lines: Sequence[str] = list(sentences(chunk.text))
+    return "\n".join(random.Random(seed).sample(lines, len(lines)))
+
+
+def _row(bench: Bench, text: str) -> Row:
+    """What the plain copy's `encode` gives: every token but the first is a target."""
+    ids = bench.engine.tokenizer(text, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    return Row(tuple(ids), 0)
+
+
+class Stack:
+    """The trained candidates in the engine, under names of their own; `close` takes them out."""
+
+    def __init__(self, bench: Bench, work: Work) -> None:
+        self.bench, self.work = bench, work
+        self.names = [f"speed:{n}" for n in range(len(work.candidates))]
+        self._trained = False
+
+    def close(self) -> None:
+        for name in self.names if self._trained else ():
+            self.bench.engine.drop(name)
+
+    def graded(self) -> Figures:
+        """Train all, screen all, generate for the finalists; seconds for a candidate and for each stage."""
+        began = time.perf_counter()
+        self._train()
+        trained = time.perf_counter()
+        likely = self._screen()
+        screened = time.perf_counter()
+        finalists = sorted(self.names, key=lambda n: -likely[n])[: self.bench.options.finalists]
+        self._correct(finalists)
+        done, count = time.perf_counter(), len(self.names)
+        return {
+            "seconds_per_candidate": (done - began) / count,
+            "training_seconds": (trained - began) / count,
+            "grading_seconds": (done - trained) / count,
+            "training_share": (trained - began) / (done - began),
+            "screen_seconds": (screened - trained) / count,
+            "finalist_seconds": (done - screened) / count,
+            "total_seconds": done - began,
+            "tokens_per_second": sum(c.tokens for c in self.work.candidates) / (trained - began),
+            "dtype": self.bench.hardware.base_dtype,
+            "extrapolated": False,
+            "token_budget": self.bench.settings.token_budget,
+            "threads": torch.get_num_threads(),
+        }
+
+    def agreement(self) -> Figures:
+        """Generation for every candidate: is the screen's best among the best, and do the finalists hold one?"""
+        if not self._trained:
+            self._train()
+        likely = self._screen()
+        began = time.perf_counter()
+        correct = self._correct(self.names)
+        seconds = time.perf_counter() - began
+        best = max(correct.values())
+        order = sorted(self.names, key=lambda n: -likely[n])
+        return {
+            "screens_best_is_best": correct[order[0]] == best,
+            "a_finalist_is_best": best in [correct[n] for n in order[: self.bench.options.finalists]],
+            "recall_best": best,
+            "recall_of_screens_best": correct[order[0]],
+            "recall_mean": fmean(correct.values()),
+            "generating_for_all_seconds": seconds,
+        }
+
+    def _train(self) -> None:
+        engine = self.bench.engine
+        recipe = recipe_of(self.bench, pad_to=None)
+        config = LoraConfig(recipe.rank, float(recipe.alpha), targets_of(self.bench))
+        adapters = [engine.stack.create(config, seed=c.seed) for c in self.work.candidates]
+        jobs = [_job(a, c, recipe.learning_rate) for a, c in zip(adapters, self.work.candidates, strict=True)]
+        with engine.lock:
+            train(engine.stack, jobs, token_budget=self.bench.settings.token_budget, pad_id=engine.pad_id)
+        for name, adapter in zip(self.names, adapters, strict=True):
+            engine.put(name, adapter)
+        self._trained = True
+
+    def _screen(self) -> dict[str, float]:
+        """Mean log-probability of the answers, by candidate; everything in one call."""
+        asked = [(Prompt(prompts.direct(q.text), n), q.answers[0]) for n in self.names for q in self.work.questions]
+        scores = self.bench.engine.score(asked)
+        each = len(self.work.questions)
+        return {n: fmean(s.logprob for s in scores[k * each : (k + 1) * each]) for k, n in enumerate(self.names)}
+
+    def _correct(self, names: Sequence[str]) -> dict[str, float]:
+        """The share of questions answered right, by candidate; everything in one call."""
+        asked = [Prompt(prompts.direct(q.text), n) for n in names for q in self.work.questions]
+        answers = self.bench.engine.complete(asked, max_tokens=self.bench.options.max_tokens)
+        each = len(self.work.questions)
+        found: dict[str, float] = {}
+        for k, name in enumerate(names):
+            own = answers[k * each : (k + 1) * each]
+            right = [contains(a.text, q.answers[0]) for a, q in zip(own, self.work.questions, strict=True)]
+            found[name] = fmean(map(float, right))
+        return found
+
+
+def _job(adapter: LoraAdapter, candidate: Candidate, learning_rate: float) -> TrainingJob:
+    return TrainingJob(adapter, candidate.rows, candidate.batches(), learning_rate)
 
 
 def run(bench: Bench) -> Figures:
     """Seconds a candidate of each way and number type, their parts, and the ratios to ours."""
-    work = made.work(bench)
+    work = candidates_of(bench)
     dtypes = bench.options.baseline_dtypes or tuple(dict.fromkeys(("float32", bench.hardware.base_dtype)))
     with closing(Stack(bench, work)) as stack:
         ours = bench.step("ours", stack.graded)
@@ -45,7 +252,7 @@ def run(bench: Bench) -> Figures:
         "steps": work.steps,
         "tokens": sum(c.tokens for c in work.candidates),
         "rank": bench.options.rank,
-        "targets": list(made.targets(bench)),
+        "targets": list(targets_of(bench)),
         "epochs": bench.options.epochs,
         "ours": ours,
         "agreement": agreement,
@@ -74,7 +281,7 @@ class _Timed:
 def _padded(bench: Bench, work: Work, dtype: str) -> Figures:
     """SEAL's way: `padded_steps` steps after one that warms up, then counted up to a candidate's steps."""
     steps = bench.options.padded_steps
-    recipe = made.recipe(bench, pad_to=bench.options.pad_to)
+    recipe = recipe_of(bench, pad_to=bench.options.pad_to)
     timed = _time(bench, work, bench.plain_copy(dtype), recipe, work.most_typical()[0], max_steps=1 + steps)
     each = work.steps / len(work.candidates)
     grading = timed.loading + timed.answering
@@ -93,7 +300,7 @@ def _padded(bench: Bench, work: Work, dtype: str) -> Figures:
 
 def _plain(bench: Bench, work: Work, dtype: str) -> Figures:
     """Plain PEFT: whole candidates, counted up to all of them by their steps."""
-    recipe, base = made.recipe(bench, pad_to=None), bench.plain_copy(dtype)
+    recipe, base = recipe_of(bench, pad_to=None), bench.plain_copy(dtype)
     chosen = work.most_typical()[: max(1, bench.options.plain_candidates)]
     timed = [_time(bench, work, base, recipe, c) for c in chosen]
     per_step = sum(t.step * t.steps for t in timed) / sum(t.steps for t in timed)
@@ -126,7 +333,9 @@ def _time(
     base.load()  # not part of learning
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        done = train(base, candidate.documents, recipe, into=Path(folder), seed=candidate.seed, max_steps=max_steps)
+        done = train_with_peft(
+            base, candidate.documents, recipe, into=Path(folder), seed=candidate.seed, max_steps=max_steps
+        )
         trained = time.perf_counter()
         with loaded_adapters(base, [Path(folder)]) as model:
             loaded = time.perf_counter()

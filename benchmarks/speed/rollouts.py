@@ -5,24 +5,31 @@ The prompts are real: closed-book questions, as a quiz is answered (they share l
 greedily, and "sampled" as notes are, by temperature, top-k and top-p. The others are greedy.
 Where equal work is compared, the stop id is one that never comes; one more run has the model's own stops. "many" gives
 every row its own adapter. transformers has no such thing: there rows run one after another, `one_by_one` of them are
-timed and counted up (`extrapolated`). Not here: sampling, the HTTP (`vllm_server`), and whether the tokens are equal
-(tests/engines): `same_tokens` only tells that nothing is amiss.
+timed and counted up (`extrapolated`).
+
+A running vLLM server is asked over HTTP: OpenAI's completions with token ids as prompts, greedy, to the last token.
+Adapters are models of their own there, by the names they were loaded under. The server's prefix cache may know a
+prompt from the warm-up: so it does in use. Not here: starting a server or loading adapters into it, sampling, and
+whether the tokens are equal (tests/engines): `same_tokens` only tells that nothing is amiss.
 """
 
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import fmean
 from typing import Any
 
-from benchmarks.speed import vllm_server
-from benchmarks.speed.baselines import loaded_adapters, rollout, saved
-from benchmarks.speed.bench import Bench, Figures, random_adapter, repeat
+from benchmarks.speed.bench import Bench, Figures, loaded_adapters, random_adapter, repeat, rollout, saved
 from benchmarks.systems.finetuning import TrainableBase
 from seal_memory import prompts
 from seal_memory.engines.decode import generate
 from seal_memory.engines.sampling import GREEDY, Sampling
+from seal_memory.errors import InputError
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.spans import answer_spans
 from seal_memory.text import sentences
@@ -196,7 +203,7 @@ def _same(ours: Tokens, theirs: Tokens) -> float:
 
 def _vllm(bench: Bench, url: str) -> Figures:
     """The server's tokens a second: the base, its first named adapter, and all named adapters at once."""
-    server = vllm_server.Server(url)
+    server = Server(url)
     named = bench.options.vllm_adapters
     kinds = {"base": (server.base_model(),), "one": named[:1], "many": named if len(named) > 1 else ()}
     cells = []
@@ -209,7 +216,7 @@ def _vllm(bench: Bench, url: str) -> Figures:
     return {"url": url, "adapters": list(named), "cells": cells}
 
 
-def _of_server(bench: Bench, server: vllm_server.Server, asked: Tokens, kind: str, models: Sequence[str]) -> Figures:
+def _of_server(bench: Bench, server: Server, asked: Tokens, kind: str, models: Sequence[str]) -> Figures:
     spread = [models[n % len(models)] for n in range(len(asked))]
     tokens = 0
 
@@ -221,3 +228,56 @@ def _of_server(bench: Bench, server: vllm_server.Server, asked: Tokens, kind: st
     cells = len(bench.options.batches) * len(KINDS)
     timed = repeat(once, budget=bench.options.budget_seconds / (2 * cells), most=MOST)
     return {"batch": len(asked), "kind": kind, "models": len(models), "tokens_per_second": tokens / timed.best}
+
+
+SERVER_SECONDS = 600.0  # seconds; a CPU server takes its time
+
+
+class Server:
+    """One server by its address, such as http://localhost:8000."""
+
+    def __init__(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise InputError(f"--vllm-url is {url!r}; expected an address such as http://localhost:8000")
+        self.url = url.rstrip("/").removesuffix("/v1")
+
+    def base_model(self) -> str:
+        """The name of what the server serves without an adapter."""
+        models = self._json("/v1/models", None).get("data") or []
+        bases = [m for m in models if not m.get("parent")]
+        if not bases:
+            raise InputError(f"{self.url} names no base model under /v1/models; is it a vLLM server?")
+        return str(bases[0]["id"])
+
+    def complete(self, prompts: Sequence[Sequence[int]], models: Sequence[str], *, max_tokens: int) -> int:
+        """Continue every prompt under its model, all at once; returns how many tokens came."""
+        groups: dict[str, list[list[int]]] = {}
+        for prompt, model in zip(prompts, models, strict=True):
+            groups.setdefault(model, []).append(list(prompt))
+        with ThreadPoolExecutor(len(groups)) as pool:
+            return sum(pool.map(lambda g: self._completed(g[0], g[1], max_tokens), groups.items()))
+
+    def _completed(self, model: str, prompts: list[list[int]], max_tokens: int) -> int:
+        asked = {
+            "model": model,
+            "prompt": prompts,
+            "max_tokens": max_tokens,
+            "temperature": 0.0,
+            "ignore_eos": True,
+        }
+        usage = self._json("/v1/completions", asked).get("usage") or {}
+        if not isinstance(usage.get("completion_tokens"), int):
+            raise InputError(f"{self.url}: the completion has no usage.completion_tokens; is it a vLLM server?")
+        return int(usage["completion_tokens"])
+
+    def _json(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, headers={"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=SERVER_SECONDS) as response:
+                found = json.load(response)
+        except (OSError, urllib.error.URLError, ValueError) as error:
+            raise InputError(f"{self.url}{path} does not answer as a vLLM server would: {error}") from error
+        if not isinstance(found, dict):
+            raise InputError(f"{self.url}{path}: expected a JSON object in the answer")
+        return found

@@ -1,7 +1,8 @@
 """Fine-tuning as everybody does it: Hugging Face's `Trainer` over PEFT's LoRA, one sequence a batch.
 
-What SEAL's recipe and naive LoRA share: a second copy of the base model to train on, the training itself, one
-adapter that is trained on and on, saved after each step, and answers with it through the common `Asker`.
+The base class of SEAL's recipe and naive LoRA, and the parts it stands on: a second copy of the base model to train
+on, the training itself, one adapter that is trained on and on, saved after each step and asked through the common
+`Asker`.
 
 Trainer's own defaults hold where nothing is said, as in SEAL's code (general-knowledge/src/inner/TTT_server.py): AdamW
 (0.9, 0.999, 1e-8), learning rate linear to zero without warm-up, no weight decay, gradients clipped at 1, no
@@ -12,17 +13,17 @@ Not here: which documents are trained (`seal_recipe`, `naive_lora`), and any of 
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import shutil
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,8 +38,6 @@ from seal_memory.engines.models import LoadedModel, ModelFiles, load
 from seal_memory.learning import drift
 from seal_memory.lora import peft_files
 from seal_memory.lora.adapter import LoraAdapter
-
-logger = logging.getLogger(__name__)
 
 MAX_TOKENS = 2048  # longer documents are cut, as SEAL does
 IGNORED = -100  # torch's label for "no loss here"
@@ -216,8 +215,14 @@ def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-class ContinualAdapter:
-    """One adapter, trained further with each step: `<folder>/step-<s>/`, the newest two steps are kept."""
+class Finetuned(ABC):
+    """One adapter, trained further with each step: `<folder>/step-<s>/`, the newest two steps are kept.
+
+    A subclass names the system and chooses the documents. Raises `ValueError` where `base` is not the asker's model.
+    """
+
+    name: ClassVar[str]
+    dear_ways: tuple[str, ...] = ()
 
     def __init__(self, asker: Asker, base: TrainableBase, folder: Path, recipe: Recipe, *, seed: int) -> None:
         if base.files.fingerprint != asker.engine.fingerprint:
@@ -225,14 +230,26 @@ class ContinualAdapter:
         self.asker, self.base, self.folder, self.recipe, self.seed = asker, base, folder, recipe, seed
         self._current: tuple[Path, LoraAdapter] | None = None
 
-    def has(self, step: int) -> bool:
-        """Whether the step is learned and on disk."""
-        return self._path(step).is_dir()
+    @abstractmethod
+    def documents(self, chunks: Sequence[Chunk]) -> tuple[list[str], float]:
+        """The training sequences of a step's chunks, and the seconds that it took to write them."""
 
-    def learn(self, documents: Sequence[str], *, step: int) -> Cost:
-        """Train the adapter of the step before on the documents; all of it or nothing is on disk afterwards."""
-        if step > 0 and not self.has(step - 1):
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """One way: the adapter answers every question."""
+        return (self.name,)
+
+    def learn(self, chunks: Sequence[Chunk], *, step: int) -> Cost:
+        """Train the adapter of the step before on the chunks; all of it or nothing is on disk afterwards.
+
+        Free when the step is on disk already. Raises `ValueError` where the step before is missing.
+        """
+        if self._path(step).is_dir():
+            self.resume(chunks, step=step)
+            return Cost()
+        if step > 0 and not self._path(step - 1).is_dir():
             raise ValueError(f"step {step} builds on {self._path(step - 1)}, which is not there; learn in order")
+        documents, writing = self.documents(chunks)
         self.base.load()  # not part of learning
         begin = time.perf_counter()
         unfinished = self.folder / f"unfinished-{step}"
@@ -240,11 +257,11 @@ class ContinualAdapter:
         before = self._path(step - 1) if step > 0 else None
         run = train(self.base, documents, self.recipe, into=unfinished, start_from=before, seed=self.seed + step)
         os.replace(unfinished, self._path(step))
-        self.resume(step)
+        self.resume(chunks, step=step)
         self._drop_older_than(step - 1)
-        return Cost(time.perf_counter() - begin, self.recipe.epochs * run.tokens_per_epoch)
+        return Cost(writing + time.perf_counter() - begin, self.recipe.epochs * run.tokens_per_epoch)
 
-    def resume(self, step: int) -> None:
+    def resume(self, chunks: Sequence[Chunk], *, step: int) -> None:
         """Answer with the adapter of this step from now on; one that newer steps have replaced is passed over."""
         path, engine = self._path(step), self.asker.engine
         if not path.is_dir() and max(self._steps(), default=-1) > step:
@@ -252,13 +269,19 @@ class ContinualAdapter:
         self.close()
         self._current = path, peft_files.load(path, shapes=engine.stack.shapes, device=engine.device)
 
-    def answer(self, questions: Sequence[Question], *, max_tokens: int) -> list[Reply]:
+    def answer(self, way: str, questions: Sequence[Question], *, max_tokens: int) -> list[Reply]:
         """Closed book, with the adapter of the current step (none yet: the untouched base)."""
         adapter_id = self._ready()
         asked = [Prompt(prompts.direct(q.text), adapter_id) for q in questions]
         return [to_reply(c) for c in self.asker.ask(asked, max_tokens=max_tokens)]
 
-    def perplexity(self) -> float:
+    def forget(self, chunk_ids: Sequence[str]) -> None:
+        """Always raises `Unsupported`."""
+        raise Unsupported(
+            f"{self.name}: all steps are trained into one adapter; nothing says which weights came from which chunk"
+        )
+
+    def perplexity(self, way: str) -> float:
         """On seal-memory's fixed text, every paragraph with the adapter: nothing routes around it."""
         return drift.perplexity(self.asker.engine, [self._ready()] * len(drift.fixed_paragraphs()))
 
@@ -313,10 +336,3 @@ def passages(chunks: Sequence[Chunk]) -> list[Chunk]:
 def titled(chunk: Chunk, text: str) -> str:
     """SEAL's training sequence: the title (if any), a newline, the text."""
     return f"{chunk.title}\n{text.strip()}" if chunk.title else text.strip()
-
-
-def refuse_to_forget(name: str) -> Unsupported:
-    """Why none of these systems can forget."""
-    return Unsupported(
-        f"{name}: all steps are trained into one adapter; nothing says which weights came from which chunk"
-    )

@@ -9,7 +9,7 @@ read in public copies of the repository), this differs:
 
 - Padding. SEAL pads to 2048 and leaves the padding *in the loss* (labels are a copy of the ids): it also trains
   "the end is followed by the end". Here padding has label -100, so that `pad_to=None` learns the same as
-  `pad_to=2048` in a fraction of the time; `loss_on_padding=True` does what SEAL's code does. It matters: on one
+  `pad_to=2048` in a fraction of the time; `Recipe(loss_on_padding=True)` does what SEAL's code does. It matters: on one
   passage, with padding to 192 in the loss, perplexity on the fixed text rose from 34.5 to 49, without to 79.
 - Continual. SEAL merges each step's adapter into the base and starts a new one, whose notes the merged model
   writes. Here one adapter goes on from step to step, and the untouched base writes the notes.
@@ -37,23 +37,15 @@ from typing import Any
 
 import torch
 
-from benchmarks.systems.base import Asker, Cost, Reply
-from benchmarks.systems.finetuning import (
-    ContinualAdapter,
-    Recipe,
-    TrainableBase,
-    passages,
-    refuse_to_forget,
-    titled,
-    train,
-)
-from benchmarks.tasks.base import Chunk, Question
+from benchmarks.systems.base import Asker
+from benchmarks.systems.finetuning import Finetuned, Recipe, TrainableBase, passages, titled, train
+from benchmarks.tasks.base import Chunk
 from seal_memory.engines.base import Prompt
 from seal_memory.engines.local import TransformersEngine
 
 MAX_NOTES = 30
 _WRITTEN_AT_ONCE = 8
-_Note = dict[str, Any]  # {"text": what the base wrote, "seconds": how long it took}
+_Note = dict[str, Any]  # {"text": the notes, "seconds": of writing them}
 
 
 def notes_prompt(chunk: Chunk) -> str:
@@ -72,11 +64,10 @@ def documents(chunk: Chunk, note: str) -> list[str]:
     return [titled(chunk, text) for text in [*(lines[:MAX_NOTES] or [chunk.text]), chunk.text]]
 
 
-class SealRecipe:
+class SealRecipe(Finetuned):
     """The recipe over one adapter that goes on from step to step. `pad_to`: 2048 in SEAL, None for none."""
 
     name = "seal-recipe"
-    dear_ways: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -86,72 +77,32 @@ class SealRecipe:
         *,
         seed: int,
         pad_to: int | None = None,
-        loss_on_padding: bool = False,
         epochs: int = 10,
-        learning_rate: float = 1e-3,
-        rank: int = 32,
-        alpha: int = 64,
         note_tokens: int = 256,
     ) -> None:
-        recipe = seal_settings(pad_to, loss_on_padding, epochs, learning_rate, rank, alpha)
-        self._adapter = ContinualAdapter(asker, base, folder, recipe, seed=seed)
+        super().__init__(asker, base, folder, seal_settings(pad_to, epochs=epochs), seed=seed)
         self._notes = Notes(asker.engine, folder / "notes.json", seed=seed, max_tokens=note_tokens)
 
-    @property
-    def ways(self) -> tuple[str, ...]:
-        """One way: the adapter answers every question."""
-        return (self.name,)
-
-    def learn(self, chunks: Sequence[Chunk], *, step: int) -> Cost:
-        """Write notes and train them with the chunks; free when the step is on disk already."""
-        if self._adapter.has(step):
-            self._adapter.resume(step)
-            return Cost()
-        wanted = passages(chunks)
-        notes = self._notes.of(wanted)
-        texts = [d for c, n in zip(wanted, notes, strict=True) for d in documents(c, n["text"])]
-        cost = self._adapter.learn(texts, step=step)
-        return Cost(cost.seconds + sum(n["seconds"] for n in notes), cost.tokens)
-
-    def resume(self, chunks: Sequence[Chunk], *, step: int) -> None:
-        """Load the step's adapter."""
-        self._adapter.resume(step)
-
-    def answer(self, way: str, questions: Sequence[Question], *, max_tokens: int) -> list[Reply]:
-        """Closed book, in the order of the questions."""
-        return self._adapter.answer(questions, max_tokens=max_tokens)
-
-    def forget(self, chunk_ids: Sequence[str]) -> None:
-        """Always raises `Unsupported`."""
-        raise refuse_to_forget(self.name)
-
-    def perplexity(self, way: str) -> float:
-        """On the fixed text, with the adapter."""
-        return self._adapter.perplexity()
-
-    def bytes_on_disk(self) -> int:
-        """The current step's adapter."""
-        return self._adapter.bytes_on_disk()
-
-    def close(self) -> None:
-        """Give the engine its place back."""
-        self._adapter.close()
+    def documents(self, chunks: Sequence[Chunk]) -> tuple[list[str], float]:
+        """Each passage's notes and the passage, and the seconds of writing the notes."""
+        return noted(chunks, self._notes)
 
 
-def seal_settings(
-    pad_to: int | None = 2048,
-    loss_on_padding: bool = False,
-    epochs: int = 10,
-    learning_rate: float = 1e-3,
-    rank: int = 32,
-    alpha: int = 64,
-) -> Recipe:
+def noted(chunks: Sequence[Chunk], notes: Notes) -> tuple[list[str], float]:
+    """The training documents of chunks with their notes, and the seconds that the notes took."""
+    wanted = passages(chunks)
+    written = notes.of(wanted)
+    texts = [d for c, n in zip(wanted, written, strict=True) for d in documents(c, n["text"])]
+    return texts, sum(n["seconds"] for n in written)
+
+
+def seal_settings(pad_to: int | None = 2048, *, epochs: int = 10, rank: int = 32, alpha: int = 64) -> Recipe:
     """SEAL's numbers; q_proj and v_proj are PEFT's default for its models, which SEAL does not change."""
-    return Recipe(rank, alpha, ("q_proj", "v_proj"), learning_rate, epochs, pad_to, loss_on_padding)
+    return Recipe(rank, alpha, ("q_proj", "v_proj"), 1e-3, epochs, pad_to)
 
 
 class Notes:
-    """What the untouched base wrote about chunks, sampled once each: a killed run finds them again."""
+    """The untouched base's notes about chunks, sampled once each: a killed run finds them again."""
 
     def __init__(self, engine: TransformersEngine, path: Path, *, seed: int, max_tokens: int) -> None:
         self.engine, self.path, self.seed, self.max_tokens = engine, path, seed, max_tokens
@@ -196,11 +147,10 @@ def time_padded_candidate(
     A whole candidate takes half an hour and more on a small CPU, and every padded step costs the same: so the total
     is estimated, and says so. Where the CPU seconds of one thread are far below the wall seconds, the machine was busy.
     """
-    wanted = passages(chunks)
     recipe = seal_settings(pad_to)
     with tempfile.TemporaryDirectory() as folder:
-        notes = Notes(asker.engine, Path(folder) / "notes.json", seed=seed, max_tokens=note_tokens).of(wanted)
-        texts = [d for c, n in zip(wanted, notes, strict=True) for d in documents(c, n["text"])]
+        notes = Notes(asker.engine, Path(folder) / "notes.json", seed=seed, max_tokens=note_tokens)
+        texts, writing = noted(chunks, notes)
         base.load()
         run = train(base, texts, recipe, into=Path(folder) / "adapter", seed=seed, max_steps=1 + steps)
     per_step, cpu_per_step = (run.wall[-1] - run.wall[0]) / steps, (run.cpu[-1] - run.cpu[0]) / steps
@@ -215,7 +165,7 @@ def time_padded_candidate(
         "steps_of_a_candidate": total,
         "estimated_training_seconds": per_step * total,
         "estimated_training_cpu_seconds": cpu_per_step * total,
-        "note_seconds": sum(n["seconds"] for n in notes),
+        "note_seconds": writing,
         "real_tokens_per_epoch": run.tokens_per_epoch,
         "padded_tokens_per_epoch": len(texts) * pad_to,
         "threads": torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""What happens in a diary: on each day new facts, and changes of facts of earlier days.
+"""The story of a diary: on each day new facts, and changes of facts of earlier days.
 
 Nobody has two homes at once and no two have the same one, so a question about a fact has one answer on any day.
 Not covered: the questions (`diary`), greetings and other talk (`diary_chat`).
@@ -12,21 +12,18 @@ from dataclasses import dataclass
 from random import Random
 
 from benchmarks.tasks import diary_words as words
-from benchmarks.tasks.diary_numbers import NUMBERS, PREFERENCES
-from benchmarks.tasks.diary_templates import PEOPLE, PLACES, Attribute
-from benchmarks.tasks.diary_tools import TOOLS
+from benchmarks.tasks.diary_templates import ATTRIBUTES, Attribute
 from benchmarks.tasks.diary_words import Draw, Value, one_of
 from seal_memory.errors import InputError
 
-ATTRIBUTES: tuple[Attribute, ...] = (*PEOPLE, *PLACES, *PREFERENCES, *NUMBERS, *TOOLS)
 SOURCES = {"event": "calendar", "forecast": "weather", "bridge": "search", "service": "shell", "train": "timetable"}
 PREFIXES = {source: source.capitalize() + ": " for source in SOURCES.values()} | {"search": "Search result: "}
 _SUBJECTS: dict[str, Draw] = {
     "place": words.place,
-    "product": one_of(words.PRODUCTS),
+    "product": one_of("products"),
     "meal": words.meal,
     "hotel": words.town,
-    "document": one_of(words.DOCUMENTS),
+    "document": one_of("documents"),
     "room": words.room,
     "ware": words.ware,
     "stock": words.stock,
@@ -206,7 +203,7 @@ class Story:
         return fact
 
     def _telling(self, template: str, facts: Sequence[Fact]) -> Telling:
-        text = template.format(**slots(facts[0]), species=self.rng.choice(words.SPECIES))
+        text = template.format(**slots(facts[0]), species=words.pick(self.rng, "species"))
         return Telling(text[:1].upper() + text[1:], SOURCES.get(facts[0].subject.topic), tuple(facts))
 
 

@@ -1,19 +1,24 @@
-"""The words a diary is made of: names and things put together from lists, and values drawn at random.
+"""The words of a diary, read from `diary_data/`, and the values and subjects drawn from them at random.
 
-What a model could know (towns, firms, brands) is made of syllables; what it could guess (jobs, colours) is at least
-drawn at random. Not covered: sentences (`diary_templates`), and that nothing is drawn twice (`diary_facts`).
+Everything that a model could know (towns, firms, brands) is made of syllables; what it could guess (jobs, colours) is
+at least drawn at random. Not covered: sentences (`diary_templates`), and that nothing is drawn twice (`diary_facts`).
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
+from typing import Any
+
+DATA = Path(__file__).parent / "diary_data"
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What is told about somebody or something; `forms` are other ways to write it that count as well."""
+    """A value told about somebody or something; `forms` are other ways to write it that count as well."""
 
     text: str
     forms: tuple[str, ...] = ()
@@ -22,141 +27,41 @@ class Value:
 Draw = Callable[[Random], Value]
 
 
-def listed(text: str) -> list[str]:
-    """The entries of a list whose entries may have several words."""
-    return [" ".join(entry.split()) for entry in text.split("|")]
+def read(name: str) -> dict[str, Any]:
+    """The tables and lists of a file of `diary_data`: words, facts or talk."""
+    return tomllib.loads((DATA / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def _spaced(text: str) -> list[str]:
-    return text.split()
+WORDS = read("words")
 
 
-FIRST_NAMES = _spaced(
-    """Ivo Marit Tobin Hedda Ruben Elspeth Nilo Orla Casper Linnea Bram Sunniva Aldo Petra Jorik Mirela
-    Tamsin Egon Ysolde Fenna Lorcan Dagny Matteo Runa Silvan Odile Kester Brisa Anselm Thyra Joost Maren
-    Corvin Ilka Tadeo Freya Osric Neri Piet Zelda Ulric Wanda Yorick Leonie Gideon Hanne Rasmo Vesna"""
-)
-LAST_NAMES = _spaced(
-    """Marrin Oskvold Askerly Grandin Thackway Sorrel Corran Quillon Arbel Vantor Brekke Hollin Tarrow
-    Pendrick Ashgrove Lindqvar Morrowby Castellan Dunnock Ferrow Gillam Hartwend Ingram Jessop Kettley
-    Larkham Mandrell Norwell Ottery Pascoe Quarmby Rendle Sallow Trevick Umberton Vossler Winslade
-    Yarwood Zellick Bexley Crannock Dorrit Eskdal Fallowby Gorringe Haddow Isherwood Jarrow Kinnear
-    Lovell Merrow Nettleby Orchard Prowse Redfern Stannick Tolliver Varley Wexcombe Yeoman"""
-)
-TOWN_STARTS = _spaced(
-    """Brask Tarn Korr Vell Osk Lind Grav Mard Pell Quern Sarr Felk Drav Holv Jorn Kelm Lorv Orm Prav Rusk
-    Skel Tov Ulv Varn Wend Yarr Zell Brind Cald Dorv Eld Fenn Garr Hask Ilm Kest Mosk Nard Trell Umm"""
-)
-TOWN_ENDS = _spaced("holm wick mere stad haven vik moor gate combe thorpe dale low more fell hurst minster")
-WORD_STARTS = _spaced(
-    """Kor Vel Ost Lum Bri Tal Fer Zan Mor Pel Rav Sil Dra Nov Hal Qui Jas Wen Gal Lor Tri Bel Cor Um Yor
-    Fen Sta Gro"""
-)
-WORD_ENDS = _spaced(
-    """vane mar rel bix dane quin tova lith neva rosk vanta mira zell dora pax wyn tessa krin lanta phar
-    bosk gard"""
-)
-PET_STARTS = _spaced("Plin Bim Tuf Moz Wib Pog Snib Fiz Dod Grum Nib Quib Zub Hob Muf Pim Rol Squib Tam Wom")
-PET_ENDS = _spaced("ko bel ster let bo kin wig po lina gle doo ra sy fin toff")
-
-SPECIES = _spaced("tortoise parrot rabbit ferret lizard hamster goose donkey hedgehog goat snail cat dog crow")
-SECTORS = _spaced("Timber Optics Shipping Textiles Glass Foods Printing Tools Paper Ceramics")
-PLACE_FIRST = _spaced(
-    """Crooked Silver Merry Hidden Wooden Northern Crimson Humble Lonely Golden Hollow Velvet
-    Rusty Jolly Quiet Painted Amber Winding Frosty"""
-)
-PLACE_SECOND = _spaced(
-    """Lantern Anchor Heron Kettle Thimble Badger Compass Acorn Feather Pebble Whistle Barrel Clover Otter
-    Spindle Candle Magpie Saddle Turnip Walnut Sparrow Bellows Hammock Trumpet"""
-)
-PLACE_TYPES = _spaced("Bakery Bookshop Café Museum Tavern Theatre Pharmacy Library Gallery Tearoom Cinema Florist")
-ROOM_FIRST = _spaced("old new upper lower north south east west red blue green little round stone back")
-ROOM_SECOND = _spaced(
-    """boathouse cellar archive garage attic workshop storeroom laundry stable greenhouse tool_shed vault
-    gatehouse granary sauna"""
-)
-STREET_FIRST = _spaced(
-    """Quarrel Tallow Bramble Cobbler Mill Juniper Saffron Harbour Pigeon Copper Linden Thistle Ropewalk
-    Potter Weaver Mulberry Chandler Cuckoo Bellfounder Orchard Sailmaker Hazel Tanner Nightingale Sexton
-    Larkspur Cooper Vinegar Hopfield Glover"""
-)
-STREET_SECOND = _spaced("Street Lane Road Alley Square Row")
-
-JOBS = """beekeeper|organ tuner|glass blower|bookbinder|tram driver|dentist|piano teacher|locksmith
-    |cheesemaker|surveyor|translator|lighthouse keeper|roofer|midwife|shipwright|pastry chef|optician
-    |court clerk|stonemason|gardener|goldsmith|ferry captain|puppeteer|saddler|radio host|chimney sweep
-    |archivist|hairdresser|wine merchant|violin maker|geologist|upholsterer|tax adviser|cartographer
-    |fishmonger|electrician|choir director|zookeeper|sign painter|watchmaker"""
-HOBBIES = """carving spoons|folding paper boats|collecting tram tickets|growing pumpkins|repairing old radios
-    |painting tin soldiers|playing the accordion|photographing bridges|baking sourdough bread
-    |pressing wild flowers|building kites|flying model planes|solving chess puzzles|knitting socks
-    |restoring bicycles|watching owls|brewing ginger beer|climbing church towers|learning sign language
-    |juggling clubs|mapping hedgerows|keeping ants|dancing the tango|polishing gemstones
-    |writing limericks|rowing on the canal|hunting for mushrooms|weaving baskets|translating folk songs
-    |racing snails|engraving glass|making marzipan animals"""
-FOODS = """walnuts|strawberries|shellfish|celery|mustard|buckwheat|sesame|lupin flour|peaches|goat cheese|oats
-    |kiwis|hazelnuts|soy sauce|egg whites|cinnamon|mangoes|anchovies|horseradish|coconut"""
-COLOURS = """plum|ochre|teal|ivory|maroon|turquoise|scarlet|lilac|indigo|coral|mint green|mustard yellow
-    |brick red|sky blue|charcoal|salmon pink|olive|lavender|bottle green|burgundy|cobalt blue|apricot
-    |chestnut brown|lemon yellow|pearl grey|cherry red|navy blue|sage green"""
-DISHES = """lentil soup|mushroom risotto|pea pancakes|barley stew|pickled herring|spinach dumplings|cheese toast
-    |potato salad|porridge with plums|fried rice|leek pie|bean curry|cold noodles|smoked trout
-    |onion tart|tomato omelette|chestnut soup|stuffed peppers|semolina pudding|carrot fritters|goulash
-    |egg sandwiches|pumpkin gnocchi|rye bread"""
-MEANS = """phone|letter|video call|e-mail|text message|postcard|courier|radio|fax|pager|carrier pigeon
-    |voice message|telegram|chat"""
-WEATHERS = """hail|dense fog|light drizzle|thunderstorms|heavy snow|freezing rain|clear skies|a sandstorm|sleet
-    |scattered showers|a heat wave|black ice|low clouds|strong gusts"""
-PRODUCTS = """tea|coffee|soap|pencils|chocolate|jam|mustard|toothpaste|batteries|socks|honey|biscuits|shampoo
-    |candles|glue|muesli|lemonade|notebooks|shoe polish|olive oil|matches|cocoa|umbrellas|rice
-    |washing powder|yoghurt|envelopes|olives|hand cream|light bulbs"""
-DOCUMENTS = """invoices|meeting notes|travel plans|weekly reports|shopping lists|contracts|recipes|address labels
-    |sheet music|tax papers|floor plans|invitations|reading lists|crosswords|timetables|lesson plans
-    |greeting cards|work contracts|sewing patterns|budget tables"""
-SOLID_GOODS = """crate sack basket box: quinces|dried peas|roofing nails|chestnuts|lamp wicks|slate tiles
-    |goose feathers|cork stoppers|charcoal|blackcurrants|oat bran|walnut shells|onions|wooden pegs"""
-LIQUID_GOODS = """jar tin bottle barrel: rapeseed oil|putty|birch syrup|beeswax polish|pickled beets|red ink
-    |cider vinegar
-    |linseed oil|plum sauce|fish glue|rose water|wood stain"""
-STOCK = """folding chairs|wool blankets|paint rollers|oil lamps|flower pots|tea towels|fire buckets
-    |life jackets|picture frames|door handles|rubber boots|spare tyres|wine glasses|garden hoses
-    |camp beds|music stands"""
-STORES = """the storeroom|the barn|the loft|the cellar|the shed|the depot|the office|the van|the clubhouse
-    |the boathouse|the parish hall|the old school"""
-PAPERS = """the tax form|the grant application|the annual report|the safety report|the insurance claim
-    |the building permit|the cost estimate|the patent application|the audit file|the lease"""
-EVENTS = """the dentist appointment|the piano lesson|the eye test|the job interview|the driving test
-    |the farewell party|the physiotherapy session|the house viewing|the passport appointment
-    |the choir rehearsal|the blood test|the visa interview"""
-SERVICES = _spaced("sync mailer indexer cache proxy uploader watcher scheduler")
-MONTHS = _spaced("""January February March April May June July August September October November December""")
-WEEKDAYS = _spaced("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
-MEALS = _spaced("breakfast lunch dinner")
+def pick(rng: Random, name: str) -> str:
+    """An entry of a list of `WORDS`."""
+    return str(rng.choice(WORDS[name]))
 
 
-def one_of(text: str) -> Draw:
-    """Draws an entry of a list."""
-    entries = listed(text)
-    return lambda rng: Value(rng.choice(entries))
+def one_of(name: str) -> Draw:
+    """Draws an entry of a list of `WORDS`."""
+    return lambda rng: Value(pick(rng, name))
 
 
 # --- values ------------------------------------------------------------------------------------
 
 
 def person(rng: Random) -> Value:
-    return Value(f"{rng.choice(FIRST_NAMES)} {rng.choice(LAST_NAMES)}")
+    return Value(f"{pick(rng, 'first_names')} {pick(rng, 'last_names')}")
 
 
 def town(rng: Random) -> Value:
-    return Value(rng.choice(TOWN_STARTS) + rng.choice(TOWN_ENDS))
+    return Value(pick(rng, "town_starts") + pick(rng, "town_ends"))
 
 
 def word(rng: Random) -> Value:
-    return Value(rng.choice(WORD_STARTS) + rng.choice(WORD_ENDS))
+    return Value(pick(rng, "word_starts") + pick(rng, "word_ends"))
 
 
 def company(rng: Random) -> Value:
-    return Value(f"{word(rng).text} {rng.choice(SECTORS)}")
+    return Value(f"{word(rng).text} {pick(rng, 'sectors')}")
 
 
 def hotel(rng: Random) -> Value:
@@ -165,15 +70,15 @@ def hotel(rng: Random) -> Value:
 
 
 def pet(rng: Random) -> Value:
-    return Value(rng.choice(PET_STARTS) + rng.choice(PET_ENDS))
+    return Value(pick(rng, "pet_starts") + pick(rng, "pet_ends"))
 
 
 def address(rng: Random) -> Value:
-    return Value(f"{rng.randint(2, 198)} {rng.choice(STREET_FIRST)} {rng.choice(STREET_SECOND)}")
+    return Value(f"{rng.randint(2, 198)} {pick(rng, 'street_first')} {pick(rng, 'street_second')}")
 
 
 def date(rng: Random) -> Value:
-    day, month = rng.randint(1, 28), rng.choice(MONTHS)
+    day, month = rng.randint(1, 28), pick(rng, "months")
     nth = f"{day}{_ordinal(day)}"
     return Value(f"{day} {month}", (f"{month} {day}", f"{nth} of {month}", f"{nth} {month}", f"{month} {nth}"))
 
@@ -238,16 +143,26 @@ def _ordinal(day: int) -> str:
     return "th" if day in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
 
 
+DRAWS: dict[str, Draw] = {
+    draw.__name__: draw
+    for draw in (
+        *(person, town, word, company, hotel, pet, address, date, morning, hour, year, four_digits, code),
+        *(crowns, many_crowns, metres, count, platform, version),
+    )
+}
+"""The drawing functions of values, by the name that facts.toml calls them by."""
+
+
 # --- what facts are about ----------------------------------------------------------------------
 
 
 def place(rng: Random) -> Value:
-    name = f"{rng.choice(PLACE_FIRST)} {rng.choice(PLACE_SECOND)}"
-    return Value(f"the {name} {rng.choice(PLACE_TYPES)}", (name,))
+    name = f"{pick(rng, 'place_first')} {pick(rng, 'place_second')}"
+    return Value(f"the {name} {pick(rng, 'place_types')}", (name,))
 
 
 def room(rng: Random) -> Value:
-    return Value(f"the {rng.choice(ROOM_FIRST)} {rng.choice(ROOM_SECOND)}".replace("_", " "))
+    return Value(f"the {pick(rng, 'room_first')} {pick(rng, 'room_second')}")
 
 
 def bridge(rng: Random) -> Value:
@@ -260,20 +175,20 @@ def project(rng: Random) -> Value:
 
 
 def ware(rng: Random) -> Value:
-    containers, goods = rng.choice((SOLID_GOODS, LIQUID_GOODS)).split(":")
-    return Value(f"a {rng.choice(containers.split())} of {rng.choice(listed(goods))}")
+    sort = rng.choice(WORDS["wares"])
+    return Value(f"a {rng.choice(sort['containers'])} of {rng.choice(sort['goods'])}")
 
 
 def stock(rng: Random) -> Value:
-    return Value(f"{rng.choice(listed(STOCK))} in {rng.choice(listed(STORES))}")
+    return Value(f"{pick(rng, 'stock')} in {pick(rng, 'stores')}")
 
 
 def paper(rng: Random) -> Value:
-    return Value(f"{rng.choice(listed(PAPERS))} for {company(rng).text}")
+    return Value(f"{pick(rng, 'papers')} for {company(rng).text}")
 
 
 def meal(rng: Random) -> Value:
-    return Value(f"{rng.choice(MEALS)} on {rng.choice(WEEKDAYS)}s")
+    return Value(f"{pick(rng, 'meals')} on {pick(rng, 'weekdays')}s")
 
 
 def forecast(rng: Random) -> Value:
@@ -281,15 +196,15 @@ def forecast(rng: Random) -> Value:
 
 
 def service(rng: Random) -> Value:
-    name = f"{word(rng).text.lower()}-{rng.choice(SERVICES)}"
+    name = f"{word(rng).text.lower()}-{pick(rng, 'services')}"
     return Value(f"the service {name}", (name,))
 
 
 def train(rng: Random) -> Value:
-    start, end = (first + rng.choice(TOWN_ENDS) for first in rng.sample(TOWN_STARTS, 2))
+    start, end = (first + pick(rng, "town_ends") for first in rng.sample(WORDS["town_starts"], 2))
     return Value(f"the train from {start} to {end}")
 
 
 def appointment(rng: Random) -> str:
-    """What sort of appointment; whose is for the diary to say."""
-    return rng.choice(listed(EVENTS))
+    """A sort of appointment; `diary_facts` adds whose it is."""
+    return pick(rng, "events")

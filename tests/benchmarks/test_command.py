@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.harness.results import FORMAT
 from benchmarks.quick import plans
 from benchmarks.report import load
 from benchmarks.report.__main__ import main as report
-from benchmarks.results import FORMAT
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from benchmarks import results
 from benchmarks.experiments.asking import Make, Options
 from benchmarks.experiments.delete import delete
 from benchmarks.experiments.sessions import facts, scale, sessions, sized, update
 from benchmarks.experiments.single import single
-from benchmarks.journal import Journal
+from benchmarks.harness import results
+from benchmarks.harness.journal import Journal
 from benchmarks.systems.base import Cost, Reply, Unsupported
 from benchmarks.tasks.base import Chunk, Question, Task, Unit
 from seal_memory.errors import InputError

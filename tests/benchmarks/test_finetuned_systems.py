@@ -211,7 +211,7 @@ def test_notes_are_written_once_even_when_the_run_is_killed(
         patch.setattr(finetuning, "train", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             seal.learn(CHUNKS, step=0)
-    fresh = SealRecipe(asker, seal._adapter.base, tmp_path / "seal", seed=1, epochs=2)
+    fresh = SealRecipe(asker, seal.base, tmp_path / "seal", seed=1, epochs=2)
     fresh.learn(CHUNKS, step=0)
     assert len(seen) == len(CHUNKS)
     assert set(json.loads((tmp_path / "seal" / "notes.json").read_text())) == {"c0", "c1"}
@@ -254,7 +254,7 @@ def test_the_engine_answers_as_peft_does(
 
     system = make(tmp_path)
     system.learn(CHUNKS, step=0)
-    adapter_id = system._adapter._ready()
+    adapter_id = system._ready()
     row = asker.engine.encode_row([{"role": "user", "content": "Go on."}], CHUNKS[0].text, end=False)
     ours = asker.engine.score([(Prompt([{"role": "user", "content": "Go on."}], adapter_id), CHUNKS[0].text)])[0]
     plain = asker.engine.score([(Prompt([{"role": "user", "content": "Go on."}]), CHUNKS[0].text)])[0]
@@ -282,7 +282,7 @@ def test_before_anything_is_learned_the_base_answers(make: Callable[[Path], Any]
 def test_an_adapter_that_the_engine_dropped_is_put_in_again(make: Callable[[Path], Any], tmp_path: Path) -> None:
     system = make(tmp_path)
     system.learn(CHUNKS[:1], step=0)
-    system._adapter.asker.engine.drop(str(tmp_path / "step-0"))
+    system.asker.engine.drop(str(tmp_path / "step-0"))
     assert len(system.answer(system.ways[0], QUESTIONS, max_tokens=2)) == 1
 
 

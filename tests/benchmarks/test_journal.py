@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.journal import Journal, finished
+from benchmarks.harness.journal import Journal, finished
 from seal_memory.errors import InputError
 
 HEAD = {"experiment": "single", "seed": 0, "provenance": {"started": "now"}}

@@ -18,15 +18,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.__main__ import main
 from benchmarks.report import load, page, readme
 from benchmarks.report.__main__ import main as report
-from benchmarks.speed import bars, results
+from benchmarks.speed import results
 from benchmarks.speed.bench import Bench, repeat
-from benchmarks.speed.candidates import work
-from benchmarks.speed.child import RUN, run_part
-from benchmarks.speed.filler import fill
-from benchmarks.speed.flops import geometry, row_flops
+from benchmarks.speed.consolidating import fill
+from benchmarks.speed.grading import candidates_of
 from benchmarks.speed.options import PARTS, Options
-from benchmarks.speed.profiling import shares
-from benchmarks.speed.vllm_server import Server
+from benchmarks.speed.parts import RUN, run_part, shares
+from benchmarks.speed.rollouts import Server
+from benchmarks.speed.training import geometry, row_flops
 from benchmarks.tasks import squad
 from seal_memory.errors import InputError
 from seal_memory.records import Standing
@@ -122,7 +121,7 @@ def test_the_peak_is_the_best_shape_of_the_models_layers(bench: Bench) -> None:
 
 def test_every_way_grades_the_same_rows_with_the_same_steps(bench: Bench) -> None:
     """What ours trains is what Trainer gets, token for token, and an optimizer step for each row and epoch."""
-    made = work(bench)
+    made = candidates_of(bench)
     first = made.candidates[0]
     plain = bench.plain_copy("float32")
     assert [list(r.ids) for r in first.rows] == [plain.encode(d) for d in first.documents]
@@ -400,13 +399,13 @@ def _file(folder: Path) -> Path:
     parts = {part: {"peak_memory_bytes": 3e9, "wall_seconds": 60.0, **f} for part, f in _figures().items()}
     found = {"format": 1, "experiment": "speed", "provenance": {"cpu": "a <cpu>"}, "parts": parts}
     path = folder / "speed-squad.json"
-    path.write_text(json.dumps({**found, "bars": bars.bars(parts)}), encoding="utf-8")
+    path.write_text(json.dumps({**found, "bars": results.bars(parts)}), encoding="utf-8")
     return path
 
 
 def test_bars_are_held_against_the_fastest_baseline() -> None:
     """And told whether they are reached; a part that was not run has none."""
-    found = [(b["part"], round(b["reached"], 2), b["met"]) for b in bars.bars(_figures())]
+    found = [(b["part"], round(b["reached"], 2), b["met"]) for b in results.bars(_figures())]
     assert found == [
         ("grading", 70.0, True),
         ("grading", 2.5, False),
@@ -418,7 +417,7 @@ def test_bars_are_held_against_the_fastest_baseline() -> None:
         ("consolidate", 5.0, True),
         ("memory", 5.0, False),
     ]
-    assert bars.bars({}) == []
+    assert results.bars({}) == []
 
 
 def test_the_report_shows_the_bars_and_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

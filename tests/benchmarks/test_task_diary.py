@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from benchmarks.tasks import diary
 from benchmarks.tasks.base import Question, Task, evidence
-from benchmarks.tasks.diary_facts import ATTRIBUTES, SOURCES
-from benchmarks.tasks.diary_words import FIRST_NAMES, LAST_NAMES
+from benchmarks.tasks.diary_facts import SOURCES
+from benchmarks.tasks.diary_templates import ATTRIBUTES
+from benchmarks.tasks.diary_words import WORDS
 from seal_memory.errors import InputError
 from seal_memory.observation import admit, parse_role, to_interactions
 from seal_memory.quizzes.grading import contains
@@ -145,8 +146,9 @@ def test_the_default_diary_has_at_least_five_phrasings_and_some_changes(seed: in
 def test_of_known_people_more_is_told_on_later_days_without_a_change(large: Task) -> None:
     told = [(day, q) for day, q in _asked(large) if q.kind == "person" and q.phrasing != "reverse"]
     days: dict[str, set[int]] = {}
+    first, last = "|".join(WORDS["first_names"]), "|".join(WORDS["last_names"])
     for day, question in told:
-        name = re.search(rf"(?:{'|'.join(FIRST_NAMES)}) (?:{'|'.join(LAST_NAMES)})", question.text)
+        name = re.search(f"(?:{first}) (?:{last})", question.text)
         assert name, question
         days.setdefault(name.group(), set()).add(day)
     assert sum(len(seen) > 1 for seen in days.values()) > 30
@@ -157,6 +159,28 @@ def test_equal_seeds_give_equal_diaries_and_others_differ() -> None:
     tasks = [diary.make(seed=seed) for seed in range(6)]
     assert len({task.data_sha256 for task in tasks}) == len(tasks)
     assert tasks[2].options == {"days": 6, "facts_per_day": 8, "seed": 2}
+
+
+PUBLISHED = {  # days -> data_sha256 of seeds 0-3, as they were when the published figures were measured
+    6: [
+        "627c2db17f4237eeb171726da3925f4458467352c284c6a9ca1a3067216e391b",
+        "d2a81d7459d2d6eca8662d57cdfcab5311a52eaecf90368a9326faf103816147",
+        "bde5617f49d4f119187755b9d4e48cb1d0b724f0c5e0eef0ef60ff3eb45d28c2",
+        "7785e6d93706e8f371b57a61f992f7ea7144a8857b45db301f3752e641d16408",
+    ],
+    30: [
+        "d95b49e9d88f290d2ca0a88e469f2b7f70e24b99d48bfc1e574f3269f9712d42",
+        "f2894fd3f95a17fe883f630eade41794da7af44f2b2cda078e78c08a58455cdb",
+        "a9d7095bfa8d86d9d6486b005952d7a73a94fbde86f915b043dbc9856dcc56fb",
+        "158122c0f2235f85ae8fe935b968c9900d782edf51e9fc3c7e79196a6e496904",
+    ],
+}
+
+
+@pytest.mark.parametrize("days", PUBLISHED)
+def test_a_seed_gives_the_diary_that_was_published(days: int) -> None:
+    """Byte for byte: a published figure is about a diary that can be made again."""
+    assert [diary.make(days=days, seed=seed).data_sha256 for seed in range(4)] == PUBLISHED[days]
 
 
 def test_the_gate_learns_the_facts_and_skips_the_chatter(large: Task) -> None:
@@ -201,7 +225,7 @@ def test_a_diary_of_nothing_is_refused(days: int, facts: int) -> None:
 
 
 def test_too_many_facts_for_the_words_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.tasks.diary_words.FIRST_NAMES", ["Ivo"])
-    monkeypatch.setattr("benchmarks.tasks.diary_words.LAST_NAMES", ["Marrin"])
+    monkeypatch.setitem(WORDS, "first_names", ["Ivo"])
+    monkeypatch.setitem(WORDS, "last_names", ["Marrin"])
     with pytest.raises(InputError, match="fewer facts"):
         diary.make(days=20, facts_per_day=12)

@@ -16,7 +16,7 @@ import torch
 from seal_memory.engines.local import TransformersEngine
 
 PACKAGES = ("torch", "transformers", "peft", "bm25s", "numpy", "sqlite-utils")
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def provenance(engine: TransformersEngine, model: str) -> dict[str, Any]:

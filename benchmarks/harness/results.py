@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks import metrics
-from benchmarks.journal import SUFFIX, Record, finished
+from benchmarks.harness.journal import SUFFIX, Record, finished
 from benchmarks.tasks.base import Question, Task
 from seal_memory.errors import InputError
 from seal_memory.forgetting import retention

@@ -19,14 +19,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from benchmarks import results
 from benchmarks.experiments.asking import Options
 from benchmarks.experiments.delete import delete
 from benchmarks.experiments.sessions import scale, sessions, update
 from benchmarks.experiments.single import single
-from benchmarks.journal import Journal
-from benchmarks.provenance import provenance
-from benchmarks.registry import WAYS, Workshop
+from benchmarks.harness import results
+from benchmarks.harness.journal import Journal
+from benchmarks.harness.provenance import provenance
+from benchmarks.harness.registry import WAYS, Workshop
 from benchmarks.tasks.base import Task
 from seal_memory.errors import InputError
 
