@@ -189,7 +189,7 @@ def _task(given: argparse.Namespace) -> Any:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """("epochs", 6) of "epochs=6"; what is no JSON is a string."""
+    """("epochs", 6) of "learning.epochs=6"; what is no JSON is a string."""
     name, equals, value = text.partition("=")
     if not equals:
         raise InputError(f"--set {text!r} is no NAME=VALUE.")

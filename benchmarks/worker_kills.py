@@ -27,9 +27,10 @@ from seal_memory.records import JobState, Standing
 
 # One short step of training per text, and a gate that lets everything through: it is the bookkeeping that is tested.
 SETTINGS: Mapping[str, Any] = {
-    "candidates": 1, "epochs": 1, "passes": 1, "least_steps": 1, "rank": 4, "model_genres": False,
-    "answer_max_tokens": 4, "recite_max_tokens": 4, "gate_min_gain": 0.0, "gate_max_old_loss": 1.0,
-    "gate_max_perplexity_increase": 10.0,
+    "learning.candidates": 1, "learning.epochs": 1, "learning.document_readings": 1, "learning.min_steps": 1,
+    "learning.rank": 4, "learning.notes_per_statement": 0,
+    "answering.max_tokens": 4, "gate.quiz_answer_tokens": 4, "gate.min_gain": 0.0, "gate.max_old_loss": 1.0,
+    "gate.max_perplexity_increase": 10.0,
 }  # fmt: skip
 PRELOAD = ["torch", "transformers.models.llama.modeling_llama", "seal_memory.learning.consolidate", __name__]
 ATTEMPTS = 1000  # of a job: every kill is one, and none may end it

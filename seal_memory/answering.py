@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from seal_memory import prompts, reciting
-from seal_memory.config import Settings
+from seal_memory.config import AnsweringSettings
 from seal_memory.engines.base import Completion, Decoding, Engine, Finish, OnText, Prompt, TokenLogprob, continued
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
@@ -80,7 +80,7 @@ class Answerer:
     """Answers with one engine, one router, one ledger; holds no state of its own."""
 
     def __init__(
-        self, engine: Engine, router: Router, ledger: Ledger, settings: Settings, *, snapshot: int | None
+        self, engine: Engine, router: Router, ledger: Ledger, settings: AnsweringSettings, *, snapshot: int | None
     ) -> None:
         self.engine, self.router, self.ledger = engine, router, ledger
         self.settings, self.snapshot = settings, snapshot

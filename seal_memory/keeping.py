@@ -27,7 +27,7 @@ def corrected(ledger: Ledger, deletion: Deletion, id: str, text: str, *, setting
     Raises `UnknownIdError`, or `InputError` when nothing changes or the text is no single passage.
     """
     old = ledger.interactions(ids=[id])[0]
-    new = reworded(old, text, learn_roles=settings.learn_roles, quarantine_roles=settings.quarantine_roles)
+    new = reworded(old, text, learn_roles=settings.learning.roles, quarantine_roles=settings.safety.quarantine_roles)
     with ledger.atomic():
         adapters, snapshots = deletion.drop_derivatives([id])
         observed = ledger.supersede(id, new)

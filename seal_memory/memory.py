@@ -71,7 +71,7 @@ class SealMemory:
         self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
         self._clock, self._make_id, self.progress, self._given_router = clock, make_id, progress, router
         self._engines = EngineRoom(
-            folder, ledger, settings, model, store=lambda: self.store, engine=engine, answering=answering
+            folder, ledger, settings.engine, model, store=lambda: self.store, engine=engine, answering=answering
         )
         self._background: Background | None = None
 
@@ -96,7 +96,7 @@ class SealMemory:
         `engine`: another memory's `engine` (or what gives it when it is first needed), to share one loaded model among
         several memories. `answering`: a vLLM server's engine, for what is asked; several memories may share it.
         `router`: makes a router of your own for a manifest and its ledger (`routing.router` shows one), in place of the
-        setting `router`; it is asked wherever a question looks for its shard, at the gate too.
+        setting `answering.router`; it is asked wherever a question looks for its shard, at the gate too.
         Raises `LedgerError` when the folder cannot be used, `SettingsError` for bad settings.
         """
         folder = Path(path).expanduser()
@@ -130,7 +130,7 @@ class SealMemory:
         """What makes the router of a manifest: the one handed to `open`, or as the settings say."""
         from seal_memory.routing.making import router_maker
 
-        return self._given_router or router_maker(self.settings)
+        return self._given_router or router_maker(self.settings.answering)
 
     @cached_property
     def _guard(self) -> SnapshotGuard:
@@ -177,8 +177,8 @@ class SealMemory:
             title=title,
             time=time,
             metadata=metadata,
-            learn_roles=self.settings.learn_roles,
-            quarantine_roles=self.settings.quarantine_roles,
+            learn_roles=self.settings.learning.roles,
+            quarantine_roles=self.settings.safety.quarantine_roles,
         )
         return self.ledger.observe(found)
 
@@ -201,8 +201,8 @@ class SealMemory:
             source=source,
             session=session,
             time=time,
-            learn_roles=self.settings.learn_roles,
-            quarantine_roles=self.settings.quarantine_roles,
+            learn_roles=self.settings.learning.roles,
+            quarantine_roles=self.settings.safety.quarantine_roles,
             replayed=replayed,
         )
         return self.ledger.observe(found)
@@ -239,7 +239,7 @@ class SealMemory:
             return trainer.consolidate(core=core, rebuild=rebuild)
 
     def refine(self, number: int, *, progress: Progress | None = None) -> Refined:
-        """Round `number` of refining the edit policy, as the setting `refine` says. Raises as `consolidate` does."""
+        """Round `number` of refining the edit policy, as `policy.refine` says. Raises as `consolidate` does."""
         with self._training(progress) as trainer:
             return trainer.refine(number)
 
@@ -287,7 +287,7 @@ class SealMemory:
         Raises `InputError` for an empty question, an unknown mode, or a prompt over the model's context.
         """
         questions = checked([question] if isinstance(question, str) else question)
-        limit = self.settings.answer_max_tokens if max_tokens is None else max_tokens
+        limit = self.settings.answering.max_tokens if max_tokens is None else max_tokens
         answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=limit)
         return answers[0] if isinstance(question, str) else answers
 
@@ -323,7 +323,7 @@ class SealMemory:
     def quiz(self, *, mode: str = "weights", limit: int | None = None) -> QuizReport:
         """Ask every held-out question about what is still valid, closed book, and report recall."""
         items = items_in_use(self.ledger)
-        return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self.settings.answer_max_tokens)
+        return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self.settings.answering.max_tokens)
 
     def published(self) -> Snapshot | None:
         """The snapshot in use, its files checked; None is the untouched base."""
@@ -335,7 +335,9 @@ class SealMemory:
         snapshot = self.published()
         self._engines.retain(snapshot)
         router = self._router(snapshot)
-        return Answerer(engine, router, self.ledger, self.settings, snapshot=snapshot.version if snapshot else None)
+        return Answerer(
+            engine, router, self.ledger, self.settings.answering, snapshot=snapshot.version if snapshot else None
+        )
 
     def route(self, question: str) -> Route:
         """The published shard that would answer a question closed book; its `adapter_id` is None where none would."""
@@ -371,7 +373,7 @@ class SealMemory:
         return Deletion(
             self.ledger,
             self.store,
-            self.settings,
+            self.settings.gate,
             routers=self.routers,
             engine=lambda: self.engine,
             drop=self._engines.drop,

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seal_memory.config import Settings
+from seal_memory.config import EngineSettings
 from seal_memory.engines.hardware import detect
 from seal_memory.engines.local import Fetch, TransformersEngine
 from seal_memory.engines.models import load, resolve
@@ -42,7 +42,7 @@ KEY_VARIABLE = "SEAL_MEMORY_ENGINE_KEY"  # what a vLLM server was started with a
 _VERIFIED = "verified adapters"  # adapter id -> its files' stamp when the checksum was right
 
 
-def load_engine(model: str, settings: Settings, ledger: Ledger) -> TransformersEngine:
+def load_engine(model: str, settings: EngineSettings, ledger: Ledger) -> TransformersEngine:
     """The engine of a model by name, on the hardware that the settings choose.
 
     Raises `ModelUnavailableError`, and `BaseModelMismatchError` before any time is spent on loading.
@@ -52,13 +52,13 @@ def load_engine(model: str, settings: Settings, ledger: Ledger) -> TransformersE
     return TransformersEngine(load(files, detect(settings.device, settings.dtype)))
 
 
-def new_engine(model: str, settings: Settings) -> TransformersEngine:
+def new_engine(model: str, settings: EngineSettings) -> TransformersEngine:
     """The engine of a model by name, for memories of which each checks its own base. Raises `ModelUnavailableError`."""
     files = resolve(model, cache_dir=settings.cache_dir)
     return TransformersEngine(load(files, detect(settings.device, settings.dtype)))
 
 
-def vllm_engine(model: str, settings: Settings) -> VllmEngine:
+def vllm_engine(model: str, settings: EngineSettings) -> VllmEngine:
     """The engine of the vLLM server that the settings name; it is not spoken to yet.
 
     Raises `ModelUnavailableError` where the model's files are not here, or httpx.
@@ -68,11 +68,11 @@ def vllm_engine(model: str, settings: Settings) -> VllmEngine:
     from seal_memory.engines.vllm.engine import VllmEngine
 
     return VllmEngine(
-        settings.engine_url or "",
+        settings.url or "",
         model,
-        max_loras=settings.engine_max_loras,
+        max_loras=settings.max_loras,
         key=os.environ.get(KEY_VARIABLE),
-        timeout=settings.engine_timeout,
+        timeout=settings.timeout,
         cache_dir=settings.cache_dir,
     )
 

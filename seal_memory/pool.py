@@ -81,12 +81,12 @@ class MemoryPool:
             if self._engine is None:
                 from seal_memory.opening import new_engine
 
-                self._engine = new_engine(self.model, self.settings)
+                self._engine = new_engine(self.model, self.settings.engine)
             return self._engine
 
     @property
     def _by_server(self) -> bool:
-        return self._given_vllm or self.settings.engine == "vllm"
+        return self._given_vllm or self.settings.engine.name == "vllm"
 
     def _server_engine(self) -> VllmEngine:
         """The vLLM server's engine, which is not spoken to yet. Raises `ModelUnavailableError`."""
@@ -96,7 +96,7 @@ class MemoryPool:
             if self._vllm is None:
                 from seal_memory.opening import vllm_engine
 
-                self._vllm = vllm_engine(self.model, self.settings)
+                self._vllm = vllm_engine(self.model, self.settings.engine)
             return self._vllm
 
     def get_ready(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory import prompts
-from seal_memory.config import Settings
+from seal_memory.config import AnsweringSettings
 from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, Score, continued
 
 TEMPERATURE = 0.8  # of the recitations after the first (LOG, A1 to A7)
@@ -33,9 +33,9 @@ class Recitals:
     temperature: float
 
 
-def recitals_of(settings: Settings) -> Recitals:
+def recitals_of(settings: AnsweringSettings) -> Recitals:
     """As the settings have them."""
-    return Recitals(settings.recitations, TEMPERATURE)
+    return Recitals(settings.samples, TEMPERATURE)
 
 
 def ask(

@@ -97,7 +97,7 @@ class Trainer:
         """As `SealMemory.consolidate`; then what the settings no longer keep is pruned."""
         self._sweep()
         seed = (self.settings.seed + (reopen(self.ledger, rebuild) if rebuild else 0)) % (1 << 32)
-        settings = self.settings.model_copy(update={"seed": seed})
+        settings = self.settings.changed(seed=seed)
         arms = arm_source(self.ledger, self.engine, self.settings, routers=self.routers)
         candidates = self._candidates(settings, arms=arms, note_writer=self._note_writer())
         consolidator = Consolidator(candidates, self._publisher(settings), heartbeat=self.heartbeat)
@@ -130,13 +130,14 @@ class Trainer:
             heartbeat=self.heartbeat,
         )
         candidates = self._candidates(settings)
-        if settings.refine in ("notes", "both"):
+        if settings.policy.refine in ("notes", "both"):
             writers.retrain(progress=candidates.progress)  # what a forget took: the round starts from the newest writer
-        if settings.executor == "local":
+        if settings.policy.executor == "local":
             return Refiner(candidates, writers).run(number)
         from seal_memory.policy.ray_executor import RayExecutor
 
-        address, fingerprint = settings.ray_address, self.engine.fingerprint
+        address = None if settings.policy.executor == "ray" else settings.policy.executor
+        fingerprint = self.engine.fingerprint
         with closing(RayExecutor(self.base_model, settings, fingerprint=fingerprint, address=address)) as executor:
             return Refiner(candidates, writers, plan=RoundPlan(executor=executor)).run(number)
 
@@ -145,10 +146,10 @@ class Trainer:
         self.store.sweep(needed(self.ledger))
 
     def _prune(self) -> None:
-        prune_snapshots(self.ledger, self.store, keep=self.settings.snapshots_kept, drop=self.engine.drop)
+        prune_snapshots(self.ledger, self.store, keep=self.settings.storage.snapshots_kept, drop=self.engine.drop)
 
     def _note_writer(self) -> str | None:
-        if not self.settings.model_genres:  # then nobody writes, and no file need be read
+        if not self.settings.learning.notes_per_statement:  # then nobody writes, and no file need be read
             return None
         return current_writer(self.ledger, self.store, self.engine.fingerprint)
 
@@ -172,7 +173,7 @@ class Trainer:
             self.ledger,
             self.engine,
             self.store,
-            settings,
+            settings.gate,
             routers=self.routers,
             base_model=self.base_model,
             clock=self.clock,

@@ -191,24 +191,24 @@ class Worker:
     def _plan_refining(self) -> None:
         """The next round, if one is due and none waits; a round that was given up is not tried again."""
         settings = self.memory.settings
-        if settings.refine == "off":
+        if settings.policy.refine == "off":
             return
         rounds = [job for job in self.queue.jobs() if job.kind == REFINE]
         if any(job.state in (JobState.QUEUED, JobState.FAILED) for job in rounds):
             return
-        number = next_round(self.memory.ledger, settings, rounds)
+        number = next_round(self.memory.ledger, settings.policy, rounds)
         if number is not None:
             self._queue(REFINE, {"round": number, "episodes": published_episodes(self.memory.ledger)})
 
     def _plan_sleep(self) -> None:
         """One sleep at a time, when enough is new."""
         settings, ledger = self.memory.settings, self.memory.ledger
-        if settings.sleep == "off":
+        if settings.sleep.mode == "off":
             return
         sleeps = [job for job in self.queue.jobs() if job.kind == SLEEP]
         waits = any(job.state in (JobState.QUEUED, JobState.FAILED) for job in sleeps)
         current = ledger.current()
-        if not waits and current is not None and sleep_due(ledger, settings, sleeps):
+        if not waits and current is not None and sleep_due(ledger, settings.sleep, sleeps):
             self._queue(SLEEP, {"version": current.version})
 
     def _enqueue(self, kind: str, about: Callable[[], Collection[str]]) -> None:
@@ -258,7 +258,7 @@ class Worker:
             elif job.kind == REFINE:
                 self.memory.refine(int(job.payload["round"]), progress=self._progress)
             elif job.kind == SLEEP:
-                wanted = self.memory.settings.sleep
+                wanted = self.memory.settings.sleep.mode
                 self.memory.sleep(merge=wanted != "core", core=wanted != "merge", progress=self._progress)
             else:
                 self._audit()
@@ -275,7 +275,14 @@ class Worker:
 
         memory = self.memory
         tried = {str(job.payload.get("shard")) for job in self.queue.jobs() if job.kind == REBUILD}
-        auditor = Auditor(memory.ledger, memory.answering, memory.settings, routers=memory.routers, clock=self._clock)
+        auditor = Auditor(
+            memory.ledger,
+            memory.answering,
+            memory.settings.background,
+            memory.settings.gate,
+            routers=memory.routers,
+            clock=self._clock,
+        )
         for found in auditor.run():
             shard = found.audit.adapter_id
             if found.too_weak and shard not in tried:
@@ -338,7 +345,7 @@ class Worker:
         """Rest until the model was held for no more than the CPU share of the time."""
         if self._stay is None:
             return
-        share = self.memory.settings.background_cpu_share
+        share = self.memory.settings.background.cpu_share
         left = min(LONGEST_REST, self._stay.seconds * (1.0 / share - 1.0) - self._rested)
         while left > 0:
             self._sleep(min(NAP, left))

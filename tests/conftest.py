@@ -40,7 +40,7 @@ SENTENCES = [
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own SEAL_MEMORY_* variables do not reach the tests; the cache folder's place does."""
     for name in [name for name in os.environ if name.upper().startswith("SEAL_MEMORY_")]:
-        if name != "SEAL_MEMORY_CACHE_DIR":
+        if name != "SEAL_MEMORY_ENGINE__CACHE_DIR":
             monkeypatch.delenv(name)
 
 
@@ -87,20 +87,20 @@ def easy_settings() -> Callable[..., Any]:
     from seal_memory.config import Settings
 
     easy: dict[str, Any] = {
-        "dtype": "float32",
-        "candidates": 1,
-        "epochs": 1,
-        "document_epochs": 1,
-        "passes": 1,
-        "least_steps": 1,
-        "rank": 4,
-        "model_genres": False,
-        "answer_max_tokens": 4,
-        "recite_max_tokens": 4,
-        "recitations": 1,
-        "gate_min_gain": 0.0,
-        "gate_max_old_loss": 1.0,
-        "gate_max_perplexity_increase": 10.0,
+        "engine.dtype": "float32",
+        "learning.candidates": 1,
+        "learning.epochs": 1,
+        "learning.document_epochs": 1,
+        "learning.document_readings": 1,
+        "learning.min_steps": 1,
+        "learning.rank": 4,
+        "learning.notes_per_statement": 0,
+        "answering.max_tokens": 4,
+        "gate.quiz_answer_tokens": 4,
+        "answering.samples": 1,
+        "gate.min_gain": 0.0,
+        "gate.max_old_loss": 1.0,
+        "gate.max_perplexity_increase": 10.0,
     }
     return lambda **changes: Settings(**(easy | changes))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seal_memory.answering import Answerer, Mode, parse_mode
-from seal_memory.config import Settings
+from seal_memory.config import AnsweringSettings
 from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
@@ -48,7 +48,7 @@ def make(ledger: Ledger, ids: list[str], fake_engine: Callable[..., Engine]) -> 
         say: Callable[[Prompt], str] | None = None, *, core: str | None = None, confidence: float = 1.0, **settings: Any
     ) -> tuple[Answerer, Engine]:
         engine = fake_engine(say or (lambda p: f"{p.adapter} says"), confidence=confidence)
-        chosen = Settings(**{"recitations": 1, **settings})
+        chosen = AnsweringSettings(**{"samples": 1, **settings})
         manifest = Manifest((ShardEntry("a-1", "e-1", (ids[0],)),), core)
         return Answerer(engine, router_maker(chosen)(manifest, ledger), ledger, chosen, snapshot=7), engine
 
@@ -135,7 +135,7 @@ def test_a_batch_keeps_its_order(make: Make) -> None:
 
 def test_a_shard_recites_and_the_base_is_asked_once(make: Make) -> None:
     """However often an adapter recites."""
-    answerer, engine = make(recitations=4)
+    answerer, engine = make(samples=4)
     answerer.answer([ASK_LIGHTHOUSE, UNRELATED], Mode.WEIGHTS, max_tokens=5)
     assert [p.adapter for p in engine.prompts] == [None, "a-1", "a-1", "a-1", "a-1"]
 

@@ -306,14 +306,14 @@ def test_a_full_disk_while_publishing_loses_nothing(
         _observe(memory, FIRST)
         memory.consolidate()
         _observe(memory, SECOND)
-    big = repr(easy_settings(rank=256).model_dump(exclude_unset=True))
+    big = repr(easy_settings(learning={"rank": 256}).model_dump(exclude_unset=True))
     limit = 1 << 20  # more than the ledger's files, less than an adapter of that rank
     child = _run(FULL, str(memory.folder), str(tiny_model_folder), big, str(limit), stdin=QUESTIONS[FIRST][0])
     lines = child.stdout.splitlines()
     assert lines[0].startswith("AdapterError: The adapter a-"), child.stderr
     assert "nothing is lost" in lines[0]
     assert lines[1] == "1"
-    memory = open_memory(rank=256)
+    memory = open_memory(learning={"rank": 256})
     assert {i.text: i.standing for i in memory.ledger.interactions()} == {
         FIRST: Standing.LEARNED,
         SECOND: Standing.PENDING,

@@ -102,7 +102,7 @@ def test_what_was_seen_is_answered_by_another_opening(open_memory: Open) -> None
     assert answer.snapshot == current.version == 1
     (used,) = answer.shards
     assert [s.adapter_id for s in current.manifest.shards if monday in s.interaction_ids] == [used.adapter_id]
-    assert memory.settings.router_threshold <= used.score <= 1
+    assert memory.settings.answering.router_threshold <= used.score <= 1
     assert answer.sources == (monday,)
     assert answer.prompt_tokens == len(memory.engine.encode_prompt(prompts.direct(QUIZ["monday"][0])))
     assert 0 <= answer.confidence <= 1
@@ -143,7 +143,7 @@ def test_weights_mode_prompts_hold_no_stored_text(open_memory: Open, monkeypatch
 
 def test_retrieval_and_hybrid_tell_their_sources(open_memory: Open) -> None:
     """Retrieval cites the passages in its prompt; hybrid with an unsure model ends there too."""
-    memory = open_memory(hybrid_threshold=1.0)
+    memory = open_memory(answering={"hybrid_threshold": 1.0})
     (monday,) = _learn(memory, "monday")
     for mode in ("retrieval", "hybrid"):
         answer = memory.ask(QUIZ["monday"][0], mode=mode)
@@ -155,7 +155,7 @@ def test_retrieval_and_hybrid_tell_their_sources(open_memory: Open) -> None:
 
 def test_a_confident_hybrid_answer_comes_from_the_weights(open_memory: Open) -> None:
     """With a threshold that every answer meets no text is added."""
-    memory = open_memory(hybrid_threshold=0.0)
+    memory = open_memory(answering={"hybrid_threshold": 0.0})
     _learn(memory, "monday")
     answer = memory.ask(QUIZ["monday"][0])
     assert isinstance(answer, Answer)
@@ -176,7 +176,7 @@ def test_unrelated_prompts_reach_the_untouched_base(open_memory: Open, load_tiny
 
 def test_a_batch_keeps_its_order(open_memory: Open) -> None:
     """Answers in one batch are the answers one by one; no questions, no answers."""
-    memory = open_memory(hybrid_threshold=0.0)
+    memory = open_memory(answering={"hybrid_threshold": 0.0})
     _learn(memory, *TEXTS)
     questions = [q for q, _ in QUIZ.values()] + ["How do I boil an egg?"]
     together = memory.ask(questions)
@@ -294,7 +294,7 @@ def test_a_correction_takes_the_old_wording_out_of_the_weights(open_memory: Open
 
 def test_a_correction_relearns_what_shared_the_shard(open_memory: Open) -> None:
     """The rest of the session is pending again, and the new wording is quizzed although the rest was before."""
-    memory = open_memory(quiz_per_statement=4)
+    memory = open_memory(gate={"quiz_per_statement": 4})
     first, second = memory.observe([TEXTS["monday"], TEXTS["wednesday"]], session="s")
     memory.add_quiz([QUIZ["monday"]], interaction_ids=[first.id])
     assert memory.consolidate().published == 1
@@ -405,7 +405,7 @@ def test_forgetting_a_correction_forgets_the_earlier_wording(open_memory: Open) 
 def test_forgetting_what_was_refused_leaves_no_adapter(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate's refusal deletes the trained files, so that forgetting has nothing to miss."""
     monkeypatch.setattr("seal_memory.learning.gate.MAX_MISROUTED", 0.0)
-    memory = open_memory(router_threshold=0.0)
+    memory = open_memory(answering={"router_threshold": 0.0})
     seen = memory.observe("People cook an egg and read the weather in the garden near a good book.")
     memory.add_quiz([("What do people cook?", "an egg")], interaction_ids=[seen[0].id])
     assert memory.consolidate().refused == 1
@@ -557,7 +557,7 @@ def test_exported_shards_load_in_peft(open_memory: Open, load_tiny: Callable[[],
 
 def test_a_merged_export_is_base_plus_core(open_memory: Open, tmp_path: Path) -> None:
     """An ordinary model folder with the core's logits; without a core an error that says what to run."""
-    memory = open_memory(learning_rate=0.01)
+    memory = open_memory(learning={"learning_rate": 0.01})
     with pytest.raises(InputError, match="consolidate first"):
         memory.export(tmp_path / "out")
     _learn(memory, "monday", "tuesday")
@@ -601,7 +601,7 @@ def test_bad_settings_are_refused(tmp_path: Path, open_memory: Open) -> None:
     (tmp_path / "settings.toml").write_text("rnak = 4\n")
     with pytest.raises(SettingsError, match="rank"):
         SealMemory.open(tmp_path)
-    memory = open_memory(target_modules=("query_key_value",))
+    memory = open_memory(learning={"target_modules": ("query_key_value",)})
     _observe(memory, "monday")
     with pytest.raises(SettingsError, match="q_proj"):
         memory.consolidate()

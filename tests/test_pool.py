@@ -156,7 +156,7 @@ def test_what_a_job_makes_due_is_done_without_waiting_for_more(
     tmp_path: Path, tiny_model_folder: Path, easy_settings: Callable[..., Any]
 ) -> None:
     """A sleep is due by what was published; nothing pending will wake the namespace for it."""
-    settings = easy_settings(sleep="merge", sleep_after=2)
+    settings = easy_settings(sleep={"mode": "merge", "after": 2})
     ended: list[tuple[str, JobState]] = []
     with MemoryPool(tmp_path / "memory", model=str(tiny_model_folder), settings=settings) as pool:
         with pool.memory("a") as memory:

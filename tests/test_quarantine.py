@@ -126,7 +126,7 @@ def test_a_forgotten_one_is_gone_and_held_again_when_it_comes_back(open_memory: 
 
 
 def test_the_filter_is_switched_by_role(open_memory: Open) -> None:
-    memory = open_memory(quarantine_roles=("tool",))
+    memory = open_memory(safety={"quarantine_roles": ("tool",)})
     assert _standing(memory, _observe(memory, POISON)) is Standing.PENDING
     assert _standing(memory, _observe(memory, POISON, role="tool")) is Standing.QUARANTINED
     with pytest.raises(InputError, match="is pending and cannot be rejected"):
@@ -136,7 +136,7 @@ def test_the_filter_is_switched_by_role(open_memory: Open) -> None:
 def test_nothing_is_off_for_what_is_known(open_memory: Open) -> None:
     """Switching the filter off does not release what is held already."""
     poison = _observe(open_memory(), POISON)
-    unfiltered = open_memory(quarantine_roles=())
+    unfiltered = open_memory(safety={"quarantine_roles": ()})
     assert _standing(unfiltered, _observe(unfiltered, POISON)) is Standing.QUARANTINED
     assert [i.id for i in unfiltered.quarantine()] == [poison]
 

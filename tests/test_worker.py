@@ -155,7 +155,7 @@ def test_a_rebuild_that_is_refused_leaves_the_old_shard(
 ) -> None:
     """And is not tried again at the next audit: each adapter is rebuilt once."""
     say(memory, monkeypatch, lambda p: "")
-    memory.settings = memory.settings.model_copy(update={"gate_min_gain": 0.5})
+    memory.settings = memory.settings.changed(**{"gate.min_gain": 0.5})
     assert step(memory).state is JobState.DONE
     assert published(memory) == [weakened]
     assert standings(memory) == {Standing.LEARNED}
@@ -251,7 +251,7 @@ def _run_until(memory: SealMemory, looks: int) -> Worked:
 
 def test_sigterm_stops_it_within_seconds(open_memory: Open) -> None:
     """In the middle of a training that would take minutes. Counted in time of this process: others may be busy."""
-    memory = open_memory(least_steps=1 << 16)
+    memory = open_memory(learning={"min_steps": 1 << 16})
     observe(memory, LIGHTHOUSE)
     told: list[float] = []
 
@@ -309,7 +309,7 @@ def test_a_lease_that_was_lost_ends_the_work(memory: SealMemory, monkeypatch: py
 def test_it_rests_for_its_share_of_the_time(open_memory: Open) -> None:
     """After t seconds of computing t * (1 / share - 1) of rest, in naps."""
     slept: list[float] = []
-    mine = Worker(open_memory(background_cpu_share=0.25), sleep=slept.append)
+    mine = Worker(open_memory(background={"cpu_share": 0.25}), sleep=slept.append)
     stay = mine._stay = Behind(lambda: None)
     for held in (2.0, 2.0, 3.5):
         stay.seconds = held
@@ -326,7 +326,7 @@ def test_it_rests_for_its_share_of_the_time(open_memory: Open) -> None:
 
 def test_answers_get_in_between_two_steps_of_training(open_memory: Open) -> None:
     """An answer waits for the step that runs, not for the training."""
-    memory = open_memory(least_steps=1 << 16)
+    memory = open_memory(learning={"min_steps": 1 << 16})
     memory.engine  # noqa: B018 (loads)
     observe(memory, LIGHTHOUSE)
     steps, begun = [0], threading.Event()
@@ -390,7 +390,7 @@ def test_bad_options_are_refused(open_memory: Open) -> None:
 
 
 def test_foreground_and_background_do_not_train_at_once(open_memory: Open) -> None:
-    memory = open_memory(least_steps=1 << 16)
+    memory = open_memory(learning={"min_steps": 1 << 16})
     observe(memory, LIGHTHOUSE)
     begun = threading.Event()
     memory.progress = lambda phase, done, total: begun.set() if phase == "train" else None

@@ -9,7 +9,12 @@ from benchmarks.worker_kills import SETTINGS, TEXTS, Kills
 
 def test_eight_kills_lose_nothing_and_publish_nothing_twice(tmp_path: Path, tiny_model_folder: Path) -> None:
     """Wherever it died: every text is learned once, in one shard, all files are whole, no job is left over."""
-    settings = {**SETTINGS, "dtype": "float32", "least_steps": 12, "cache_dir": str(tmp_path / "cache")}
+    settings = {
+        **SETTINGS,
+        "engine.dtype": "float32",
+        "learning.min_steps": 12,
+        "engine.cache_dir": str(tmp_path / "cache"),
+    }
     outcome = Kills(tmp_path, str(tiny_model_folder), settings=settings, seed=5).run(8, 3)
     assert outcome.kills == 8
     assert outcome.same, (outcome.undisturbed, outcome.disturbed)

@@ -50,14 +50,18 @@ class Workshop:
     @cached_property
     def asker(self) -> Asker:
         """The engine, loaded at first use."""
-        files = resolve(self.model, cache_dir=self.settings.cache_dir)
-        return Asker(TransformersEngine(load(files, detect(self.settings.device, self.settings.dtype)), keep=256))
+        files = resolve(self.model, cache_dir=self.settings.engine.cache_dir)
+        return Asker(
+            TransformersEngine(load(files, detect(self.settings.engine.device, self.settings.engine.dtype)), keep=256)
+        )
 
     def described(self, name: str) -> dict[str, Any]:
         """What a system's figures depend on, for its journal and the results file."""
         if name == "seal-memory":
-            settings = self.settings.model_dump(mode="json", exclude={"device", "dtype", "cache_dir", "seed"})
-            return {**settings, "core": self.core}
+            return {
+                **self.settings.flat(without=("engine.device", "engine.dtype", "engine.cache_dir", "seed")),
+                "core": self.core,
+            }
         reciting = {} if self.recitals is None else {"recitals": asdict(self.recitals)}
         if name == "prompted":
             return {"context_tokens": self.context_tokens, **reciting}
@@ -68,7 +72,7 @@ class Workshop:
     @property
     def recitals(self) -> Recitals | None:
         """How those recite that answer from a prompt; None: they do not."""
-        return recitals_of(self.settings) if self.recite_all else None
+        return recitals_of(self.settings.answering) if self.recite_all else None
 
     def maker(self, name: str) -> Callable[[Path], System]:
         """How to make a system in a folder. Raises `InputError` for an unknown name."""
@@ -97,7 +101,7 @@ class Workshop:
         """A second copy of the model, for Trainer and PEFT; loaded when first trained."""
         from benchmarks.systems.finetuning import TrainableBase
 
-        files = resolve(self.model, cache_dir=self.settings.cache_dir)
+        files = resolve(self.model, cache_dir=self.settings.engine.cache_dir)
         return TrainableBase(files, self.asker.engine.hardware)
 
     def _finetuned(self, name: str, folder: Path) -> System:

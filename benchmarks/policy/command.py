@@ -49,7 +49,10 @@ def _run(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]]) -
 
     options = _options(given, setting)
     settings = Settings.load(None, seed=options.seed, **options.settings)
-    loaded = load(resolve(options.model, cache_dir=settings.cache_dir), detect(settings.device, settings.dtype))
+    loaded = load(
+        resolve(options.model, cache_dir=settings.engine.cache_dir),
+        detect(settings.engine.device, settings.engine.dtype),
+    )
     engine = TransformersEngine(loaded, keep=256)
     journal = Journal(given.work / "policy.jsonl", _head(options, settings, engine, given.note))
     began = time.monotonic()
@@ -76,7 +79,7 @@ def _head(options: Options, settings: Settings, engine: TransformersEngine, note
         "options": options.head,
         "data_sha256": file_sha256(options.data),
         "fingerprint": engine.fingerprint,
-        "settings": settings.model_dump(mode="json", exclude={"cache_dir"}),
+        "settings": settings.flat(without=("engine.cache_dir",)),
         "provenance": {**provenance(engine, options.model), "note": note},
     }
 

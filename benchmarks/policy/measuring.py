@@ -52,13 +52,13 @@ def with_notes(
     for turn in range(here.options.eval_seeds):
         edits = [
             make_self_edit(
-                s.episode, s.statements, own, (), arm=arm, settings=settings,
+                s.episode, s.statements, own, (), arm=arm, settings=settings.learning,
                 held_out=[i.question for i in s.held_out], seed=here.settings.seed + turn,
                 id=here.candidates.make_id(),
             )
             for s, own in zip(studies, notes, strict=True)
         ]  # fmt: skip
-        size = settings.stack_size
+        size = settings.learning.stack_size
         for at in range(0, len(edits), size):
             batch = edits[at : at + size]
             here.candidates.train(batch)

@@ -215,7 +215,9 @@ class Run:
         here, units = self.here, self.here.units["recipe"]
         settings = Settings.load(None, seed=self.options.seed)
         plan = replace(self.options.plan, per_statement=self.options.recipe_per_statement)
-        ways = tuple({r.count: r for r in (recitals_of(settings), ONCE)}.values())  # one, where the setting is 1
+        ways = tuple(
+            {r.count: r for r in (recitals_of(settings.answering), ONCE)}.values()
+        )  # one, where the setting is 1
         found = {"recipe: oracle": self._chunks("ask/recipe oracle", units, partial(with_the_text, here))}
         for name, by in writers:
 
@@ -226,7 +228,7 @@ class Run:
                 return with_notes(here, part, studies, notes, arm=ARMS[0], settings=settings, recitals=ways)
 
             answers = self._chunks(f"ask/{name}", units, ask)
-            found[name] = [a for a in answers if a["recitations"] == settings.recitations]
+            found[name] = [a for a in answers if a["recitations"] == settings.answering.samples]
             found[f"{name}, greedily"] = [a for a in answers if a["recitations"] == 1]
         return found
 
@@ -258,7 +260,7 @@ class Run:
     def _learn_arms(self, arms: BanditArms, units: Sequence[Unit]) -> list[Record]:
         """Several arms per passage, each candidate rewarded; what they earned is in the ledger."""
         here = self.here
-        making = here.making(here.settings.model_copy(update={"candidates": self.options.arms}), self.tick)
+        making = here.making(here.settings.changed(**{"learning.candidates": self.options.arms}), self.tick)
         making.arms = arms
         for unit in units:
             studies = making.study([here.episode(unit)])

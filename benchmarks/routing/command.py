@@ -55,8 +55,8 @@ def _run(given: argparse.Namespace) -> Record:
 
     began, cpu = time.monotonic(), time.process_time()
     settings = Settings()
-    files = resolve(given.model, cache_dir=settings.cache_dir)
-    engine = TransformersEngine(load(files, detect(settings.device, settings.dtype)))
+    files = resolve(given.model, cache_dir=settings.engine.cache_dir)
+    engine = TransformersEngine(load(files, detect(settings.engine.device, settings.engine.dtype)))
     if given.days is not None:
         return days.run(given, engine)
     study = Study(given, engine, squad.load(given.data))
@@ -102,7 +102,7 @@ class Study:
         self.given, self.engine = given, engine
         self.calibration, self.reporting = splits(passages)
         self.embedder = CachedEmbedder(MiniLM.find())
-        self.least = Settings().router_threshold  # as it ships
+        self.least = Settings().answering.router_threshold  # as it ships
         self.thresholds: dict[str, float] = {}
         self.weights: Weights = fitted()  # until they are calibrated
         self.calibrated: Record = {}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks import metrics
 from benchmarks.routing.worlds import World, diary_world
-from seal_memory.config import Settings
+from seal_memory.config import AnsweringSettings
 from seal_memory.routing.making import router_maker
 from seal_memory.routing.router import MakeRouter
 
@@ -35,7 +35,7 @@ def run(given: argparse.Namespace, engine: TransformersEngine) -> Record:
     from benchmarks.policy.results import write_whole
 
     asked: dict[str, list[Record]] = {way: [] for way in WAYS}
-    routers = {way: router_maker(Settings(router=way)) for way in WAYS}
+    routers = {way: router_maker(AnsweringSettings(router=way)) for way in WAYS}
     for seed in range(given.seed, given.seed + given.diaries):
         with tempfile.TemporaryDirectory() as folder:
             made = diary_world(

@@ -155,7 +155,7 @@ def _diary(
 
 def _episodes(memory: SealMemory, count_tokens: Callable[[str], int], *, session: str | None) -> list[Episode]:
     found = memory.ledger.interactions(standing=Standing.PENDING, session=session)
-    return group_episodes(found, max_tokens=memory.settings.episode_max_tokens, count_tokens=count_tokens)
+    return group_episodes(found, max_tokens=memory.settings.learning.episode_max_tokens, count_tokens=count_tokens)
 
 
 def _about(units: Sequence[Unit], chunk_of: dict[str, str], of_interaction: dict[str, str], kind: str) -> list[Asked]:

@@ -68,7 +68,7 @@ def _made(pool: MemoryPool, name: str, n: int) -> int:
     with pool.memory(name) as memory:
         engine, settings, ledger = memory.engine, memory.settings, memory.ledger
         (seen,) = memory.observe(f"The badge number of agent {n} is B-{n:05d}.", session="badge")
-        config = LoraConfig(settings.rank, settings.alpha, settings.target_modules)
+        config = LoraConfig(settings.learning.rank, settings.learning.alpha, settings.learning.target_modules)
         adapter = engine.stack.create(config, seed=n)
         record = store_adapter(
             memory.store,

@@ -47,7 +47,7 @@ def _run(given: argparse.Namespace, setting: Parse) -> Record:
 
     _check(given)
     settings = Settings.load(None, seed=given.seed, **dict(setting(s) for s in given.set))
-    engine = new_engine(given.model, settings)
+    engine = new_engine(given.model, settings.engine)
     work = given.work or Path("runs") / f"sleep-{given.task}"
     out = given.out or RESULTS / f"sleep-{given.task}.json"
     where = {**provenance(engine, given.model), "note": given.note}
@@ -78,7 +78,7 @@ def _size(
     from benchmarks.sleeping.sampled import SampledWorld
     from benchmarks.sleeping.world import World
 
-    settings_told = settings.model_dump(mode="json", exclude={"device", "dtype", "cache_dir"})
+    settings_told = settings.flat(without=("engine.device", "engine.dtype", "engine.cache_dir"))
     head = {**_head(given, task, size), "settings": settings_told, "fingerprint": engine.fingerprint}
     path = work / f"size-{size}-seed{given.seed}.jsonl"
     journal = Journal(path, {**head, "provenance": dict(where)})
@@ -117,7 +117,7 @@ def _way(way: str, world: World, journal: Journal, given: argparse.Namespace) ->
     if journal.is_done(way):
         return
     print(f"\n{world.size} episodes: {way}", file=sys.stderr, flush=True)
-    changes = {} if given.core_epochs is None else {"epochs": given.core_epochs}
+    changes = {} if given.core_epochs is None else {"learning.epochs": given.core_epochs}
     found = tiers.run(way, world, max_tokens=given.max_tokens, core_changes=changes)
     journal.add(way, [{"kind": "way", **r} for r in found])
 
@@ -167,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--sizes", type=int, nargs="+", default=[8], help="episodes; 8, 32, 128, 400 are what the issue asks for")
     add("--asked-episodes", type=int, help="ask about so many episodes, and train only the shards that are asked")
     add("--ways", nargs="+", help="some of the ways; default: all")
-    add("--core-epochs", type=int, help="of the cores, to be quicker; default: the setting `epochs`")
+    add("--core-epochs", type=int, help="of the cores, to be quicker; default: the setting `learning.epochs`")
     add("--max-tokens", type=int, default=24, help="of an answer")
     add("--seed", type=int, default=0)
     add("--model", default="smollm2-135m")

@@ -23,16 +23,16 @@ from seal_memory.learning.sleeping import Sleeper
 from seal_memory.learning.topics import Topic
 from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
 
-MERGED: Mapping[str, str] = {"merged": "shards", "subjects": "subjects"}  # by way, what is put together (`sleep_by`)
+MERGED: Mapping[str, str] = {"merged": "shards", "subjects": "subjects"}  # by way, what is put together (`sleep.by`)
 
 ROUTED: Mapping[str, Mapping[str, Any]] = {
     "top-1": {},
-    "top-1-learned": {"router": "learned"},
+    "top-1-learned": {"answering.router": "learned"},
 }
 CORES: Mapping[str, Mapping[str, Any]] = {  # anchored, as the settings have it, but for the plain one
-    "core": {"core_anchor": 0.0},
-    "core-anchor": {"core_anchor": 1.0},
-    "core-anchor-10": {"core_anchor": 10.0},
+    "core": {"sleep.core_kl_weight": 0.0},
+    "core-anchor": {"sleep.core_kl_weight": 1.0},
+    "core-anchor-10": {"sleep.core_kl_weight": 10.0},
 }
 FEW = ("untouched", "oracle", "right-shard", *ROUTED)  # those that need no shard but the ones that are asked
 WAYS = (*FEW, *MERGED, *CORES, HALF)
@@ -59,7 +59,7 @@ def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, A
 def _merged(way: str, world: World, max_tokens: int) -> list[Record]:
     """Train every topic's merged shard once; ask the manifest with those that pass, and with all."""
     began = perf_counter()
-    candidates, publisher = world.candidates(sleep_by=MERGED[way]), world.publisher()
+    candidates, publisher = world.candidates(sleep={"by": MERGED[way]}), world.publisher()
     sleeper = Sleeper(candidates, publisher, heartbeat=lambda: None)
     gated = forced = world.manifest
     tried: list[Record] = []

@@ -33,9 +33,9 @@ from seal_memory.routing.router import Router
 
 Record = dict[str, Any]
 LIFTED = {
-    "gate_min_gain": 0.0,
-    "gate_max_old_loss": 1.0,
-    "gate_max_perplexity_increase": 10.0,
+    "gate.min_gain": 0.0,
+    "gate.max_old_loss": 1.0,
+    "gate.max_perplexity_increase": 10.0,
 }
 
 
@@ -54,7 +54,7 @@ class World:
         self, folder: Path, task: Task, size: int, engine: TransformersEngine, settings: Settings, progress: Progress
     ) -> None:
         self.settings, self.progress, self.size = settings, progress, size
-        lifted = settings.model_copy(update=LIFTED)
+        lifted = settings.changed(**LIFTED)
         self.memory = SealMemory.open(folder, settings=lifted, engine=engine, progress=progress)
         self.engine = self.memory.engine  # which from now on finds this memory's adapters
         self.chunk_of: dict[str, str] = {}
@@ -93,7 +93,9 @@ class World:
         """What would be learned together, learned already or not, of what was observed in this process."""
         learnable = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)
         seen = [i for i in self.memory.ledger.interactions(standing=learnable) if i.id in self.chunk_of]
-        return group_episodes(seen, max_tokens=self.settings.episode_max_tokens, count_tokens=self.engine.count_tokens)
+        return group_episodes(
+            seen, max_tokens=self.settings.learning.episode_max_tokens, count_tokens=self.engine.count_tokens
+        )
 
     def learn(self) -> Record:
         """Train all shards; what was published before a kill is not trained again.
@@ -122,7 +124,7 @@ class World:
 
     def candidates(self, **changes: Any) -> Candidates:
         """Who trains, with other settings."""
-        settings = self.settings.model_copy(update=changes)
+        settings = self.settings.changed(**changes)
         return Candidates(
             self.memory.ledger,
             self.engine,
@@ -140,7 +142,7 @@ class World:
             memory.ledger,
             self.engine,
             memory.store,
-            self.settings,
+            self.settings.gate,
             routers=memory.routers,
             base_model=memory.model,
             clock=memory._clock,
@@ -148,7 +150,7 @@ class World:
 
     def router(self, manifest: Manifest, **changes: Any) -> Router:
         """The router of a manifest, with other settings."""
-        make = router_maker(self.settings.model_copy(update=changes)) if changes else self.memory.routers
+        make = router_maker(self.settings.changed(**changes).answering) if changes else self.memory.routers
         return make(manifest, self.memory.ledger)
 
     def bytes_of(self, manifest: Manifest) -> int:
@@ -204,7 +206,7 @@ class World:
 
     def _ask(self, adapters: Sequence[str | None], max_tokens: int) -> list[str]:
         asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(self.questions, adapters, strict=True)]
-        done = reciting.ask(asked, self.engine, Decoding(max_tokens), reciting.recitals_of(self.settings))
+        done = reciting.ask(asked, self.engine, Decoding(max_tokens), reciting.recitals_of(self.settings.answering))
         return [c.text for c in done]
 
     def increase(self, adapters: Sequence[str | None]) -> float:

@@ -59,11 +59,11 @@ class Bench:
 
     @cached_property
     def files(self) -> ModelFiles:
-        return resolve(self.options.model, cache_dir=self.settings.cache_dir)
+        return resolve(self.options.model, cache_dir=self.settings.engine.cache_dir)
 
     @cached_property
     def hardware(self) -> Hardware:
-        return detect(self.settings.device, self.settings.dtype)
+        return detect(self.settings.engine.device, self.settings.engine.dtype)
 
     @cached_property
     def engine(self) -> TransformersEngine:

@@ -54,7 +54,7 @@ CHUNKS = (1, 5)
 def run(bench: Bench) -> Figures:
     """Every size of the memory; the same new passages at each."""
     sizes = [bench.step(f"{n} memories", partial(_at_size, bench, n)) for n in bench.options.sizes]
-    return {"settings": bench.settings.model_dump(mode="json", exclude={"cache_dir"}), "sizes": sizes}
+    return {"settings": bench.settings.flat(without=("engine.cache_dir",)), "sizes": sizes}
 
 
 def _at_size(bench: Bench, size: int) -> Figures:
@@ -77,7 +77,7 @@ def _at_size(bench: Bench, size: int) -> Figures:
 
 
 def _opened(bench: Bench, folder: Path, stack: ExitStack, **changes: Any) -> SealMemory:
-    settings = bench.settings.model_copy(update=changes)
+    settings = bench.settings.changed(**changes)
     memory = SealMemory.open(folder, model=bench.options.model, settings=settings, engine=bench.engine)
     return stack.enter_context(memory)
 
@@ -196,7 +196,7 @@ def _learned(memory: SealMemory, interaction_id: str, number: int) -> _Learned:
     lines = list(sentences(interaction.text))
     cues = [(about(" ".join(line.split()[:4])), line) for line in lines]
     items = tuple(TrainingItem(Genre.SENTENCES, cue, line, (interaction_id,)) for cue, line in cues)
-    plan = Hyperparameters(settings.learning_rate, settings.epochs, 1, 2.0)
+    plan = Hyperparameters(settings.learning.learning_rate, settings.learning.epochs, 1, 2.0)
     edit = SelfEdit(f"edit-{name}", f"episode-{name}", (interaction_id,), items, plan, number)
     quiz = tuple(
         QuizItem(
@@ -213,7 +213,7 @@ def _learned(memory: SealMemory, interaction_id: str, number: int) -> _Learned:
 
 def _adapter(memory: SealMemory, edit: SelfEdit, number: int) -> AdapterRecord:
     engine = memory.engine
-    config = LoraConfig(1, 2.0, tuple(memory.settings.target_modules[:1]))
+    config = LoraConfig(1, 2.0, tuple(memory.settings.learning.target_modules[:1]))
     made = random_adapter(engine, config, seed=number)
     return store_adapter(
         memory.store,

@@ -117,7 +117,7 @@ def recipe_of(bench: Bench, *, pad_to: int | None) -> Recipe:
 
 def targets_of(bench: Bench) -> tuple[str, ...]:
     """SEAL's two layers or all of seal-memory's."""
-    named = {"seal": ("q_proj", "v_proj"), "all": tuple(bench.settings.target_modules)}
+    named = {"seal": ("q_proj", "v_proj"), "all": tuple(bench.settings.learning.target_modules)}
     if bench.options.targets not in named:
         raise InputError(f"--targets is {bench.options.targets!r}; expected one of {', '.join(named)}")
     return named[bench.options.targets]
@@ -177,7 +177,7 @@ class Stack:
             "tokens_per_second": sum(c.tokens for c in self.work.candidates) / (trained - began),
             "dtype": self.bench.hardware.base_dtype,
             "extrapolated": False,
-            "token_budget": self.bench.settings.token_budget,
+            "token_budget": self.bench.settings.learning.token_budget,
             "threads": torch.get_num_threads(),
         }
 
@@ -207,7 +207,7 @@ class Stack:
         adapters = [engine.stack.create(config, seed=c.seed) for c in self.work.candidates]
         jobs = [_job(a, c, recipe.learning_rate) for a, c in zip(adapters, self.work.candidates, strict=True)]
         with engine.lock:
-            train(engine.stack, jobs, token_budget=self.bench.settings.token_budget, pad_id=engine.pad_id)
+            train(engine.stack, jobs, token_budget=self.bench.settings.learning.token_budget, pad_id=engine.pad_id)
         for name, adapter in zip(self.names, adapters, strict=True):
             engine.put(name, adapter)
         self._trained = True

@@ -75,7 +75,7 @@ def _use(bench: Bench) -> Figures:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     counts = {"episodes": report.episodes, "published": report.published, "refused": report.refused}
-    settings = {"candidates": bench.settings.candidates, "stack_size": bench.settings.stack_size}
+    settings = {"candidates": bench.settings.learning.candidates, "stack_size": bench.settings.learning.stack_size}
     return {
         "passages": len(units),
         "questions": len(asked),
@@ -132,7 +132,7 @@ def shares(operations: Iterable[tuple[str, float]], wall: float) -> dict[str, fl
 
 def _decode(bench: Bench, batch: int, *, adapted: bool) -> object:
     engine = bench.engine
-    config = LoraConfig(bench.options.rank, 2.0 * bench.options.rank, bench.settings.target_modules)
+    config = LoraConfig(bench.options.rank, 2.0 * bench.options.rank, bench.settings.learning.target_modules)
     adapter = random_adapter(engine, config, seed=0) if adapted else None
     with engine.lock:
         return generate(

@@ -54,7 +54,7 @@ def run(bench: Bench) -> Figures:
     found: Figures = {
         "new_tokens": options.new_tokens,
         "dtype": bench.hardware.base_dtype,
-        "adapter": {"rank": options.rank, "targets": list(bench.settings.target_modules)},
+        "adapter": {"rank": options.rank, "targets": list(bench.settings.learning.target_modules)},
         "cells": cells,
         "real_stops": stops,
     }
@@ -121,7 +121,7 @@ def _adapters(bench: Bench, batch: int, kind: str) -> list[LoraAdapter | None]:
     if kind not in ("one", "many"):
         return [None] * batch
     options = bench.options
-    config = LoraConfig(options.rank, 2.0 * options.rank, bench.settings.target_modules)
+    config = LoraConfig(options.rank, 2.0 * options.rank, bench.settings.learning.target_modules)
     made = [random_adapter(bench.engine, config, seed=n) for n in range(batch if kind == "many" else 1)]
     return [made[n % len(made)] for n in range(batch)]
 

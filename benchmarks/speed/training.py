@@ -60,7 +60,7 @@ def run(bench: Bench) -> Figures:
         "peak_gflops": best,
         "layers_gflops": max(before["layers_gflops"], after["layers_gflops"]),
         "dtype": before["dtype"],
-        "token_budget": bench.settings.token_budget,
+        "token_budget": bench.settings.learning.token_budget,
         "rows_per_step": options.step_rows,
         "cells": [{**c, "share_of_peak": c["gflops"] / best} for c in cells],
     }
@@ -72,7 +72,7 @@ def _cell(bench: Bench, k: int, rank: int, length: int, *, budget: float) -> Fig
     steps = max(1, min(bench.options.training_steps, int((budget - warm) / max(warm, 1e-9))))
     seconds = _seconds(bench, k, rank, rows, steps) / steps
     tokens = sum(len(r.ids) for r in rows)
-    adapted = bench.settings.target_modules
+    adapted = bench.settings.learning.target_modules
     work = step_flops(geometry(bench.engine), rows, rank=rank, adapted=adapted)
     return {
         "candidates": k,
@@ -95,20 +95,20 @@ def train_steps(bench: Bench, k: int, rank: int, length: int, steps: int) -> flo
 def _seconds(bench: Bench, k: int, rank: int, rows: Sequence[Row], steps: int) -> float:
     """The wall time of `steps` steps of fresh adapters, with what a training sets up and takes down."""
     engine = bench.engine
-    config = LoraConfig(rank, 2.0 * rank, bench.settings.target_modules)
+    config = LoraConfig(rank, 2.0 * rank, bench.settings.learning.target_modules)
     each = len(rows) // k
     jobs = [
         TrainingJob(
             engine.stack.create(config, seed=bench.options.seed + n),
             rows[n * each : (n + 1) * each],
             [list(range(each))] * steps,
-            bench.settings.learning_rate,
+            bench.settings.learning.learning_rate,
         )
         for n in range(k)
     ]
     began = time.perf_counter()
     with engine.lock:
-        train(engine.stack, jobs, token_budget=bench.settings.token_budget, pad_id=engine.pad_id)
+        train(engine.stack, jobs, token_budget=bench.settings.learning.token_budget, pad_id=engine.pad_id)
     return time.perf_counter() - began
 
 

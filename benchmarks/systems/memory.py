@@ -74,9 +74,9 @@ class Memory:
 
     def _sleep(self) -> None:
         """As the background trainer does where the settings want it: when enough was published since the last time."""
-        wanted, ledger = self.settings.sleep, self.memory.ledger
+        wanted, ledger = self.settings.sleep.mode, self.memory.ledger
         slept = max((d.time for d in ledger.decisions() if bedtime.EPISODES in d.measures), default=float("-inf"))
-        if wanted != "off" and bedtime.published_since(ledger, slept) >= self.settings.sleep_after:
+        if wanted != "off" and bedtime.published_since(ledger, slept) >= self.settings.sleep.after:
             self.memory.sleep(merge=wanted != "core", core=wanted != "merge")
 
     def resume(self, chunks: Sequence[Chunk], *, step: int) -> None:
@@ -102,7 +102,7 @@ class Memory:
         for edit in self.memory.ledger.self_edits():
             if edit.id not in known:
                 sizes = [len(encode_item(engine, i).ids) for i in edit.items]
-                steps = plan_steps(edit, batch_size=self.settings.batch_rows)
+                steps = plan_steps(edit, batch_size=self.settings.learning.batch_size)
                 total += sum(sizes[n] for step in steps for n in step)
         return total
 
@@ -133,7 +133,7 @@ class Memory:
         return self.memory.routers(self._manifest(), self.memory.ledger)
 
     def _answerer(self) -> Answerer:
-        return Answerer(self.asker, self._router(), self.memory.ledger, self.settings, snapshot=None)
+        return Answerer(self.asker, self._router(), self.memory.ledger, self.settings.answering, snapshot=None)
 
     def _by_right_shard(self, questions: Sequence[Question], max_tokens: int) -> list[Reply]:
         shard_of = {i: s.adapter_id for s in self._manifest().shards for i in s.interaction_ids}
@@ -146,7 +146,7 @@ class Memory:
     def _by(self, adapters: Sequence[str | None], questions: Sequence[Question], max_tokens: int) -> list[Reply]:
         """Each question answered by the adapter beside it, as the product would."""
         asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(questions, adapters, strict=True)]
-        done = reciting.ask(asked, self.asker, Decoding(max_tokens), reciting.recitals_of(self.settings))
+        done = reciting.ask(asked, self.asker, Decoding(max_tokens), reciting.recitals_of(self.settings.answering))
         return [to_reply(c) for c in done]
 
     def _by_core(self, questions: Sequence[Question], max_tokens: int) -> list[Reply]:
@@ -158,9 +158,7 @@ class Memory:
         if current is None or not current.manifest.shards:
             raise Unsupported("nothing is published, so there is no core")
         if current.manifest.core is None:
-            lifted = self.settings.model_copy(
-                update={"gate_max_perplexity_increase": ANY_PERPLEXITY, "gate_min_gain": 0.0}
-            )
+            lifted = self.settings.changed(**{"gate.max_perplexity_increase": ANY_PERPLEXITY, "gate.min_gain": 0.0})
             with closing(self._open(lifted)) as memory:
                 memory.consolidate(core=True)
             current = self.memory.ledger.current()

@@ -31,8 +31,9 @@ __all__ = ["COMMANDS", "app"]
 app = typer.Typer(
     help="A memory that lives in the model's weights: observe, consolidate, ask.",
     epilog=(
-        "Every setting: --set NAME=VALUE, the environment SEAL_MEMORY_<NAME>, or settings.toml in the memory's folder; "
-        "the first that is given counts. With --json the last line of standard output is one JSON object."
+        "Every setting: --set NAME=VALUE (learning.rank=8), the environment (SEAL_MEMORY_LEARNING__RANK=8), or "
+        "settings.toml in the memory's folder; the first that is given counts. With --json the last line of standard "
+        "output is one JSON object."
     ),
     add_completion=False,
     no_args_is_help=True,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 # Fewer epochs: the demo is to end within six minutes on two slow cores.
-DEFAULTS = {"epochs": 6}
+DEFAULTS = {"learning.epochs": 6}
 
 
 def demo(

@@ -116,7 +116,7 @@ def measure(
 def _ask(memory: SealMemory, system: str, inquiries: Sequence[Inquiry]) -> list[Said]:
     if system in ("base", "oracle"):
         asked = _closed_book(inquiries) if system == "base" else _open_book(inquiries)
-        done = memory.engine.complete(asked, max_tokens=memory.settings.answer_max_tokens)
+        done = memory.engine.complete(asked, max_tokens=memory.settings.answering.max_tokens)
         return [Said(c.text, c.prompt_tokens) for c in done]
     answers = memory.ask([i.question for i in inquiries], mode=system)
     return [Said(a.text, a.prompt_tokens, a.sources) for a in answers]

@@ -145,6 +145,6 @@ def _conditions(results: Results) -> str:
         else "its temporary folder is gone (--keep keeps it)"
     )
     return (
-        f"model {results.model}; candidates {s.candidates}, rank {s.rank}, epochs {s.epochs}, "
-        f"answers of at most {s.answer_max_tokens} tokens, seed {s.seed}; {where}"
+        f"model {results.model}; candidates {s.learning.candidates}, rank {s.learning.rank}, "
+        f"epochs {s.learning.epochs}, answers of at most {s.answering.max_tokens} tokens, seed {s.seed}; {where}"
     )

@@ -55,7 +55,7 @@ def doctor(call: Invocation) -> Output:
             _guarded("hardware", lambda: _hardware(loaded)),
             _guarded("model", lambda: _model(call.model, loaded)),
         ]
-        if loaded is not None and loaded.engine == "vllm":
+        if loaded is not None and loaded.engine.name == "vllm":
             checks.append(_guarded("engine", lambda: _engine(call.model, loaded)))
     problems = [f"{c.name}: {c.problem}" for c in checks if c.problem]
     data = {"ok": not problems, "problems": problems}
@@ -95,11 +95,8 @@ def _settings(call: Invocation) -> Check:
         loaded = call.settings()
     except SealMemoryError as error:
         return Check("settings", {**facts, "loaded": None}, str(error))
-    changed = {
-        name: getattr(loaded, name)
-        for name, known in Settings.model_fields.items()
-        if getattr(loaded, name) != known.default
-    }
+    defaults = Settings.defaults().flat()
+    changed = {name: value for name, value in loaded.flat().items() if value != defaults[name]}
     return Check("settings", {**facts, "changed": changed, "loaded": loaded})
 
 
@@ -143,7 +140,7 @@ def _ledger(folder: Path) -> Check:
 def _hardware(settings: Settings | None) -> dict[str, Any]:
     from seal_memory.engines.hardware import detect
 
-    found = detect(settings.device, settings.dtype) if settings is not None else detect()
+    found = detect(settings.engine.device, settings.engine.dtype) if settings is not None else detect()
     return {
         "device": found.device,
         "dtype": found.base_dtype,
@@ -157,7 +154,7 @@ def _model(name: str, settings: Settings | None) -> dict[str, Any]:
     """Where the model is. The default is converted here if it never was; a hub model is not downloaded."""
     from seal_memory.engines.models import cache_root, resolve
 
-    cache = settings.cache_dir if settings is not None else None
+    cache = settings.engine.cache_dir if settings is not None else None
     facts: dict[str, Any] = {"name": name, "cache": str(cache_root(cache))}
     if _is_only_on_hub(name):
         return {**facts, "found": False, "source": "the hub: downloaded when it is first used"}
@@ -175,7 +172,7 @@ def _engine(name: str, settings: Settings) -> dict[str, Any]:
     """Whether the vLLM server answers, serves this model, and says how many adapters it bears."""
     from seal_memory.opening import vllm_engine
 
-    with closing(vllm_engine(name, settings)) as engine:
+    with closing(vllm_engine(name, settings.engine)) as engine:
         served = engine.greet()
         return {
             "url": engine.server.url,

@@ -46,7 +46,7 @@ NamespaceOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as rank=8; may be given several times."),
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as learning.rank=8; may be given several times."),
 ]
 JsonOption = Annotated[
     bool,
@@ -65,7 +65,7 @@ class Invocation:
     as_json: bool
     bars: Bars = field(default_factory=lambda: Bars(live=False))
 
-    def settings(self, folder: Path | None = None, **defaults: Any) -> Settings:
+    def settings(self, folder: Path | None = None, /, **defaults: Any) -> Settings:
         """The settings for a folder; `--set` goes over `defaults`, and both over the environment and the file."""
         from seal_memory.config import Settings
 
@@ -100,12 +100,15 @@ class Invocation:
 
 
 def parse_overrides(pairs: list[str] | None) -> dict[str, str]:
-    """`["rank=8", …]` to a mapping; the settings parse the values. Raises `typer.BadParameter` without a `=`."""
+    """`["learning.rank=8", …]` to a mapping; the settings parse the values.
+
+    Raises `typer.BadParameter` without a `=`.
+    """
     overrides: dict[str, str] = {}
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
-            raise typer.BadParameter(f"{pair!r}; expected NAME=VALUE, such as rank=8", param_hint="--set")
+            raise typer.BadParameter(f"{pair!r}; expected NAME=VALUE, such as learning.rank=8", param_hint="--set")
         overrides[name.strip().lower().replace("-", "_")] = value.strip()
     return overrides
 

@@ -34,7 +34,7 @@ def serve(
     ] = "hybrid",
     engine: Annotated[
         Literal["transformers", "vllm"] | None,
-        typer.Option(help="What answers: this process, or a vLLM server. Default: the setting engine."),
+        typer.Option(help="What answers: this process, or a vLLM server. Default: the setting engine.name."),
     ] = None,
     engine_url: Annotated[
         str | None, typer.Option(metavar="URL", help="The vLLM server's address, such as http://localhost:8000.")
@@ -58,8 +58,8 @@ def serve(
     from seal_memory.server.keys import KeyStore
     from seal_memory.server.state import Limits
 
-    settings = call.settings(engine=engine, engine_url=engine_url)
-    if engine_url is not None and settings.engine != "vllm":
+    settings = call.settings(**{"engine.name": engine, "engine.url": engine_url})
+    if engine_url is not None and settings.engine.name != "vllm":
         raise typer.BadParameter("only of use with --engine vllm", param_hint="--engine-url")
     keys = KeyStore(call.folder)
     try:

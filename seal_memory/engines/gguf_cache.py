@@ -58,7 +58,7 @@ def converted(find: Callable[[], Path], *, sha256: str, label: str, root: Path) 
     except OSError as error:
         raise ModelUnavailableError(
             f"{gguf} cannot be converted into {target}: {error}. Free or choose another cache folder: "
-            "set SEAL_MEMORY_CACHE_DIR to one that can be written"
+            "set SEAL_MEMORY_ENGINE__CACHE_DIR to one that can be written"
         ) from error
     return target
 

@@ -43,11 +43,11 @@ def detect(device: str = "auto", dtype: str = "auto") -> Hardware:
     import torch
 
     if dtype != "auto" and dtype not in DTYPES:
-        raise SettingsError(f"setting dtype is {dtype!r}: expected auto or one of {', '.join(DTYPES)}")
+        raise SettingsError(f"setting engine.dtype is {dtype!r}: expected auto or one of {', '.join(DTYPES)}")
     chosen, why_device = _choose_device(device)
     kind = chosen.partition(":")[0]
     if kind == "cpu" and dtype == "float16":
-        raise SettingsError("setting dtype is 'float16': not on a CPU; use auto, float32 or bfloat16")
+        raise SettingsError("setting engine.dtype is 'float16': not on a CPU; use auto, float32 or bfloat16")
     base_dtype, why_dtype = (dtype, "as asked") if dtype != "auto" else _choose_dtype(chosen)
     if kind == "cpu" and dtype == "bfloat16" and not _cpu_has_bf16():
         logger.warning("bfloat16 as asked, but this CPU has no instructions for it: it will be very slow")
@@ -66,13 +66,13 @@ def _choose_device(device: str) -> tuple[str, str]:
         return "cpu", "no GPU found"
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (":" in device and (kind != "cuda" or not index.isdigit())):
-        raise SettingsError(f"setting device is {device!r}: expected auto, cpu, cuda, cuda:N or mps")
+        raise SettingsError(f"setting engine.device is {device!r}: expected auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise SettingsError(
-            f"setting device is {device!r}: torch sees {torch.cuda.device_count()} CUDA GPUs; use auto or cpu"
+            f"setting engine.device is {device!r}: torch sees {torch.cuda.device_count()} CUDA GPUs; use auto or cpu"
         )
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise SettingsError("setting device is 'mps': torch sees no Apple GPU here; use auto or cpu")
+        raise SettingsError("setting engine.device is 'mps': torch sees no Apple GPU here; use auto or cpu")
     return device, "as asked"
 
 

@@ -59,10 +59,10 @@ class LoadedModel:
 
 
 def cache_root(cache_dir: Path | None = None) -> Path:
-    """Where converted models lie: as given, else `SEAL_MEMORY_CACHE_DIR`, else the user's cache folder."""
+    """Where converted models lie: as given, else `SEAL_MEMORY_ENGINE__CACHE_DIR`, else the user's cache folder."""
     if cache_dir is not None:
         return cache_dir
-    if from_environment := os.environ.get("SEAL_MEMORY_CACHE_DIR"):
+    if from_environment := os.environ.get("SEAL_MEMORY_ENGINE__CACHE_DIR"):
         return Path(from_environment).expanduser()
     import platformdirs
 

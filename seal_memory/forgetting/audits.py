@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from seal_memory.config import Settings
+from seal_memory.config import BackgroundSettings, GateSettings
 from seal_memory.engines.base import Engine
 from seal_memory.learning import grading
 from seal_memory.ledger import Ledger
@@ -37,12 +37,13 @@ class Auditor:
         self,
         ledger: Ledger,
         engine: Engine,
-        settings: Settings,
+        settings: BackgroundSettings,
+        gate: GateSettings,
         *,
         routers: MakeRouter,
         clock: Callable[[], float],
     ) -> None:
-        self.ledger, self.engine, self.settings = ledger, engine, settings
+        self.ledger, self.engine, self.settings, self.gate = ledger, engine, settings, gate
         self.routers, self.clock = routers, clock
 
     def run(self) -> list[Audited]:
@@ -64,7 +65,7 @@ class Auditor:
         grades = grading.grade(
             asked,
             self.engine,
-            max_tokens=self.settings.recite_max_tokens,
+            max_tokens=self.gate.quiz_answer_tokens,
             snapshot_version=snapshot.version,
             clock=lambda: now,
         )

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from seal_memory.config import Settings
+from seal_memory.config import GateSettings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import BaseModelMismatchError, BusyError, ModelUnavailableError, SealMemoryError
 from seal_memory.forgetting.consequences import less, to_relearn, versions_with
@@ -67,7 +67,7 @@ class Deletion:
         self,
         ledger: Ledger,
         store: AdapterStore,
-        settings: Settings,
+        settings: GateSettings,
         *,
         routers: MakeRouter,
         engine: Callable[[], TransformersEngine],
@@ -190,7 +190,7 @@ class Deletion:
         grades = grading.grade(
             pairs,
             engine,
-            max_tokens=self.settings.recite_max_tokens,
+            max_tokens=self.settings.quiz_answer_tokens,
             snapshot_version=snapshot.version if snapshot else None,
             clock=self.clock,
         )

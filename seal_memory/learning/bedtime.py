@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from seal_memory.config import Settings
+from seal_memory.config import SleepSettings
 from seal_memory.ledger import Ledger
 from seal_memory.records import JobState, QueuedJob
 
@@ -21,16 +21,16 @@ def merged_sizes(ledger: Ledger) -> dict[str, float]:
     return {episode: size for episode, size in found.items() if episode is not None and size is not None}
 
 
-def sleep_due(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) -> bool:
-    """Whether `sleep_after` published shards are newer than the last sleep that ended; `jobs` are all sleep jobs.
+def sleep_due(ledger: Ledger, settings: SleepSettings, jobs: Iterable[QueuedJob]) -> bool:
+    """Whether `after` published shards are newer than the last sleep that ended; `jobs` are all sleep jobs.
 
     One that was given up counts: it is tried again when there is something new.
     """
     current = ledger.current()
-    if settings.sleep == "off" or current is None or len(current.manifest.shards) < 2:
+    if settings.mode == "off" or current is None or len(current.manifest.shards) < 2:
         return False
     last = max((job.changed for job in jobs if job.state in ENDED), default=float("-inf"))
-    return published_since(ledger, last) >= settings.sleep_after
+    return published_since(ledger, last) >= settings.after
 
 
 def published_since(ledger: Ledger, time: float) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from seal_memory.config import Settings
+from seal_memory.config import LearningSettings, Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
 from seal_memory.learning.grading import Result
@@ -26,6 +26,9 @@ from seal_memory.routing.router import MakeRouter
 from seal_memory.self_edits.generator import ARMS, Arm, make_self_edits
 from seal_memory.self_edits.statements import Statement, statements_of
 from seal_memory.self_edits.writer import Written, write_items
+
+HELD_OUT_SHARE = 0.5  # of quiz items judge, where the others choose between candidates: set by hand
+FINALISTS = 2  # candidates per episode that answer the quiz; the others only have it scored: set by hand
 
 
 @dataclass(slots=True)
@@ -108,27 +111,33 @@ def data_hash(edit: SelfEdit) -> str:
 def train_edits(
     edits: Sequence[SelfEdit],
     engine: TransformersEngine,
-    settings: Settings,
+    settings: LearningSettings,
     *,
-    batch_rows: int,
+    batch_size: int,
     progress: Progress = silent,
 ) -> tuple[dict[str, LoraAdapter], int]:
     """One adapter per self-edit, all in one stack, put into the engine; by self-edit id. And the tokens trained."""
-    jobs = {edit.id: training_job(edit, engine, settings, batch_rows=batch_rows) for edit in edits}
+    jobs = {edit.id: training_job(edit, engine, settings, batch_size=batch_size) for edit in edits}
     return {edit_id: job.adapter for edit_id, job in jobs.items()}, run_jobs(jobs, engine, settings, progress=progress)
 
 
-def training_job(edit: SelfEdit, engine: TransformersEngine, settings: Settings, *, batch_rows: int) -> TrainingJob:
+def training_job(
+    edit: SelfEdit, engine: TransformersEngine, settings: LearningSettings, *, batch_size: int
+) -> TrainingJob:
     """A fresh adapter, the edit's rows and its optimizer steps (`plans`)."""
     chosen = edit.hyperparameters
     config = LoraConfig(chosen.rank, chosen.alpha, settings.target_modules)
     rows = [encode_item(engine, i) for i in edit.items]
-    steps = plan_steps(edit, batch_size=batch_rows)
+    steps = plan_steps(edit, batch_size=batch_size)
     return TrainingJob(engine.stack.create(config, seed=edit.seed), rows, steps, chosen.learning_rate)
 
 
 def run_jobs(
-    jobs: Mapping[str, TrainingJob], engine: TransformersEngine, settings: Settings, *, progress: Progress = silent
+    jobs: Mapping[str, TrainingJob],
+    engine: TransformersEngine,
+    settings: LearningSettings,
+    *,
+    progress: Progress = silent,
 ) -> int:
     """Train the jobs, by self-edit id, in one stack; the engine then holds each adapter. Returns the tokens trained."""
     train(
@@ -182,8 +191,8 @@ class Candidates:
     def _quizzes(self, studies: Sequence[Study]) -> None:
         settings = self.settings
         # where nothing is chosen, all items are left to judge: four or five are a matter of luck
-        share = settings.held_out_share if settings.candidates > 1 else 1.0
-        plan = QuizPlan(settings.quiz_per_statement, share, settings.model_genres)
+        share = HELD_OUT_SHARE if settings.learning.candidates > 1 else 1.0
+        plan = QuizPlan(settings.gate.quiz_per_statement, share, settings.learning.notes_per_statement > 0)
         known = [self.ledger.quiz_items(interaction_ids=s.episode.interaction_ids) for s in studies]
         asked = {id for items in known for i in items if i.origin == "generated" for id in i.interaction_ids}
         # what was quizzed before keeps its items: held out is held out for good
@@ -210,23 +219,23 @@ class Candidates:
         settings = self.settings
         held_out = [[i.question for i in study.held_out] for study in studies]
         written: list[Written] = [([], []) for _ in studies]
-        if settings.model_genres and settings.notes_per_statement:
+        if settings.learning.notes_per_statement:
             written = write_items(
                 [study.statements for study in studies],
                 self.engine,
-                per_statement=settings.notes_per_statement,
+                per_statement=settings.learning.notes_per_statement,
                 held_out=held_out,
                 seed=settings.seed,
                 adapter=self.note_writer,
             )
         for study, (items, yields), reserved in zip(studies, written, held_out, strict=True):
-            study.arms = self.arms.choose(study.episode.id, settings.candidates)
+            study.arms = self.arms.choose(study.episode.id, settings.learning.candidates)
             study.edits = make_self_edits(
                 study.episode,
                 study.statements,
                 items,
                 yields,
-                settings=settings,
+                settings=settings.learning,
                 held_out=reserved,
                 seed=settings.seed,
                 make_id=self.make_id,
@@ -235,10 +244,12 @@ class Candidates:
             self.ledger.add_self_edits(study.edits)
         self.progress("self-edits", len(studies), len(studies))
 
-    def train(self, edits: Sequence[SelfEdit], *, batch_rows: int | None = None) -> dict[str, LoraAdapter]:
+    def train(self, edits: Sequence[SelfEdit], *, batch_size: int | None = None) -> dict[str, LoraAdapter]:
         """One adapter per self-edit, all in one stack, put into the engine; by self-edit id."""
-        size = self.settings.batch_rows if batch_rows is None else batch_rows
-        adapters, tokens = train_edits(edits, self.engine, self.settings, batch_rows=size, progress=self.progress)
+        size = self.settings.learning.batch_size if batch_size is None else batch_size
+        adapters, tokens = train_edits(
+            edits, self.engine, self.settings.learning, batch_size=size, progress=self.progress
+        )
         self._tokens += tokens
         return adapters
 
@@ -275,8 +286,8 @@ class Candidates:
         return choose(
             [Contest(tuple(candidate_id(e) for e in s.edits), tuple(s.practice)) for s in studies],
             self.engine,
-            finalists=self.settings.finalists,
-            max_tokens=self.settings.recite_max_tokens,
+            finalists=FINALISTS,
+            max_tokens=self.settings.gate.quiz_answer_tokens,
         )
 
     def _held_out_results(self, studies: Sequence[Study], chosen: Sequence[SelfEdit]) -> list[tuple[Result, Result]]:
@@ -301,7 +312,7 @@ class Candidates:
         return grading.grade(
             pairs,
             self.engine,
-            max_tokens=self.settings.recite_max_tokens,
+            max_tokens=self.settings.gate.quiz_answer_tokens,
             snapshot_version=None,
             clock=self.clock,
         )

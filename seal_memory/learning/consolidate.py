@@ -78,9 +78,9 @@ class Consolidator:
         tally = _Tally()
         pending = self.ledger.interactions(standing=Standing.PENDING)
         episodes = group_episodes(
-            pending, max_tokens=self.settings.episode_max_tokens, count_tokens=self.engine.count_tokens
+            pending, max_tokens=self.settings.learning.episode_max_tokens, count_tokens=self.engine.count_tokens
         )
-        for wave in _waves(episodes, max(1, self.settings.stack_size // self.settings.candidates)):
+        for wave in _waves(episodes, max(1, self.settings.learning.stack_size // self.settings.learning.candidates)):
             self._wave(wave, tally)
         return _report(tally)
 
@@ -118,9 +118,9 @@ class Consolidator:
 
         A whole that is refused is judged again shard by shard, each beside what is published by then, as if its
         episodes had come one after the other: one that draws the questions of the old away does not hold up the others,
-        and what may be lost (`gate_max_old_loss`) is what each publication may lose.
+        and what may be lost (`gate.max_old_loss`) is what each publication may lose.
         """
-        verdicts = [gate.judge_new(t.base, t.result, self.settings, finite=t.adapter.is_finite()) for t in trained]
+        verdicts = [gate.judge_new(t.base, t.result, self.settings.gate, finite=t.adapter.is_finite()) for t in trained]
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
         records = {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         current = self.ledger.current()
@@ -171,7 +171,7 @@ class Consolidator:
                 self._add_grades(t, decision)
                 self._mark(t.study.episode.interaction_ids, v, current)
                 commit_points.reached("interactions-marked")
-            self.ledger.audits.schedule(self.settings.audit_interval)
+            self.ledger.audits.schedule(self.settings.background.audit_interval)
         commit_points.reached("snapshot-committed")
         tally.version = version if version is not None else tally.version
 

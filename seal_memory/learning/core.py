@@ -2,8 +2,8 @@
 
 Used where nothing routes (a merged export) and to answer when the router abstains. Replay is balanced: every statement
 of every published shard has the same chance to be drawn, however old it is. KL regularisation keeps the core close to
-the base (`anchoring`, setting `core_anchor`). Gated like a shard, with drift measured on the core itself, since it sees
-unrelated prompts too; a core that drifts too far is scaled down. Not here: publishing it (`sleeping`).
+the base (`anchoring`, setting `sleep.core_kl_weight`). Gated like a shard, with drift measured on the core itself,
+since it sees unrelated prompts too; a core that drifts too far is scaled down. Not here: publishing it (`sleeping`).
 """
 
 from __future__ import annotations
@@ -32,24 +32,27 @@ def core_edit(ledger: Ledger, manifest: Manifest, candidates: Candidates) -> Sel
     settings = candidates.settings
     found = replay(ledger, manifest.shards)
     plan = Hyperparameters(
-        settings.learning_rate,
-        settings.epochs,
-        settings.rank,
-        settings.alpha,
-        max(1, round(settings.rows_per_statement * found.statements)),
+        settings.learning.learning_rate,
+        settings.learning.epochs,
+        settings.learning.rank,
+        settings.learning.alpha,
+        max(1, round(settings.learning.rows_per_statement * found.statements)),
         found.genre_mix,
-        settings.passes,
+        settings.learning.document_readings,
     )
     return SelfEdit(candidates.make_id(), CORE_EPISODE, found.interaction_ids, found.items, plan, settings.seed)
 
 
 def train_core(edit: SelfEdit, candidates: Candidates) -> LoraAdapter:
-    """Train the core of a self-edit, anchored as `core_anchor` says; the engine holds it under the candidate's id."""
+    """Train the core of a self-edit, held to the base as `sleep.core_kl_weight` says.
+
+    The engine holds it under the candidate's id.
+    """
     settings, engine = candidates.settings, candidates.engine
-    job = training_job(edit, engine, settings, batch_rows=CORE_BATCH * settings.batch_rows)
-    if settings.core_anchor:
-        job = anchored(job, *anchors(engine, seed=edit.seed), weight=settings.core_anchor)
-    candidates.add_tokens(run_jobs({edit.id: job}, engine, settings, progress=candidates.progress))
+    job = training_job(edit, engine, settings.learning, batch_size=CORE_BATCH * settings.learning.batch_size)
+    if settings.sleep.core_kl_weight:
+        job = anchored(job, *anchors(engine, seed=edit.seed), weight=settings.sleep.core_kl_weight)
+    candidates.add_tokens(run_jobs({edit.id: job}, engine, settings.learning, progress=candidates.progress))
     return job.adapter
 
 
@@ -63,7 +66,7 @@ def hold_back(edit: SelfEdit, core: LoraAdapter, candidates: Candidates) -> floa
     for n, strength in enumerate(STRENGTHS):
         core.scale_update(strength)
         engine.put(name, core)
-        if _increase(engine, name) <= candidates.settings.gate_max_perplexity_increase:
+        if _increase(engine, name) <= candidates.settings.gate.max_perplexity_increase:
             return strength
         candidates.progress("core", n + 1, len(STRENGTHS))  # renews the lease
         core.flat.detach().copy_(trained)
@@ -84,15 +87,15 @@ def judge_core(
     grades = grading.grade(
         [(item, adapter) for adapter in asked for item in items],
         engine,
-        max_tokens=settings.recite_max_tokens,
+        max_tokens=settings.gate.quiz_answer_tokens,
         snapshot_version=None,
         clock=candidates.clock,
     )
     of = {adapter: grades[n * len(items) : (n + 1) * len(items)] for n, adapter in enumerate(asked)}
     base, before, after = of[None], of[published], of[candidate_id(edit)]
-    new = gate.judge_new(grading.summarise(base), grading.summarise(after), settings, finite=core.is_finite())
-    old = gate.judge_old(_right(before), _right(after), settings) if published else Verdict(True, (), {})
-    drifted = gate.judge_drift(_increase(engine, candidate_id(edit)), 0.0, settings)
+    new = gate.judge_new(grading.summarise(base), grading.summarise(after), settings.gate, finite=core.is_finite())
+    old = gate.judge_old(_right(before), _right(after), settings.gate) if published else Verdict(True, (), {})
+    drifted = gate.judge_drift(_increase(engine, candidate_id(edit)), 0.0, settings.gate)
     accepted = new.accepted and old.accepted and drifted.accepted
     measures = {**new.measures, **old.measures, **drifted.measures}
     return Verdict(accepted, (*new.reasons, *old.reasons, *drifted.reasons), measures)

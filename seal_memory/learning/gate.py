@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seal_memory.config import Settings
+from seal_memory.config import GateSettings
 from seal_memory.learning.grading import Result
 
 MAX_MISROUTED = 0.5  # share of unrelated prompts that may reach a shard; the shipped router stays far below (LOG)
@@ -24,7 +24,7 @@ class Verdict:
     measures: dict[str, float]
 
 
-def judge_new(base: Result, trained: Result, settings: Settings, *, finite: bool) -> Verdict:
+def judge_new(base: Result, trained: Result, settings: GateSettings, *, finite: bool) -> Verdict:
     """Held-out recall of one candidate against the untouched base."""
     gain = trained.recall - base.recall
     measures = {
@@ -36,27 +36,27 @@ def judge_new(base: Result, trained: Result, settings: Settings, *, finite: bool
     }
     reasons: list[str] = []
     if not finite:
-        reasons.append("The adapter's weights are not finite: training diverged; lower learning_rate.")
+        reasons.append("The adapter's weights are not finite: training diverged; lower learning.learning_rate.")
     if not trained.grades:
         reasons.append("No held-out quiz item passed the gates, so nothing proves that the new is known.")
-    elif gain < settings.gate_min_gain - ROUNDING:
+    elif gain < settings.min_gain - ROUNDING:
         reasons.append(
             f"Held-out recall went from {base.recall:.2f} to {trained.recall:.2f}; "
-            f"at least +{settings.gate_min_gain:.2f} is needed."
+            f"at least +{settings.min_gain:.2f} is needed."
         )
     if reasons:
         return Verdict(False, tuple(reasons), measures)
     return Verdict(True, (f"Held-out recall went from {base.recall:.2f} to {trained.recall:.2f}.",), measures)
 
 
-def judge_old(before: Sequence[float], after: Sequence[float], settings: Settings) -> Verdict:
+def judge_old(before: Sequence[float], after: Sequence[float], settings: GateSettings) -> Verdict:
     """Audited recall of earlier memories through the new router against the published one.
 
     Of many items a started one counts as whole: 0.02 of 32 is one item. Else one earlier question that a newer memory
     attracts (0.03 of 32) would refuse everything that comes after, for good.
     """
     old, new = _mean(before), _mean(after)
-    allowed = settings.gate_max_old_loss
+    allowed = settings.max_old_loss
     if len(before) >= MANY:
         allowed = math.ceil(allowed * len(before) - ROUNDING) / len(before)
     measures = {"audited_items": float(len(before)), "audit_before": old, "audit_after": new}
@@ -69,19 +69,19 @@ def judge_old(before: Sequence[float], after: Sequence[float], settings: Setting
     return Verdict(True, (), measures)
 
 
-def judge_drift(perplexity_increase: float, misrouted: float, settings: Settings) -> Verdict:
+def judge_drift(perplexity_increase: float, misrouted: float, settings: GateSettings) -> Verdict:
     """What the memory does where it should do nothing."""
     measures = {"perplexity_increase": perplexity_increase, "misrouted_share": misrouted}
     reasons = []
-    if perplexity_increase > settings.gate_max_perplexity_increase:
+    if perplexity_increase > settings.max_perplexity_increase:
         reasons.append(
             f"Perplexity on the fixed text rose by {perplexity_increase:.1%}; "
-            f"at most {settings.gate_max_perplexity_increase:.1%} is allowed."
+            f"at most {settings.max_perplexity_increase:.1%} is allowed."
         )
     if misrouted > MAX_MISROUTED:
         reasons.append(
             f"{misrouted:.0%} of unrelated prompts reach a shard; at most {MAX_MISROUTED:.0%} may: "
-            "raise router_threshold."
+            "raise answering.router_threshold."
         )
     return Verdict(not reasons, tuple(reasons), measures)
 

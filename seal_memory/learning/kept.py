@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import product
 
-from seal_memory.config import Settings
+from seal_memory.config import GateSettings
 from seal_memory.engines.base import Engine
 from seal_memory.learning import grading
 from seal_memory.learning.core import spread
@@ -45,7 +45,7 @@ def kept(
     *,
     ledger: Ledger,
     engine: Engine,
-    settings: Settings,
+    settings: GateSettings,
     clock: Callable[[], float],
     moved: Set[str] = frozenset(),
 ) -> Kept:
@@ -65,7 +65,7 @@ def by_route(
     routes: Sequence[Routes],
     ledger: Ledger,
     engine: Engine,
-    settings: Settings,
+    settings: GateSettings,
     clock: Callable[[], float],
     *,
     graded: Sequence[Grade] = (),
@@ -102,7 +102,7 @@ def correctness(
     pairs: Sequence[tuple[QuizItem, str | None]],
     ledger: Ledger,
     engine: Engine,
-    settings: Settings,
+    settings: GateSettings,
     clock: Callable[[], float],
     *,
     graded: Sequence[Grade] = (),
@@ -112,6 +112,6 @@ def correctness(
     known = {(g.quiz_item_id, g.adapter_id): float(g.correct) for g in stored if g.correct is not None}
     missing = {(item.id, a): (item, a) for item, a in pairs if (item.id, a) not in known}
     asked = grading.grade(
-        list(missing.values()), engine, max_tokens=settings.recite_max_tokens, snapshot_version=None, clock=clock
+        list(missing.values()), engine, max_tokens=settings.quiz_answer_tokens, snapshot_version=None, clock=clock
     )
     return known | {(g.quiz_item_id, g.adapter_id): float(bool(g.correct)) for g in asked}

@@ -1,7 +1,7 @@
 """Merging: one shard in the place of several of one topic, trained again from the ledger on what they were trained on.
 
 It trains as many tokens as they did together, and takes the bytes of one. It is published only where every member's
-held-out questions are answered as by the member itself, less `gate_max_old_loss` at most, asked of both; a member
+held-out questions are answered as by the member itself, less `gate.max_old_loss` at most, asked of both; a member
 without such a question cannot be shown to be kept. What takes statements out of shards (`subjects`) trains twice as
 many, since they are more alike, and is for the router's sake: all its questions are asked as a user asks them, through
 the router, before and after. Not here: which shards (`topics`), publishing (`sleeping`).
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from seal_memory.config import Settings
+from seal_memory.config import GateSettings, LearningSettings
 from seal_memory.engines.base import Engine
 from seal_memory.learning import grading
 from seal_memory.learning.candidates import Candidates
@@ -58,12 +58,12 @@ def merged_edit(topic: Topic, candidates: Candidates) -> SelfEdit | None:
         episode.id,
         episode.interaction_ids,
         found.items,
-        _plan(found, settings, least=TELLING_APART * settings.epochs if topic.split else 1),
+        _plan(found, settings.learning, least=TELLING_APART * settings.learning.epochs if topic.split else 1),
         settings.seed,
     )
 
 
-def _plan(found: Replay, settings: Settings, *, least: int) -> Hyperparameters:
+def _plan(found: Replay, settings: LearningSettings, *, least: int) -> Hyperparameters:
     """As many rows as the members drew for these items, as often as they did on average, `least` times at least."""
     plans = [edit.hyperparameters for edit in found.edits]
     of_each = [
@@ -84,7 +84,7 @@ def _plan(found: Replay, settings: Settings, *, least: int) -> Hyperparameters:
 
 
 def compared(
-    topic: Topic, merged: str, ledger: Ledger, engine: Engine, settings: Settings, *, clock: Callable[[], float]
+    topic: Topic, merged: str, ledger: Ledger, engine: Engine, settings: GateSettings, *, clock: Callable[[], float]
 ) -> list[Compared]:
     """Every member's held-out items, asked of the merged adapter and, where it is not on record, of the member."""
     items = {s.adapter_id: held_out_items(s.interaction_ids, ledger) for s in topic.shards}
@@ -92,7 +92,7 @@ def compared(
     grades = grading.grade(
         [(item, merged) for own in items.values() for item in own],
         engine,
-        max_tokens=settings.recite_max_tokens,
+        max_tokens=settings.quiz_answer_tokens,
         snapshot_version=None,
         clock=clock,
     )
@@ -114,7 +114,7 @@ def held_out_items(interaction_ids: Iterable[str], ledger: Ledger) -> list[QuizI
     return [item for item in found if held.issuperset(item.interaction_ids)]
 
 
-def judge_merge(members: Sequence[Compared], settings: Settings, *, finite: bool) -> Verdict:
+def judge_merge(members: Sequence[Compared], settings: GateSettings, *, finite: bool) -> Verdict:
     """Whether every member is kept, each by itself: what one gains does not pay for what another loses."""
     reasons = [] if finite else [DIVERGED]
     for member in members:
@@ -124,7 +124,7 @@ def judge_merge(members: Sequence[Compared], settings: Settings, *, finite: bool
         elif not judge_old(member.before, member.after, settings).accepted:
             reasons.append(
                 f"Held-out recall of {name} would fall from {mean(member.before):.2f} to {mean(member.after):.2f} "
-                f"of {len(member.before)} questions; at most {settings.gate_max_old_loss:.2f} may be lost."
+                f"of {len(member.before)} questions; at most {settings.max_old_loss:.2f} may be lost."
             )
     before, after = [x for m in members for x in m.before], [x for m in members for x in m.after]
     measures = {
@@ -139,7 +139,7 @@ def judge_merge(members: Sequence[Compared], settings: Settings, *, finite: bool
     return Verdict(True, (kept,), measures)
 
 
-def judge_split(asked: Kept, settings: Settings, *, finite: bool) -> Verdict:
+def judge_split(asked: Kept, settings: GateSettings, *, finite: bool) -> Verdict:
     """Whether what was put together by subject is answered as well as before, asked through the router."""
     old, new = mean(asked.before), mean(asked.after)
     told = f"Held-out recall through the router went from {old:.2f} to {new:.2f} of {len(asked.before)} questions"
@@ -149,7 +149,7 @@ def judge_split(asked: Kept, settings: Settings, *, finite: bool) -> Verdict:
     elif not asked.before:
         accepted, reason = False, UNPROVEN
     elif not judge_old(asked.before, asked.after, settings).accepted:
-        accepted, reason = False, f"{told}; at most {settings.gate_max_old_loss:.2f} may be lost."
+        accepted, reason = False, f"{told}; at most {settings.max_old_loss:.2f} may be lost."
     measures = {"held_out_items": float(len(asked.before)), "recall_members": old, "recall": new}
     return Verdict(accepted, (reason,), measures)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from seal_memory.config import Settings
+from seal_memory.config import GateSettings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import drift, gate
 from seal_memory.learning.candidates import data_hash
@@ -30,7 +30,7 @@ class Publisher:
         ledger: Ledger,
         engine: TransformersEngine,
         store: AdapterStore,
-        settings: Settings,
+        settings: GateSettings,
         *,
         routers: MakeRouter,
         base_model: str,

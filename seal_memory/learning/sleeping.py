@@ -120,11 +120,11 @@ class Sleeper:
         current = self.ledger.current()
         if current is None or len(current.manifest.shards) < 2:
             return []
-        if self.settings.sleep_by == "subjects":
+        if self.settings.sleep.by == "subjects":
             return regrouped(
                 current.manifest.shards,
                 self.ledger,
-                room=self.settings.episode_max_tokens,
+                room=self.settings.learning.episode_max_tokens,
                 count_tokens=self.engine.count_tokens,
             )
         return topics(
@@ -132,7 +132,7 @@ class Sleeper:
             self.ledger,
             self.publisher.router(replace(current.manifest, core=None)),
             alike=ALIKE,
-            largest=self.settings.sleep_group,
+            largest=self.settings.sleep.group_size,
             sizes=merged_sizes(self.ledger),
         )
 
@@ -162,14 +162,14 @@ class Sleeper:
 
     def judge(self, topic: Topic, edit: SelfEdit, manifest: Manifest, *, finite: bool) -> tuple[Verdict, list[Grade]]:
         """The verdict on what the engine holds as this edit's candidate, were it added to `manifest`; its grades."""
-        ledger, engine, settings, clock = self.ledger, self.engine, self.settings, self.candidates.clock
+        ledger, engine, settings, clock = self.ledger, self.engine, self.settings.gate, self.candidates.clock
         adapter = candidate_id(edit)
         if not topic.split:
             members = merging.compared(topic, adapter, ledger, engine, settings, clock=clock)
             verdict = merging.judge_merge(members, settings, finite=finite)
             return verdict, [g for m in members for g in m.grades]
         items = merging.held_out_items(topic.interaction_ids, ledger)
-        tokens = settings.recite_max_tokens
+        tokens = settings.quiz_answer_tokens
         pairs = [(item, adapter) for item in items]
         grades = grading.grade(pairs, engine, max_tokens=tokens, snapshot_version=None, clock=clock)
         old, new = (self.publisher.router(m) for m in (manifest, self._with(topic, adapter, edit, manifest)))
@@ -199,7 +199,7 @@ class Sleeper:
                 self.ledger.add_grades([replace(g, adapter_id=record.id, snapshot_version=version) for g in grades])
             adapter_id = record.id if record is not None and verdict.accepted else None
             decision = self._decision(edit, adapter_id, verdict, version)
-            self.ledger.audits.schedule(self.settings.audit_interval)
+            self.ledger.audits.schedule(self.settings.background.audit_interval)
         commit_points.reached("snapshot-committed")
         if record is not None and not verdict.accepted:
             self.publisher.discard([record])

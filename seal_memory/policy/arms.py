@@ -27,7 +27,7 @@ from seal_memory.self_edits.writer import MODEL_GENRES
 
 def arm_source(ledger: Ledger, engine: TransformersEngine, settings: Settings, *, routers: MakeRouter) -> ArmSource:
     """The bandit, or arms that take turns where the settings say so."""
-    return BanditArms(ledger, engine, settings, routers=routers) if settings.learn_arms else TakingTurns()
+    return BanditArms(ledger, engine, settings, routers=routers) if settings.policy.bandit else TakingTurns()
 
 
 class BanditArms:
@@ -81,12 +81,12 @@ class BanditArms:
         )
 
     def _trained(self, edit: SelfEdit) -> int:
-        return trained_tokens(edit, self.engine, batch_size=self.settings.batch_rows)
+        return trained_tokens(edit, self.engine, batch_size=self.settings.learning.batch_size)
 
     def _losses(self, studies: Sequence[Study], groups: Mapping[str, Sequence[str]]) -> dict[str, float]:
         """What each candidate would cost the old memories."""
         episodes = [s.episode for s in studies if s.episode.id in groups]
-        old = attracted(episodes, ledger=self.ledger, engine=self.engine, settings=self.settings, routers=self.routers)
+        old = attracted(episodes, ledger=self.ledger, engine=self.engine, routers=self.routers)
         asked: list[tuple[str, Attracted]] = [(a, old[e]) for e, own in groups.items() for a in own]
         lost = losses(asked, self.engine)
         return {adapter: loss for (adapter, _), loss in zip(asked, lost, strict=True)}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from seal_memory.config import Settings
+from seal_memory.config import LearningSettings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import candidate_id, train_edits
 from seal_memory.learning.progress import Progress, silent
@@ -46,11 +46,13 @@ class Executor(Protocol):
     def close(self) -> None: ...
 
 
-def evaluate(work: Work, engine: TransformersEngine, settings: Settings, *, progress: Progress = silent) -> Evaluated:
+def evaluate(
+    work: Work, engine: TransformersEngine, settings: LearningSettings, *, progress: Progress = silent
+) -> Evaluated:
     """Train all candidates at once, reward them, and let the engine forget them."""
     try:
         # held here: a stack may be larger than what the engine keeps by itself
-        _held, tokens = train_edits(work.edits, engine, settings, batch_rows=settings.batch_rows, progress=progress)
+        _held, tokens = train_edits(work.edits, engine, settings, batch_size=settings.batch_size, progress=progress)
         asked = [(t.adapter, o) for t, o in zip(work.trials, work.old, strict=True)]
         lost = losses(asked, engine)
         trials = [replace(t, old_loss=loss) for t, loss in zip(work.trials, lost, strict=True)]
@@ -63,7 +65,7 @@ def evaluate(work: Work, engine: TransformersEngine, settings: Settings, *, prog
 class LocalExecutor:
     """One work after another with the engine at hand."""
 
-    def __init__(self, engine: TransformersEngine, settings: Settings, *, progress: Progress = silent) -> None:
+    def __init__(self, engine: TransformersEngine, settings: LearningSettings, *, progress: Progress = silent) -> None:
         self._engine, self._settings, self._progress = engine, settings, progress
 
     def evaluate(self, works: Sequence[Work], *, waiting: Waiting) -> list[Evaluated]:

@@ -18,7 +18,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from seal_memory import prompts
-from seal_memory.config import Settings
+from seal_memory.config import LearningSettings
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
 from seal_memory.engines.batches import Row
@@ -152,7 +152,7 @@ def different(examples: Sequence[PolicyExample]) -> list[PolicyExample]:
 def train_note_writers(
     sets: Sequence[Sequence[PolicyExample]],
     engine: TransformersEngine,
-    settings: Settings,
+    settings: LearningSettings,
     *,
     seed: int,
     progress: Progress = silent,
@@ -184,7 +184,9 @@ def examples_hash(examples: Sequence[PolicyExample]) -> str:
     return digest.hexdigest()
 
 
-def _job(examples: Sequence[PolicyExample], engine: TransformersEngine, settings: Settings, seed: int) -> TrainingJob:
+def _job(
+    examples: Sequence[PolicyExample], engine: TransformersEngine, settings: LearningSettings, seed: int
+) -> TrainingJob:
     config = LoraConfig(settings.rank, settings.alpha, settings.target_modules)
     epochs, rows_per_epoch = epochs_of(len(examples))
     steps = plan_batches(

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seal_memory import prompts
-from seal_memory.config import Settings
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
 from seal_memory.learning.core import spread
@@ -33,7 +32,7 @@ class Attracted:
 
 
 def attracted(
-    episodes: Sequence[Episode], *, ledger: Ledger, engine: Engine, settings: Settings, routers: MakeRouter
+    episodes: Sequence[Episode], *, ledger: Ledger, engine: Engine, routers: MakeRouter
 ) -> dict[str, Attracted]:
     """What each episode would attract, were it published; by episode id."""
     current = ledger.current()

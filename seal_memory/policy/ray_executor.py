@@ -68,15 +68,15 @@ def _evaluate(work: Work, model: str, settings: str, fingerprint: str) -> Evalua
             f"A Ray worker's model {model!r} has fingerprint {engine.fingerprint[:16]}…, not {fingerprint[:16]}…: "
             "give every worker the same model files"
         )
-    return evaluate(work, engine, chosen)
+    return evaluate(work, engine, chosen.learning)
 
 
 @cache
 def _engine(model: str, settings: str) -> TransformersEngine:
     """The worker's engine, loaded once."""
     chosen = Settings(**json.loads(settings))
-    files = resolve(model, cache_dir=chosen.cache_dir)
-    return TransformersEngine(load(files, detect(chosen.device, chosen.dtype)))
+    files = resolve(model, cache_dir=chosen.engine.cache_dir)
+    return TransformersEngine(load(files, detect(chosen.engine.device, chosen.engine.dtype)))
 
 
 def _ray() -> Any:
@@ -84,6 +84,7 @@ def _ray() -> Any:
         import ray
     except ImportError:
         raise SettingsError(
-            "executor=ray needs Ray, which is not installed; run: pip install 'seal-memory[ray]', or set executor=local"
+            "policy.executor=ray needs Ray, which is not installed; run: pip install 'seal-memory[ray]', or set it "
+            "to local"
         ) from None
     return ray

@@ -1,6 +1,6 @@
 """One round of refining the edit policy on what the ledger holds: arms explored, and the note-writer improved.
 
-Bounded: no further episode is explored once the round has trained `refine_tokens` tokens (the writer's own training and
+Bounded: no further episode is explored once the round has trained `MOST_TOKENS` tokens (the writer's own training and
 its trial by the judges come on top). Every explored episode is on record at once, so a round that is killed goes on
 where it was; its version, promoted or kept as evidence, is one transaction. While there is no writer a round is one of
 rejection sampling, the round trip being the reward; then inner loops decide what is worth keeping. Not here: when a
@@ -28,9 +28,10 @@ from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, Poli
 
 NOTES, ARMS = "notes", "arms"
 REFINE = "refine"  # the phase that is told between two explored episodes
+MOST_TOKENS = 400_000  # trained, after which a round explores no further episode: set by hand
 TOGETHER = 2  # episodes of one stack: each is the other's rival
 MOST_JUDGES = 24  # what a writer gains is as small as what a few judges err by (benchmarks/LOG.md, P14, P28 to P30)
-MOST_SAMPLED = 64  # shards that one round of rejection sampling reads, whatever `refine_tokens` is: nothing is trained
+MOST_SAMPLED = 64  # shards that one round of rejection sampling reads, whatever the budget is: nothing is trained
 SAMPLINGS = 2  # before the first writer is judged: one is too small a step for the judges (LOG, P28 to P30)
 SAMPLED = "sampled"
 SAMPLING_WRITER = "candidate:sampling-writer"  # what one sampling taught, and the next one asks
@@ -64,9 +65,9 @@ class Refiner:
     def run(self, number: int) -> Refined:
         """Round `number`, from the beginning or from where it was left; again once it is done: nothing."""
         done = next((v for v in self.ledger.policy.versions() if v.measures.get("round") == number), None)
-        if done is None and self.settings.refine in ("arms", "both"):
+        if done is None and self.settings.policy.refine in ("arms", "both"):
             self._explore_arms(number)
-        if done is None and self.settings.refine in ("notes", "both"):
+        if done is None and self.settings.policy.refine in ("notes", "both"):
             done = self._improve(number)
         trials = self.ledger.policy.trials(number)
         self.ledger.policy.blank_trials(number)
@@ -77,7 +78,7 @@ class Refiner:
     def _explore_arms(self, number: int) -> None:
         """Several arms per episode, each candidate rewarded; what they earned is in the ledger."""
         seed = self._seed(number)
-        settings = self.settings.model_copy(update={"candidates": max(2, self.settings.candidates), "seed": seed})
+        settings = self.settings.changed(learning={"candidates": max(2, self.settings.learning.candidates)}, seed=seed)
         old = self.candidates
         bandit = BanditArms(self.ledger, old.engine, settings, routers=old.routers)
         making = Candidates(
@@ -181,7 +182,11 @@ class Refiner:
     def _taught(self, kept: Sequence[PolicyExample], number: int) -> LoraAdapter:
         making = self.candidates
         (adapter,) = train_note_writers(
-            [different(kept)], making.engine, making.settings, seed=self._seed(number), progress=making.progress
+            [different(kept)],
+            making.engine,
+            making.settings.learning,
+            seed=self._seed(number),
+            progress=making.progress,
         )
         return adapter
 
@@ -220,7 +225,7 @@ class Refiner:
         random.Random(f"{self.settings.seed}:{number}").shuffle(shards)
         for episodes in self._left(number, kind, shards):
             tried = [t for t in self.ledger.policy.trials(number) if t.kind == kind]
-            if sum(t.tokens for t in tried) >= self.settings.refine_tokens:
+            if sum(t.tokens for t in tried) >= MOST_TOKENS:
                 return
             yield episodes
 

@@ -204,7 +204,7 @@ def improve(
     if not kept:
         return writers.keep_as_evidence(reasons=[in_vain], measures=measures, parent=parent)
     (adapter,) = train_note_writers(
-        [examples], candidates.engine, candidates.settings, seed=seed, progress=candidates.progress
+        [examples], candidates.engine, candidates.settings.learning, seed=seed, progress=candidates.progress
     )
     fair = promotion.unseen(judges, taught_on | {i for e in examples for i in e.interaction_ids})
     verdict = _judge(adapter, old.adapter_id if old else None, fair, candidates, plan=plan, seed=seed)

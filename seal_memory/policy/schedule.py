@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 
-from seal_memory.config import Settings
+from seal_memory.config import PolicySettings
 from seal_memory.learning.bedtime import EPISODES, merged_sizes
 from seal_memory.learning.episodes import CORE_EPISODE
 from seal_memory.ledger import Ledger
@@ -73,7 +73,7 @@ def published_episodes(ledger: Ledger) -> int:
     return round(whole)
 
 
-def next_round(ledger: Ledger, settings: Settings, jobs: Iterable[QueuedJob]) -> int | None:
+def next_round(ledger: Ledger, settings: PolicySettings, jobs: Iterable[QueuedJob]) -> int | None:
     """The number of the round that is due now; None where refining is off or too little is new.
 
     `jobs` are all refine jobs on record, of any state. A round is due when `refine_after` episodes were published since

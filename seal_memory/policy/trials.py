@@ -46,7 +46,7 @@ def rewards_of(
     `executor` evaluates the stacks; None: one after another with the candidates' own engine.
     """
     where = executor if executor is not None else _local(candidates)
-    size = candidates.settings.stack_size
+    size = candidates.settings.learning.stack_size
     jobs = [(n, seed) for seed in seeds for n in _spread(entries)]
     batches = [jobs[at : at + size] for at in range(0, len(jobs), size)]
     works = _works([[(entries[n], seed) for n, seed in batch] for batch in batches], candidates)
@@ -59,7 +59,7 @@ def rewards_of(
 
 
 def _local(candidates: Candidates) -> LocalExecutor:
-    return LocalExecutor(candidates.engine, candidates.settings, progress=candidates.progress)
+    return LocalExecutor(candidates.engine, candidates.settings.learning, progress=candidates.progress)
 
 
 def _spread(entries: Sequence[Entry]) -> list[int]:
@@ -85,7 +85,6 @@ def _works(batches: Sequence[Sequence[tuple[Entry, int]]], candidates: Candidate
         list(episodes.values()),
         ledger=candidates.ledger,
         engine=candidates.engine,
-        settings=candidates.settings,
         routers=candidates.routers,
     )
     return [_work(batch, old, candidates) for batch in batches]
@@ -112,7 +111,7 @@ def _edit(entry: Entry, seed: int, candidates: Candidates) -> SelfEdit:
         entry.notes,
         (),
         arm=entry.arm,
-        settings=candidates.settings,
+        settings=candidates.settings.learning,
         held_out=[i.question for i in study.held_out],
         seed=seed,
         id=candidates.make_id(),

@@ -130,7 +130,7 @@ class NoteWriters:
             logger.info("note-writer %d is dropped: %d of its examples are left", lost.version, len(examples))
             return None
         (adapter,) = train_note_writers(
-            [examples], self.engine, self.settings, seed=self.settings.seed, progress=progress
+            [examples], self.engine, self.settings.learning, seed=self.settings.seed, progress=progress
         )
         return self.promote(
             adapter,

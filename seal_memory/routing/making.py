@@ -1,4 +1,4 @@
-"""The routers that ship, by the setting `router`: "words" (BM25 and coverage), or "learned" (BM25 and embeddings
+"""The routers that ship, `answering.router`: "words" (BM25 and coverage), or "learned" (BM25 and embeddings
 together, weighed by the learned judge).
 
 Not here: the parts themselves, and what a router of your own needs (`router`).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seal_memory.config import Settings
+from seal_memory.config import AnsweringSettings
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Manifest, Standing
 from seal_memory.routing.embeddings import CachedEmbedder, Embedder, EmbeddingIndex, fused
@@ -19,7 +19,7 @@ STANDINGS = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)  # what is on
 DEEPER = 2  # times as many hits of each ranking are fused
 
 
-def router_maker(settings: Settings) -> MakeRouter:
+def router_maker(settings: AnsweringSettings) -> MakeRouter:
     """The maker of the routers that the settings name. One for "learned" keeps vectors: make it once per memory.
 
     That one raises `ModelUnavailableError` at each router it shall make where MiniLM's wheel is not installed.
@@ -30,7 +30,7 @@ def router_maker(settings: Settings) -> MakeRouter:
 class WordRouters:
     """Makes routers that search by words and judge by coverage."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AnsweringSettings) -> None:
         self._threshold = settings.router_threshold
 
     def __call__(self, manifest: Manifest, ledger: Ledger) -> SearchRouter:
@@ -40,7 +40,7 @@ class WordRouters:
 class LearnedRouters:
     """Makes routers that search by words and embeddings and judge by fitted weights. `embedder`: None for MiniLM."""
 
-    def __init__(self, settings: Settings, embedder: Embedder | None = None) -> None:
+    def __init__(self, settings: AnsweringSettings, embedder: Embedder | None = None) -> None:
         self._least_coverage = settings.router_threshold
         self._embedder = None if embedder is None else CachedEmbedder(embedder)
 

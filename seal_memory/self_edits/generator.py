@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from seal_memory.config import Settings
+from seal_memory.config import LearningSettings
 from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, Role, SelfEdit, TrainingItem
 from seal_memory.self_edits import checks
 from seal_memory.self_edits.genres import model_free_items
@@ -69,7 +69,7 @@ def make_self_edits(
     written: Sequence[TrainingItem],
     written_yields: Sequence[GenreYield],
     *,
-    settings: Settings,
+    settings: LearningSettings,
     held_out: Collection[str],
     seed: int,
     make_id: Callable[[], str],
@@ -99,7 +99,7 @@ def make_self_edit(
     written_yields: Sequence[GenreYield],
     *,
     arm: Arm,
-    settings: Settings,
+    settings: LearningSettings,
     held_out: Collection[str],
     seed: int,
     id: str,
@@ -109,7 +109,9 @@ def make_self_edit(
     fit = [i for i in free if not checks.too_close(i.prompt, held_out)]
     wanted = {genre for genre, weight in arm.mix if weight > 0}
     document = all(i.role is Role.DOCUMENT for i in episode.interactions)
-    if document and settings.passes:  # what is said in a dialogue is learned better by questions alone (LOG.md, row 48)
+    if (
+        document and settings.document_readings
+    ):  # what is said in a dialogue is learned better by questions alone (LOG.md, row 48)
         wanted.add(Genre.PASSAGE)
     items = tuple(i for i in (*fit, *written) if i.genre in wanted)
     rows = max(1, round(settings.rows_per_statement * len(statements)))
@@ -119,11 +121,13 @@ def make_self_edit(
     return SelfEdit(id, episode.id, episode.interaction_ids, items, plan, seed, yields)
 
 
-def _training_plan(arm: Arm, rows: int, *, questions: int, document: bool, settings: Settings) -> Hyperparameters:
+def _training_plan(
+    arm: Arm, rows: int, *, questions: int, document: bool, settings: LearningSettings
+) -> Hyperparameters:
     """The settings' plan as the arm turns it, stretched where it would end before a short text is learned."""
-    epochs, passes = (settings.document_epochs, settings.passes) if document else (settings.epochs, 0)
-    steps = epochs * math.ceil(min(rows, questions) / settings.batch_rows) + passes
-    stretch = arm.steps_factor * max(1.0, settings.least_steps / max(1, steps))
+    epochs, passes = (settings.document_epochs, settings.document_readings) if document else (settings.epochs, 0)
+    steps = epochs * math.ceil(min(rows, questions) / settings.batch_size) + passes
+    stretch = arm.steps_factor * max(1.0, settings.min_steps / max(1, steps))
     rank = max(1, round(settings.rank * arm.rank_factor))
     return Hyperparameters(
         learning_rate=settings.learning_rate * arm.learning_rate_factor,

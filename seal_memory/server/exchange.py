@@ -1,7 +1,7 @@
 """One request to the model: checked first, then run, then recorded where that is wanted.
 
 What somebody said is recorded even when no answer came of it; what the model said is recorded as the assistant's,
-which is learned only where `learn_roles` says so. Of a history that comes again only what is new is recorded.
+which is learned only where `learning.roles` says so. Of a history that comes again only what is new is recorded.
 Not here: HTTP (`chat`), how answers are made (`SealMemory.converse`).
 """
 

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def _arguments(model: Path, place: Path, *systems: str) -> list[str]:
     small = ["--limit", "2", "--facts-per-day", "2", "--per-session", "1", "--max-tokens", "3", "--latency", "1"]
-    training = ["--set", "rank=2", "--set", "epochs=1", "--set", "model_genres=false"]
+    training = ["--set", "learning.rank=2", "--set", "learning.epochs=1", "--set", "learning.notes_per_statement=0"]
     places = ["--work", str(place / "work"), "--out", str(place / "results" / "sessions-diary.json")]
     return [
         "run", "sessions", "--task", "diary", *small, *training, *places, "--model", str(model), "--systems", *systems,

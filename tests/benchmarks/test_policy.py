@@ -45,8 +45,17 @@ def _arguments(data: Path, model: Path, place: Path, *more: str) -> list[str]:
     small += ["--recipe-start", "4", "--recipe-passages", "2", "--genre-passages", "1", "--bandit-passages", "1"]
     small += ["--most-seeds", "1", "--chunk", "2", "--max-tokens", "3", "--arms", "2", "--bootstrap-samples", "1"]
     small += ["--bootstrap-rounds", "2"]
-    training = [f"--set={s}" for s in ("rank=2", "epochs=1", "document_epochs=1", "passes=1", "least_steps=1")]
-    training += ["--set=rows_per_statement=1", "--set=recite_max_tokens=3"]
+    training = [
+        f"--set={s}"
+        for s in (
+            "learning.rank=2",
+            "learning.epochs=1",
+            "learning.document_epochs=1",
+            "learning.document_readings=1",
+            "learning.min_steps=1",
+        )
+    ]
+    training += ["--set=learning.rows_per_statement=1", "--set=gate.quiz_answer_tokens=3"]
     places = ["--work", str(place / "work"), "--out", str(place / "results" / "policy-squad.json")]
     return ["policy", "--data", str(data), "--model", str(model), *small, *training, *places, *more]
 

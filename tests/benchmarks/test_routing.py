@@ -14,7 +14,7 @@ from benchmarks.routing.fitting import fit
 from benchmarks.routing.ranking import Ranker
 from benchmarks.routing.worlds import EVERYDAY, FOREIGN_KIND, UNTOLD, Asked, Split, diary_world, splits, world
 from benchmarks.tasks.base import Chunk, Question, Task, Unit
-from seal_memory.config import Settings
+from seal_memory.config import AnsweringSettings
 from seal_memory.errors import InputError
 from seal_memory.routing.features import FEATURES
 from seal_memory.routing.making import router_maker
@@ -120,7 +120,7 @@ def test_a_long_diary_is_a_world_of_its_own(tmp_path: Path) -> None:
         assert len(made.manifest.shards) >= 6
         assert made.asked
         assert all(a.episodes <= {s.episode_id for s in made.manifest.shards} for a in made.asked)
-        rows = days.routed(made, router_maker(Settings()))
+        rows = days.routed(made, router_maker(AnsweringSettings()))
         assert len(rows) == len(made.asked)
         assert {r["quarter"] for r in rows} <= {0, 1, 2, 3}
         assert sum(r["right"] for r in rows) > len(rows) / 2

@@ -31,8 +31,15 @@ def test_the_load_run_measures_everything_once(
         "--out",
         str(out),
     ]
-    easy = ["rank=4", "epochs=1", "least_steps=1", "model_genres=false", 'dtype="float32"', "gate_min_gain=0"]
-    easy.append(f'cache_dir="{tmp_path / "cache"}"')
+    easy = [
+        "learning.rank=4",
+        "learning.epochs=1",
+        "learning.min_steps=1",
+        "learning.notes_per_statement=0",
+        'engine.dtype="float32"',
+        "gate.min_gain=0",
+    ]
+    easy.append(f'engine.cache_dir="{tmp_path / "cache"}"')
     assert main(["serve", *small, "--model", str(tiny_model_folder), *(f"--set={e}" for e in easy)]) == 0
     found = json.loads(out.read_text(encoding="utf-8"))
     assert [(row["clients"], row["requests"], row["failed"]) for row in found["idle"]] == [(1, 6, 0), (3, 6, 0)]

@@ -14,8 +14,9 @@ from benchmarks.sleeping.tiers import MERGED, WAYS
 from benchmarks.tasks.base import Question
 
 QUICK = {
-    "dtype": "float32", "epochs": 1, "document_epochs": 1, "passes": 1, "least_steps": 1, "rank": 4,
-    "model_genres": False, "answer_max_tokens": 4, "recite_max_tokens": 4, "episode_max_tokens": 200,
+    "engine.dtype": "float32", "learning.epochs": 1, "learning.document_epochs": 1, "learning.document_readings": 1,
+    "learning.min_steps": 1, "learning.rank": 4, "learning.notes_per_statement": 0, "learning.episode_max_tokens": 200,
+    "answering.max_tokens": 4, "gate.quiz_answer_tokens": 4,
 }  # fmt: skip
 
 
@@ -27,7 +28,7 @@ def arguments(tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("seal_memory.learning.anchoring.TOKENS", 4)
     given = ["sleep", "--sizes", "2", "--model", str(tiny_model_folder), "--facts-per-day", "3", "--max-tokens", "4"]
     given += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out.json"), "--core-epochs", "1"]
-    for name, value in {**QUICK, "cache_dir": str(tmp_path / "cache")}.items():
+    for name, value in {**QUICK, "engine.cache_dir": str(tmp_path / "cache")}.items():
         given += ["--set", f"{name}={json.dumps(value)}"]
     return given
 
@@ -76,7 +77,7 @@ def test_a_sampled_memory_trains_less_and_answers_its_questions_like_the_whole(
 ) -> None:
     """Shards do not know of each other: those that no question reaches need not be there."""
     arguments = [a if a != "2" else "4" for a in arguments]
-    arguments += ["--ways", "right-shard", "top-1", "--set", "recitations=1"]
+    arguments += ["--ways", "right-shard", "top-1", "--set", "answering.samples=1"]
     said: dict[str, dict[str, dict[str, str]]] = {}
     learned = {}
     for name, more in (("whole", []), ("sampled", ["--asked-episodes", "2"])):

@@ -31,17 +31,17 @@ from seal_memory.errors import InputError
 from seal_memory.records import Standing
 
 EASY = {
-    "dtype": "float32",
-    "candidates": 1,
-    "epochs": 1,
-    "passes": 1,
-    "rank": 2,
-    "model_genres": False,
-    "answer_max_tokens": 2,
-    "recite_max_tokens": 2,
-    "gate_min_gain": 0.0,
-    "gate_max_old_loss": 1.0,
-    "gate_max_perplexity_increase": 10.0,
+    "engine.dtype": "float32",
+    "learning.candidates": 1,
+    "learning.epochs": 1,
+    "learning.document_readings": 1,
+    "learning.rank": 2,
+    "learning.notes_per_statement": 0,
+    "answering.max_tokens": 2,
+    "gate.quiz_answer_tokens": 2,
+    "gate.min_gain": 0.0,
+    "gate.max_old_loss": 1.0,
+    "gate.max_perplexity_increase": 10.0,
 }
 SMALL: dict[str, Any] = {
     "start": 1,
@@ -262,7 +262,7 @@ def test_the_command_measures_in_processes_of_their_own(
     """The last line is one JSON object; the file has figures, the peak memory and where it comes from."""
     out = tmp_path / "results" / "speed-squad.json"
     places = ["--work", str(tmp_path / "work"), "--out", str(out), "--model", options.model, "--note", "busy"]
-    assert main(["speed", "--parts", "peak", "--peak-rows", "8", "--set", "dtype=float32", *places]) == 0
+    assert main(["speed", "--parts", "peak", "--peak-rows", "8", "--set", "engine.dtype=float32", *places]) == 0
     said = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     found = json.loads(out.read_text(encoding="utf-8"))
     assert (said["parts"], said["failed"], said["bars"]) == (["peak"], [], [])

@@ -16,19 +16,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Under these the tiny random model, which can learn nothing, trains within a second and publishes what it trained.
 EASY = {
-    "dtype": "float32",
-    "candidates": "1",
-    "epochs": "1",
-    "document_epochs": "1",
-    "passes": "1",
-    "least_steps": "1",
-    "rank": "4",
-    "model_genres": "false",
-    "answer_max_tokens": "4",
-    "recite_max_tokens": "4",
-    "gate_min_gain": "0",
-    "gate_max_old_loss": "1",
-    "gate_max_perplexity_increase": "10",
+    "engine.dtype": "float32",
+    "learning.candidates": "1",
+    "learning.epochs": "1",
+    "learning.document_epochs": "1",
+    "learning.document_readings": "1",
+    "learning.min_steps": "1",
+    "learning.rank": "4",
+    "learning.notes_per_statement": "0",
+    "answering.max_tokens": "4",
+    "gate.quiz_answer_tokens": "4",
+    "gate.min_gain": "0",
+    "gate.max_old_loss": "1",
+    "gate.max_perplexity_increase": "10",
 }
 PASSAGES = [
     {
@@ -74,7 +74,7 @@ def run_in(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     cache = tmp_path_factory.mktemp("cli-cache")
 
     def run(folder: Path | None, command: str, *args: object, code: int = 0, input: str | None = None) -> Ran:
-        options = ["--model", str(tiny_model_folder), "--set", f"cache_dir={cache}"]
+        options = ["--model", str(tiny_model_folder), "--set", f"engine.cache_dir={cache}"]
         if folder is not None:
             options += ["--folder", str(folder)]
         for name, value in EASY.items():

@@ -25,7 +25,7 @@ def test_doctor_sees_everything_in_order(run: Run, published: Path, tiny_model_f
     assert data["folder"]["writable"]
     assert data["folder"]["free_bytes"] > 0
     assert data["ledger"]["schema"] == data["ledger"]["known"]
-    assert data["settings"]["changed"]["rank"] == 4
+    assert data["settings"]["changed"]["learning.rank"] == 4
 
 
 def test_doctor_works_without_a_folder_and_makes_none(run: Run, tmp_path: Path) -> None:

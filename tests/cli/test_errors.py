@@ -71,10 +71,19 @@ def test_wrong_usage_is_exit_code_2(args: list[str]) -> None:
 
 
 def test_set_without_a_value_is_wrong_usage(run: Run) -> None:
-    assert "NAME=VALUE" in run("status", "--set", "rank", code=2).err
+    assert "NAME=VALUE" in run("status", "--set", "learning.rank", code=2).err
 
 
-@pytest.mark.parametrize("pair", ["rnak=8", "rank=many", "rank=0", "model_genres=perhaps", "learn_roles=user,ghost"])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "rnak=8",
+        "learning.rank=many",
+        "learning.rank=0",
+        "learning.notes_per_statement=perhaps",
+        "learning.roles=user,ghost",
+    ],
+)
 def test_a_bad_setting_is_named(run: Run, published: Path, pair: str) -> None:
     """`--set` goes to the settings as it is, and their message names the setting and the value."""
     message = run("status", "--set", pair, "--json", code=1).json["error"]
@@ -82,23 +91,28 @@ def test_a_bad_setting_is_named(run: Run, published: Path, pair: str) -> None:
     assert pair.partition("=")[0] in message["message"]
 
 
-def test_set_takes_numbers_truths_and_lists() -> None:
+def test_set_takes_numbers_and_lists() -> None:
     """The settings parse the strings; the last of two values for a name counts; dashes are fine."""
     from seal_memory.cli.invocation import Invocation, parse_overrides
 
     overrides = parse_overrides(
         [
-            "rank=4",
-            "rank=8",
-            "learning-rate=1e-3",
-            "MODEL_GENRES=no",
-            "target_modules=q_proj, v_proj",
-            "learn_roles=user",
+            "learning.rank=4",
+            "learning.rank=8",
+            "learning.learning-rate=1e-3",
+            "LEARNING.NOTES_PER_STATEMENT=0",
+            "learning.target_modules=q_proj, v_proj",
+            "learning.roles=user",
         ]
     )
     settings = Invocation(Path("nowhere"), "m", "n", overrides, False).settings(seed=3)
-    assert (settings.rank, settings.learning_rate, settings.model_genres, settings.seed) == (8, 1e-3, False, 3)
-    assert settings.target_modules == ("q_proj", "v_proj")
+    assert (
+        settings.learning.rank,
+        settings.learning.learning_rate,
+        settings.learning.notes_per_statement,
+        settings.seed,
+    ) == (8, 1e-3, 0, 3)
+    assert settings.learning.target_modules == ("q_proj", "v_proj")
 
 
 def test_a_missing_model_is_told(run: Run, published: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_ask_tells_where_the_answer_is_from(run: Run, published: Path, mode: str
     assert isinstance(data["text"], str)
     assert 0 <= data["confidence"] <= 1
     assert data["snapshot"] == 2
-    assert data["generated_tokens"] <= 3 * Settings().recitations
+    assert data["generated_tokens"] <= 3 * Settings().answering.samples
     assert data["prompt_tokens"] > 0
     assert data["sources"]
     if mode == "weights":

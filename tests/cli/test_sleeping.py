@@ -23,7 +23,7 @@ def learned(run: Run, tmp_path: Path) -> Path:
     passages = [{"title": "Harbour", "context": t, "questions": [{"question": q, "answer": a}]} for t, q, a in PARTS]
     file.write_text("".join(json.dumps(p) + "\n" for p in passages), encoding="utf-8")
     run("ingest", file, "--with-questions")
-    assert run("consolidate", "--set", "episode_max_tokens=32", "--json").json["published"] == 2
+    assert run("consolidate", "--set", "learning.episode_max_tokens=32", "--json").json["published"] == 2
     return file
 
 
@@ -48,6 +48,6 @@ def test_sleep_shows_a_table(run: Run, learned: Path) -> None:
     assert "Maud Ellery" not in shown
 
 
-@pytest.mark.parametrize("option", ["sleep_group=1", "sleep=soundly"])
+@pytest.mark.parametrize("option", ["sleep.group_size=1", "sleep.mode=soundly"])
 def test_bad_settings_are_refused(run: Run, published: Path, option: str) -> None:
     assert option.partition("=")[0] in run("sleep", "--set", option, code=1).err

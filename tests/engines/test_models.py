@@ -419,7 +419,7 @@ def test_junk_is_no_gguf(tmp_path: Path, cache: Path) -> None:
 def test_an_unusable_cache_folder_is_a_clear_error(gguf: Path, tmp_path: Path, conversions: list[Path]) -> None:
     """It says which folder, and how to choose another."""
     (tmp_path / "occupied").write_text("a file where the cache should be")
-    with pytest.raises(ModelUnavailableError, match="set SEAL_MEMORY_CACHE_DIR"):
+    with pytest.raises(ModelUnavailableError, match="set SEAL_MEMORY_ENGINE__CACHE_DIR"):
         resolve(str(gguf), cache_dir=tmp_path / "occupied")
 
 
@@ -435,10 +435,10 @@ def test_half_precision_is_kept_only_without_loss(tiny_model_folder: Path, cache
 
 def test_the_cache_folder_is_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As given, else the variable, else the user's cache folder."""
-    monkeypatch.setenv("SEAL_MEMORY_CACHE_DIR", str(tmp_path / "from-environment"))
+    monkeypatch.setenv("SEAL_MEMORY_ENGINE__CACHE_DIR", str(tmp_path / "from-environment"))
     assert cache_root(tmp_path) == tmp_path
     assert cache_root() == tmp_path / "from-environment"
-    monkeypatch.delenv("SEAL_MEMORY_CACHE_DIR")
+    monkeypatch.delenv("SEAL_MEMORY_ENGINE__CACHE_DIR")
     assert cache_root().name == "seal-memory"
 
 

@@ -16,7 +16,7 @@ from seal_memory.routing.making import router_maker
 
 Open = Callable[..., SealMemory]
 BEES, HOME, FERRY = "Petra Varley keeps bees.", "Petra Varley lives in Nardmoor.", "The ferry leaves from pier nine."
-SETTINGS = Settings(router_threshold=0.1)
+SETTINGS = Settings(answering={"router_threshold": 0.1})
 
 
 class Knows:
@@ -52,7 +52,14 @@ def memory(open_memory: Open) -> SealMemory:
 def test_a_shard_is_asked_about_what_it_answers_for(memory: SealMemory) -> None:
     """What the later shard forgot is not held against the day it was told on."""
     due = max(d.due for d in memory.ledger.audits.due())
-    found = Auditor(memory.ledger, Knows(), SETTINGS, routers=router_maker(SETTINGS), clock=lambda: due + 1).run()
+    found = Auditor(
+        memory.ledger,
+        Knows(),
+        SETTINGS.background,
+        SETTINGS.gate,
+        routers=router_maker(SETTINGS.answering),
+        clock=lambda: due + 1,
+    ).run()
     assert {f.audit.adapter_id: (f.audit.items, f.audit.recall) for f in found} == {"day": (1, 1.0), "petra": (1, 0.0)}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seal_memory.config import Settings
+from seal_memory.config import AnsweringSettings, GateSettings
 from seal_memory.errors import UnknownIdError
 from seal_memory.forgetting.consequences import consequences
 from seal_memory.forgetting.deletion import Deletion
@@ -36,7 +36,7 @@ def _no_model() -> object:
 
 def deletion(ledger: Ledger, folder: Path) -> Deletion:
     return Deletion(
-        ledger, AdapterStore(folder / "adapters"), Settings(), routers=router_maker(Settings()),
+        ledger, AdapterStore(folder / "adapters"), GateSettings(), routers=router_maker(AnsweringSettings()),
         engine=_no_model, drop=lambda adapter: None, clock=lambda: 1.0, heartbeat=lambda: None,  # type: ignore[arg-type]
     )  # fmt: skip
 

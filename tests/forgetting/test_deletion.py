@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seal_memory.config import Settings
+from seal_memory.config import AnsweringSettings, GateSettings
 from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.errors import BusyError, ModelUnavailableError
 from seal_memory.forgetting.deletion import Deletion, ForgetReport
@@ -58,7 +58,8 @@ class World:
     ) -> ForgetReport:
         def deletion(heartbeat: Callable[[], None]) -> Deletion:
             return Deletion(
-                self.ledger, self.store, Settings(), routers=router_maker(Settings()), engine=engine, drop=drop,  # type: ignore[arg-type]
+                self.ledger, self.store, GateSettings(), routers=router_maker(AnsweringSettings()),
+                engine=engine, drop=drop,  # type: ignore[arg-type]
                 clock=lambda: self.now, heartbeat=heartbeat,
             )  # fmt: skip
 

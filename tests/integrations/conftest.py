@@ -18,9 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Under these the tiny random model trains within a second and publishes what it trained.
 EASY = {
-    "dtype": "float32", "candidates": "1", "epochs": "1", "document_epochs": "1", "passes": "1", "least_steps": "1",
-    "rank": "4", "model_genres": "false", "answer_max_tokens": "24", "recite_max_tokens": "24", "gate_min_gain": "0",
-    "gate_max_old_loss": "1", "gate_max_perplexity_increase": "10",
+    "engine.dtype": "float32", "learning.candidates": "1", "learning.epochs": "1", "learning.document_epochs": "1",
+    "learning.document_readings": "1", "learning.min_steps": "1", "learning.rank": "4",
+    "learning.notes_per_statement": "0", "answering.max_tokens": "24", "gate.quiz_answer_tokens": "24",
+    "gate.min_gain": "0", "gate.max_old_loss": "1", "gate.max_perplexity_increase": "10",
 }  # fmt: skip
 
 
@@ -28,12 +29,12 @@ EASY = {
 def child_environment(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a process that uses the tiny model and imports every integration from the source."""
     paths = [ROOT, *sorted(p.parent for p in (ROOT / "integrations").glob("*/seal_memory_*"))]
-    easy = {f"SEAL_MEMORY_{name.upper()}": value for name, value in EASY.items()}
+    easy = {f"SEAL_MEMORY_{name.upper().replace('.', '__')}": value for name, value in EASY.items()}
     return {
         **os.environ,
         **easy,
         "SEAL_MEMORY_MODEL": str(tiny_model_folder),
-        "SEAL_MEMORY_CACHE_DIR": str(tmp_path_factory.mktemp("cache-of-children")),
+        "SEAL_MEMORY_ENGINE__CACHE_DIR": str(tmp_path_factory.mktemp("cache-of-children")),
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "OPENAI_AGENTS_DISABLE_TRACING": "1",
         "HAYSTACK_TELEMETRY_ENABLED": "False",
@@ -74,7 +75,9 @@ def learn(open_memory: Callable[..., Any]) -> Callable[..., None]:
     """Consolidates a folder, with a question for each fact, so well that the tiny model recites it; and closes it."""
 
     def run(folder: Path, *, namespace: str = "default") -> None:
-        with open_memory(folder, namespace=namespace, epochs=30, rank=16, learning_rate=1e-2) as memory:
+        with open_memory(
+            folder, namespace=namespace, learning={"epochs": 30, "rank": 16, "learning_rate": 1e-2}
+        ) as memory:
             for one in memory.ledger.interactions(standing=Standing.PENDING):
                 memory.add_quiz([("Who is the builder of the lighthouse?", "Maud Ellery")], interaction_ids=[one.id])
             memory.consolidate()

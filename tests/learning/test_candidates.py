@@ -72,7 +72,7 @@ def _study(memory: SealMemory) -> tuple[Candidates, list[Study]]:
     studies = candidates.study(episodes)
     assert len(studies) == 2
     assert all(s.held_out for s in studies)
-    assert all(bool(s.practice) == (memory.settings.candidates > 1) for s in studies)
+    assert all(bool(s.practice) == (memory.settings.learning.candidates > 1) for s in studies)
     return candidates, studies
 
 
@@ -82,7 +82,7 @@ def _asked(questions: Sequence[Any], adapters: Sequence[str | None]) -> list[tup
 
 def test_the_screen_never_sees_held_out_items(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """One call scores all candidates of all studies, one generates finalists, on practice items; the rest is judged."""
-    candidates, studies = _study(open_memory(candidates=3, finalists=2))
+    candidates, studies = _study(open_memory(learning={"candidates": 3}))
     watched = Watched(candidates.engine, monkeypatch)
     chosen = candidates.train_and_choose(studies)
     screened, *rest = watched.scored
@@ -99,7 +99,7 @@ def test_the_screen_never_sees_held_out_items(open_memory: Open, monkeypatch: py
 
 def test_the_chosen_one_is_a_finalist_and_how_it_won_is_known(open_memory: Open) -> None:
     """Its recall is the finalists' best; the others leave the engine."""
-    candidates, studies = _study(open_memory(candidates=3, finalists=2))
+    candidates, studies = _study(open_memory(learning={"candidates": 3}))
     for trained in candidates.train_and_choose(studies):
         assert len(trained.choice.recalls) == 2
         assert trained.screen_agreed == (trained.choice.recalls[0] == max(trained.choice.recalls))
@@ -109,7 +109,7 @@ def test_the_chosen_one_is_a_finalist_and_how_it_won_is_known(open_memory: Open)
 
 def test_with_one_candidate_nothing_is_asked_to_choose(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """All items are held out, only they are asked, and whether a screen would have agreed is unknown."""
-    candidates, studies = _study(open_memory(candidates=1))
+    candidates, studies = _study(open_memory(learning={"candidates": 1}))
     watched = Watched(candidates.engine, monkeypatch)
     chosen = candidates.train_and_choose(studies)
     held_out = {i.question for s in studies for i in s.held_out}
@@ -121,7 +121,7 @@ def test_the_same_seed_chooses_the_same_candidate(open_memory: Open, tmp_path: A
     """With the same recalls and grades, in another folder and with a fresh engine."""
 
     def run(name: str) -> list[Trained]:
-        candidates, studies = _study(open_memory(tmp_path / name, candidates=3, finalists=2, seed=5))
+        candidates, studies = _study(open_memory(tmp_path / name, seed=5, learning={"candidates": 3}))
         return candidates.train_and_choose(studies)
 
     for one, other in zip(run("one"), run("other"), strict=True):
@@ -132,7 +132,7 @@ def test_the_same_seed_chooses_the_same_candidate(open_memory: Open, tmp_path: A
 
 def test_the_ledger_gets_one_grade_of_base_and_shard_per_held_out_item(open_memory: Open) -> None:
     """Nothing that the screen measured is recorded: practice items have no grades."""
-    memory = open_memory(candidates=3, finalists=2)
+    memory = open_memory(learning={"candidates": 3})
     for n, text in enumerate(TEXTS):
         memory.observe(text, session=str(n))
     assert memory.consolidate().published == 2

@@ -48,7 +48,7 @@ def _say(memory: SealMemory, monkeypatch: pytest.MonkeyPatch, say: Fake) -> None
 
 def test_a_refused_shard_changes_nothing_and_says_why(open_memory: Open) -> None:
     """No version, no adapter, a recorded decision; the text still answers by retrieval."""
-    memory = open_memory(gate_min_gain=0.5)
+    memory = open_memory(gate={"min_gain": 0.5})
     seen = _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "s")
     report = memory.consolidate()
     assert (report.version, report.published, report.refused, report.episodes) == (None, 0, 1, 1)
@@ -81,7 +81,7 @@ def test_without_a_held_out_question_nothing_is_published(open_memory: Open) -> 
 
 def test_one_bad_shard_does_not_hold_up_a_good_one(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is judged by its own held-out recall."""
-    memory = open_memory(gate_min_gain=0.5)
+    memory = open_memory(gate={"min_gain": 0.5})
     good = _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "one")
     bad = _observe(memory, REPORT, Q_REPORT, "two")
     _say(memory, monkeypatch, lambda p: "Maud Ellery" if p.adapter else "")
@@ -107,7 +107,7 @@ def test_a_shard_that_steals_the_routes_of_the_old_is_refused(
     open_memory: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The audit asks the old questions through the new router and finds recall lost."""
-    memory = open_memory(gate_max_old_loss=0.0)
+    memory = open_memory(gate={"max_old_loss": 0.0})
     _say(memory, monkeypatch, lambda p: "Maud Ellery" if p.adapter else "")  # so it is graded as it will be asked
     old = _observe(memory, LIGHTHOUSE, ("Which engineer planned the Korrin lighthouse?", "Maud Ellery"), "one")
     assert memory.consolidate().version == 1
@@ -131,7 +131,7 @@ def test_a_shard_that_steals_the_routes_of_the_old_is_refused(
 
 def test_a_shard_that_steals_does_not_hold_up_the_others(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two shards of one wave, judged together and refused, are judged one by one; the innocent one is published."""
-    memory = open_memory(gate_max_old_loss=0.0)
+    memory = open_memory(gate={"max_old_loss": 0.0})
     _say(memory, monkeypatch, lambda p: "Maud Ellery" if p.adapter else "")
     _observe(memory, LIGHTHOUSE, ("Which engineer planned the Korrin lighthouse?", "Maud Ellery"), "one")
     assert memory.consolidate().version == 1
@@ -178,7 +178,8 @@ def test_everything_behind_a_shard_is_in_the_ledger(open_memory: Open) -> None:
 
 def test_the_best_of_several_candidates_is_kept(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chosen by practice items; the others leave no trace but their self-edits."""
-    memory = open_memory(candidates=3, stack_size=3, finalists=3)
+    monkeypatch.setattr("seal_memory.learning.candidates.FINALISTS", 3)
+    memory = open_memory(learning={"candidates": 3, "stack_size": 3})
     chosen: list[str] = []
 
     def likes_the_third(prompt: Prompt) -> str:
@@ -202,7 +203,7 @@ def test_the_best_of_several_candidates_is_kept(open_memory: Open, monkeypatch: 
 
 def test_many_episodes_are_published_in_waves(open_memory: Open) -> None:
     """As many at once as fit into a stack; each wave is its own version, with all earlier shards."""
-    memory = open_memory(stack_size=2)
+    memory = open_memory(learning={"stack_size": 2})
     for n, place in enumerate(["Oslo", "Bergen", "Lima"]):
         _observe(memory, f"Crate {n} was shipped to {place}.", (f"Where was crate {n} shipped?", place), str(n))
     report = memory.consolidate()
@@ -214,7 +215,7 @@ def test_repeating_a_run_gives_the_same_adapters(open_memory: Open, tmp_path: Pa
     """Ids are made of bytes: the same text, settings and seed, in another folder; another seed, another id."""
 
     def run(name: str, **changes: Any) -> tuple[str, ...]:
-        memory = open_memory(tmp_path / name, candidates=2, model_genres=True, **changes)
+        memory = open_memory(tmp_path / name, learning={"candidates": 2, "notes_per_statement": 1}, **changes)
         _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "one")
         _observe(memory, REPORT, Q_REPORT, "two")
         memory.consolidate()
@@ -305,7 +306,7 @@ def test_a_core_is_built_from_everything_and_gated(open_memory: Open) -> None:
     assert report.decisions[-1].adapter_id == current.manifest.core
     assert report.decisions[-1].measures["held_out_items"] == 2
 
-    strict = open_memory(gate_min_gain=1.0)
+    strict = open_memory(gate={"min_gain": 1.0})
     report = strict.consolidate(core=True)
     assert not report.decisions[-1].accepted
     assert report.version is None
@@ -317,7 +318,7 @@ def test_a_core_that_knows_less_does_not_replace_the_published_one(
     open_memory: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Being no worse than the base is not enough where a better core answers."""
-    memory = open_memory(gate_max_old_loss=0.0)
+    memory = open_memory(gate={"max_old_loss": 0.0})
     _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "one")
     first = memory.consolidate(core=True).decisions[-1]
     assert first.accepted

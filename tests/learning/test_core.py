@@ -30,7 +30,7 @@ def memory(open_memory: Callable[..., SealMemory], monkeypatch: pytest.MonkeyPat
     """Two shards, and few anchors: they cost time."""
     monkeypatch.setattr(anchoring, "FREE", 2)
     monkeypatch.setattr(anchoring, "TOKENS", 6)
-    opened = open_memory(epochs=4)
+    opened = open_memory(learning={"epochs": 4})
     for text, quiz in TEXTS.items():
         (seen,) = opened.observe(text, session=text[:4])
         opened.add_quiz([quiz], interaction_ids=[seen.id])
@@ -45,7 +45,7 @@ def _manifest(memory: SealMemory) -> Manifest:
 
 
 def _candidates(memory: SealMemory, **changes: Any) -> Candidates:
-    settings = memory.settings.model_copy(update=changes)
+    settings = memory.settings.changed(**changes)
     return Candidates(
         memory.ledger,
         memory.engine,
@@ -65,27 +65,27 @@ def _core(memory: SealMemory, **changes: Any) -> LoraAdapter:
 
 def test_the_core_is_anchored_unless_told_otherwise(memory: SealMemory) -> None:
     """It answers whatever the router leaves to it, so it must not drift (LOG, rows S7 to S10)."""
-    assert memory.settings.core_anchor == 1.0
-    assert not torch.equal(_core(memory).flat, _core(memory, core_anchor=0.0).flat)
+    assert memory.settings.sleep.core_kl_weight == 1.0
+    assert not torch.equal(_core(memory).flat, _core(memory, sleep={"core_kl_weight": 0.0}).flat)
 
 
 def test_without_an_anchor_the_core_is_the_plain_one_bit_for_bit(
     memory: SealMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No anchors are asked for."""
-    plain = _core(memory, core_anchor=0.0)
+    plain = _core(memory, sleep={"core_kl_weight": 0.0})
 
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("nobody asked for it")
 
     monkeypatch.setattr(core, "anchors", never)
-    assert torch.equal(plain.flat, _core(memory, core_anchor=0.0).flat)
+    assert torch.equal(plain.flat, _core(memory, sleep={"core_kl_weight": 0.0}).flat)
 
 
 def test_the_core_has_the_rank_and_layers_of_the_settings(memory: SealMemory) -> None:
     made = _core(memory)
-    assert {n.rpartition(".")[2] for n in made.shapes} == set(memory.settings.target_modules)
-    assert (made.config.rank, made.config.alpha) == (memory.settings.rank, memory.settings.alpha)
+    assert {n.rpartition(".")[2] for n in made.shapes} == set(memory.settings.learning.target_modules)
+    assert (made.config.rank, made.config.alpha) == (memory.settings.learning.rank, memory.settings.learning.alpha)
     assert memory.consolidate(core=True).published == 0
     assert _manifest(memory).core is not None
 
@@ -98,7 +98,9 @@ def test_an_anchored_core_stays_nearer_to_the_base(memory: SealMemory) -> None:
     rows, soft = anchoring.anchors(memory.engine, seed=0)
     found = []
     for weight in (0.0, 20.0):
-        made = _core(memory, core_anchor=weight, learning_rate=3e-3)  # at 1e-2 both diverge, and chance decides
+        made = _core(
+            memory, sleep={"core_kl_weight": weight}, learning={"learning_rate": 3e-3}
+        )  # at 1e-2 both diverge, and chance decides
         total = 0.0
         for row, targets in zip(rows, soft, strict=True):
             with torch.no_grad(), memory.engine.stack.rows([made]):
@@ -129,9 +131,9 @@ def test_a_job_without_weight_or_anchors_is_left_alone(memory: SealMemory) -> No
 
 def _held_back(memory: SealMemory, limit: float) -> tuple[LoraAdapter, LoraAdapter, float]:
     """A core that drifts, what is left of it under a limit, and how much that is."""
-    candidates = _candidates(memory, core_anchor=0.0, gate_max_perplexity_increase=limit)
+    candidates = _candidates(memory, sleep={"core_kl_weight": 0.0}, gate={"max_perplexity_increase": limit})
     edit = core.core_edit(memory.ledger, _manifest(memory), candidates)
-    left, trained = core.train_core(edit, candidates), _core(memory, core_anchor=0.0)
+    left, trained = core.train_core(edit, candidates), _core(memory, sleep={"core_kl_weight": 0.0})
     return trained, left, core.hold_back(edit, left, candidates)
 
 
@@ -139,7 +141,7 @@ def test_of_a_core_that_drifts_as_much_is_taken_as_the_gate_allows(
     memory: SealMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its update is scaled as a whole; here drift is the size of it, beside the whole one's."""
-    whole = _size(_core(memory, core_anchor=0.0))
+    whole = _size(_core(memory, sleep={"core_kl_weight": 0.0}))
     monkeypatch.setattr(core, "_increase", lambda engine, name: _size(engine.adapter(name)) / whole)
     trained, left, strength = _held_back(memory, 0.85)
     assert strength == 0.8

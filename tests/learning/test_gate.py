@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal_memory.config import Settings
+from seal_memory.config import GateSettings
 from seal_memory.learning import gate
 from seal_memory.learning.grading import Result, summarise
 from seal_memory.records import Grade
 
-SETTINGS = Settings(gate_min_gain=0.1, gate_max_old_loss=0.1, gate_max_perplexity_increase=0.05)
+SETTINGS = GateSettings(min_gain=0.1, max_old_loss=0.1, max_perplexity_increase=0.05)
 
 
 def _result(*correct: bool) -> Result:
@@ -38,7 +38,7 @@ def test_no_gain_is_refused() -> None:
 
 def test_without_held_out_items_nothing_is_published() -> None:
     """Whatever the settings: nothing proves that the new is known."""
-    lax = Settings(gate_min_gain=0.0)
+    lax = GateSettings(min_gain=0.0)
     verdict = gate.judge_new(_result(), _result(), lax, finite=True)
     assert not verdict.accepted
     assert "No held-out quiz item" in verdict.reasons[0]
@@ -57,7 +57,7 @@ def test_the_old_may_lose_so_much_and_no_more(before: list[float], data: st.Data
     after = [data.draw(st.sampled_from([0.0, 1.0])) for _ in before]
     verdict = gate.judge_old(before, after, SETTINGS)
     loss = (sum(before) - sum(after)) / len(before) if before else 0.0
-    assert verdict.accepted == (loss <= SETTINGS.gate_max_old_loss)
+    assert verdict.accepted == (loss <= SETTINGS.max_old_loss)
     assert bool(verdict.reasons) != verdict.accepted
     assert verdict.measures["audited_items"] == len(before)
 
@@ -69,7 +69,7 @@ def test_the_old_may_lose_so_much_and_no_more(before: list[float], data: st.Data
 )  # fmt: skip
 def test_of_many_items_a_started_one_may_be_lost(share: float, items: int, lost: int, accepted: bool) -> None:
     """Else one question that goes astray refuses all that is new. Of a few items, or with a share of 0, none."""
-    settings = SETTINGS.model_copy(update={"gate_max_old_loss": share})
+    settings = SETTINGS.model_copy(update={"max_old_loss": share})
     verdict = gate.judge_old([1.0] * items, [0.0] * lost + [1.0] * (items - lost), settings)
     assert verdict.accepted is accepted
 

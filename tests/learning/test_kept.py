@@ -20,7 +20,7 @@ OWNER = "The Merry Whistle Gallery has a new owner, whose name is Petra Varley."
 NEXT_OWNER = "The Merry Whistle Gallery has a new owner, whose name is Silvan Yarwood."
 STRANGER = "Who the new owner of the Merry Whistle Gallery may be, ask the harbour master, the baker and the mayor."
 QUESTION = "Who is the new owner of the Merry Whistle Gallery?"
-SETTINGS = Settings(router_threshold=0.1)
+SETTINGS = Settings(answering={"router_threshold": 0.1})
 
 
 class Says:
@@ -56,9 +56,9 @@ def _kept(memory: SealMemory, engine: Says, *texts: str) -> Kept:
     """The first text is published, with a held-out question; the others are about to be."""
     current, shards = _published(memory, *texts)
     memory.ledger.add_quiz_items([QuizItem("q", shards[0].interaction_ids, QUESTION, "Petra Varley", True)])
-    old = router_maker(SETTINGS)(current.manifest, memory.ledger)
-    new = router_maker(SETTINGS)(Manifest(tuple(shards)), memory.ledger)
-    return kept(current, old, new, ledger=memory.ledger, engine=engine, settings=SETTINGS, clock=lambda: 0.0)
+    old = router_maker(SETTINGS.answering)(current.manifest, memory.ledger)
+    new = router_maker(SETTINGS.answering)(Manifest(tuple(shards)), memory.ledger)
+    return kept(current, old, new, ledger=memory.ledger, engine=engine, settings=SETTINGS.gate, clock=lambda: 0.0)
 
 
 def test_a_changed_fact_is_no_loss(open_memory: Open) -> None:
@@ -74,9 +74,11 @@ def test_a_question_that_a_stranger_draws_away_is_a_loss(open_memory: Open) -> N
     memory = open_memory()
     current, shards = _published(memory, OWNER, STRANGER)
     memory.ledger.add_quiz_items([QuizItem("q", shards[0].interaction_ids, QUESTION, "Petra Varley", True)])
-    old = router_maker(SETTINGS)(current.manifest, memory.ledger)
-    only_new = router_maker(SETTINGS)(Manifest(tuple(shards[1:])), memory.ledger)  # as if it won every question
-    found = kept(current, old, only_new, ledger=memory.ledger, engine=engine, settings=SETTINGS, clock=lambda: 0.0)
+    old = router_maker(SETTINGS.answering)(current.manifest, memory.ledger)
+    only_new = router_maker(SETTINGS.answering)(
+        Manifest(tuple(shards[1:])), memory.ledger
+    )  # as if it won every question
+    found = kept(current, old, only_new, ledger=memory.ledger, engine=engine, settings=SETTINGS.gate, clock=lambda: 0.0)
     assert found == Kept((1.0,), (0.0,))
 
 
@@ -90,11 +92,11 @@ def test_a_shard_trained_again_has_to_answer_what_the_replaced_one_does(open_mem
     memory.ledger.add_quiz_items([QuizItem("q", old.interaction_ids, QUESTION, "Petra Varley", True)])
     found = kept(
         current,
-        router_maker(SETTINGS)(current.manifest, memory.ledger),
-        router_maker(SETTINGS)(Manifest(shards[1:]), memory.ledger),
+        router_maker(SETTINGS.answering)(current.manifest, memory.ledger),
+        router_maker(SETTINGS.answering)(Manifest(shards[1:]), memory.ledger),
         ledger=memory.ledger,
         engine=Says({"shard-0": "Petra Varley", "shard-1": "the mayor"}),
-        settings=SETTINGS,
+        settings=SETTINGS.gate,
         clock=lambda: 0.0,
     )
     assert found == Kept((1.0,), (0.0,))
@@ -118,8 +120,8 @@ def test_a_grade_in_the_ledger_is_not_asked_again(open_memory: Open) -> None:
 def test_nothing_published_is_nothing_to_keep(open_memory: Open) -> None:
     """The first consolidation has no audit."""
     memory = open_memory()
-    router = router_maker(SETTINGS)(Manifest(), memory.ledger)
-    found = kept(None, router, router, ledger=memory.ledger, engine=Says({}), settings=SETTINGS, clock=lambda: 0.0)
+    router = router_maker(SETTINGS.answering)(Manifest(), memory.ledger)
+    found = kept(None, router, router, ledger=memory.ledger, engine=Says({}), settings=SETTINGS.gate, clock=lambda: 0.0)
     assert found == Kept()
 
 
@@ -130,9 +132,11 @@ def test_a_large_memory_is_audited_by_a_sample(open_memory: Open, count: int) ->
     current, shards = _published(memory, OWNER)
     items = [QuizItem(f"q{n}", shards[0].interaction_ids, f"{QUESTION} ({n})", "Petra", True) for n in range(count)]
     memory.ledger.add_quiz_items(items)
-    router = router_maker(SETTINGS)(current.manifest, memory.ledger)
+    router = router_maker(SETTINGS.answering)(current.manifest, memory.ledger)
     engine = Says({"shard-0": "Petra Varley"})
-    found = kept(current, router, router, ledger=memory.ledger, engine=engine, settings=SETTINGS, clock=lambda: 0.0)
+    found = kept(
+        current, router, router, ledger=memory.ledger, engine=engine, settings=SETTINGS.gate, clock=lambda: 0.0
+    )
     assert len(found.before) == min(count, AUDIT_ITEMS)
     assert set(found.before + found.after) == {1.0}
 
@@ -143,14 +147,14 @@ def test_all_is_asked_of_what_gets_another_shard(open_memory: Open) -> None:
     current, shards = _published(memory, OWNER)
     items = [QuizItem(f"q{n}", shards[0].interaction_ids, f"{QUESTION} ({n})", "Petra", True) for n in range(50)]
     memory.ledger.add_quiz_items(items)
-    router = router_maker(SETTINGS)(current.manifest, memory.ledger)
+    router = router_maker(SETTINGS.answering)(current.manifest, memory.ledger)
     found = kept(
         current,
         router,
         router,
         ledger=memory.ledger,
         engine=Says({}),
-        settings=SETTINGS,
+        settings=SETTINGS.gate,
         clock=lambda: 0.0,
         moved=frozenset(shards[0].interaction_ids),
     )

@@ -31,7 +31,7 @@ def _publish(memory: SealMemory, text: str, *rebuild: str) -> str:
 
 def test_only_the_newest_versions_stay_within_reach(open_memory: Open) -> None:
     """A replaced shard's files go with the last version that held it; its record stays; later versions still work."""
-    memory = open_memory(snapshots_kept=2)
+    memory = open_memory(storage={"snapshots_kept": 2})
     old = _publish(memory, TEXTS[0])
     new = _publish(memory, TEXTS[0], old)
     assert old != new

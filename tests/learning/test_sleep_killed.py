@@ -24,7 +24,7 @@ TEXTS = {
     "Maud Ellery built the lighthouse at Korrin Bay in 1887.": ("Who built the Korrin lighthouse?", "Maud Ellery"),
     "Iwan Skerry lit the lamp of the lighthouse at Korrin Bay.": ("Who lit the lamp at Korrin Bay?", "Iwan Skerry"),
 }
-SETTINGS = {"sleep": "merge", "sleep_after": 1, "audit_interval": 1e9}
+SETTINGS = {"sleep.mode": "merge", "sleep.after": 1, "background.audit_interval": 1e9}
 
 # Imports once, then forks a worker for every commit point, which takes up its own folder's sleep job and dies there.
 KILL = """

@@ -79,7 +79,7 @@ def _merge(memory: SealMemory) -> None:
 
 def test_shards_of_one_topic_become_one(open_memory: Open) -> None:
     """In one version more; what is alike by its words, the other stays as it was; lineage and audits follow."""
-    memory = open_memory(audit_interval=1e9)
+    memory = open_memory(background={"audit_interval": 1e9})
     lighthouse, report, lamp = _learn(memory, LIGHTHOUSE, REPORT, LAMP)
     before = _adapters(memory)
     slept = memory.sleep(core=False)
@@ -145,7 +145,7 @@ def test_a_question_held_out_since_is_not_trained(open_memory: Open) -> None:
 
 def test_a_merge_that_loses_a_member_is_refused(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """The published version stays bit for bit, nothing is left on the disk; the reason is on record, and is final."""
-    memory = open_memory(gate_max_old_loss=0.0)
+    memory = open_memory(gate={"max_old_loss": 0.0})
     _say(memory, monkeypatch, _right)
     _learn(memory, LIGHTHOUSE, LAMP)
     known = _adapters(memory)
@@ -166,7 +166,7 @@ def test_a_merge_that_loses_a_member_is_refused(open_memory: Open, monkeypatch: 
 
 def test_what_one_member_gains_does_not_pay_for_another() -> None:
     """Each is judged by itself; without a held-out question nothing shows that it is kept."""
-    from seal_memory.config import Settings
+    from seal_memory.config import GateSettings
     from seal_memory.records import Grade, ShardEntry
 
     def member(name: str, before: Sequence[float], after: Sequence[float]) -> merging.Compared:
@@ -174,7 +174,7 @@ def test_what_one_member_gains_does_not_pay_for_another() -> None:
         return merging.Compared(ShardEntry(name, name, (name,)), tuple(before), grades)
 
     def judge(*members: merging.Compared, finite: bool = True) -> tuple[bool, str]:
-        verdict = merging.judge_merge(members, Settings(), finite=finite)
+        verdict = merging.judge_merge(members, GateSettings(), finite=finite)
         return verdict.accepted, " ".join(verdict.reasons)
 
     gains, loses = member("a-1", [0, 0, 0], [1, 1, 1]), member("a-2", [1, 1, 0], [1, 0, 0])
@@ -187,7 +187,7 @@ def test_what_one_member_gains_does_not_pay_for_another() -> None:
 
 def test_a_merged_shard_answers_what_its_members_were_trained_on(open_memory: Open) -> None:
     """Really trained: both statements become likelier after their questions, nearly as much as under the member."""
-    memory = open_memory(epochs=12, rank=8, learning_rate=1e-2)
+    memory = open_memory(learning={"epochs": 12, "rank": 8, "learning_rate": 1e-2})
     _learn(memory, LIGHTHOUSE, LAMP)
     items = [i for e in memory.ledger.self_edits() for i in e.items]
     members = _adapters(memory)
@@ -237,7 +237,7 @@ def test_a_merged_shard_that_weakens_is_rebuilt_from_its_parts(open_memory: Open
 def test_a_group_grows_no_further_than_it_may(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Episodes count, however often they were merged."""
     monkeypatch.setattr(sleeping, "ALIKE", 0.0)
-    memory = open_memory(sleep_group=2)
+    memory = open_memory(sleep={"group_size": 2})
     _learn(memory, LIGHTHOUSE, LAMP, REPORT)
     assert memory.sleep(core=False).shards == (3, 2)
     assert memory.sleep(core=False, again=True).topics == 0
@@ -300,13 +300,13 @@ def _step(memory: SealMemory) -> Any:
 def test_sleep_is_off_by_default(open_memory: Open) -> None:
     memory = open_memory()
     _learn(memory, LIGHTHOUSE, LAMP)
-    assert memory.settings.sleep == "off"
+    assert memory.settings.sleep.mode == "off"
     assert _step(memory) is None
 
 
 def test_the_worker_sleeps_when_enough_is_new(open_memory: Open) -> None:
     """Behind all other work; once, until more is published."""
-    memory = open_memory(sleep="merge", sleep_after=2, audit_interval=1e9)
+    memory = open_memory(sleep={"mode": "merge", "after": 2}, background={"audit_interval": 1e9})
     _learn(memory, LIGHTHOUSE)
     assert _step(memory) is None
     _learn(memory, LAMP)
@@ -316,12 +316,12 @@ def test_the_worker_sleeps_when_enough_is_new(open_memory: Open) -> None:
     assert kinds == [(CONSOLIDATE, JobState.DONE), (SLEEP, JobState.DONE)]
     assert len(_shards(memory)) == 2
     jobs = [j for j in memory.ledger.queue.jobs() if j.kind == SLEEP]
-    assert not sleep_due(memory.ledger, memory.settings, jobs)
+    assert not sleep_due(memory.ledger, memory.settings.sleep, jobs)
 
 
 def test_what_is_new_goes_first(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two merges the job is handed back, and goes on where it was."""
-    memory = open_memory(sleep="both", sleep_after=1, audit_interval=1e9)
+    memory = open_memory(sleep={"mode": "both", "after": 1}, background={"audit_interval": 1e9})
     _learn(memory, LIGHTHOUSE, LAMP)
     settle, told = sleeping.Sleeper._settle, []
 
@@ -342,6 +342,6 @@ def test_what_is_new_goes_first(open_memory: Open, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_settings_are_checked(easy_settings: Callable[..., Any]) -> None:
-    for bad in ({"sleep": "on"}, {"sleep_group": 1}, {"core_anchor": -1}):
+    for bad in ({"sleep.mode": "on"}, {"sleep.group_size": 1}, {"sleep.core_kl_weight": -1}):
         with pytest.raises(SettingsError, match=next(iter(bad))):
             easy_settings(**bad)

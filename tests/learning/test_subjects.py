@@ -151,7 +151,7 @@ def _say(memory: SealMemory, monkeypatch: pytest.MonkeyPatch, say: Callable[[Pro
 
 def test_asleep_subjects_leave_their_days(open_memory: Callable[..., SealMemory]) -> None:
     """Two days become two people, each published by itself; the days leave, and come back with a rollback."""
-    memory = open_memory(sleep_by="subjects", episode_max_tokens=48)
+    memory = open_memory(sleep={"by": "subjects"}, learning={"episode_max_tokens": 48})
     _learned(memory)
     before = _held(memory)
     slept = memory.sleep(core=False)
@@ -171,7 +171,7 @@ def test_asleep_subjects_leave_their_days(open_memory: Callable[..., SealMemory]
 
 def test_slept_on_again_it_trains_no_longer_than_the_first_time(open_memory: Callable[..., SealMemory]) -> None:
     """A third day joins the person's shard; what was trained twice as long is not trained four times as long."""
-    memory = open_memory(sleep_by="subjects", episode_max_tokens=80)
+    memory = open_memory(sleep={"by": "subjects"}, learning={"episode_max_tokens": 80})
     _learned(memory)
     memory.sleep(core=False)
     (seen,) = memory.observe(PETRA[2], session="day 3")
@@ -185,7 +185,7 @@ def test_slept_on_again_it_trains_no_longer_than_the_first_time(open_memory: Cal
 
 def test_statements_stay_on_their_side_and_days_are_counted_once(open_memory: Callable[..., SealMemory]) -> None:
     """Who judges a new note-writer was decided when it was first learned, statement by statement."""
-    memory = open_memory(sleep_by="subjects", episode_max_tokens=48)
+    memory = open_memory(sleep={"by": "subjects"}, learning={"episode_max_tokens": 48})
     _learned(memory)
 
     def sides() -> list[set[str]]:
@@ -202,7 +202,7 @@ def test_what_is_answered_worse_by_subject_stays_with_its_days(
     open_memory: Callable[..., SealMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked through the router, before and after: the shard that loses is refused, the reason on record."""
-    memory = open_memory(sleep_by="subjects", episode_max_tokens=48, gate_max_old_loss=0.0)
+    memory = open_memory(sleep={"by": "subjects"}, learning={"episode_max_tokens": 48}, gate={"max_old_loss": 0.0})
     answers = dict(QUIZ.values())
     _say(memory, monkeypatch, lambda p: answers.get(p.messages[-1]["content"], "") if p.adapter else "")
     _learned(memory)

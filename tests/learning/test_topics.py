@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seal_memory.config import Settings
+from seal_memory.config import AnsweringSettings
 from seal_memory.learning import topics as room
 from seal_memory.learning.topics import Likeness, topics
 from seal_memory.ledger import Ledger
@@ -39,7 +39,7 @@ def _shards(ledger: Ledger, seen: Sequence[NewInteraction]) -> list[ShardEntry]:
 
 
 def _router(ledger: Ledger, shards: Sequence[ShardEntry]) -> Router:
-    return router_maker(Settings())(Manifest(tuple(shards)), ledger)
+    return router_maker(AnsweringSettings())(Manifest(tuple(shards)), ledger)
 
 
 def _found(ledger: Ledger, shards: Sequence[ShardEntry], alike: float, largest: int = 4) -> list[tuple[list[str], str]]:

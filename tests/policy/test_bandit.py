@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seal_memory import SealMemory
-from seal_memory.config import Settings
+from seal_memory.config import LearningSettings
 from seal_memory.engines.base import Score
 from seal_memory.errors import InputError
 from seal_memory.learning.candidates import Candidates, TakingTurns
@@ -122,7 +122,10 @@ def test_bad_arms_and_rewards_are_refused() -> None:
 def test_an_arm_turns_steps_rank_and_learning_rate() -> None:
     """Of the settings' plan; the scale of the update stays."""
     episode = Episode("e", None, ())
-    plain, settings_ = ARMS[0], Settings(rank=8, alpha=16.0, document_epochs=2, passes=4, least_steps=1)
+    plain, settings_ = (
+        ARMS[0],
+        LearningSettings(rank=8, alpha=16.0, document_epochs=2, document_readings=4, min_steps=1),
+    )
     turned = replace(plain, learning_rate_factor=0.5, steps_factor=2.0, rank_factor=2.0)
     one, other = (
         make_self_edit(episode, (), (), (), arm=a, settings=settings_, held_out=(), seed=0, id="x").hyperparameters
@@ -161,7 +164,7 @@ def _candidates(memory: SealMemory) -> tuple[Candidates, list[Any]]:
 @pytest.mark.usefixtures("_easy_quiz")
 def test_every_candidate_teaches_the_bandit(open_memory: Open) -> None:
     """Its arm and a finite reward, once, in the ledger; the first candidate has the best arm known."""
-    memory = open_memory(candidates=3, learn_arms=True)
+    memory = open_memory(learning={"candidates": 3}, policy={"bandit": True})
     candidates, studies = _candidates(memory)
     assert all(s.arms[0] == ARMS[0] and len(set(s.arms)) == 3 for s in studies)
     candidates.train_and_choose(studies)
@@ -176,7 +179,7 @@ def test_every_candidate_teaches_the_bandit(open_memory: Open) -> None:
 @pytest.mark.usefixtures("_easy_quiz")
 def test_one_candidate_gets_the_best_arm_and_measures_nothing(open_memory: Open) -> None:
     """Nobody would catch a bad draw."""
-    memory = open_memory(candidates=1, learn_arms=True)
+    memory = open_memory(learning={"candidates": 1}, policy={"bandit": True})
     candidates, studies = _candidates(memory)
     candidates.train_and_choose(studies)
     assert [s.arms for s in studies] == [(ARMS[0],)] * len(studies)
@@ -198,7 +201,7 @@ def test_a_consolidation_asks_the_bandit(open_memory: Open, monkeypatch: pytest.
     asked = []
     choose = BanditArms.choose
     monkeypatch.setattr(BanditArms, "choose", lambda self, e, n: asked.append(n) or choose(self, e, n))
-    memory = open_memory(candidates=2, learn_arms=True)
+    memory = open_memory(learning={"candidates": 2}, policy={"bandit": True})
     memory.observe("Maud Ellery built the lighthouse at Korrin Bay in 1887.")
     memory.consolidate()
     assert asked == [2]
@@ -207,7 +210,7 @@ def test_a_consolidation_asks_the_bandit(open_memory: Open, monkeypatch: pytest.
 @pytest.mark.usefixtures("_easy_quiz")
 def test_an_arm_that_trains_longer_pays_for_it(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each candidate's effort is measured against the cheapest of its episode."""
-    memory, seen = open_memory(candidates=3, learn_arms=True), list[Any]()
+    memory, seen = open_memory(learning={"candidates": 3}, policy={"bandit": True}), list[Any]()
 
     def measured(trials: Any, engine: Any) -> Any:
         seen.extend(trials)
@@ -216,7 +219,9 @@ def test_an_arm_that_trains_longer_pays_for_it(open_memory: Open, monkeypatch: p
     monkeypatch.setattr("seal_memory.policy.arms.measure", measured)
     candidates, studies = _candidates(memory)
     candidates.train_and_choose(studies)
-    tokens = [trained_tokens(e, memory.engine, batch_size=memory.settings.batch_rows) for e in studies[0].edits]
+    tokens = [
+        trained_tokens(e, memory.engine, batch_size=memory.settings.learning.batch_size) for e in studies[0].edits
+    ]
     assert [t.effort for t in seen[:3]] == pytest.approx([t / min(tokens) - 1 for t in tokens])
     assert candidates.take_tokens() >= sum(tokens)
     assert candidates.take_tokens() == 0
@@ -240,9 +245,7 @@ def test_a_candidate_pays_for_an_old_question_that_it_attracts(
         lambda engine, asked: [Score(math.log(shown.get(p.adapter, 0.9) or 1e-9), 0.0, 1) for p, _ in asked],
     )
     episodes = [Episode(f"e-{i.id}", None, tuple(memory.ledger.interactions(ids=[i.id]))) for i in (new, other)]
-    old = attracted(
-        episodes, ledger=memory.ledger, engine=memory.engine, settings=memory.settings, routers=memory.routers
-    )
+    old = attracted(episodes, ledger=memory.ledger, engine=memory.engine, routers=memory.routers)
     asked = [("new", old[episodes[0].id]), ("other", old[episodes[1].id])]
     assert [len(own.items) for _, own in asked] == [1, 0]
     lost = losses(asked, memory.engine)

@@ -31,7 +31,7 @@ def made(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[SealMemory
     for name in ("seal_memory.quizzes.generator.MIN_GAIN", "seal_memory.policy.guards.MIN_GAIN"):
         monkeypatch.setattr(name, -100.0)
     monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
-    memory, number = open_memory(stack_size=2), count()
+    memory, number = open_memory(learning={"stack_size": 2}), count()
     for n, text in enumerate(TEXTS):
         memory.observe(text, role="document", session=str(n))
     candidates = Candidates(
@@ -50,7 +50,7 @@ def test_the_local_executor_is_the_default(made: tuple[SealMemory, Candidates, l
     entries = [Entry(s, ()) for s in studies]
     plain = rewards_of(entries, candidates, seeds=[0, 1])
     tokens = candidates.take_tokens()
-    with closing(LocalExecutor(memory.engine, memory.settings)) as executor:
+    with closing(LocalExecutor(memory.engine, memory.settings.learning)) as executor:
         named = rewards_of(entries, candidates, seeds=[0, 1], executor=executor)
     assert [[r.value for r in own] for own in named] == [[r.value for r in own] for own in plain]
     assert candidates.take_tokens() == tokens > 0

@@ -166,7 +166,7 @@ def test_a_writers_training_is_bounded_however_many_notes_are_kept(count: int, e
 
 
 def _promote(memory: SealMemory, writers: NoteWriters, examples: list[PolicyExample]) -> Any:
-    (adapter,) = train_note_writers([examples], memory.engine, memory.settings, seed=0)
+    (adapter,) = train_note_writers([examples], memory.engine, memory.settings.learning, seed=0)
     return writers.promote(adapter, examples, seed=0, reasons=["better"], measures={"gain": 0.2})
 
 
@@ -178,7 +178,7 @@ def test_training_lowers_the_loss_on_the_examples(
     examples = _examples(memory)
     monkeypatch.setattr(note_writer, "EPOCHS", 8)
     monkeypatch.setattr(note_writer, "LEARNING_RATE", 5e-3)
-    settings = memory.settings
+    settings = memory.settings.learning
     one, other = train_note_writers([examples, examples[:4]], memory.engine, settings, seed=3)
     (again,) = train_note_writers([examples], memory.engine, settings, seed=3)
     torch.testing.assert_close(one.flat, again.flat, atol=1e-5, rtol=0)
@@ -209,7 +209,7 @@ def test_answers_get_in_between_two_steps_of_a_writers_training(opened: tuple[Se
             raise Stopped
 
     with pytest.raises(Stopped):
-        train_note_writers([_examples(memory)], memory.engine, memory.settings, seed=0, progress=progress)
+        train_note_writers([_examples(memory)], memory.engine, memory.settings.learning, seed=0, progress=progress)
     assert told == [0, 1, 0, 2]
 
 
@@ -217,7 +217,7 @@ def test_nothing_to_learn_is_refused(opened: tuple[SealMemory, NoteWriters]) -> 
     """The old writer stays."""
     memory, _ = opened
     with pytest.raises(InputError, match="no example"):
-        train_note_writers([[]], memory.engine, memory.settings, seed=0)
+        train_note_writers([[]], memory.engine, memory.settings.learning, seed=0)
 
 
 def test_a_promoted_writer_writes_and_survives_a_restart(opened: tuple[SealMemory, NoteWriters]) -> None:
@@ -251,7 +251,7 @@ def test_who_lost_the_lease_promotes_nothing(opened: tuple[SealMemory, NoteWrite
 
 def test_a_consolidation_lets_the_current_writer_write(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Notes come from its adapter, quizzes and answers from the base or the candidates."""
-    memory = open_memory(model_genres=True, notes_per_statement=4)
+    memory = open_memory(learning={"notes_per_statement": 4})
     writers = NoteWriters(memory.ledger, memory.engine, memory.store, memory.settings, base_model="t", clock=lambda: 0)
     version = _promote(memory, writers, _examples(memory))
     asked: list[tuple[str, str | None]] = []
@@ -327,7 +327,7 @@ def test_a_damaged_writer_does_not_hold_up_what_is_pending(
     open_memory: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next older version writes, then the base; the log names the adapter and nothing that was observed."""
-    memory = open_memory(model_genres=True, notes_per_statement=1)
+    memory = open_memory(learning={"notes_per_statement": 1})
     writers = NoteWriters(memory.ledger, memory.engine, memory.store, memory.settings, base_model="t", clock=lambda: 0)
     examples = _examples(memory)
     old, new = (_promote(memory, writers, own) for own in (examples[:8], examples))
@@ -359,7 +359,7 @@ def test_a_trainer_that_missed_a_forget_changes_nothing(opened: tuple[SealMemory
     """Its version is refused whole, and its file is swept by the next consolidation."""
     memory, writers = opened
     examples = _examples(memory)
-    (adapter,) = train_note_writers([examples], memory.engine, memory.settings, seed=0)
+    (adapter,) = train_note_writers([examples], memory.engine, memory.settings.learning, seed=0)
     memory.forget(ids=list(examples[0].interaction_ids))
     with pytest.raises(UnknownIdError):
         writers.promote(adapter, examples, seed=0, reasons=[], measures={})

@@ -45,7 +45,7 @@ def learned(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> SealMemory:
     number = count()
     memory = open_memory(
         make_id=lambda: f"{next(number):032x}",
-        refine="both", refine_after=1, audit_interval=1e9,
+        policy={"refine": "both", "refine_after": 1}, background={"audit_interval": 1e9},
     )  # fmt: skip
     for n, text in enumerate(TEXTS):
         memory.observe(text, session=str(n))
@@ -83,9 +83,9 @@ def _done(memory: SealMemory) -> list[Any]:
 
 def test_refining_is_off_by_default(open_memory: Open) -> None:
     """Until it is measured; and with too few published episodes nothing is due."""
-    assert open_memory().settings.refine == "off"
-    memory = open_memory(refine="both", refine_after=1)
-    assert next_round(memory.ledger, memory.settings, []) is None
+    assert open_memory().settings.policy.refine == "off"
+    memory = open_memory(policy={"refine": "both", "refine_after": 1})
+    assert next_round(memory.ledger, memory.settings.policy, []) is None
 
 
 def test_an_episode_never_changes_sides() -> None:
@@ -124,7 +124,7 @@ def test_a_round_that_is_killed_goes_on_where_it_was(learned: SealMemory, monkey
         return explore(studies, *args, **options)
 
     monkeypatch.setattr(refining, "explore", killed)
-    learned.settings.__dict__["refine"] = "notes"
+    learned.settings.policy.__dict__["refine"] = "notes"
     with pytest.raises(KeyboardInterrupt):
         learned.refine(2)
     kept = {t.episode_id for t in learned.ledger.policy.trials(2)}
@@ -163,7 +163,7 @@ def test_a_round_samples_until_a_writer_is_promoted(
     taken: list[str] = []
     for name in ("_sampled", "_explored"):
         monkeypatch.setattr(refining.Refiner, name, lambda *_, name=name: (taken.append(name), ([], {}))[1])
-    learned.settings.__dict__["refine"] = "notes"
+    learned.settings.policy.__dict__["refine"] = "notes"
     learned.refine(len(before) + 1)
     assert taken == ["_sampled" if samples else "_explored"]
 
@@ -180,7 +180,7 @@ def _watched_sampling(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> l
 
     monkeypatch.setattr(refining, "bootstrap", seen)
     monkeypatch.setattr("seal_memory.policy.rest_em.promotion.judge", lambda *_, **__: Promotion(True, (), {}))
-    learned.settings.__dict__["refine"] = "notes"
+    learned.settings.policy.__dict__["refine"] = "notes"
     return asked
 
 
@@ -225,20 +225,20 @@ def test_a_sampling_that_is_killed_goes_on_where_it_was(
 def test_no_writer_is_taught_that_nobody_could_judge(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     """With fewer judges than a verdict needs every new writer would be refused."""
     monkeypatch.setattr(refining, "LEAST_JUDGES", 99)
-    learned.settings.__dict__["refine"] = "notes"
+    learned.settings.policy.__dict__["refine"] = "notes"
     assert learned.refine(1).version is None
     assert learned.ledger.policy.versions() == []
     monkeypatch.setattr(schedule, "LEAST_JUDGES", 99)
-    assert next_round(learned.ledger, learned.settings, []) is None
-    learned.settings.__dict__["refine"] = "both"  # arms need no judges
-    assert next_round(learned.ledger, learned.settings, []) == 1
+    assert next_round(learned.ledger, learned.settings.policy, []) is None
+    learned.settings.policy.__dict__["refine"] = "both"  # arms need no judges
+    assert next_round(learned.ledger, learned.settings.policy, []) == 1
 
 
 def test_what_has_no_usable_quiz_does_not_count_as_a_judge(
     learned: SealMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seal_memory.policy.trials.usable_quiz", lambda items: [])
-    learned.settings.__dict__["refine"] = "notes"
+    learned.settings.policy.__dict__["refine"] = "notes"
     assert learned.refine(1).version is None
     assert learned.ledger.policy.versions() == []
 
@@ -246,7 +246,7 @@ def test_what_has_no_usable_quiz_does_not_count_as_a_judge(
 def test_a_sampling_of_which_nothing_survives_says_so(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no baseline and no reward that it could have missed."""
     monkeypatch.setattr(refining, "bootstrap", lambda *_, **__: Bootstrap((), 8, 1, 0))
-    learned.settings.__dict__["refine"] = "notes"
+    learned.settings.policy.__dict__["refine"] = "notes"
     version = learned.refine(1).version
     assert version is not None
     assert (version.promoted, version.reasons) == (False, (refining.NOTHING_SURVIVED,))
@@ -266,32 +266,33 @@ def test_a_round_begins_with_the_writer_that_a_forget_took(
     writers = NoteWriters(
         learned.ledger, learned.engine, learned.store, learned.settings, base_model="tiny", clock=lambda: 0.0
     )
-    (adapter,) = train_note_writers([examples], learned.engine, learned.settings, seed=0)
+    (adapter,) = train_note_writers([examples], learned.engine, learned.settings.learning, seed=0)
     lost = writers.promote(adapter, examples, seed=0, reasons=[], measures={"round": 1.0, "gain": 0.1, "accepted": 1.0})
     learned.forget([seen[0]])
     monkeypatch.setattr(refining.Refiner, "run", lambda self, number: writers.current())
-    learned.settings.__dict__["refine"] = "arms"
+    learned.settings.policy.__dict__["refine"] = "arms"
     assert learned.refine(2) is None  # type: ignore[comparison-overlap]
-    learned.settings.__dict__["refine"] = "notes"
+    learned.settings.policy.__dict__["refine"] = "notes"
     found: Any = learned.refine(2)
     assert (found.parent, found.promoted) == (lost.version, True)
     assert found.measures.keys() == {"round", "examples"}  # nobody judged what is left
     assert {e.interaction_ids for e in learned.ledger.policy.examples(found.version)} == {(seen[1],)}
 
 
-def test_the_budget_ends_the_exploring(learned: SealMemory) -> None:
+def test_the_budget_ends_the_exploring(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     """One stack more than it allows at most; a larger budget explores more."""
-    learned.settings.__dict__.update(refine="arms", refine_tokens=1)
+    learned.settings.policy.__dict__["refine"] = "arms"
+    monkeypatch.setattr(refining, "MOST_TOKENS", 1)
     small = learned.refine(1)
     assert 0 < small.explored <= refining.TOGETHER
     assert small.tokens > 1
-    learned.settings.__dict__["refine_tokens"] = 1 << 30
+    monkeypatch.setattr(refining, "MOST_TOKENS", 1 << 30)
     assert learned.refine(2).explored > small.explored
 
 
 def test_what_is_new_goes_before_a_round(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     """The round is handed back between two episodes, the text is learned, the round goes on."""
-    learned.settings.__dict__["refine"] = "arms"
+    learned.settings.policy.__dict__["refine"] = "arms"
     study, seen = refining.BanditArms.learn, []
 
     def learn(self: Any, studies: Any) -> None:
@@ -322,5 +323,5 @@ def test_a_round_that_was_given_up_is_not_tried_for_ever(learned: SealMemory) ->
     job = queue.lease_next_job([REFINE], owner="x", lease_seconds=9)
     assert job is not None
     queue.fail_job(job, "broken")
-    assert next_round(learned.ledger, learned.settings, queue.jobs()) is None
-    assert next_round(learned.ledger, learned.settings, []) == 1
+    assert next_round(learned.ledger, learned.settings.policy, queue.jobs()) is None
+    assert next_round(learned.ledger, learned.settings.policy, []) == 1

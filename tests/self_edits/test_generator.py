@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal_memory.config import Settings
+from seal_memory.config import LearningSettings
 from seal_memory.learning.plans import plan_steps
 from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, Role, SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import make_self_edits, row_weights
@@ -22,7 +22,9 @@ WRITTEN = [TrainingItem(Genre.QA, "Who keeps the report?", "Tomas Lindqvist keep
 YIELDS = [GenreYield(Genre.QA, 3, 1)]
 
 
-def _edits(episode: Episode, settings: Settings, *, held_out: list[str] | None = None, seed: int = 0) -> list[SelfEdit]:
+def _edits(
+    episode: Episode, settings: LearningSettings, *, held_out: list[str] | None = None, seed: int = 0
+) -> list[SelfEdit]:
     number = count()
     return make_self_edits(
         episode,
@@ -39,7 +41,9 @@ def _edits(episode: Episode, settings: Settings, *, held_out: list[str] | None =
 @pytest.mark.parametrize("candidates", [1, 2, 7])
 def test_every_candidate_is_a_whole_self_edit(episode_of: Callable[..., Episode], candidates: int) -> None:
     """Its own id and seed, the settings' rank and epochs, items of exactly the genres its plan draws or reads."""
-    settings = Settings(candidates=candidates, rank=5, document_epochs=3, alpha=7.0, passes=4, least_steps=1)
+    settings = LearningSettings(
+        candidates=candidates, rank=5, document_epochs=3, alpha=7.0, document_readings=4, min_steps=1
+    )
     episode = episode_of(title="The harbour")
     edits = _edits(episode, settings, seed=40)
     assert len({e.id for e in edits}) == candidates
@@ -60,7 +64,7 @@ def test_every_candidate_is_a_whole_self_edit(episode_of: Callable[..., Episode]
 
 def test_what_was_said_is_learned_by_questions_alone(episode_of: Callable[..., Episode]) -> None:
     """A dialogue is asked about more often than a document, and not read as text."""
-    settings = Settings(candidates=1, epochs=9, document_epochs=2, passes=3, least_steps=1)
+    settings = LearningSettings(candidates=1, epochs=9, document_epochs=2, document_readings=3, min_steps=1)
     (edit,) = _edits(episode_of(role=Role.USER), settings)
     assert not [i for i in edit.items if i.genre is Genre.PASSAGE]
     assert (edit.hyperparameters.epochs, edit.hyperparameters.passes) == (9, 0)
@@ -68,7 +72,7 @@ def test_what_was_said_is_learned_by_questions_alone(episode_of: Callable[..., E
 
 def test_a_short_text_is_trained_longer(episode_of: Callable[..., Episode]) -> None:
     """Epochs and passes grow together until the plan has the least number of steps; a long text keeps its plan."""
-    settings = Settings(candidates=1, document_epochs=2, passes=3, batch_rows=2, least_steps=40)
+    settings = LearningSettings(candidates=1, document_epochs=2, document_readings=3, batch_size=2, min_steps=40)
     short, long = (
         _edits(episode_of(*[f"Maud Ellery built lighthouse number {n} in 18{n:02d}." for n in range(size)]), settings)
         for size in (1, 60)
@@ -81,7 +85,7 @@ def test_a_short_text_is_trained_longer(episode_of: Callable[..., Episode]) -> N
 
 def test_the_same_seed_makes_the_same_edits(episode_of: Callable[..., Episode]) -> None:
     """Ids come from the id-maker, all else from the seed."""
-    settings = Settings(candidates=3)
+    settings = LearningSettings(candidates=3)
     assert _edits(episode_of(), settings, seed=5) == _edits(episode_of(), settings, seed=5)
     assert _edits(episode_of(), settings, seed=5) != _edits(episode_of(), settings, seed=6)
 
@@ -91,7 +95,7 @@ def test_a_held_out_question_is_never_an_item(
     episode_of: Callable[..., Episode], data: st.DataObject, seed: int
 ) -> None:
     """Not even in other case or punctuation: whatever would have been trained is left out when held out."""
-    episode, settings = episode_of(title="The harbour"), Settings(candidates=2)
+    episode, settings = episode_of(title="The harbour"), LearningSettings(candidates=2)
     free = model_free_items(statements_of(episode), title="The harbour", seed=seed)
     offered = sorted({i.prompt for i in free if i.prompt})
     held_out = data.draw(st.lists(st.sampled_from(offered), min_size=1, max_size=5))

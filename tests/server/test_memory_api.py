@@ -147,7 +147,7 @@ def test_chat_answers_while_a_consolidation_runs(
     make_site: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A chat is answered between two steps of training, not after the last; an SSE client sees the progress."""
-    site = make_site(tmp_path, settings={"epochs": 400, "least_steps": 400})
+    site = make_site(tmp_path, settings={"learning.epochs": 400, "learning.min_steps": 400})
     site.post("/v1/memory/observe", {"text": LIGHTHOUSE})
     job = site.post("/v1/memory/consolidate", {}).json()["job"]["id"]
     site.until(lambda: _trains(site))

@@ -22,12 +22,27 @@ from seal_memory.records import JobState
 
 ROOT = Path(__file__).resolve().parents[2]
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
-SLOW = {"dtype": "float32", "candidates": 1, "epochs": 1000, "least_steps": 100_000, "rank": 4, "model_genres": False}
+SLOW = {
+    "engine.dtype": "float32",
+    "learning.candidates": 1,
+    "learning.epochs": 1000,
+    "learning.min_steps": 100_000,
+    "learning.rank": 4,
+    "learning.notes_per_statement": 0,
+}
 
 
 def _command(folder: Path, model: Path, *more: str) -> list[str]:
     settings = [part for name, value in SLOW.items() for part in ("--set", f"{name}={value}")]
-    options = ["--folder", str(folder), "--model", str(model), "--set", f"cache_dir={folder / 'cache'}", *settings]
+    options = [
+        "--folder",
+        str(folder),
+        "--model",
+        str(model),
+        "--set",
+        f"engine.cache_dir={folder / 'cache'}",
+        *settings,
+    ]
     return [sys.executable, "-c", "from seal_memory.cli import main; main()", "serve", *options, *more]
 
 

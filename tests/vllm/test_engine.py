@@ -205,7 +205,7 @@ def test_too_few_slots_are_told(small: Any, tiny_model_folder: Path, tmp_path: P
     told = "--max-loras 2; expected 3 or more"
     _refused(VllmEngine(small.url, model, cache_dir=cache), EngineUnavailableError, told)
     small.metrics = lambda: ""
-    _refused(VllmEngine(small.url, model, cache_dir=cache), EngineUnavailableError, "engine_max_loras")
+    _refused(VllmEngine(small.url, model, cache_dir=cache), EngineUnavailableError, "engine.max_loras")
     with closing(VllmEngine(small.url, model, max_loras=5, cache_dir=cache)) as engine:
         engine.greet()
         assert engine.most_adapters == 4

@@ -52,7 +52,7 @@ def test_the_variables_of_outside_go_first() -> None:
 def test_without_vllm_the_way_out_is_told(
     tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SEAL_MEMORY_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("SEAL_MEMORY_ENGINE__CACHE_DIR", str(tmp_path / "cache"))
     with pytest.raises(InputError, match="make vllm"):
         Launch(tmp_path / "none").command(FILES)
     assert launcher.main(["--python", str(tmp_path / "none"), "--model", str(tiny_model_folder)]) == 1

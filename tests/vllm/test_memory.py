@@ -32,7 +32,7 @@ FACTS = {
 
 @pytest.fixture
 def settings(fake: Any, easy_settings: Callable[..., Settings], tmp_path: Path) -> Settings:
-    return easy_settings(engine="vllm", engine_url=fake.url, engine_timeout=60, cache_dir=tmp_path / "cache")
+    return easy_settings(engine={"name": "vllm", "url": fake.url, "timeout": 60, "cache_dir": tmp_path / "cache"})
 
 
 @pytest.fixture
@@ -168,11 +168,12 @@ def test_audits_ask_the_server(memory: SealMemory, fake: Any) -> None:
     """With its log-probabilities; while it is away the job waits and is not given up."""
     _learn(memory, "monday")
     (shard,) = _shards(memory)
-    ahead = memory.settings.audit_interval + 1e6
+    ahead = memory.settings.background.audit_interval + 1e6
     clock = memory._clock
     auditor = Auditor(
-        memory.ledger, memory.answering, memory.settings, routers=memory.routers, clock=lambda: clock() + ahead
-    )
+        memory.ledger, memory.answering, memory.settings.background, memory.settings.gate,
+        routers=memory.routers, clock=lambda: clock() + ahead,
+    )  # fmt: skip
     auditor.ledger.audits.schedule(1.0)
     (found,) = auditor.run()
     assert found.audit.adapter_id == shard
@@ -202,7 +203,7 @@ def test_a_server_elsewhere_sees_the_folder_elsewhere(
     with open_served(engine=tiny) as first:
         _learn(first, "monday")
     (tmp_path / "mounted").symlink_to(tmp_path / "memory")
-    moved = settings.model_copy(update={"engine_folder": f"{tmp_path / 'mounted'}/"})
+    moved = settings.changed(**{"engine.folder": f"{tmp_path / 'mounted'}/"})
     with open_served(settings=moved) as second:
         second.ask([FACTS["monday"][1], "What is the weather like?"], mode="weights")
     paths = [b["lora_path"] for p, b in fake.asked if p == "/v1/load_lora_adapter"]
@@ -254,18 +255,18 @@ def test_namespaces_of_a_pool_share_the_places(
 
 def test_settings_are_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An engine over HTTP needs an address; each source may give it."""
-    with pytest.raises(SettingsError, match=r"engine_url.*needed with engine=vllm"):
-        Settings(engine="vllm")
+    with pytest.raises(SettingsError, match=r"engine\.url.*needed with engine\.name=vllm"):
+        Settings(engine={"name": "vllm"})
     with pytest.raises(SettingsError, match=r"expected an address such as http://localhost:8000"):
-        Settings(engine="vllm", engine_url="localhost:8000")
-    with pytest.raises(SettingsError, match="engine_max_loras"):
-        Settings(engine_max_loras=2)
-    (tmp_path / "settings.toml").write_text('engine = "vllm"\nengine_url = "http://file:1"\n')
+        Settings(engine={"name": "vllm", "url": "localhost:8000"})
+    with pytest.raises(SettingsError, match=r"engine\.max_loras"):
+        Settings(engine={"max_loras": 2})
+    (tmp_path / "settings.toml").write_text('[engine]\nname = "vllm"\nurl = "http://file:1"\n')
     monkeypatch.setenv("SEAL_MEMORY_ENGINE_KEY", "secret")
-    assert Settings.load(tmp_path).engine_url == "http://file:1"
-    monkeypatch.setenv("SEAL_MEMORY_ENGINE_URL", "http://environment:1")
-    assert Settings.load(tmp_path).engine_url == "http://environment:1"
-    assert Settings.load(tmp_path, engine_url="http://given:1").engine_url == "http://given:1"
+    assert Settings.load(tmp_path).engine.url == "http://file:1"
+    monkeypatch.setenv("SEAL_MEMORY_ENGINE__URL", "http://environment:1")
+    assert Settings.load(tmp_path).engine.url == "http://environment:1"
+    assert Settings.load(tmp_path, engine={"url": "http://given:1"}).engine.url == "http://given:1"
 
 
 def test_a_chat_that_cannot_be_answered_is_refused_before_it_is_sent(memory: SealMemory, fake: Any) -> None:

@@ -80,7 +80,7 @@ def make_client(
     opened: list[TestClient] = []
 
     def make(url: str) -> TestClient:
-        settings = easy_settings(engine="vllm", engine_url=url, engine_timeout=60, cache_dir=tmp_path / "cache")
+        settings = easy_settings(engine={"name": "vllm", "url": url, "timeout": 60, "cache_dir": tmp_path / "cache"})
         pool = MemoryPool(tmp_path / "memory", model=str(tiny_model_folder), settings=settings, engine=tiny)
         with pool.memory("default") as memory:
             (seen,) = memory.observe(LIGHTHOUSE, session="monday")
@@ -187,11 +187,18 @@ def test_the_command_line_knows_the_engine(tmp_path: Path, fake: Any, tiny_model
     folder, model = ["--folder", str(tmp_path / "memory")], ["--model", str(tiny_model_folder)]
     assert "only of use with --engine vllm" in run(command_line, ["serve", *folder, "--engine-url", fake.url]).output
     assert "needed with engine=vllm" in run(command_line, ["serve", *folder, "--engine", "vllm"]).output
-    chosen = ["--set", "engine=vllm", "--set", f"engine_url={fake.url}", "--set", f"cache_dir={tmp_path / 'cache'}"]
+    chosen = [
+        "--set",
+        "engine.name=vllm",
+        "--set",
+        f"engine.url={fake.url}",
+        "--set",
+        f"engine.cache_dir={tmp_path / 'cache'}",
+    ]
     found = json.loads(run(command_line, ["doctor", *folder, *model, *chosen, "--json"]).stdout.splitlines()[-1])
     assert found["engine"]["ok"], found
     assert (found["engine"]["model"], found["engine"]["most_adapters"]) == ("the-base", fake.max_loras - 1)
     fake.stop()
     found = json.loads(run(command_line, ["doctor", *folder, *model, *chosen, "--json"]).stdout.splitlines()[-1])
     assert not found["engine"]["ok"]
-    assert any("start it, or check the setting engine_url" in p for p in found["problems"])
+    assert any("start it, or check the setting engine.url" in p for p in found["problems"])

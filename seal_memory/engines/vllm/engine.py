@@ -205,7 +205,7 @@ class VllmEngine:
         if slots is None:
             raise EngineUnavailableError(
                 f"{self.server.url} does not tell its --max-loras: start it with --enable-lora and --max-loras 8, or "
-                "say how many with the setting engine_max_loras."
+                "say how many with the setting engine.max_loras."
             )
         if slots < LEAST_LORAS:
             raise EngineUnavailableError(f"{self.server.url} has --max-loras {slots}; expected {LEAST_LORAS} or more.")

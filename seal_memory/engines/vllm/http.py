@@ -121,7 +121,7 @@ class VllmServer:
         if answer.status_code >= 500 and not self.healthy():
             raise EngineUnavailableError(f"{self.url} could not load {name} and is ill: {told}")
         raise AdapterError(
-            f"{self.url} refuses the adapter {name} in {path}: {told}. It must see that folder (setting engine_folder) "
+            f"{self.url} refuses the adapter {name} in {path}: {told}. It must see that folder (setting engine.folder) "
             "and allow its rank (--max-lora-rank)."
         )
 
@@ -210,7 +210,7 @@ class VllmServer:
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
             self._gone_until = self._clock() + self._pause
             return EngineUnavailableError(
-                f"The vLLM server at {self.url} does not answer ({error}): start it, or check the setting engine_url."
+                f"The vLLM server at {self.url} does not answer ({error}): start it, or check the setting engine.url."
             )
         if isinstance(error, httpx.TimeoutException):
             return EngineUnavailableError(f"The vLLM server at {self.url} took too long ({type(error).__name__}).")

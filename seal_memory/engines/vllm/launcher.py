@@ -87,7 +87,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--max-loras", type=int, default=known.max_loras, help="slots; two less can be adapters of yours"
     )
-    parser.add_argument("--max-rank", type=int, default=known.max_rank, help="of an adapter; the setting rank at most")
+    parser.add_argument(
+        "--max-rank", type=int, default=known.max_rank, help="of an adapter; the setting learning.rank at most"
+    )
     parser.add_argument("--max-length", type=int, default=known.max_length, help="tokens of a prompt and its answer")
     parser.add_argument("--max-rows", type=int, default=known.max_rows, help="requests computed at once")
     parser.add_argument("--dtype", default=known.dtype, help="float32, bfloat16, or auto")
