@@ -22,7 +22,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from seal_memory.errors import InputError
 from seal_memory.quizzes.grader import Trees, judge_all
 from seal_memory.quizzes.grader_features import DIRECTIONS, FEATURES, features
-from seal_memory.quizzes.grading import contains, token_f1
+from seal_memory.quizzes.metrics import contains, token_f1
 
 Row = tuple[str, str, str]
 Array = np.ndarray[Any, np.dtype[Any]]
