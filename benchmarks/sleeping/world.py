@@ -207,7 +207,7 @@ class World:
 
     def _ask(self, adapters: Sequence[str | None], max_tokens: int) -> list[str]:
         asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(self.questions, adapters, strict=True)]
-        done = reciting.ask(asked, self.engine, Decoding(max_tokens), reciting.recitals_of(self.settings.answering))
+        done = reciting.ask(asked, self.engine, Decoding(max_tokens), reciting.sample_options(self.settings.answering))
         return [c.text for c in done]
 
     def increase(self, adapters: Sequence[str | None]) -> float:

@@ -148,7 +148,7 @@ class Memory:
     def _by(self, adapters: Sequence[str | None], questions: Sequence[Question], max_tokens: int) -> list[Reply]:
         """Each question answered by the adapter beside it, as the product would."""
         asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(questions, adapters, strict=True)]
-        done = reciting.ask(asked, self.asker, Decoding(max_tokens), reciting.recitals_of(self.settings.answering))
+        done = reciting.ask(asked, self.asker, Decoding(max_tokens), reciting.sample_options(self.settings.answering))
         return [to_reply(c) for c in done]
 
     def _by_core(self, questions: Sequence[Question], max_tokens: int) -> list[Reply]:

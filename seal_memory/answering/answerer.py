@@ -144,7 +144,7 @@ class Answerer:
             [(replace(t.prompt, adapter=t.route.adapter_id), t.question) for t in turns],
             self.engine,
             decoding,
-            reciting.recitals_of(self.settings),
+            reciting.sample_options(self.settings),
             on_text=_placed(on_text, turns),
         )
         return {t.place: self._of_weights(c, t.route) for c, t in zip(spoken, turns, strict=True)}

@@ -24,7 +24,7 @@ QUESTION_CHARACTERS = 400  # what is asked stands at the end; a long paste in fr
 
 
 @dataclass(frozen=True, slots=True)
-class Recitals:
+class SampleOptions:
     """How often an adapter recites, the first time as the caller decodes, and the temperature of the others where
     the caller has none.
     """
@@ -33,16 +33,16 @@ class Recitals:
     temperature: float
 
 
-def recitals_of(settings: AnsweringSettings) -> Recitals:
+def sample_options(settings: AnsweringSettings) -> SampleOptions:
     """As the settings have them."""
-    return Recitals(settings.samples, TEMPERATURE)
+    return SampleOptions(settings.samples, TEMPERATURE)
 
 
 def ask(
     asked: Sequence[tuple[Prompt, str]],
     engine: Engine,
     decoding: Decoding,
-    recitals: Recitals,
+    recitals: SampleOptions,
     *,
     on_text: OnText | None = None,
 ) -> list[Completion]:
@@ -69,7 +69,7 @@ def recite(
     asked: Sequence[tuple[Prompt, str]],
     engine: Engine,
     decoding: Decoding,
-    recitals: Recitals,
+    recitals: SampleOptions,
     *,
     on_text: OnText | None = None,
 ) -> list[Completion]:

@@ -48,7 +48,7 @@ class ForgetReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class CompletedForget:
     """A forget that is done, and what it takes to ask the model about it once more."""
 
     report: ForgetReport
@@ -78,7 +78,7 @@ class Deletion:
         self.ledger, self.store, self.settings, self.routers = ledger, store, settings, routers
         self.engine, self.drop, self.clock, self.heartbeat = engine, drop, clock, heartbeat
 
-    def forget(self, ids: Sequence[str]) -> Forgotten:
+    def forget(self, ids: Sequence[str]) -> CompletedForget:
         """Destroy the interactions, their earlier wordings and everything derived from them.
 
         Raises `BusyError` before anything is destroyed where the lease is lost.
@@ -107,9 +107,9 @@ class Deletion:
             None,
             None,
         )
-        return Forgotten(done, tuple(items), before, snapshot)
+        return CompletedForget(done, tuple(items), before, snapshot)
 
-    def measured(self, done: Forgotten) -> ForgetReport:
+    def measured(self, done: CompletedForget) -> ForgetReport:
         """The report with its recalls, all or none; needs no lease."""
         after = self._recall(done.items, done.snapshot) if done.recall_before is not None else None
         base = self._recall(done.items, None) if after is not None else None

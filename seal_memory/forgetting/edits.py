@@ -18,7 +18,7 @@ from seal_memory.records import Snapshot, Standing
 from seal_memory.results import Correction
 
 if TYPE_CHECKING:  # needs torch
-    from seal_memory.forgetting.deletion import Deletion, ForgetReport, Forgotten
+    from seal_memory.forgetting.deletion import CompletedForget, Deletion, ForgetReport
 
 
 def corrected(ledger: Ledger, deletion: Deletion, id: str, text: str, *, settings: Settings) -> Correction:
@@ -62,7 +62,7 @@ def forgotten(
 
     Raises `BusyError` where another process trains, or takes the lease over before anything is destroyed.
     """
-    done: Forgotten | None = None
+    done: CompletedForget | None = None
     try:
         with lease(ledger, "consolidate") as heartbeat:
             look()

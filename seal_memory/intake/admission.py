@@ -28,7 +28,7 @@ __all__ = [
     "LEARN_ROLES",
     "MAX_CHARS",
     "QUARANTINE_ROLES",
-    "Verdict",
+    "Admission",
     "admit",
     "reworded",
     "from_messages",
@@ -55,7 +55,7 @@ _REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Admission:
     """PENDING without a reason, or SKIPPED or QUARANTINED with one for people."""
 
     standing: Standing
@@ -69,19 +69,19 @@ def admit(
     title: str | None = None,
     learn_roles: Collection[Role] = LEARN_ROLES,
     quarantine_roles: Collection[Role] = QUARANTINE_ROLES,
-) -> Verdict:
+) -> Admission:
     """Whether a text will be learned: instructing nobody, said by the right role, and stating something."""
     if role in quarantine_roles:
         instructs = _injection(text, title, role)
         if instructs is not None:
-            return Verdict(Standing.QUARANTINED, instructs)
+            return Admission(Standing.QUARANTINED, instructs)
     if role not in learn_roles:
         speaker = "a document" if role is Role.DOCUMENT else f"the {role}"
-        return Verdict(Standing.SKIPPED, f"said by {speaker}: recorded, not learned")
+        return Admission(Standing.SKIPPED, f"said by {speaker}: recorded, not learned")
     speech = classify(text, to_assistant=role in (Role.USER, Role.SYSTEM))
     if speech is Speech.STATEMENT:
-        return Verdict(Standing.PENDING)
-    return Verdict(Standing.SKIPPED, _REASONS[speech])
+        return Admission(Standing.PENDING)
+    return Admission(Standing.SKIPPED, _REASONS[speech])
 
 
 def _injection(text: str, title: str | None, role: Role) -> str | None:
@@ -93,7 +93,9 @@ def _injection(text: str, title: str | None, role: Role) -> str | None:
     return f"its title {in_title}" if in_title is not None else None
 
 
-def _verdicts(pieces: Sequence[str], role: Role, admit_one: Callable[[str], Verdict], watched: bool) -> list[Verdict]:
+def _verdicts(
+    pieces: Sequence[str], role: Role, admit_one: Callable[[str], Admission], watched: bool
+) -> list[Admission]:
     """A verdict for each chunk; an order that is cut in two by their border holds both back."""
     verdicts = [admit_one(piece) for piece in pieces]
     for n, (one, other) in enumerate(pairwise(pieces)):
@@ -102,7 +104,7 @@ def _verdicts(pieces: Sequence[str], role: Role, admit_one: Callable[[str], Verd
             border = f"x {one[-_BORDER:]} {other[:_BORDER]}"  # the x: it does not begin a line
             found = _injection(border, None, role)
             if found is not None:
-                verdicts[n] = verdicts[n + 1] = Verdict(Standing.QUARANTINED, f"{found}, across two chunks")
+                verdicts[n] = verdicts[n + 1] = Admission(Standing.QUARANTINED, f"{found}, across two chunks")
     return verdicts
 
 

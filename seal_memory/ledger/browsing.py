@@ -19,7 +19,7 @@ MOST_WORDS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class InteractionRow:
     """One interaction, and the id of the one that took its place."""
 
     interaction: Interaction
@@ -30,7 +30,7 @@ class Listed:
 class Leaf:
     """Some of the interactions that meet a filter; `total` counts them all."""
 
-    items: tuple[Listed, ...]
+    items: tuple[InteractionRow, ...]
     total: int
 
 
@@ -69,7 +69,7 @@ class Browsing:
                 " ORDER BY i.time DESC, i.seq DESC LIMIT ? OFFSET ?",
                 (*values, limit, offset),
             )
-        return Leaf(tuple(Listed(interaction_from(row), row["superseded_by"]) for row in rows), int(total))
+        return Leaf(tuple(InteractionRow(interaction_from(row), row["superseded_by"]) for row in rows), int(total))
 
     def sessions(self, limit: int = 200) -> list[tuple[str, int]]:
         """(session, how many interactions were seen in it), the latest seen first."""

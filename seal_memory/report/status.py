@@ -15,7 +15,7 @@ from seal_memory.results import Status
 WAITING = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
 
 
-def status_of(ledger: Ledger, folder: Path, model: str, *, now: float) -> Status:
+def memory_status(ledger: Ledger, folder: Path, model: str, *, now: float) -> Status:
     """The status at a time; needs no model."""
     current = ledger.current()
     counts = {standing.value: 0 for standing in Standing}

@@ -12,7 +12,7 @@ from seal_memory.config import AnsweringSettings
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Manifest, Standing
 from seal_memory.routing.embeddings import CachedEmbedder, Embedder, EmbeddingIndex, fused
-from seal_memory.routing.rankers import CoverageJudge, LearnedJudge, fitted
+from seal_memory.routing.rankers import CoverageRanker, LearnedRanker, fitted
 from seal_memory.routing.router import MakeRouter, SearchFn, SearchRouter
 
 STANDINGS = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)  # what is only recorded leads nowhere
@@ -34,7 +34,7 @@ class WordRouters:
         self._threshold = settings.router_threshold
 
     def __call__(self, manifest: Manifest, ledger: Ledger) -> SearchRouter:
-        return SearchRouter(manifest, by_words(ledger), CoverageJudge(), threshold=self._threshold)
+        return SearchRouter(manifest, by_words(ledger), CoverageRanker(), threshold=self._threshold)
 
 
 class LearnedRouters:
@@ -48,7 +48,7 @@ class LearnedRouters:
         held = sorted(manifest.holders)
         index = index_of(held, ledger, self._embeds())
         weights = fitted()
-        judge = LearnedJudge(weights, index, rows=len(held), least=self._least_coverage)
+        judge = LearnedRanker(weights, index, rows=len(held), least=self._least_coverage)
         return SearchRouter(manifest, by_both(by_words(ledger), index), judge, threshold=weights.threshold)
 
     def _embeds(self) -> Embedder:

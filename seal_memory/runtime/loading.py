@@ -106,7 +106,7 @@ def _fetch(ledger: Ledger, store: AdapterStore, engine: TransformersEngine, adap
     )
 
 
-class AdapterShelf:
+class StoredAdapters:
     """This memory's adapter folders as a vLLM server sees them; a `Shelf`.
 
     `seen_at`: where the server sees the memory's folder; None: at the same place.

@@ -14,7 +14,7 @@ from seal_memory import __version__
 from seal_memory._internal.jsonable import jsonable
 from seal_memory.forgetting.consequences import consequences
 from seal_memory.forgetting.edits import chosen
-from seal_memory.ledger.browsing import Listed
+from seal_memory.ledger.browsing import InteractionRow
 from seal_memory.memory import SealMemory
 from seal_memory.records import Role, Standing
 from seal_memory.server.auth import Reading
@@ -92,7 +92,7 @@ def _shards(memory: SealMemory) -> dict[str, str]:
     return {i: s.adapter_id for i, s in current.manifest.holders.items()} if current else {}
 
 
-def _listed(one: Listed, shards: dict[str, str]) -> dict[str, Any]:
+def _listed(one: InteractionRow, shards: dict[str, str]) -> dict[str, Any]:
     told: dict[str, Any] = jsonable(one.interaction)
     del told["content_hash"]
     return {**told, "superseded_by": one.superseded_by, "shard": shards.get(one.interaction.id)}

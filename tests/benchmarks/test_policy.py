@@ -17,7 +17,7 @@ from benchmarks.report import load
 from benchmarks.report.__main__ import main as report
 from seal_memory.errors import InputError
 from seal_memory.policy.refining import explored_from
-from seal_memory.policy.rest_em import Explored
+from seal_memory.policy.rest_em import Exploration
 from seal_memory.records import Genre, PolicyExample
 from seal_memory.self_edits.writer import MODEL_GENRES
 
@@ -204,7 +204,7 @@ def test_the_report_shows_ways_rounds_and_reliability(tmp_path: Path, capsys: py
 def test_what_was_explored_is_read_back_from_the_journal() -> None:
     """A killed round selects from what it had explored, to the last bit."""
     example = PolicyExample("x", ("i", "j"), Genre.QA, "A statement.", "A", "What?", 0.25)
-    explored = Explored("e", ((example,), (example, example)), ((0.1, 0.2), (0.3, 0.4)), (0.0, 0.05), (0.0, 0.1))
+    explored = Exploration("e", ((example,), (example, example)), ((0.1, 0.2), (0.3, 0.4)), (0.0, 0.05), (0.0, 0.1))
     assert explored_from(json.loads(json.dumps(asdict(explored)))) == explored
 
 

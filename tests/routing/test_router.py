@@ -20,7 +20,7 @@ from seal_memory.learning.gate import MAX_MISROUTED
 from seal_memory.ledger import Ledger
 from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Standing
 from seal_memory.routing.making import router_maker
-from seal_memory.routing.rankers import CoverageJudge
+from seal_memory.routing.rankers import CoverageRanker
 from seal_memory.routing.router import SearchRouter
 from seal_memory.routing.words import coverage, restates
 
@@ -61,7 +61,9 @@ def _router(hits: Sequence[Hit], *, core: str | None = None, threshold: float = 
         for h in hits
         if not h.interaction.id.startswith("no")
     )
-    return SearchRouter(Manifest(shards, core), lambda query, limit: hits[:limit], CoverageJudge(), threshold=threshold)
+    return SearchRouter(
+        Manifest(shards, core), lambda query, limit: hits[:limit], CoverageRanker(), threshold=threshold
+    )
 
 
 # -- coverage ---------------------------------------------------------------------------------------
@@ -136,7 +138,7 @@ def test_of_two_that_say_as_much_the_older_answers() -> None:
     new = _hit("2", "Tomas Lindqvist photographed the Korrin lighthouse on a foggy Tuesday morning.")
     manifest = Manifest((ShardEntry("a-old", "e-1", ("1",)), ShardEntry("a-new", "e-2", ("2",))))
     for hits in ([old, new], [new, old]):
-        router = SearchRouter(manifest, lambda query, limit, hits=hits: hits, CoverageJudge(), threshold=0.3)  # type: ignore[misc]
+        router = SearchRouter(manifest, lambda query, limit, hits=hits: hits, CoverageRanker(), threshold=0.3)  # type: ignore[misc]
         assert router.route("Which lighthouse at Korrin?").adapter_id == "a-old"
 
 
@@ -146,7 +148,7 @@ def test_what_says_the_same_thing_again_replaces_the_older() -> None:
     new = _hit("2", "The code of the tool shed in Korrin was changed to H-7357.")
     manifest = Manifest((ShardEntry("a-old", "e-1", ("1",)), ShardEntry("a-new", "e-2", ("2",))))
     for hits in ([old, new], [new, old]):
-        router = SearchRouter(manifest, lambda query, limit, hits=hits: hits, CoverageJudge(), threshold=0.3)  # type: ignore[misc]
+        router = SearchRouter(manifest, lambda query, limit, hits=hits: hits, CoverageRanker(), threshold=0.3)  # type: ignore[misc]
         assert router.route("What is the code of the tool shed?").adapter_id == "a-new"
 
 
@@ -159,7 +161,7 @@ def test_restating_is_mutual(one: str, other: str) -> None:
 def test_of_two_shards_with_one_interaction_the_later_wins() -> None:
     """A retrained shard replaces the earlier one."""
     manifest = Manifest((ShardEntry("a-old", "e", ("1",)), ShardEntry("a-new", "e", ("1",))))
-    router = SearchRouter(manifest, lambda query, limit: [_hit("1", "lighthouse")], CoverageJudge(), threshold=0.1)
+    router = SearchRouter(manifest, lambda query, limit: [_hit("1", "lighthouse")], CoverageRanker(), threshold=0.1)
     assert router.route("lighthouse").adapter_id == "a-new"
 
 

@@ -170,11 +170,11 @@ def test_what_one_member_gains_does_not_pay_for_another() -> None:
     from seal_memory.config import GateSettings
     from seal_memory.records import Grade, ShardEntry
 
-    def member(name: str, before: Sequence[float], after: Sequence[float]) -> merging.Compared:
+    def member(name: str, before: Sequence[float], after: Sequence[float]) -> merging.MergeComparison:
         grades = tuple(Grade(f"q{n}", "a", None, -1.0, 0.0, bool(x), 0.0) for n, x in enumerate(after))
-        return merging.Compared(ShardEntry(name, name, (name,)), tuple(before), grades)
+        return merging.MergeComparison(ShardEntry(name, name, (name,)), tuple(before), grades)
 
-    def judge(*members: merging.Compared, finite: bool = True) -> tuple[bool, str]:
+    def judge(*members: merging.MergeComparison, finite: bool = True) -> tuple[bool, str]:
         verdict = merging.judge_merge(members, GateSettings(), finite=finite)
         return verdict.accepted, " ".join(verdict.reasons)
 

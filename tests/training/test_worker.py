@@ -13,11 +13,11 @@ import pytest
 
 from seal_memory import Answer, SealMemory
 from seal_memory.engines.base import Completion, Prompt
-from seal_memory.engines.priority_lock import Behind
+from seal_memory.engines.priority_lock import BackgroundHold
 from seal_memory.errors import BusyError, InputError, SealMemoryError
 from seal_memory.ledger.leases import lease
 from seal_memory.records import JobState, QueuedJob, Standing
-from seal_memory.training.worker import NAP, Worked, Worker, stopping_on_signals
+from seal_memory.training.worker import NAP, Worker, WorkReport, stopping_on_signals
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."
@@ -86,7 +86,7 @@ def step(memory: SealMemory, **options: Any) -> QueuedJob:
 def test_what_is_pending_is_learned(memory: SealMemory) -> None:
     """Enqueued by itself; done once, and the shard has a date for its audit."""
     observe(memory, LIGHTHOUSE)
-    assert worker(memory).run(once=True) == Worked(done=1)
+    assert worker(memory).run(once=True) == WorkReport(done=1)
     assert standings(memory) == {Standing.LEARNED}
     assert worker(memory).step() is None
     status = memory.status()
@@ -224,7 +224,7 @@ def test_stopped_anywhere_it_hands_the_job_back(memory: SealMemory) -> None:
     """At whichever look: no attempt is lost, nothing half is published, and the next worker finishes it."""
     observe(memory, LIGHTHOUSE)
     for after in range(0, 1000, 4):
-        if _run_until(memory, after) == Worked(done=1):
+        if _run_until(memory, after) == WorkReport(done=1):
             break
         (job,) = memory.status().queue
         assert (job.state, job.attempts) == (JobState.QUEUED, 0)
@@ -234,7 +234,7 @@ def test_stopped_anywhere_it_hands_the_job_back(memory: SealMemory) -> None:
     assert len(published(memory)) == 1
 
 
-def _run_until(memory: SealMemory, looks: int) -> Worked:
+def _run_until(memory: SealMemory, looks: int) -> WorkReport:
     """What a worker did that was stopped at its `looks`-th look at whether to stop."""
     mine, seen = worker(memory), [0]
     check = mine._check
@@ -264,7 +264,7 @@ def test_sigterm_stops_it_within_seconds(open_memory: Open) -> None:
     before = signal.getsignal(signal.SIGTERM)
     mine = Worker(memory)
     with stopping_on_signals(mine):
-        assert mine.run() == Worked(handed_back=1)
+        assert mine.run() == WorkReport(handed_back=1)
     assert time.process_time() - told[0] < 5
     assert signal.getsignal(signal.SIGTERM) is before
     assert standings(memory) == {Standing.PENDING}
@@ -310,14 +310,14 @@ def test_it_rests_for_its_share_of_the_time(open_memory: Open) -> None:
     """After t seconds of computing t * (1 / share - 1) of rest, in naps."""
     slept: list[float] = []
     mine = Worker(open_memory(background={"cpu_share": 0.25}), sleep=slept.append)
-    stay = mine._stay = Behind(lambda: None)
+    stay = mine._stay = BackgroundHold(lambda: None)
     for held in (2.0, 2.0, 3.5):
         stay.seconds = held
         mine._progress("train", 1, 2)
         assert sum(slept) == pytest.approx(3 * held)
     assert max(slept) <= NAP
     whole = Worker(open_memory(), sleep=slept.append)
-    whole._stay = Behind(lambda: None)
+    whole._stay = BackgroundHold(lambda: None)
     whole._stay.seconds = 9.0
     slept.clear()
     whole._progress("train", 1, 2)
