@@ -27,7 +27,7 @@ from seal_memory.ledger.encoding import sortable_id
 from seal_memory.ledger.leases import lease
 from seal_memory.records import Hit, Interaction, Manifest, Observed, Snapshot
 from seal_memory.report.status import memory_status
-from seal_memory.results import Correction, Exported, Status
+from seal_memory.results import Correction, Exported, MemoryStatus
 from seal_memory.runtime.engines import MemoryEngines
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
@@ -400,7 +400,7 @@ class SealMemory:
         to, found = Path(folder).expanduser(), self.published()
         return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)
 
-    def status(self) -> Status:
+    def status(self) -> MemoryStatus:
         """Counts, the published version, sizes, and the background's queue: needs no model."""
         return memory_status(self.ledger, self.folder, self.model, now=self._clock())
 

@@ -13,7 +13,7 @@ from benchmarks.routing.worlds import World
 from seal_memory.records import Hit
 from seal_memory.routing.embeddings import Embedder
 from seal_memory.routing.features import Evidence, evidence
-from seal_memory.routing.making import DEEPER, STANDINGS, by_both, index_of
+from seal_memory.routing.making import DEEPER, STATUSES, by_both, index_of
 from seal_memory.routing.rankers import CoverageRanker, Weights, by_weights
 from seal_memory.routing.router import CANDIDATES, SearchRouter
 
@@ -73,5 +73,5 @@ class Ranker:
         """BM25, each question searched once."""
         if question not in self._words:
             deep = DEEPER * CANDIDATES
-            self._words[question] = self.world.ledger.search(question, limit=deep, standings=STANDINGS)
+            self._words[question] = self.world.ledger.search(question, limit=deep, statuses=STATUSES)
         return self._words[question][:limit]

@@ -21,7 +21,7 @@ from seal_memory.learning.pruning import needed
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
 from seal_memory.quizzes.metrics import mean
-from seal_memory.records import Manifest, QuizItem, Snapshot, Standing
+from seal_memory.records import Manifest, QuizItem, Snapshot, Status
 from seal_memory.routing.router import MakeRouter
 
 logger = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ class Deletion:
         held = set(snapshot.manifest.holders) if snapshot is not None else set()
         relearn = to_relearn(self.ledger, gone, held.union(ids))
         self.ledger.destroy_snapshots(holding)
-        self.ledger.set_standing(relearn, Standing.PENDING, "its shard was dropped by a forget or correction")
+        self.ledger.set_status(relearn, Status.PENDING, "its shard was dropped by a forget or correction")
         return snapshot, holding, relearn
 
     def _sweep(self) -> None:

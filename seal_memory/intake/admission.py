@@ -1,4 +1,4 @@
-"""The gate in front of the ledger: what was observed becomes interactions, each with a standing.
+"""The gate in front of the ledger: what was observed becomes interactions, each with a status.
 
 Recorded is everything; learned is what states something, said by somebody whose words are
 learned. A doubtful text is learned: a needless shard costs less than a lost fact. What instructs
@@ -21,7 +21,7 @@ from seal_memory.errors import InputError
 from seal_memory.intake.messages import Message, parse_message, parse_role
 from seal_memory.language.speech_acts import Speech, classify
 from seal_memory.language.text import chunks, is_binary_junk
-from seal_memory.records import Interaction, NewInteraction, Role, Standing
+from seal_memory.records import Interaction, NewInteraction, Role, Status
 from seal_memory.safety.injection import injection
 
 __all__ = [
@@ -58,7 +58,7 @@ _REASONS = {
 class Admission:
     """PENDING without a reason, or SKIPPED or QUARANTINED with one for people."""
 
-    standing: Standing
+    status: Status
     reason: str | None = None
 
 
@@ -74,14 +74,14 @@ def admit(
     if role in quarantine_roles:
         instructs = _injection(text, title, role)
         if instructs is not None:
-            return Admission(Standing.QUARANTINED, instructs)
+            return Admission(Status.QUARANTINED, instructs)
     if role not in learn_roles:
         speaker = "a document" if role is Role.DOCUMENT else f"the {role}"
-        return Admission(Standing.SKIPPED, f"said by {speaker}: recorded, not learned")
+        return Admission(Status.SKIPPED, f"said by {speaker}: recorded, not learned")
     speech = classify(text, to_assistant=role in (Role.USER, Role.SYSTEM))
     if speech is Speech.STATEMENT:
-        return Admission(Standing.PENDING)
-    return Admission(Standing.SKIPPED, _REASONS[speech])
+        return Admission(Status.PENDING)
+    return Admission(Status.SKIPPED, _REASONS[speech])
 
 
 def _injection(text: str, title: str | None, role: Role) -> str | None:
@@ -99,12 +99,12 @@ def _verdicts(
     """A verdict for each chunk; an order that is cut in two by their border holds both back."""
     verdicts = [admit_one(piece) for piece in pieces]
     for n, (one, other) in enumerate(pairwise(pieces)):
-        held = Standing.QUARANTINED in (verdicts[n].standing, verdicts[n + 1].standing)
+        held = Status.QUARANTINED in (verdicts[n].status, verdicts[n + 1].status)
         if watched and not held:
             border = f"x {one[-_BORDER:]} {other[:_BORDER]}"  # the x: it does not begin a line
             found = _injection(border, None, role)
             if found is not None:
-                verdicts[n] = verdicts[n + 1] = Admission(Standing.QUARANTINED, f"{found}, across two chunks")
+                verdicts[n] = verdicts[n + 1] = Admission(Status.QUARANTINED, f"{found}, across two chunks")
     return verdicts
 
 
@@ -135,7 +135,7 @@ def to_interactions(
         zip(pieces, _verdicts(pieces, known, gate, known in quarantine_roles), strict=True)
     ):
         place = {"chunk": number, "chunks": len(pieces)} if len(pieces) > 1 else {}
-        why = verdict.standing, verdict.reason
+        why = verdict.status, verdict.reason
         made.append(NewInteraction(piece, known, source, session, title, time, {**extra, **place}, *why))
     return made
 
@@ -284,6 +284,5 @@ def _other_parts(message: Message) -> list[str]:
 def _without_words(found: list[NewInteraction], message: Message) -> list[NewInteraction]:
     reason = f"no text, only {', '.join(_other_parts(message))}: nothing to learn"
     return [
-        one if one.standing is Standing.QUARANTINED else replace(one, standing=Standing.SKIPPED, reason=reason)
-        for one in found
+        one if one.status is Status.QUARANTINED else replace(one, status=Status.SKIPPED, reason=reason) for one in found
     ]

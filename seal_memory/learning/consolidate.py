@@ -2,7 +2,7 @@
 
 Per wave of episodes: study, train all candidates in one stack, judge, publish. Publishing is: adapter files written
 to a temporary folder, fsynced, renamed; then one ledger transaction that records adapters, snapshot, grades and
-standings. Killed anywhere, the last published snapshot is what the next open shows.
+statuses. Killed anywhere, the last published snapshot is what the next open shows.
 
 A shard that lost too much is trained again: `reopen` makes what it answers for pending. The old shard goes on until a
 new one replaces it in the manifest, or stays where the new one is refused. Not here: the core (`core`), deciding that a
@@ -33,7 +33,7 @@ from seal_memory.records import (
     Manifest,
     ShardEntry,
     Snapshot,
-    Standing,
+    Status,
 )
 
 REOPENED = "its shard weakened and is trained again"
@@ -76,7 +76,7 @@ class Consolidator:
     def run(self) -> ConsolidateReport:
         """Everything pending, wave by wave; each wave publishes its own snapshot."""
         tally = _Tally()
-        pending = self.ledger.interactions(standing=Standing.PENDING)
+        pending = self.ledger.interactions(status=Status.PENDING)
         episodes = group_episodes(
             pending, max_tokens=self.settings.learning.episode_max_tokens, count_tokens=self.engine.count_tokens
         )
@@ -107,8 +107,8 @@ class Consolidator:
     def _skip_empty(self, episodes: Sequence[Episode], studied: set[str]) -> None:
         for episode in episodes:
             if episode.id not in studied:
-                self.ledger.set_standing(
-                    list(episode.interaction_ids), Standing.SKIPPED, "no sentence in it states anything"
+                self.ledger.set_status(
+                    list(episode.interaction_ids), Status.SKIPPED, "no sentence in it states anything"
                 )
 
     # -- publishing -------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ class Consolidator:
         current: Snapshot | None,
         tally: _Tally,
     ) -> None:
-        """One transaction: adapters, snapshot, decisions, grades, standings. All or nothing."""
+        """One transaction: adapters, snapshot, decisions, grades, statuses. All or nothing."""
         commit_points.reached("snapshot-before-commit")
         with self.ledger.atomic():
             self.heartbeat()  # raises when another process took the lease over: then nothing is published
@@ -179,8 +179,8 @@ class Consolidator:
         """Learned or refused; what was to be rebuilt and was refused is still held by its old shard."""
         held = set(current.manifest.holders) if current is not None else set()
         learned = [i for i in ids if verdict.accepted or i in held]
-        self.ledger.set_standing(learned, Standing.LEARNED)
-        self.ledger.set_standing([i for i in ids if i not in learned], Standing.REFUSED, (*verdict.reasons, None)[0])
+        self.ledger.set_status(learned, Status.LEARNED)
+        self.ledger.set_status([i for i in ids if i not in learned], Status.REFUSED, (*verdict.reasons, None)[0])
 
     def _decision(
         self, t: TrainedCandidate, v: GateVerdict, whole: GateVerdict, record: AdapterRecord | None, version: int | None
@@ -254,6 +254,6 @@ def reopen(ledger: Ledger, adapter_ids: Sequence[str]) -> int:
         if not held:
             return 0
         known = ledger.interactions(ids=sorted(held))
-        again = [i.id for i in known if i.standing in (Standing.LEARNED, Standing.PENDING)]
-        ledger.set_standing(again, Standing.PENDING, REOPENED)
+        again = [i.id for i in known if i.status in (Status.LEARNED, Status.PENDING)]
+        ledger.set_status(again, Status.PENDING, REOPENED)
         return len(ledger.adapters(interaction_ids=again))

@@ -13,7 +13,7 @@ from seal_memory.errors import InputError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import id_list
 from seal_memory.ledger.interactions import COLUMNS, interaction_from
-from seal_memory.records import Interaction, Role, Standing
+from seal_memory.records import Interaction, Role, Status
 
 MOST_WORDS = 20
 
@@ -45,7 +45,7 @@ class Browsing:
         words: str = "",
         *,
         ids: Collection[str] | None = None,
-        standing: Collection[Standing] = (),
+        status: Collection[Status] = (),
         role: Role | None = None,
         session: str | None = None,
         source: str | None = None,
@@ -60,7 +60,7 @@ class Browsing:
         """
         if limit < 0 or offset < 0:
             raise InputError(f"limit {limit} and offset {offset} cannot be used; expected 0 or more.")
-        where, values = self._filter(words, ids, standing, role, session, source)
+        where, values = self._filter(words, ids, status, role, session, source)
         connection = self._scope.connection
         with connection.reading():
             total = connection.rows(f"SELECT count(*) FROM interactions i WHERE {where}", values)[0][0]
@@ -85,7 +85,7 @@ class Browsing:
         self,
         words: str,
         ids: Collection[str] | None,
-        standing: Collection[Standing],
+        status: Collection[Status],
         role: Role | None,
         session: str | None,
         source: str | None,
@@ -94,9 +94,9 @@ class Browsing:
         if ids is not None:
             where.append("i.id IN (SELECT value FROM json_each(?))")
             values.append(id_list(ids))
-        if standing:
-            where.append("i.standing IN (SELECT value FROM json_each(?))")
-            values.append(id_list(standing))
+        if status:
+            where.append("i.status IN (SELECT value FROM json_each(?))")
+            values.append(id_list(status))
         if role is not None:
             where.append("i.role = ?")
             values.append(role)

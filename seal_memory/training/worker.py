@@ -29,7 +29,7 @@ from seal_memory.errors import BusyError, EngineUnavailableError, InputError, Se
 from seal_memory.ledger.leases import LEASE_SECONDS, is_dead, this_process
 from seal_memory.ledger.queue import MAX_ATTEMPTS
 from seal_memory.policy.schedule import next_round, published_episodes
-from seal_memory.records import JobState, QueuedJob, Standing
+from seal_memory.records import JobState, QueuedJob, Status
 from seal_memory.sleep.schedule import sleep_due
 
 if TYPE_CHECKING:  # these rooms need torch
@@ -185,8 +185,8 @@ class Worker:
 
     def _plan_consolidating(self) -> None:
         ledger = self.memory.ledger
-        if ledger.counts().get(Standing.PENDING):
-            self._enqueue(CONSOLIDATE, lambda: [i.id for i in ledger.interactions(standing=Standing.PENDING)])
+        if ledger.counts().get(Status.PENDING):
+            self._enqueue(CONSOLIDATE, lambda: [i.id for i in ledger.interactions(status=Status.PENDING)])
 
     def _plan_refining(self) -> None:
         """The next round, if one is due and none waits; a round that was given up is not tried again."""

@@ -28,7 +28,7 @@ from benchmarks.speed.rollouts import Server
 from benchmarks.speed.training import geometry, row_flops
 from benchmarks.tasks import squad
 from seal_memory.errors import InputError
-from seal_memory.records import Standing
+from seal_memory.records import Status
 
 EASY = {
     "engine.dtype": "float32",
@@ -205,7 +205,7 @@ def test_fillers_look_like_learned_memories(open_memory: Any, passages: Path) ->
     """Learned, published, routed to, with grades: a consolidation builds on them."""
     memory = open_memory()
     fill(memory, squad.load(passages).units, 12, seed=0)
-    assert memory.ledger.counts()[Standing.LEARNED] == 12
+    assert memory.ledger.counts()[Status.LEARNED] == 12
     assert len({s.adapter_id for s in memory.ledger.current().manifest.shards}) == 12
     assert len(memory.store.ids()) == 12
     assert all(memory.ledger.grades(quiz_item_ids=[i.id]) for i in memory.ledger.quiz_items(held_out=True))

@@ -11,7 +11,7 @@ import pytest
 from seal_memory.engines.base import Prompt
 from seal_memory.language.text import content_words
 from seal_memory.learning import drift
-from seal_memory.records import Hit, Interaction, Manifest, Role, ShardEntry, Standing
+from seal_memory.records import Hit, Interaction, Manifest, Role, ShardEntry, Status
 from seal_memory.routing.rankers import CoverageRanker
 from seal_memory.routing.router import Router, SearchRouter
 
@@ -20,7 +20,7 @@ def _greedy_router(threshold: float, core: str | None = None) -> Router:
     """A router over one shard whose only interaction holds every word of every drift text."""
     words = {w for t in (*drift.fixed_paragraphs(), *drift.unrelated_questions()) for w in content_words(t)}
     everything = Interaction(
-        "i", "default", " ".join(words), Role.USER, None, None, None, 0.0, {}, "", Standing.LEARNED, None, 1
+        "i", "default", " ".join(words), Role.USER, None, None, None, 0.0, {}, "", Status.LEARNED, None, 1
     )
     manifest = Manifest((ShardEntry("a-shard", "e", ("i",)),), core)
     return SearchRouter(manifest, lambda query, limit: [Hit(everything, 1.0)], CoverageRanker(), threshold=threshold)

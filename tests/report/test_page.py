@@ -23,7 +23,7 @@ from seal_memory.records import (
     Manifest,
     NewInteraction,
     ShardEntry,
-    Standing,
+    Status,
 )
 from seal_memory.report import charts
 from seal_memory.report.page import page
@@ -63,7 +63,7 @@ def lived(ledger: Ledger) -> Ledger:
         ledger.add_adapter(adapter(name, seen.id))
         shards.append(ShardEntry(name, f"e-{name}", (seen.id,)))
         ledger.add_snapshot(Manifest(tuple(shards)), parent=None, base_fingerprint="base")
-    ledger.set_standing([bad.id], Standing.REFUSED, "too little gained")
+    ledger.set_status([bad.id], Status.REFUSED, "too little gained")
     ledger.add_decision(Decision("d", None, "e-x", False, ("too little gained",), {}, None, NOW))
     ledger.audits.schedule(3600)
     for n, recall in enumerate((1.0, 0.5)):

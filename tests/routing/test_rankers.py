@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from seal_memory.config import AnsweringSettings
 from seal_memory.errors import ModelUnavailableError
 from seal_memory.ledger import Ledger
-from seal_memory.records import Hit, Interaction, Manifest, NewInteraction, Role, ShardEntry, Standing
+from seal_memory.records import Hit, Interaction, Manifest, NewInteraction, Role, ShardEntry, Status
 from seal_memory.routing.embeddings import CachedEmbedder, EmbeddingIndex, fused
 from seal_memory.routing.features import FEATURES, evidence
 from seal_memory.routing.making import LearnedRouters, router_maker
@@ -29,7 +29,7 @@ texts = st.lists(words, max_size=8).map(" ".join)
 
 
 def hit(id: str, text: str, score: float = 1.0) -> Hit:
-    seen = Interaction(id, "default", text, Role.USER, None, None, None, 0.0, {}, "", Standing.LEARNED, None, 1)
+    seen = Interaction(id, "default", text, Role.USER, None, None, None, 0.0, {}, "", Status.LEARNED, None, 1)
     return Hit(seen, score)
 
 

@@ -18,7 +18,7 @@ from seal_memory.learning.drift import unrelated_questions
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import MAX_MISROUTED
 from seal_memory.ledger import Ledger
-from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Standing
+from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Status
 from seal_memory.routing.making import router_maker
 from seal_memory.routing.rankers import CoverageRanker
 from seal_memory.routing.router import SearchRouter
@@ -50,7 +50,8 @@ texts = st.lists(words, max_size=8).map(" ".join)
 
 def _hit(id: str, text: str, score: float = 1.0) -> Hit:
     return Hit(
-        Interaction(id, "default", text, Role.USER, None, None, None, 0.0, {}, "", Standing.LEARNED, None, 1), score
+        Interaction(id, "default", text, Role.USER, None, None, None, 0.0, {}, "", Status.LEARNED, None, 1),
+        score,
     )
 
 
@@ -187,7 +188,7 @@ def ledger(story: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def episodes(ledger: Ledger) -> list[Episode]:
     """As consolidating would group them; four characters stand for a token."""
-    pending = ledger.interactions(standing=Standing.PENDING)
+    pending = ledger.interactions(status=Status.PENDING)
     return group_episodes(pending, max_tokens=LearningSettings().episode_max_tokens, count_tokens=lambda t: len(t) // 4)
 
 
@@ -232,7 +233,7 @@ def test_the_assistants_echo_does_not_crowd_out_the_fact(tmp_path: Path) -> None
         for n in range(10):
             echo = f"You asked again who built the lighthouse at Korrin, the builder, number {n}."
             ledger.observe(to_interactions(echo, role="assistant"))
-        ledger.set_standing([fact.id], Standing.LEARNED)
+        ledger.set_status([fact.id], Status.LEARNED)
         manifest = Manifest((ShardEntry("a-1", "e", (fact.id,)),))
         router = router_maker(SETTINGS)(manifest, ledger)
         assert router.route("Who built the lighthouse at Korrin, who was the builder?").adapter_id == "a-1"

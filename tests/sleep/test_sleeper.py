@@ -12,7 +12,7 @@ from seal_memory.engines.base import Completion, Prompt
 from seal_memory.errors import BusyError, SettingsError
 from seal_memory.ledger.leases import lease
 from seal_memory.policy.schedule import is_judge, judging_shards, published_episodes, training_shards
-from seal_memory.records import AdapterKind, JobState, Standing
+from seal_memory.records import AdapterKind, JobState, Status
 from seal_memory.sleep import merging
 from seal_memory.sleep import sleeper as sleeping
 from seal_memory.sleep.schedule import sleep_due
@@ -96,7 +96,7 @@ def test_shards_of_one_topic_become_one(open_memory: Open) -> None:
     assert decision.reasons[-1].startswith("Alike: ")
     (record,) = memory.ledger.adapters(ids=[merged])
     assert (record.kind, set(record.interaction_ids)) == (AdapterKind.SHARD, {lighthouse, lamp})
-    assert set(memory.ledger.counts().items()) >= {(Standing.LEARNED, 3)}
+    assert set(memory.ledger.counts().items()) >= {(Status.LEARNED, 3)}
     assert {d.adapter_id for d in memory.ledger.audits.due()} == {kept, merged}
     assert [a.items for a in memory.ledger.audits.results(adapter_id=merged)] == [2]
     assert [s.version for s in memory.history()] == [2, 1]
