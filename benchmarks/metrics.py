@@ -9,19 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 RESAMPLES = 2000
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0, level: float = 0.95) -> dict[str, float] | None:
-    """Mean and percentile interval over resampled questions; None of nothing (Efron 1979)."""
+    """Mean and percentile interval over resampled values; None of nothing (Efron 1979).
+
+    Values must be independent draws: of questions that share a passage, give each passage's mean.
+    """
     if not values:
         return None
     data = np.asarray(values, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    means = data[rng.integers(0, len(data), (RESAMPLES, len(data)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return {"mean": float(data.mean()), "low": float(low), "high": float(high), "n": len(values)}
+    low = high = float(data.mean())
+    if len(data) > 1:  # of one value, the value itself
+        options = {"n_resamples": RESAMPLES, "confidence_level": level, "method": "percentile"}
+        found = stats.bootstrap((data,), np.mean, rng=np.random.default_rng(seed), **options)
+        low, high = map(float, found.confidence_interval)
+    return {"mean": float(data.mean()), "low": low, "high": high, "n": len(values)}
 
 
 def times(seconds: Sequence[float]) -> dict[str, float] | None:

@@ -150,7 +150,7 @@ def work(folder: str, model: str, settings: dict[str, Any]) -> None:
     """A worker process: all there is to do, then the end."""
     import torch
 
-    from seal_memory.worker import Worker
+    from seal_memory.training.worker import Worker
 
     torch.set_num_threads(1)
     with SealMemory.open(folder, model=model, settings=Settings(**settings)) as memory:

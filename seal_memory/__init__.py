@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seal_memory.answering import Answer, Mode
+    from seal_memory.answering.answerer import Answer, Mode
     from seal_memory.config import Settings
     from seal_memory.engines.base import Decoding
     from seal_memory.errors import SealMemoryError
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "Answer": "answering",
+    "Answer": "answering.answerer",
     "Decoding": "engines.base",
     "MemoryPool": "pool",
-    "Mode": "answering",
+    "Mode": "answering.answerer",
     "Route": "routing.router",
     "Router": "routing.router",
     "SealMemory": "memory",

@@ -13,36 +13,36 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from seal_memory.answering import Answer, Answerer, checked, parse_mode
+from seal_memory._internal.progress import Progress, silent
+from seal_memory.answering.answerer import Answer, Answerer, checked, parse_mode
+from seal_memory.answering.conversation import Conversation, chat_prompt, text_prompt
+from seal_memory.answering.quiz_report import QuizReport, ask_quiz, items_in_use, user_items
 from seal_memory.config import Settings
-from seal_memory.conversing import Conversation, chat_prompt, text_prompt
-from seal_memory.engine_room import EngineRoom
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
-from seal_memory.keeping import chosen, corrected, forgotten, roll_back
-from seal_memory.learning.progress import Progress, silent
-from seal_memory.leasing import lease
+from seal_memory.forgetting.edits import chosen, corrected, forgotten, roll_back
+from seal_memory.intake.admission import from_messages, from_texts
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.observation import from_messages, from_texts
-from seal_memory.overview import status_of
-from seal_memory.quizzing import QuizReport, ask_quiz, items_in_use, user_items
+from seal_memory.ledger.leases import lease
 from seal_memory.records import Hit, Interaction, Manifest, Observed, Snapshot
-from seal_memory.reports import Correction, Exported, Status
+from seal_memory.report.status import status_of
+from seal_memory.results import Correction, Exported, Status
+from seal_memory.runtime.engines import EngineRoom
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
-    from seal_memory.background import Background
-    from seal_memory.engine_room import AnsweringEngine
     from seal_memory.engines.local import TransformersEngine
     from seal_memory.engines.vllm.engine import VllmEngine
     from seal_memory.forgetting.deletion import Deletion, ForgetReport
     from seal_memory.learning.consolidate import ConsolidateReport
-    from seal_memory.learning.sleeping import SleepReport
     from seal_memory.lora.store import AdapterStore
-    from seal_memory.opening import SnapshotGuard
     from seal_memory.policy.refining import Refined
     from seal_memory.routing.router import MakeRouter, Route, Router
-    from seal_memory.training import Trainer
+    from seal_memory.runtime.engines import AnsweringEngine
+    from seal_memory.runtime.loading import SnapshotGuard
+    from seal_memory.sleep.sleeper import SleepReport
+    from seal_memory.training.background import Background
+    from seal_memory.training.trainer import Trainer
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -134,7 +134,7 @@ class SealMemory:
 
     @cached_property
     def _guard(self) -> SnapshotGuard:
-        from seal_memory.opening import SnapshotGuard
+        from seal_memory.runtime.loading import SnapshotGuard
 
         return SnapshotGuard(self.ledger, self.store)
 
@@ -255,8 +255,8 @@ class SealMemory:
 
     @contextmanager
     def _training(self, progress: Progress | None) -> Iterator[Trainer]:
-        from seal_memory.opening import check_base
-        from seal_memory.training import leased
+        from seal_memory.runtime.loading import check_base
+        from seal_memory.training.trainer import leased
 
         told = progress or self.progress
         with leased(self, self._guard, clock=self._clock, make_id=self._make_id, progress=told) as trainer:
@@ -268,7 +268,7 @@ class SealMemory:
 
         Answers go before training. Raises `InputError` when it runs already.
         """
-        from seal_memory.background import start
+        from seal_memory.training.background import start
 
         self._background = start(self, self._background, clock=self._clock, poll_seconds=poll_seconds)
         return self._background
@@ -395,7 +395,7 @@ class SealMemory:
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""
-        from seal_memory.exporting import export
+        from seal_memory.runtime.export import export
 
         to, found = Path(folder).expanduser(), self.published()
         return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)

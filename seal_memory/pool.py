@@ -79,7 +79,7 @@ class MemoryPool:
         """The one engine; loads the model on first use. Raises `ModelUnavailableError`."""
         with self._loading:
             if self._engine is None:
-                from seal_memory.opening import new_engine
+                from seal_memory.runtime.loading import new_engine
 
                 self._engine = new_engine(self.model, self.settings.engine)
             return self._engine
@@ -94,7 +94,7 @@ class MemoryPool:
             return self._vllm
         with self._loading:
             if self._vllm is None:
-                from seal_memory.opening import vllm_engine
+                from seal_memory.runtime.loading import vllm_engine
 
                 self._vllm = vllm_engine(self.model, self.settings.engine)
             return self._vllm

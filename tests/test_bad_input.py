@@ -268,7 +268,7 @@ with SealMemory.open(folder, model=model, settings=Settings(**eval(settings))) a
 READ_ONLY = """
 import os, sys
 import seal_memory.learning.consolidate
-import seal_memory.policy.arms, seal_memory.policy.versions, seal_memory.training
+import seal_memory.policy.arms, seal_memory.policy.versions, seal_memory.training.trainer
 from seal_memory import SealMemory, Settings
 from seal_memory.errors import LedgerError
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from seal_memory import Answer, SealMemory, commit_points
+from seal_memory import Answer, SealMemory
+from seal_memory._internal import commit_points
 from seal_memory.errors import BusyError
 from seal_memory.records import Standing
 
@@ -34,8 +35,9 @@ KILL = """
 import os, sys
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-import seal_memory.learning.consolidate, seal_memory.opening
-from seal_memory import Settings, commit_points
+import seal_memory.learning.consolidate, seal_memory.runtime.loading
+from seal_memory import Settings
+from seal_memory._internal import commit_points
 from seal_memory.memory import SealMemory
 
 torch.set_num_threads(1)

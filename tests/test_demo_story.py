@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import seal_memory
-from seal_memory.observation import LEARN_ROLES, admit, parse_role
+from seal_memory.intake.admission import LEARN_ROLES, admit, parse_role
+from seal_memory.language.spans import answer_spans
+from seal_memory.language.text import content_words, normalise
 from seal_memory.records import Role, Standing
-from seal_memory.spans import answer_spans
-from seal_memory.text import content_words, normalise
 
 DATA = Path(seal_memory.__file__).parent / "data"
 STORIES = [DATA / "demo_story.json", Path(__file__).parent / "data" / "tiny_story.json"]

@@ -13,8 +13,8 @@ import pytest
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError, SealMemoryError
 from seal_memory.pool import MemoryPool
-from seal_memory.pool_trainer import PoolTrainer
 from seal_memory.records import JobState
+from seal_memory.server.pool_trainer import PoolTrainer
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.systems.base import Asker, System
+from seal_memory._internal.progress import Progress, silent
+from seal_memory.answering.best_of_n import Recitals, recitals_of
 from seal_memory.config import Settings
 from seal_memory.engines.hardware import detect
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.engines.models import load, resolve
 from seal_memory.errors import InputError
-from seal_memory.learning.progress import Progress, silent
-from seal_memory.reciting import Recitals, recitals_of
 
 if TYPE_CHECKING:
     from benchmarks.systems.finetuning import TrainableBase

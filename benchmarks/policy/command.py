@@ -20,9 +20,9 @@ from benchmarks.policy.options import GENRES, WAYS, Options
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
+    from seal_memory._internal.progress import Progress
     from seal_memory.config import Settings
     from seal_memory.engines.local import TransformersEngine
-    from seal_memory.learning.progress import Progress
 
 DEFAULT_OUT = Path(__file__).resolve().parents[1] / "results" / "policy-squad.json"
 

@@ -12,14 +12,15 @@ from typing import Any
 from benchmarks.policy.surroundings import Surroundings
 from benchmarks.systems.on_base import reading
 from benchmarks.tasks.base import Question, Unit
-from seal_memory import prompts, reciting
+from seal_memory import prompts
+from seal_memory.answering import best_of_n as reciting
+from seal_memory.answering.best_of_n import Recitals
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.policy.rest_em import RoundPlan, write_sets
 from seal_memory.policy.rewards import recall
-from seal_memory.quizzes.grading import contains, mean, token_f1
-from seal_memory.reciting import Recitals
+from seal_memory.quizzes.metrics import contains, mean, token_f1
 from seal_memory.records import TrainingItem
 from seal_memory.self_edits.generator import Arm, make_self_edit
 
@@ -44,7 +45,7 @@ def with_notes(
     """The same with notes handed in, under any arm; model-free items come along where the arm draws them.
 
     `settings`: of the training; None: the run's. Each question is asked in every way of `recitals`; see
-    `seal_memory.reciting`.
+    `seal_memory.answering.best_of_n`.
     """
     settings = settings or here.settings
     unit_of = {f"e-{u.id}": u for u in units}

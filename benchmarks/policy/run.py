@@ -16,15 +16,15 @@ from benchmarks.harness.journal import Journal, finished
 from benchmarks.policy.measuring import ONCE, Answers, own_notes, with_notes, with_the_text
 from benchmarks.policy.surroundings import Surroundings
 from benchmarks.tasks.base import Unit
+from seal_memory._internal.progress import Progress, silent
+from seal_memory.answering.best_of_n import recitals_of
 from seal_memory.config import Settings
 from seal_memory.learning.candidates import candidate_id
-from seal_memory.learning.progress import Progress, silent
 from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.bandit import arm_name
 from seal_memory.policy.note_writer import BootstrapPlan, bootstrap
 from seal_memory.policy.refining import explored_from
 from seal_memory.policy.rest_em import explore, how_reliable, improve, select, write_sets
-from seal_memory.reciting import recitals_of
 from seal_memory.records import Genre, PolicyExample, PolicyVersion
 from seal_memory.self_edits.generator import ARMS
 from seal_memory.self_edits.statements import statements_of

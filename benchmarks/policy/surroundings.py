@@ -12,11 +12,11 @@ from pathlib import Path
 from benchmarks.policy.options import Options
 from benchmarks.tasks import squad
 from benchmarks.tasks.base import Unit
+from seal_memory._internal.progress import Progress
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
 from seal_memory.learning.candidates import Candidates, Study
-from seal_memory.learning.progress import Progress
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.memory import SealMemory
 from seal_memory.policy.versions import NoteWriters

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.routing.ranking import Found, Ranker
     from benchmarks.routing.worlds import Split, World
     from seal_memory.engines.local import TransformersEngine
-    from seal_memory.routing.judges import Weights
+    from seal_memory.routing.rankers import Weights
 
 DEFAULT_OUT = Path(__file__).resolve().parents[1] / "results" / "routing.json"
 CALIBRATION_SIZES = (8, 32, 128)
@@ -97,7 +97,7 @@ class Study:
         from seal_memory.config import Settings
         from seal_memory.engines.minilm import MiniLM
         from seal_memory.routing.embeddings import CachedEmbedder
-        from seal_memory.routing.judges import fitted
+        from seal_memory.routing.rankers import fitted
 
         self.given, self.engine = given, engine
         self.calibration, self.reporting = splits(passages)

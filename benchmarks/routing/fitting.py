@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seal_memory.routing.features import FEATURES
-from seal_memory.routing.judges import Weights
+from seal_memory.routing.rankers import Weights
 
 RIDGE = 1e-4  # times the rows' weight
 STEPS = 30

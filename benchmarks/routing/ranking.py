@@ -13,8 +13,8 @@ from benchmarks.routing.worlds import World
 from seal_memory.records import Hit
 from seal_memory.routing.embeddings import Embedder
 from seal_memory.routing.features import Evidence, evidence
-from seal_memory.routing.judges import CoverageJudge, Weights, by_weights
 from seal_memory.routing.making import DEEPER, STANDINGS, by_both, index_of
+from seal_memory.routing.rankers import CoverageJudge, Weights, by_weights
 from seal_memory.routing.router import CANDIDATES, SearchRouter
 
 WORDS, LEARNED = "words", "learned"  # as the setting `router` calls them

@@ -43,7 +43,7 @@ def _run(given: argparse.Namespace, setting: Parse) -> Record:
     from benchmarks.harness.provenance import provenance
     from benchmarks.policy.results import write_whole
     from seal_memory.config import Settings
-    from seal_memory.opening import new_engine
+    from seal_memory.runtime.loading import new_engine
 
     _check(given)
     settings = Settings.load(None, seed=given.seed, **dict(setting(s) for s in given.set))

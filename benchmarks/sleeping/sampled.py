@@ -16,12 +16,12 @@ from typing import Any
 
 from benchmarks.sleeping.world import Record, World
 from benchmarks.tasks.base import Task
+from seal_memory._internal.progress import Progress
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
 from seal_memory.learning import drift
-from seal_memory.learning.progress import Progress
-from seal_memory.quizzes.grading import mean
+from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Episode, Manifest, ShardEntry, Standing
 
 UNTRAINED = "untrained-"

@@ -15,13 +15,13 @@ from typing import Any
 
 from benchmarks.sleeping.figures import HALF
 from benchmarks.sleeping.world import Record, World
-from seal_memory.learning import core as core_room
-from seal_memory.learning import merging
 from seal_memory.learning.candidates import candidate_id
 from seal_memory.learning.gate import Verdict
-from seal_memory.learning.sleeping import Sleeper
-from seal_memory.learning.topics import Topic
 from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
+from seal_memory.sleep import core as core_room
+from seal_memory.sleep import merging
+from seal_memory.sleep.sleeper import Sleeper
+from seal_memory.sleep.topics import Topic
 
 MERGED: Mapping[str, str] = {"merged": "shards", "subjects": "subjects"}  # by way, what is put together (`sleep.by`)
 

@@ -15,7 +15,9 @@ from typing import Any
 from benchmarks.experiments.asking import questions_of
 from benchmarks.systems.on_base import reading
 from benchmarks.tasks.base import Question, Task, Unit
-from seal_memory import prompts, reciting
+from seal_memory import prompts
+from seal_memory._internal.progress import Progress
+from seal_memory.answering import best_of_n as reciting
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.engines.local import TransformersEngine
@@ -23,10 +25,9 @@ from seal_memory.errors import InputError
 from seal_memory.learning import drift
 from seal_memory.learning.candidates import Candidates
 from seal_memory.learning.episodes import group_episodes
-from seal_memory.learning.progress import Progress
 from seal_memory.learning.publishing import Publisher
 from seal_memory.memory import SealMemory
-from seal_memory.quizzes.grading import contains
+from seal_memory.quizzes.metrics import contains
 from seal_memory.records import Manifest, Standing
 from seal_memory.routing.making import router_maker
 from seal_memory.routing.router import Router

@@ -26,6 +26,7 @@ from typing import Any
 
 from benchmarks.speed.bench import Bench, Figures, Timed, random_adapter
 from benchmarks.tasks.base import Unit
+from seal_memory.language.text import sentences
 from seal_memory.learning.candidates import data_hash
 from seal_memory.learning.publishing import store_adapter
 from seal_memory.lora.adapter import LoraConfig
@@ -46,7 +47,6 @@ from seal_memory.records import (
     Standing,
     TrainingItem,
 )
-from seal_memory.text import sentences
 
 CHUNKS = (1, 5)
 

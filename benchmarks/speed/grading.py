@@ -40,10 +40,10 @@ from seal_memory import prompts
 from seal_memory.engines.base import Prompt
 from seal_memory.engines.batches import Row
 from seal_memory.errors import InputError
+from seal_memory.language.text import sentences
 from seal_memory.learning.inner_loop import TrainingJob, train
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
-from seal_memory.quizzes.grading import contains
-from seal_memory.text import sentences
+from seal_memory.quizzes.metrics import contains
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,9 @@ from seal_memory import prompts
 from seal_memory.engines.decode import generate
 from seal_memory.engines.sampling import GREEDY, Sampling
 from seal_memory.errors import InputError
+from seal_memory.language.spans import answer_spans
+from seal_memory.language.text import sentences
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
-from seal_memory.spans import answer_spans
-from seal_memory.text import sentences
 
 KINDS = ("notes", "sampled", "base", "one", "many")
 SAMPLING = Sampling(temperature=0.7, top_k=50, top_p=0.95)

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -221,7 +221,7 @@ class Finetuned(ABC):
     A subclass names the system and chooses the documents. Raises `ValueError` where `base` is not the asker's model.
     """
 
-    name: ClassVar[str]
+    name: str
     dear_ways: tuple[str, ...] = ()
 
     def __init__(self, asker: Asker, base: TrainableBase, folder: Path, recipe: Recipe, *, seed: int) -> None:

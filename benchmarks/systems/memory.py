@@ -15,16 +15,18 @@ from time import perf_counter
 
 from benchmarks.systems.base import Asker, Cost, Reply, Unsupported, to_reply
 from benchmarks.tasks.base import Chunk, Question
-from seal_memory import prompts, reciting
-from seal_memory.answering import Answer, Answerer, Mode
+from seal_memory import prompts
+from seal_memory._internal.progress import Progress, silent
+from seal_memory.answering import best_of_n as reciting
+from seal_memory.answering.answerer import Answer, Answerer, Mode
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
-from seal_memory.learning import bedtime, drift
+from seal_memory.learning import drift
 from seal_memory.learning.plans import encode_item, plan_steps
-from seal_memory.learning.progress import Progress, silent
 from seal_memory.memory import SealMemory
 from seal_memory.records import Manifest, Standing
 from seal_memory.routing.router import Router
+from seal_memory.sleep import schedule as bedtime
 
 WEIGHTS, RIGHT_SHARD, CORE, HYBRID = "weights", "weights-right-shard", "core", "hybrid"
 ANY_PERPLEXITY = 10.0  # the largest that the setting allows

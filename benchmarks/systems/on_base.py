@@ -12,9 +12,9 @@ from weakref import WeakKeyDictionary
 
 from benchmarks.systems.base import Asker
 from seal_memory import prompts
+from seal_memory.answering.best_of_n import Recitals, recite
 from seal_memory.engines.base import Completion, Decoding, Engine, Messages, Prompt
 from seal_memory.learning.drift import fixed_paragraphs, perplexity
-from seal_memory.reciting import Recitals, recite
 
 RECITED = "-recited"
 

@@ -14,8 +14,8 @@ from benchmarks.systems.base import Asker, Cost, Reply, to_reply
 from benchmarks.systems.on_base import RECITED, answered, base_perplexity, fits, reading, that_fit
 from benchmarks.tasks.base import Chunk, Question
 from seal_memory import prompts
+from seal_memory.answering.best_of_n import Recitals
 from seal_memory.engines.base import Messages
-from seal_memory.reciting import Recitals
 
 UNTOUCHED, ORACLE, FULL_CONTEXT = "untouched", "oracle", "full-context"
 QUESTION_STEP = 64  # room for the question is kept in steps, so that most questions share one text to the token

@@ -15,8 +15,8 @@ from benchmarks.systems.base import Asker, Cost, Reply, to_reply
 from benchmarks.systems.indexes import Bm25sIndex, DenseIndex, Fts5Index, Index
 from benchmarks.systems.on_base import RECITED, answered, base_perplexity, reading, that_fit
 from benchmarks.tasks.base import Chunk, Question
+from seal_memory.answering.best_of_n import Recitals
 from seal_memory.engines.base import Messages
-from seal_memory.reciting import Recitals
 
 INDEXES: dict[str, Callable[[Path], Index]] = {"bm25-fts5": Fts5Index, "bm25s": Bm25sIndex, "dense": DenseIndex}
 WAYS = tuple(INDEXES)

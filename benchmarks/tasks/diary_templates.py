@@ -58,7 +58,7 @@ class Attribute:
 
 def _attribute(table: Mapping[str, Any]) -> Attribute:
     """An attribute from its table; raises `KeyError` for an unknown drawing function, `TypeError` for another key."""
-    fields = {key: tuple(entry) if isinstance(entry, list) else entry for key, entry in table.items()}
+    fields: dict[str, Any] = {key: tuple(entry) if isinstance(entry, list) else entry for key, entry in table.items()}
     listed = fields.pop("one_of", None)
     fields["value"] = DRAWS[fields["value"]] if listed is None else one_of(listed)
     return Attribute(**fields)

@@ -1,6 +1,6 @@
 """Reading data files of others: text, and the fields of JSON objects, with errors that say what was expected.
 
-Not covered: what the fields mean (`squad`, `locomo`), and anything that a memory is told (`seal_memory.ingest`).
+Not covered: what the fields mean (`squad`, `locomo`), and anything that a memory is told (`seal_memory.intake.files`).
 """
 
 from __future__ import annotations

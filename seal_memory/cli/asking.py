@@ -1,6 +1,6 @@
 """`ask`, `chat` and `recall`: getting at what the memory holds.
 
-Not covered: how an answer is made (`seal_memory.answering`).
+Not covered: how an answer is made (`seal_memory.answering.answerer`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seal_memory.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from seal_memory.answering import Answer
+    from seal_memory.answering.answerer import Answer
     from seal_memory.memory import SealMemory
 
 __all__ = ["AnswerMode", "ask", "chat", "recall"]

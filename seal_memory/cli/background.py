@@ -1,6 +1,6 @@
 """`worker` and `report`: the background trainer in a process of its own, and the page that shows a memory's state.
 
-Not covered: what the worker does (`seal_memory.worker`), and what the page holds (`seal_memory.report`).
+Not covered: what the worker does (`seal_memory.training.worker`), and what the page holds (`seal_memory.report`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from seal_memory.cli.output import Output, fields_of, say
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from seal_memory.worker import Worked
+    from seal_memory.training.worker import Worked
 
 __all__ = ["report", "worker"]
 
@@ -30,7 +30,7 @@ def worker(
 
     SIGTERM or Ctrl-C stop it within seconds; what was not finished is done by the next worker.
     """
-    from seal_memory.worker import Worker, stopping_on_signals
+    from seal_memory.training.worker import Worker, stopping_on_signals
 
     with call.memory() as memory:
         made = Worker(memory, poll_seconds=poll)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
-    from seal_memory.ingest import Document
+    from seal_memory.intake.files import Document
 
 __all__ = ["Asked", "Chapter", "Told", "load_passages", "load_story"]
 
@@ -67,7 +67,7 @@ def load_story() -> list[Chapter]:
 
 def load_passages(path: Path, limit: int | None = None) -> list[Chapter]:
     """The first `limit` passages of a file, in up to three sessions. Raises `InputError` without any question."""
-    from seal_memory.ingest import read_file
+    from seal_memory.intake.files import read_file
 
     documents = list(read_file(path))[:limit]
     if not any(d.questions for d in documents):

@@ -170,7 +170,7 @@ def _model(name: str, settings: Settings | None) -> dict[str, Any]:
 
 def _engine(name: str, settings: Settings) -> dict[str, Any]:
     """Whether the vLLM server answers, serves this model, and says how many adapters it bears."""
-    from seal_memory.opening import vllm_engine
+    from seal_memory.runtime.loading import vllm_engine
 
     with closing(vllm_engine(name, settings.engine)) as engine:
         served = engine.greet()

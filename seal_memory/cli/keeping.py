@@ -1,6 +1,6 @@
 """`correct`, `forget`, `history`, `rollback`, `export` and `status`: keeping a memory right, and looking at it.
 
-Not covered: what a deletion reaches (`seal_memory.forgetting`), and what an export holds (`seal_memory.exporting`).
+Not here: what a deletion reaches (`forgetting`) and what an export holds (`runtime.export`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from seal_memory.forgetting.deletion import ForgetReport
     from seal_memory.memory import SealMemory
     from seal_memory.records import Interaction, Snapshot
-    from seal_memory.reports import Correction, Status
+    from seal_memory.results import Correction, Status
 
 __all__ = ["correct", "export", "forget", "history", "rollback", "status"]
 

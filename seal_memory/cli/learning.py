@@ -17,9 +17,9 @@ from seal_memory.cli.output import Output, fields_of, say, shortened, table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from seal_memory.answering.quiz_report import QuizReport
     from seal_memory.learning.consolidate import ConsolidateReport
     from seal_memory.memory import SealMemory
-    from seal_memory.quizzing import QuizReport
     from seal_memory.records import Decision, GenreYield
 
 __all__ = ["consolidate", "quiz", "yields_table"]
@@ -95,7 +95,7 @@ def quiz(
 
 
 def _judged(report: QuizReport) -> list[dict[str, Any]]:
-    from seal_memory.quizzes.grading import contains
+    from seal_memory.quizzes.metrics import contains
 
     return [
         {

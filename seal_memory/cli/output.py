@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from seal_memory._internal.jsonable import fields_of, jsonable
 from seal_memory.errors import SealMemoryError
-from seal_memory.jsonable import fields_of, jsonable
 
 if TYPE_CHECKING:
     from rich.console import Console

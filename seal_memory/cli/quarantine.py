@@ -1,6 +1,6 @@
 """`quarantine`: what instructs the model and waits for a person; approving and rejecting it.
 
-Not covered: how such texts are found (`seal_memory.injection`).
+Not covered: how such texts are found (`seal_memory.safety.injection`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def quarantine(
 
 
 def _show(action: Action, found: Sequence[Interaction], out: Console) -> None:
-    from seal_memory.disguises import revealed
+    from seal_memory.safety.obfuscation import revealed
 
     if not found:
         say(out, "Nothing is there.")

@@ -1,6 +1,6 @@
 """`sleep`: merging shards of one topic, and building the core over everything.
 
-Not covered: what is merged and what the gate asks (`seal_memory.learning.sleeping`), and sleep in the background.
+Not covered: what is merged and what the gate asks (`seal_memory.sleep.sleeper`), and sleep in the background.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from seal_memory.cli.output import Output, fields_of, say, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from seal_memory.learning.sleeping import SleepReport
+    from seal_memory.sleep.sleeper import SleepReport
 
 __all__ = ["sleep"]
 

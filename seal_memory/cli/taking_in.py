@@ -1,6 +1,6 @@
 """`observe` and `ingest`: what the agent saw goes into the ledger. Needs no model.
 
-Not covered: which file shapes there are (`seal_memory.ingest`), and what is worth learning (`seal_memory.observation`).
+Not here: file shapes (`intake.files`) and what is worth learning (`intake.admission`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from seal_memory.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from seal_memory.ingest import Document
+    from seal_memory.intake.files import Document
     from seal_memory.memory import SealMemory
     from seal_memory.records import Observed
 
@@ -96,7 +96,7 @@ def ingest(
     Passages are JSON objects like {"title": …, "context": …, "questions": […]}, messages {"role": …, "content": …}.
     Every file is checked before the first is recorded; one file is recorded whole or not at all.
     """
-    from seal_memory.ingest import read_file
+    from seal_memory.intake.files import read_file
 
     files = [(path, list(read_file(path))) for path in file]
     tallies = []

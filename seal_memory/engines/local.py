@@ -22,8 +22,8 @@ from seal_memory.engines.batches import Row, micro_batches, target_logprobs
 from seal_memory.engines.decode import Sampling, generate
 from seal_memory.engines.encoding import DEFAULT_LENGTH, Encoder
 from seal_memory.engines.models import LoadedModel
+from seal_memory.engines.priority_lock import Turns
 from seal_memory.engines.transcript import Transcript
-from seal_memory.engines.turns import Turns
 from seal_memory.errors import AdapterError, LedgerError, UnknownIdError
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora

@@ -14,7 +14,7 @@ from seal_memory.config import BackgroundSettings, GateSettings
 from seal_memory.engines.base import Engine
 from seal_memory.learning import grading
 from seal_memory.ledger import Ledger
-from seal_memory.quizzes.grading import mean
+from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Audit, AuditDue, QuizItem, Snapshot
 from seal_memory.routing.router import MakeRouter
 

@@ -20,7 +20,7 @@ from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
-from seal_memory.quizzes.grading import mean
+from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Manifest, QuizItem, Snapshot, Standing
 from seal_memory.routing.router import MakeRouter
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from seal_memory._internal.progress import Progress, silent
 from seal_memory.config import LearningSettings, Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
 from seal_memory.learning.grading import Result
 from seal_memory.learning.inner_loop import TrainingJob, train
 from seal_memory.learning.plans import encode_item, plan_steps
-from seal_memory.learning.progress import Progress, silent
 from seal_memory.learning.screen import Choice, Contest, choose
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig

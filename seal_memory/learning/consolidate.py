@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from seal_memory import commit_points
+from seal_memory._internal import commit_points
 from seal_memory.learning import gate, grading
 from seal_memory.learning.candidates import Candidates, Trained
 from seal_memory.learning.episodes import group_episodes

@@ -16,7 +16,7 @@ from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt, Score
 from seal_memory.quizzes.grader import judge
 from seal_memory.quizzes.grader_forms import tokenise
-from seal_memory.quizzes.grading import contains, mean
+from seal_memory.quizzes.metrics import contains, mean
 from seal_memory.records import Grade, QuizItem
 
 Question = tuple[QuizItem, str | None]

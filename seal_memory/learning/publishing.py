@@ -14,7 +14,7 @@ from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import drift, gate
 from seal_memory.learning.candidates import data_hash
 from seal_memory.learning.gate import Verdict
-from seal_memory.learning.kept import kept
+from seal_memory.learning.old_recall import kept
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from seal_memory.engines.base import Engine
 from seal_memory.learning import grading
-from seal_memory.quizzes.grading import mean
+from seal_memory.quizzes.metrics import mean
 from seal_memory.records import QuizItem
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from seal_memory import commit_points
+from seal_memory._internal import commit_points
 from seal_memory.errors import AdapterError, CorruptAdapterError
 from seal_memory.lora import peft_files
 from seal_memory.lora.adapter import LoraAdapter

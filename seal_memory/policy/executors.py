@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from seal_memory._internal.progress import Progress, silent
 from seal_memory.config import LearningSettings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import candidate_id, train_edits
-from seal_memory.learning.progress import Progress, silent
 from seal_memory.policy.old_quizzes import Attracted, losses
 from seal_memory.policy.rewards import Reward, Trial, measure
 from seal_memory.records import SelfEdit

@@ -12,13 +12,13 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from seal_memory.disguises import unmask
-from seal_memory.injection import injection
+from seal_memory.language.text import content_words, normalise
 from seal_memory.quizzes.generator import MIN_GAIN
-from seal_memory.quizzes.grading import contains
+from seal_memory.quizzes.metrics import contains
 from seal_memory.records import QuizItem, TrainingItem
+from seal_memory.safety.injection import injection
+from seal_memory.safety.obfuscation import unmask
 from seal_memory.self_edits.checks import too_close
-from seal_memory.text import content_words, normalise
 
 KNOWN = math.log(0.5)  # an answer that the base gives by itself with p > 0.5 a token teaches nothing
 LEAST_WITH = math.log(0.01)  # a token; below this not even the text leads to the answer

@@ -18,6 +18,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from seal_memory import prompts
+from seal_memory._internal.progress import Progress, silent
 from seal_memory.config import LearningSettings
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
@@ -26,7 +27,6 @@ from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
 from seal_memory.learning.inner_loop import TrainingJob, train
 from seal_memory.learning.plans import plan_batches
-from seal_memory.learning.progress import Progress, silent
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.policy.guards import is_fit, is_instruction
 from seal_memory.records import Genre, PolicyExample

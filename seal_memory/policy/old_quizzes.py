@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from seal_memory import prompts
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
-from seal_memory.learning.core import spread
+from seal_memory.learning.old_recall import spread
 from seal_memory.ledger import Ledger
 from seal_memory.policy.rewards import recall
 from seal_memory.records import Episode, Manifest, QuizItem, ShardEntry

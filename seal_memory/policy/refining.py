@@ -23,7 +23,7 @@ from seal_memory.policy.rest_em import NOTHING_GAINED, Explored, RoundPlan, expl
 from seal_memory.policy.schedule import LEAST_JUDGES, judging_shards, training_shards
 from seal_memory.policy.trials import judged
 from seal_memory.policy.versions import NoteWriters
-from seal_memory.quizzes.grading import mean
+from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, PolicyVersion, ShardEntry
 
 NOTES, ARMS = "notes", "arms"

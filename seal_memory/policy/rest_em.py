@@ -25,7 +25,7 @@ from seal_memory.policy.reliability import Reliability, more_seeds, noise, relia
 from seal_memory.policy.rewards import WEIGHTS, Reward
 from seal_memory.policy.trials import NOTES_ARM, Entry, judged, rewards_of, trim
 from seal_memory.policy.versions import NoteWriters
-from seal_memory.quizzes.grading import mean
+from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Genre, PolicyExample, PolicyVersion, TrainingItem
 from seal_memory.self_edits.generator import Arm
 from seal_memory.self_edits.writer import MODEL_GENRES, Draft, write_drafts

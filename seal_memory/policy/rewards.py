@@ -23,10 +23,10 @@ from seal_memory import prompts
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt, Score
 from seal_memory.errors import InputError
+from seal_memory.language.text import content_words
 from seal_memory.learning import drift
-from seal_memory.quizzes.grading import mean
+from seal_memory.quizzes.metrics import mean
 from seal_memory.records import QuizItem
-from seal_memory.text import content_words
 
 MAX_DRIFT = 5.0  # nats a token; what a diverged adapter is taken to lose
 DRIFT_PARAGRAPHS = 3  # of the fixed text: reading all ten cost as much as the training did, and gates read them anyway

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from seal_memory.config import PolicySettings
-from seal_memory.learning.bedtime import EPISODES, merged_sizes
 from seal_memory.learning.episodes import CORE_EPISODE
 from seal_memory.ledger import Ledger
 from seal_memory.records import QueuedJob, ShardEntry
+from seal_memory.sleep.schedule import EPISODES, merged_sizes
 
 LEAST_EPISODES = 8  # published ones; fewer cannot both teach a writer and judge it
 LEAST_JUDGES = 4  # an interval over fewer pairs says nothing

@@ -12,9 +12,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from seal_memory._internal.progress import Progress, silent
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
-from seal_memory.learning.progress import Progress, silent
 from seal_memory.learning.publishing import store_adapter
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter

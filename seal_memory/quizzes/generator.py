@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from seal_memory import prompts
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
-from seal_memory.questions import Shape, cloze_question
-from seal_memory.quizzes.grading import contains
+from seal_memory.language.cloze import Shape, cloze_question
+from seal_memory.language.text import normalise
+from seal_memory.quizzes.metrics import contains
 from seal_memory.records import QuizItem
 from seal_memory.self_edits.checks import good_question
 from seal_memory.self_edits.statements import Statement
-from seal_memory.text import normalise
 
 PHRASINGS = (Shape.FRONTED, Shape.IN_PLACE, Shape.KEYWORDS)
 MODEL_PHRASING = len(PHRASINGS)  # the phrasing number of a question that the model wrote

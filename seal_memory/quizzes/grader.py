@@ -23,7 +23,7 @@ import numpy as np
 from seal_memory.errors import InputError
 from seal_memory.quizzes.grader_features import FEATURES, features
 from seal_memory.quizzes.grader_forms import NEGATIONS, Token, head, tokenise, without_talk
-from seal_memory.quizzes.grading import exact_match
+from seal_memory.quizzes.metrics import exact_match
 
 __all__ = ["Judgement", "Trees", "caps", "judge", "judge_all"]
 

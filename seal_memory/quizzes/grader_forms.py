@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
-from seal_memory.text import STOP_WORDS, sentences, word_set
+from seal_memory.language.text import STOP_WORDS, sentences, word_set
 
 __all__ = ["NEGATIONS", "Token", "head", "initials", "stem", "tokenise", "without_talk"]
 

@@ -5,8 +5,8 @@ Not here: where the names are shown (`page`, the server).
 
 from __future__ import annotations
 
-from seal_memory.disguises import revealed
 from seal_memory.ledger import Ledger
+from seal_memory.safety.obfuscation import revealed
 
 
 def episode_names(ledger: Ledger) -> dict[str, str]:

@@ -12,13 +12,13 @@ from html import escape
 from pathlib import Path
 
 from seal_memory import __version__
-from seal_memory.disguises import revealed
 from seal_memory.forgetting import retention
 from seal_memory.ledger import Ledger
 from seal_memory.records import Audit, Decision, Interaction, QueuedJob, Standing
 from seal_memory.report import charts, policy
 from seal_memory.report.names import episode_names, short
-from seal_memory.reports import Status
+from seal_memory.results import Status
+from seal_memory.safety.obfuscation import revealed
 
 LATEST = 20  # rows of a table at most
 

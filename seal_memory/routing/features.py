@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence, Set
 from dataclasses import astuple, dataclass, fields
 
+from seal_memory.language.text import sentences
 from seal_memory.records import Hit
 from seal_memory.routing.words import Query, stems
-from seal_memory.text import sentences
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from seal_memory.config import AnsweringSettings
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Manifest, Standing
 from seal_memory.routing.embeddings import CachedEmbedder, Embedder, EmbeddingIndex, fused
-from seal_memory.routing.judges import CoverageJudge, LearnedJudge, fitted
+from seal_memory.routing.rankers import CoverageJudge, LearnedJudge, fitted
 from seal_memory.routing.router import MakeRouter, SearchFn, SearchRouter
 
 STANDINGS = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)  # what is only recorded leads nowhere

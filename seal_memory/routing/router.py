@@ -26,7 +26,7 @@ from typing import Protocol
 
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Manifest, ShardEntry
-from seal_memory.routing.judges import Judge
+from seal_memory.routing.rankers import Judge
 
 SearchFn = Callable[[str, int], Sequence[Hit]]
 CANDIDATES = 8

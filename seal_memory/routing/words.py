@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from seal_memory.spans import names, numbers
-from seal_memory.text import content_words, stem
+from seal_memory.language.spans import names, numbers
+from seal_memory.language.text import content_words, stem
 
 NAME_WEIGHT = 2.0
 SAME = 0.4  # share of content words

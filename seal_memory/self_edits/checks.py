@@ -12,9 +12,9 @@ import re
 from collections.abc import Collection
 from difflib import SequenceMatcher
 
-from seal_memory.injection import injection
-from seal_memory.spans import dates, names, numbers
-from seal_memory.text import content_words, normalise, stem
+from seal_memory.language.spans import dates, names, numbers
+from seal_memory.language.text import content_words, normalise, stem
+from seal_memory.safety.injection import injection
 
 MAX_COPY = 0.8  # similarity of word sequences from which two questions count as the same
 _MARKUP = re.compile(r"<\||\|>|https?://|```|\n")

@@ -11,8 +11,8 @@ import random
 from collections.abc import Iterator, Sequence
 
 from seal_memory import prompts
+from seal_memory.language.cloze import Shape, cloze_question, random_cloze_question
 from seal_memory.prompts import Message
-from seal_memory.questions import Shape, cloze_question, random_cloze_question
 from seal_memory.records import Genre, TrainingItem
 from seal_memory.self_edits.statements import Statement
 

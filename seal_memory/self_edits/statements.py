@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from seal_memory.language.spans import Span, answer_spans
+from seal_memory.language.speech_acts import Speech, classify
+from seal_memory.language.text import content_words, sentences, strip_markup
 from seal_memory.records import Episode, Interaction, Role
 from seal_memory.self_edits.clauses import clause_around
-from seal_memory.spans import Span, answer_spans
-from seal_memory.statements import Speech, classify
-from seal_memory.text import content_words, sentences, strip_markup
 
 _FIRST_PERSON = re.compile(r"\b(?:I|[Mm]e|[Mm]y|[Mm]ine|[Ww]e|[Oo]urs?|us)\b")
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from seal_memory import prompts
 from seal_memory.engines.base import Engine, Prompt
+from seal_memory.language.spans import Span
 from seal_memory.records import Genre, GenreYield, TrainingItem
 from seal_memory.self_edits import checks
 from seal_memory.self_edits.genres import item
 from seal_memory.self_edits.statements import Statement
-from seal_memory.spans import Span
 
 WRITE_TEMPERATURE = 0.7
 WRITE_TOKENS = 40

@@ -16,10 +16,9 @@ from typing import Any, Literal
 from fastapi import FastAPI
 
 from seal_memory import __version__
-from seal_memory.answering import parse_mode
+from seal_memory.answering.answerer import parse_mode
 from seal_memory.errors import BaseModelMismatchError, EngineUnavailableError, ModelUnavailableError
 from seal_memory.pool import MemoryPool, check_name
-from seal_memory.pool_trainer import PoolTrainer
 from seal_memory.server import (
     browse_api,
     chat,
@@ -35,6 +34,7 @@ from seal_memory.server import (
 from seal_memory.server.keys import KeyStore
 from seal_memory.server.metrics import Metrics
 from seal_memory.server.middleware import Around
+from seal_memory.server.pool_trainer import PoolTrainer
 from seal_memory.server.state import Limits, Places, Rates, Server
 
 logger = logging.getLogger(__name__)

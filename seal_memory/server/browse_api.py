@@ -11,9 +11,9 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from seal_memory import __version__
+from seal_memory._internal.jsonable import jsonable
 from seal_memory.forgetting.consequences import consequences
-from seal_memory.jsonable import jsonable
-from seal_memory.keeping import chosen
+from seal_memory.forgetting.edits import chosen
 from seal_memory.ledger.browsing import Listed
 from seal_memory.memory import SealMemory
 from seal_memory.records import Role, Standing

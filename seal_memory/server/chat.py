@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from seal_memory.answering import Answer
+from seal_memory.answering.answerer import Answer
 from seal_memory.server import openai_format as shape
 from seal_memory.server.auth import Chatting
 from seal_memory.server.errors import ApiError

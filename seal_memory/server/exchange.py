@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from seal_memory.answering import Answer
-from seal_memory.conversing import Conversation
+from seal_memory.answering.answerer import Answer
+from seal_memory.answering.conversation import Conversation
 from seal_memory.engines.base import OnText
+from seal_memory.intake.admission import from_messages
 from seal_memory.memory import SealMemory
-from seal_memory.observation import from_messages
 from seal_memory.server.auth import Caller
 from seal_memory.server.errors import ApiError
 from seal_memory.server.schemas import ChatRequest, CompletionRequest

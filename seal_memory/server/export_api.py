@@ -14,10 +14,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from seal_memory.errors import InputError
-from seal_memory.exporting import packed
 from seal_memory.lora.store import AdapterStore
 from seal_memory.memory import SealMemory
 from seal_memory.records import Snapshot
+from seal_memory.runtime.export import packed
 from seal_memory.server.auth import Administering
 from seal_memory.server.chat import SNAPSHOT_HEADER
 from seal_memory.server.errors import ApiError

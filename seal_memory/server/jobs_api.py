@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from seal_memory._internal.jsonable import jsonable
 from seal_memory.errors import SealMemoryError
-from seal_memory.jsonable import jsonable
 from seal_memory.memory import SealMemory
 from seal_memory.records import JobState, QueuedJob
 from seal_memory.server.auth import Administering, Caller, Reading
@@ -22,7 +22,7 @@ from seal_memory.server.memory_api import in_memory
 from seal_memory.server.memory_schemas import Consolidation
 from seal_memory.server.state import server_of
 from seal_memory.server.streaming import event, failed
-from seal_memory.worker import CONSOLIDATE, PRIORITY
+from seal_memory.training.worker import CONSOLIDATE, PRIORITY
 
 router = APIRouter(prefix="/v1/memory", tags=["jobs"])
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 
+from seal_memory._internal.jsonable import jsonable
 from seal_memory.forgetting import retention
-from seal_memory.jsonable import jsonable
 from seal_memory.ledger import Ledger
 from seal_memory.memory import SealMemory
 from seal_memory.records import AdapterRecord, Decision, PolicyVersion

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 
+from seal_memory._internal.jsonable import fields_of, jsonable
 from seal_memory.forgetting import retention
-from seal_memory.jsonable import fields_of, jsonable
 from seal_memory.memory import SealMemory
 from seal_memory.records import Audit, Observed, Snapshot
 from seal_memory.report.names import episode_names

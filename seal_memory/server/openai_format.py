@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seal_memory.answering import Answer
+from seal_memory._internal.jsonable import jsonable
+from seal_memory.answering.answerer import Answer
 from seal_memory.engines.base import TokenLogprob
-from seal_memory.jsonable import jsonable
 
 CHAT, TEXT = "chat.completion", "text_completion"
 

@@ -1,6 +1,6 @@
 """What instructs the model and waits for a person: listed for readers, decided by administrators.
 
-Not here: how such texts are found (`seal_memory.injection`), what the rest of the memory's API does (`memory_api`).
+Not here: how texts are found (`safety.injection`), and the rest of the API (`memory_api`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from seal_memory.jsonable import jsonable
+from seal_memory._internal.jsonable import jsonable
 from seal_memory.server.auth import Administering, Reading
 from seal_memory.server.memory_api import in_memory
 from seal_memory.server.memory_schemas import Reviewing

@@ -17,11 +17,11 @@ from typing import TypeVar
 from fastapi import Request
 
 from seal_memory.pool import MemoryPool
-from seal_memory.pool_trainer import PoolTrainer
 from seal_memory.records import JobState
 from seal_memory.server.errors import ApiError
 from seal_memory.server.keys import KeyStore
 from seal_memory.server.metrics import Metrics
+from seal_memory.server.pool_trainer import PoolTrainer
 
 T = TypeVar("T")
 

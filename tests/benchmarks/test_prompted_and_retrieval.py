@@ -17,11 +17,11 @@ from benchmarks.systems.prompted import Prompted
 from benchmarks.systems.retrieval import WAYS, Retrieval
 from benchmarks.tasks.base import Chunk, Question
 from seal_memory import prompts
+from seal_memory.answering.best_of_n import Recitals
 from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.engines.minilm import MiniLM
 from seal_memory.errors import ModelUnavailableError
-from seal_memory.reciting import Recitals
 
 CHUNKS = [
     Chunk("c0", "The harbour office opens at nine in the morning.", title="Office hours"),

@@ -24,8 +24,8 @@ QUICK = {
 def arguments(tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A diary of two small episodes with the tiny model, every quiz item counting and few anchors."""
     monkeypatch.setattr("seal_memory.quizzes.generator.MIN_GAIN", -100.0)
-    monkeypatch.setattr("seal_memory.learning.anchoring.FREE", 1)
-    monkeypatch.setattr("seal_memory.learning.anchoring.TOKENS", 4)
+    monkeypatch.setattr("seal_memory.sleep.anchoring.FREE", 1)
+    monkeypatch.setattr("seal_memory.sleep.anchoring.TOKENS", 4)
     given = ["sleep", "--sizes", "2", "--model", str(tiny_model_folder), "--facts-per-day", "3", "--max-tokens", "4"]
     given += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out.json"), "--core-epochs", "1"]
     for name, value in {**QUICK, "engine.cache_dir": str(tmp_path / "cache")}.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.tasks import changes
-from seal_memory.text import normalise
+from seal_memory.language.text import normalise
 
 
 def test_half_of_the_pairs_change_something() -> None:

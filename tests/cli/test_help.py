@@ -80,7 +80,7 @@ def test_version() -> None:
 
 def test_the_modes_and_the_default_model_are_those_of_the_rooms_below() -> None:
     """What the command line repeats, so as not to import it, is the same there."""
-    from seal_memory.answering import Mode
+    from seal_memory.answering.answerer import Mode
     from seal_memory.cli.invocation import DEFAULT_MODEL
     from seal_memory.engines import models
 

@@ -11,9 +11,9 @@ from seal_memory.config import AnsweringSettings, GateSettings
 from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.errors import BusyError, ModelUnavailableError
 from seal_memory.forgetting.deletion import Deletion, ForgetReport
-from seal_memory.keeping import forgotten
-from seal_memory.leasing import LEASE_SECONDS
+from seal_memory.forgetting.edits import forgotten
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.leases import LEASE_SECONDS
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import (
     AdapterKind,

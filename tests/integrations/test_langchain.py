@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from seal_memory import SealMemory
-from seal_memory.answering import Answer, Mode
+from seal_memory.answering.answerer import Answer, Mode
 from seal_memory.errors import BusyError, InputError, ModelUnavailableError, PromptTooLongError
 
 pytest.importorskip("langchain", reason="LangChain is not installed: pip install seal-memory[langchain]")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from seal_memory import SealMemory
 from seal_memory.errors import LedgerError
-from seal_memory.leasing import lease
+from seal_memory.ledger.leases import lease
 
 pytest.importorskip("langgraph", reason="LangGraph is not installed: pip install seal-memory[langgraph]")
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from seal_memory import SealMemory
+from seal_memory._internal.progress import silent
 from seal_memory.engines.base import Prompt
 from seal_memory.learning.candidates import Candidates, Study, Trained, candidate_id
 from seal_memory.learning.episodes import group_episodes
-from seal_memory.learning.progress import silent
 from seal_memory.quizzes.generator import make_quiz
 from seal_memory.records import QuizItem
 from seal_memory.self_edits.statements import Statement

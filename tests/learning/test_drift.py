@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from seal_memory.engines.base import Prompt
+from seal_memory.language.text import content_words
 from seal_memory.learning import drift
 from seal_memory.records import Hit, Interaction, Manifest, Role, ShardEntry, Standing
-from seal_memory.routing.judges import CoverageJudge
+from seal_memory.routing.rankers import CoverageJudge
 from seal_memory.routing.router import Router, SearchRouter
-from seal_memory.text import content_words
 
 
 def _greedy_router(threshold: float, core: str | None = None) -> Router:

@@ -16,7 +16,7 @@ from seal_memory.learning import grading
 from seal_memory.learning.grading import Question
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.quizzes.generator import gate
-from seal_memory.quizzes.grading import contains
+from seal_memory.quizzes.metrics import contains
 from seal_memory.records import QuizItem
 
 ITEMS = [

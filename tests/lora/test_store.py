@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from seal_memory import commit_points
+from seal_memory._internal import commit_points
 from seal_memory.errors import AdapterError, BaseModelMismatchError, CorruptAdapterError
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE

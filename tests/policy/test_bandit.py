@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seal_memory import SealMemory
+from seal_memory._internal.progress import silent
 from seal_memory.config import LearningSettings
 from seal_memory.engines.base import Score
 from seal_memory.errors import InputError
 from seal_memory.learning.candidates import Candidates, TakingTurns
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.plans import trained_tokens
-from seal_memory.learning.progress import silent
 from seal_memory.policy.arms import BanditArms, arm_source
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
 from seal_memory.policy.old_quizzes import attracted, losses

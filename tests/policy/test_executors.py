@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from seal_memory import SealMemory
+from seal_memory._internal.progress import silent
 from seal_memory.errors import SettingsError
 from seal_memory.learning.candidates import Candidates, Study
 from seal_memory.learning.episodes import group_episodes
-from seal_memory.learning.progress import silent
 from seal_memory.policy.executors import LocalExecutor
 from seal_memory.policy.trials import Entry, _works, judged, rewards_of
 

@@ -17,7 +17,7 @@ from seal_memory.policy.rest_em import RoundPlan
 from seal_memory.policy.schedule import is_judge, next_round
 from seal_memory.policy.versions import NoteWriters
 from seal_memory.records import Genre, JobState, PolicyExample, PolicyTrial
-from seal_memory.worker import REFINE, Worker
+from seal_memory.training.worker import REFINE, Worker
 
 NAMES = ("Maud", "Tomas", "Iwan", "Rosa", "Ada", "Nils", "Ina", "Otto", "Ebba", "Finn")
 PLACES = ("Korrin", "Dunmorrow", "Oslo", "Elm", "Tarn", "Skerry", "Gull", "Heron", "Lark", "Moor")

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seal_memory import SealMemory
+from seal_memory._internal.progress import silent
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.errors import BusyError
 from seal_memory.learning.candidates import Candidates, Study
 from seal_memory.learning.episodes import group_episodes
-from seal_memory.learning.progress import silent
 from seal_memory.policy import rest_em
 from seal_memory.policy.rest_em import (
     Explored,

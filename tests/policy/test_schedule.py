@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from seal_memory.config import PolicySettings
-from seal_memory.learning.bedtime import EPISODES
 from seal_memory.policy.schedule import next_round, published_episodes
 from seal_memory.records import Decision, JobState, Manifest, QueuedJob, ShardEntry, Snapshot
+from seal_memory.sleep.schedule import EPISODES
 
 SETTINGS = PolicySettings(refine="both", refine_after=8)
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from seal_memory import prompts
 from seal_memory.engines.base import Prompt
+from seal_memory.language.spans import answer_spans
+from seal_memory.language.text import normalise
 from seal_memory.quizzes.generator import (
     LATE_ITEMS,
     MIN_GAIN,
@@ -21,11 +23,9 @@ from seal_memory.quizzes.generator import (
     make_late_quiz,
     make_quiz,
 )
-from seal_memory.quizzes.grading import contains
+from seal_memory.quizzes.metrics import contains
 from seal_memory.records import QuizItem
 from seal_memory.self_edits.statements import Statement
-from seal_memory.spans import answer_spans
-from seal_memory.text import normalise
 
 TEXTS = (
     "Maud Ellery built the lighthouse at Korrin Bay in 1887, and Korrin Bay thanked her.",

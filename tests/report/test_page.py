@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from seal_memory.forgetting.retention import kept_by_age, retention_matrix
 from seal_memory.ledger import Ledger
-from seal_memory.overview import status_of
 from seal_memory.records import (
     AdapterKind,
     AdapterRecord,
@@ -28,6 +27,7 @@ from seal_memory.records import (
 )
 from seal_memory.report import charts
 from seal_memory.report.page import page
+from seal_memory.report.status import status_of
 
 NOW = 1_800_000_000.0
 NASTY = "<script>alert('x')</script> & \"quotes\""

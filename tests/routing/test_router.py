@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 import seal_memory
 from seal_memory.config import AnsweringSettings, LearningSettings
+from seal_memory.intake.admission import to_interactions
 from seal_memory.learning.drift import unrelated_questions
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import MAX_MISROUTED
 from seal_memory.ledger import Ledger
-from seal_memory.observation import to_interactions
 from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Standing
-from seal_memory.routing.judges import CoverageJudge
 from seal_memory.routing.making import router_maker
+from seal_memory.routing.rankers import CoverageJudge
 from seal_memory.routing.router import SearchRouter
 from seal_memory.routing.words import coverage, restates
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seal_memory.config import LearningSettings
+from seal_memory.language.text import normalise
 from seal_memory.learning.plans import plan_steps
 from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, Role, SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import make_self_edits, row_weights
 from seal_memory.self_edits.genres import model_free_items
 from seal_memory.self_edits.statements import statements_of
-from seal_memory.text import normalise
 
 WRITTEN = [TrainingItem(Genre.QA, "Who keeps the report?", "Tomas Lindqvist keeps the report.", ("i2",))]
 YIELDS = [GenreYield(Genre.QA, 3, 1)]

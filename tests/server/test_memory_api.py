@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.leasing import lease, this_process
+from seal_memory.ledger.leases import lease, this_process
 from seal_memory.server.logs import JsonLines
 from seal_memory.server.state import Limits
 

@@ -18,7 +18,7 @@ from seal_memory.errors import CorruptAdapterError, EngineUnavailableError, Inpu
 from seal_memory.forgetting.audits import Auditor
 from seal_memory.pool import MemoryPool
 from seal_memory.records import JobState
-from seal_memory.worker import AUDIT, Worker
+from seal_memory.training.worker import AUDIT, Worker
 
 FACTS = {
     "monday": ("Maud Ellery built the lighthouse at Korrin Bay in 1887.", "Who built the lighthouse?", "Maud Ellery"),

@@ -16,9 +16,9 @@ from agent_framework.exceptions import (
 )
 
 from seal_memory import SealMemory
-from seal_memory.aside import aside
-from seal_memory.consulting import Consult, consult
 from seal_memory.errors import InputError, SealMemoryError
+from seal_memory.frameworks.concurrency import aside
+from seal_memory.frameworks.context import Consult, consult
 
 __all__ = ["SealMemoryProvider"]
 
@@ -28,7 +28,7 @@ PROMPT = "What is remembered from earlier conversations; use it where it answers
 class SealMemoryProvider(ContextProvider):
     """Use it as `Agent(client=client, context_providers=[SealMemoryProvider(memory)])`.
 
-    `mode`, `limit`: what is put before the new messages, see `seal_memory.consulting.consult`; as one user message,
+    `mode`, `limit`: what is put before the new messages, see `frameworks.context.consult`; as one user message,
     since it is untrusted text, and nothing where nothing is known. The new messages and the response are observed
     with the session's id and the source `agent-framework` or `agent-framework:AGENT`; what other providers added is
     not. Bad input raises `IntegrationInvalidRequestException`, other errors of the memory `IntegrationException`.

@@ -22,9 +22,9 @@ from google.adk.sessions.session import Session
 from google.genai import types
 
 from seal_memory import SealMemory
-from seal_memory.aside import aside
-from seal_memory.consulting import Consult, Note, consult
 from seal_memory.errors import InputError, UnknownIdError
+from seal_memory.frameworks.concurrency import aside
+from seal_memory.frameworks.context import Consult, Note, consult
 
 __all__ = ["SealMemoryService"]
 
@@ -37,7 +37,7 @@ class SealMemoryService(BaseMemoryService):
 
     `open_memory(namespace)` opens the memory of one user, such as
     `lambda namespace: SealMemory.open("./my-agent", namespace=namespace)`; each is opened once, closed by `close`.
-    `mode`, `limit`: how `search_memory` answers, see `seal_memory.consulting.consult`. Bad input raises
+    `mode`, `limit`: how `search_memory` answers, see `seal_memory.frameworks.context.consult`. Bad input raises
     `InputValidationError`, an unknown id `NotFoundError`; other errors of a memory come through.
     """
 

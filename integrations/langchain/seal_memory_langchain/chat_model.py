@@ -29,10 +29,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 
 from seal_memory import SealMemory
-from seal_memory.answering import Answer
+from seal_memory.answering.answerer import Answer
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
-from seal_memory.messages import parse_message
+from seal_memory.intake.messages import parse_message
 from seal_memory_langchain.errors import crossing
 
 # How Qwen, Hermes and SmolLM write a call; other templates' calls stay text.

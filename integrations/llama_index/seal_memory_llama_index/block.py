@@ -14,8 +14,8 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.memory import BaseMemoryBlock
 
 from seal_memory import SealMemory
-from seal_memory.aside import aside
-from seal_memory.consulting import Consult, consult
+from seal_memory.frameworks.concurrency import aside
+from seal_memory.frameworks.context import Consult, consult
 
 __all__ = ["SealMemoryBlock"]
 

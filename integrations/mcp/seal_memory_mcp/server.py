@@ -21,8 +21,8 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from seal_memory import SealMemory, __version__
-from seal_memory.aside import in_turn
 from seal_memory.errors import InputError, SealMemoryError, UnknownIdError
+from seal_memory.frameworks.concurrency import in_turn
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.records import WITHHELD, Interaction
 from seal_memory_mcp.results import Answered, Corrected, Forgotten, Recollection, Remembered, State

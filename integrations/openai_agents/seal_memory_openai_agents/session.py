@@ -16,8 +16,8 @@ from agents.items import TResponseInputItem
 from agents.memory import Session
 
 from seal_memory import SealMemory
-from seal_memory.aside import aside
 from seal_memory.errors import InputError, SealMemoryError
+from seal_memory.frameworks.concurrency import aside
 
 __all__ = ["FILE_NAME", "SealMemorySession"]
 

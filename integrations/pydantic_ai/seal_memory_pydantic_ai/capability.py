@@ -18,9 +18,9 @@ from pydantic_ai.run import AgentRunResult
 from pydantic_ai.toolsets import AgentToolset, FunctionToolset
 
 from seal_memory import SealMemory
-from seal_memory.aside import aside
-from seal_memory.consulting import Consult, consult
 from seal_memory.errors import InputError, SealMemoryError
+from seal_memory.frameworks.concurrency import aside
+from seal_memory.frameworks.context import Consult, consult
 
 __all__ = ["SealMemoryCapability", "memory_toolset"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.leasing import lease
+from seal_memory.ledger.leases import lease
 from seal_memory.records import Standing
 
 pytestmark = pytest.mark.usefixtures("browser")  # first of all: without one everything here is skipped at once

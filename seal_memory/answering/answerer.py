@@ -1,0 +1,222 @@
+"""Answering: weights only, retrieval, or hybrid, for questions and for chats, in batches.
+
+Weights: the router picks a shard per question, which recites a few times; what the question
+fits best is the answer. Retrieval: BM25 passages in the prompt of the untouched base. Hybrid: weights first, text where
+the router abstains or the answer's token probabilities are low. A listener is told the text while it is made where it
+is certain to be the answer, else whole. Not here: publishing, checking a chat (`conversing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from seal_memory import prompts
+from seal_memory.answering import best_of_n as reciting
+from seal_memory.config import AnsweringSettings
+from seal_memory.engines.base import Completion, Decoding, Engine, Finish, OnText, Prompt, TokenLogprob, continued
+from seal_memory.errors import InputError
+from seal_memory.ledger import Ledger
+from seal_memory.records import Hit, Standing
+from seal_memory.routing.router import Route, Router
+
+NOWHERE = Route()
+
+
+class Mode(StrEnum):
+    """Where an answer may come from."""
+
+    WEIGHTS = "weights"
+    RETRIEVAL = "retrieval"
+    HYBRID = "hybrid"
+
+
+@dataclass(frozen=True, slots=True)
+class UsedShard:
+    """A shard that answered and the router's score for it, 0..1."""
+
+    adapter_id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and where it came from.
+
+    `mode` is the way that was really taken. `confidence` is the geometric mean of the answer's token
+    probabilities, 0..1. `sources` are ids of the interactions behind it. `prompt_tokens` counts every prompt of
+    this answer, `generated_tokens` all recitations (`reciting`). `finish` is "length" where `max_tokens` ended it;
+    `tokens` are there only where log-probabilities were asked for.
+    """
+
+    text: str
+    confidence: float
+    mode: Mode
+    snapshot: int | None
+    shards: tuple[UsedShard, ...] = ()
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    sources: tuple[str, ...] = ()
+    finish: Finish = "stop"
+    tokens: tuple[TokenLogprob, ...] = ()
+
+
+def parse_mode(mode: str) -> Mode:
+    """Raises `InputError` naming the known modes."""
+    try:
+        return Mode(mode)
+    except ValueError:
+        raise InputError(f"Unknown mode {mode!r}; expected one of {[m.value for m in Mode]}.") from None
+
+
+def checked(questions: Sequence[str]) -> list[str]:
+    """The questions. Raises `InputError` when one is empty."""
+    if any(not q.strip() for q in questions):
+        raise InputError("The question is empty; expected text.")
+    return list(questions)
+
+
+class Answerer:
+    """Answers with one engine, one router, one ledger; holds no state of its own."""
+
+    def __init__(
+        self, engine: Engine, router: Router, ledger: Ledger, settings: AnsweringSettings, *, snapshot: int | None
+    ) -> None:
+        self.engine, self.router, self.ledger = engine, router, ledger
+        self.settings, self.snapshot = settings, snapshot
+
+    def answer(self, questions: Sequence[str], mode: Mode, *, max_tokens: int) -> list[Answer]:
+        """Answers in the order of the questions."""
+        asked = [Prompt(prompts.direct(q)) for q in questions]
+        return self.converse(asked, questions, mode, Decoding(max_tokens))
+
+    def converse(
+        self,
+        asked: Sequence[Prompt],
+        questions: Sequence[str],
+        mode: Mode,
+        decoding: Decoding,
+        *,
+        on_text: OnText | None = None,
+    ) -> list[Answer]:
+        """Continue each prompt; `questions[i]` is what is routed and searched by (its last user message).
+
+        `on_text(i, piece)` is told answer i piece by piece: what must still be judged (hybrid) is told when that is
+        done, and empty pieces come meanwhile. Raises `InputError` for options that the engine lacks.
+        """
+        turns = [_Turn(n, p, q) for n, (p, q) in enumerate(zip(asked, questions, strict=True))]
+        if mode is Mode.RETRIEVAL:
+            done = self._retrieval(turns, decoding, on_text)
+        else:
+            routed = [replace(t, route=self.router.route(t.question)) for t in turns]
+            answer = self._weights if mode is Mode.WEIGHTS else self._hybrid
+            done = answer(routed, decoding, on_text)
+        return [done[n] for n in range(len(turns))]
+
+    # -- hybrid -----------------------------------------------------------------------------------
+
+    def _hybrid(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
+        """Text at once where the router abstains and there is some; else weights, and text where they are unsure."""
+        abstaining = {t.place: self._search(t.question) for t in turns if t.route.adapter_id is None}
+        by_text = [t for t in turns if abstaining.get(t.place)]
+        done = self._retrieval(by_text, decoding, on_text)
+        alone = [t for t in turns if t.place in abstaining and not abstaining[t.place]]
+        done |= self._weights(alone, decoding, on_text)
+        return done | self._judged([t for t in turns if t.place not in abstaining], decoding, on_text)
+
+    def _judged(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
+        """The weights' answers, told only where they are sure."""
+        done = self._weights(turns, decoding, _quietly(on_text))
+        unsure = [t for t in turns if done[t.place].confidence < self.settings.hybrid_threshold]
+        by_text = [t for t in unsure if self._search(t.question)]
+        if on_text is not None:
+            for place in sorted(done.keys() - {t.place for t in by_text}):
+                on_text(place, done[place].text)
+        return done | self._retrieval(by_text, decoding, on_text)
+
+    # -- weights ----------------------------------------------------------------------------------
+
+    def _weights(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
+        if not turns:
+            return {}
+        spoken = reciting.ask(
+            [(replace(t.prompt, adapter=t.route.adapter_id), t.question) for t in turns],
+            self.engine,
+            decoding,
+            reciting.recitals_of(self.settings),
+            on_text=_placed(on_text, turns),
+        )
+        return {t.place: self._of_weights(c, t.route) for c, t in zip(spoken, turns, strict=True)}
+
+    def _of_weights(self, completion: Completion, route: Route) -> Answer:
+        shards = () if route.adapter_id is None else (UsedShard(route.adapter_id, route.score),)
+        return self._answer(completion, Mode.WEIGHTS, shards, route.interaction_ids)
+
+    # -- retrieval --------------------------------------------------------------------------------
+
+    def _search(self, question: str) -> list[Hit]:
+        return self.ledger.search(
+            question,
+            limit=self.settings.retrieval_passages,
+            standings=(Standing.PENDING, Standing.LEARNED, Standing.REFUSED),
+        )
+
+    def _retrieval(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
+        if not turns:
+            return {}
+        found = [self._search(t.question) for t in turns]
+        asked = [
+            _with_passages(t.prompt, [h.interaction.text for h in hits]) for t, hits in zip(turns, found, strict=True)
+        ]
+        completions = continued(self.engine, asked, decoding, on_text=_placed(on_text, turns))
+        return {
+            t.place: self._answer(c, Mode.RETRIEVAL, (), tuple(h.interaction.id for h in hits))
+            for c, t, hits in zip(completions, turns, found, strict=True)
+        }
+
+    def _answer(self, done: Completion, mode: Mode, shards: tuple[UsedShard, ...], sources: tuple[str, ...]) -> Answer:
+        return Answer(
+            done.text,
+            done.confidence,
+            mode,
+            self.snapshot,
+            shards,
+            done.prompt_tokens,
+            done.generated_tokens,
+            sources,
+            finish=done.finish,
+            tokens=done.tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One prompt to continue, its place among the others, and what it is routed by."""
+
+    place: int
+    prompt: Prompt
+    question: str
+    route: Route = NOWHERE
+
+
+def _placed(on_text: OnText | None, turns: Sequence[_Turn]) -> OnText | None:
+    """The listener, told the place of a turn instead of its row in this batch."""
+    return None if on_text is None else lambda row, piece: on_text(turns[row].place, piece)
+
+
+def _quietly(on_text: OnText | None) -> OnText | None:
+    """The listener, told nothing but that work goes on; it may end that."""
+    return None if on_text is None else lambda row, piece: on_text(0, "")
+
+
+def _with_passages(prompt: Prompt, passages: Sequence[str]) -> Prompt:
+    """The prompt with the passages in front of its last user message, or of its raw text."""
+    if not passages:
+        return prompt
+    if prompt.raw is not None:
+        return replace(prompt, raw="\n".join([*passages, prompt.raw]))
+    place = max((n for n, m in enumerate(prompt.messages) if m["role"] == "user"), default=len(prompt.messages) - 1)
+    last = dict(prompt.messages[place])
+    last["content"] = prompts.read_passages(passages, last["content"])[-1]["content"]
+    return replace(prompt, messages=[*prompt.messages[:place], last, *prompt.messages[place + 1 :]])

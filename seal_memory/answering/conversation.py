@@ -1,0 +1,62 @@
+"""One request to continue a chat or a text: checked, bound to the snapshot that answers it, then run.
+
+Checking first means that what is wrong with a request is known before the first piece of an answer is.
+Not here: how an answer is made (`answering`), recording what was said (`SealMemory.observe_messages`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seal_memory.answering.answerer import Answer, Answerer, Mode
+from seal_memory.engines.base import Decoding, OnText, Prompt
+from seal_memory.errors import InputError
+from seal_memory.intake.messages import parse_message
+from seal_memory.records import Role
+
+_KEPT = ("name", "tool_call_id", "tool_calls")  # of a message, beside role and content: templates may show them
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A chat ready to be continued `n` times; the answers come in the order of the samples."""
+
+    answerer: Answerer
+    prompt: Prompt
+    question: str
+    mode: Mode
+    decoding: Decoding
+    n: int = 1
+
+    @property
+    def snapshot(self) -> int | None:
+        """The version that will answer; None: the untouched base."""
+        return self.answerer.snapshot
+
+    def run(self, on_text: OnText | None = None) -> list[Answer]:
+        """Make the answers; `on_text(sample, piece)` is told the text while it is made, and may raise to end it."""
+        asked, questions = [self.prompt] * self.n, [self.question] * self.n
+        return self.answerer.converse(asked, questions, self.mode, self.decoding, on_text=on_text)
+
+
+def chat_prompt(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[Prompt, str]:
+    """The prompt of OpenAI message dicts, and what it is routed by: the last user message.
+
+    Raises `InputError` naming a bad message, or when they do not end with a user's words or a tool's results.
+    """
+    parsed = [parse_message(m, f"message {n}") for n, m in enumerate(messages)]
+    said = [m.text for m in parsed if m.role is Role.USER and m.text.strip()]
+    if not said or parsed[-1].role not in (Role.USER, Role.TOOL) or not parsed[-1].text.strip():
+        raise InputError("chat needs messages that end with a user message (or a tool's results) that has text.")
+    kept = [{k: m[k] for k in _KEPT if m.get(k)} for m in messages] if tools else [{} for _ in messages]
+    chat = [{"role": p.role.value, "content": p.text, **more} for p, more in zip(parsed, kept, strict=True)]
+    return Prompt(chat, tools=tuple(tools)), said[-1]
+
+
+def text_prompt(text: str) -> tuple[Prompt, str]:
+    """The prompt of plain text to continue. Raises `InputError` when it is empty."""
+    if not text.strip():
+        raise InputError("The prompt is empty; expected text to continue.")
+    return Prompt((), raw=text), text

@@ -1,0 +1,1 @@
+"""What the agent-framework integrations share: thread-safe calls, async calls, context for prompts."""

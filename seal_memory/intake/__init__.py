@@ -1,0 +1,1 @@
+"""Intake: what the agent saw, from files, messages or texts, admitted or held back."""

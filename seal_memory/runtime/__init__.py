@@ -1,0 +1,1 @@
+"""Runtime: opening models, engines and adapters for one memory, and exporting them."""

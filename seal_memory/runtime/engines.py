@@ -1,0 +1,133 @@
+"""A memory's engines: the one in this process, which trains and by default answers, and the vLLM server that answers
+where the settings want one. Each is opened when it is first needed and closed if it was made here.
+
+Not here: what they do (`engines`), how they are made (`opening`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seal_memory.config import EngineSettings
+from seal_memory.ledger import Ledger
+from seal_memory.records import Snapshot
+
+if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
+    from seal_memory.engines.batching import Together
+    from seal_memory.engines.local import Fetch, TransformersEngine
+    from seal_memory.engines.vllm.engine import VllmEngine
+    from seal_memory.lora.store import AdapterStore
+    from seal_memory.runtime.loading import AdapterShelf
+
+    AnsweringEngine = TransformersEngine | VllmEngine
+
+
+class EngineRoom:
+    """The engines of one memory; threads may share it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        ledger: Ledger,
+        settings: EngineSettings,
+        model: str,
+        *,
+        store: Callable[[], AdapterStore],
+        engine: TransformersEngine | Callable[[], TransformersEngine] | None,
+        answering: VllmEngine | Callable[[], VllmEngine] | None,
+    ) -> None:
+        self._folder, self._ledger, self._settings, self._model, self._store = folder, ledger, settings, model, store
+        self._given, self._given_answering = engine, answering
+        self._opening = threading.RLock()
+        self._local: TransformersEngine | None = None
+        self._source: Fetch | None = None
+        self._vllm: VllmEngine | None = None
+        self._shelf: AdapterShelf | None = None
+        self._seen: int | None = None  # the version of the snapshot that the server was last told of
+
+    @property
+    def local(self) -> TransformersEngine:
+        """The engine in this process; loads the model on first use. Raises as `SealMemory.engine`."""
+        with self._opening:
+            if self._local is None:
+                self._local = self._opened_local()
+            return self._local
+
+    @property
+    def answering(self) -> AnsweringEngine:
+        """What answers. Raises as `SealMemory.answering`."""
+        if not self._by_server:
+            return self.local
+        if self._vllm is not None:  # without the lock, which is held while the model that trains is loaded
+            return self._vllm
+        with self._opening:
+            if self._vllm is None:
+                self._vllm = self._opened_vllm()
+            return self._vllm
+
+    @property
+    def _by_server(self) -> bool:
+        return self._given_answering is not None or self._settings.name == "vllm"
+
+    @property
+    def chatting(self) -> Together | VllmEngine:
+        """What answers chats: those that wait at the same time share a batch; a vLLM server sees to that itself."""
+        from seal_memory.engines.batching import together
+        from seal_memory.engines.local import TransformersEngine
+
+        engine = self.answering
+        return together(engine) if isinstance(engine, TransformersEngine) else engine
+
+    def _opened_local(self) -> TransformersEngine:
+        from seal_memory.runtime.loading import adapter_source, check_base, load_engine
+
+        given = self._given() if callable(self._given) else self._given
+        engine = given or load_engine(self._model, self._settings, self._ledger)
+        check_base(engine.fingerprint, self._model, self._ledger)
+        self._source = adapter_source(engine, self._ledger, self._store())
+        engine.add_source(self._source)
+        return engine
+
+    def _opened_vllm(self) -> VllmEngine:
+        from seal_memory.runtime.loading import AdapterShelf, check_base, vllm_engine
+
+        given = self._given_answering() if callable(self._given_answering) else self._given_answering
+        engine = given or vllm_engine(self._model, self._settings)
+        check_base(engine.fingerprint, self._model, self._ledger)
+        seen_at = self._settings.folder
+        self._shelf = AdapterShelf(self._folder, self._ledger, self._store(), seen_at=seen_at)
+        engine.add_source(self._shelf)
+        return engine
+
+    def open_server(self) -> None:
+        """Open the engine of the server that answers, if one does; speaks to nobody. Raises as `answering`."""
+        if self._by_server:
+            self.answering  # noqa: B018 (made when it is first asked for)
+
+    def drop(self, adapter_id: str) -> None:
+        """An adapter is gone for good. A vLLM server may hold it from another process: it is told in any case."""
+        if self._local is not None:
+            self._local.drop(adapter_id)
+        if self._by_server:
+            self.answering.drop(adapter_id)
+
+    def retain(self, snapshot: Snapshot | None) -> None:
+        """What the published snapshot no longer names may leave the server."""
+        version = snapshot.version if snapshot is not None else 0
+        if self._vllm is None or self._shelf is None or version == self._seen:
+            return
+        self._seen = version
+        self._vllm.retain(self._shelf, snapshot.manifest.adapter_ids if snapshot is not None else ())
+
+    def close(self) -> None:
+        """Let go of both; what was handed in stays usable."""
+        if self._local is not None and self._source is not None:
+            self._local.remove_source(self._source)
+        if self._vllm is not None and self._shelf is not None:
+            self._vllm.remove_source(self._shelf)
+            if self._given_answering is None:
+                self._vllm.close()
+        self._local = self._vllm = None

@@ -1,0 +1,1 @@
+"""Safety: text that instructs a model, and how it hides."""

@@ -1,0 +1,1 @@
+"""Sleep: merging shards and building the core."""

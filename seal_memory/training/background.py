@@ -1,0 +1,101 @@
+"""The background trainer as a thread of this process: `SealMemory.start_background()` hands out its handle.
+
+The thread shares the memory's engine, ledger and model; answers go before training (`engines.turns`).
+Not here: the work itself (`worker`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from seal_memory.errors import InputError, SealMemoryError
+from seal_memory.training.worker import Trainable, Worker
+
+logger = logging.getLogger(__name__)
+
+
+def start(
+    memory: Trainable, running: Background | None, *, clock: Callable[[], float], poll_seconds: float
+) -> Background:
+    """A memory's background trainer. Raises `InputError` where the one it has runs."""
+    if running is not None and running.running:
+        raise InputError("This memory's background trainer runs already; stop it first, or use its handle.")
+    return Background(memory, clock=clock, poll_seconds=poll_seconds)
+
+
+class Background:
+    """A running background trainer. Stop it, use it in `with`, or close the memory."""
+
+    def __init__(self, memory: Trainable, *, clock: Callable[[], float], poll_seconds: float) -> None:
+        self._worker = Worker(memory, clock=clock, poll_seconds=poll_seconds)
+        self._changed = threading.Condition()
+        self._asked = self._seen = self._idle_for = 0  # an idle moment counts only for whoever asked before its step
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="seal-memory-background", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def error(self) -> Exception | None:
+        """What ended the trainer, where it was not `stop`; a job's failure does not (see `status`)."""
+        return self._error
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """End within a step of training; what was not finished is handed back. False when `timeout` seconds ran out."""
+        self._worker.stop()
+        self._thread.join(timeout)
+        return not self.running
+
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until nothing can be done now: what is pending is learned, given up, or waits for its next attempt.
+
+        False when `timeout` seconds ran out. Raises what ended the trainer, or `SealMemoryError` when it was stopped.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            self._asked += 1
+            mine = self._asked
+            self._worker.wake()
+            while self._idle_for < mine:
+                if not self.running:
+                    raise self._error or SealMemoryError(
+                        "The background trainer has ended; start it again with start_background()."
+                    )
+                left = None if end is None else end - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self._changed.wait(1.0 if left is None else min(1.0, left))
+        return True
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            self._worker.run(idle=self._idle)
+        except Exception as error:  # noqa: BLE001 (a thread has nobody to raise it to: wait_idle does)
+            self._error = error
+            logger.error("the background trainer has ended: %s", type(error).__name__)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _idle(self) -> None:
+        with self._changed:
+            if self._seen != self._asked:  # asked while it looked: look once more
+                self._seen = self._asked
+                self._worker.wake()
+                return
+            self._idle_for = self._asked
+            self._changed.notify_all()

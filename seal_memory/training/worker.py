@@ -1,0 +1,382 @@
+"""The background trainer: does the jobs of one namespace, one after another, until it is stopped.
+
+Kinds: `consolidate` (enqueued when something is pending), `audit` (when one is due), `rebuild` (a shard whose audit
+showed more loss than is allowed), `refine` (a round of the edit policy) and `sleep` (shards are merged, the core is
+built), both when enough is new and nothing else waits, off by default. Every job may be killed anywhere: what was
+published stays, what was not is done again, and a job is handed back without losing an attempt when the worker is asked
+to stop.
+
+Not here: the queue's rules (`ledger.queue`), who may train (`leasing`), threads (`background`), the rounds of the edit
+policy (`policy.refining`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from seal_memory.errors import BusyError, EngineUnavailableError, InputError, SealMemoryError
+from seal_memory.ledger.leases import LEASE_SECONDS, is_dead, this_process
+from seal_memory.ledger.queue import MAX_ATTEMPTS
+from seal_memory.policy.schedule import next_round, published_episodes
+from seal_memory.records import JobState, QueuedJob, Standing
+from seal_memory.sleep.schedule import sleep_due
+
+if TYPE_CHECKING:  # these rooms need torch
+    from seal_memory._internal.progress import Progress
+    from seal_memory.config import Settings
+    from seal_memory.engines.base import Engine
+    from seal_memory.engines.local import TransformersEngine
+    from seal_memory.engines.priority_lock import Behind
+    from seal_memory.ledger import Ledger
+    from seal_memory.routing.router import MakeRouter
+
+logger = logging.getLogger(__name__)
+
+CONSOLIDATE, REBUILD, AUDIT, REFINE, SLEEP = "consolidate", "rebuild", "audit", "refine", "sleep"
+PRIORITY = {CONSOLIDATE: 3, REBUILD: 2, AUDIT: 1, REFINE: 0, SLEEP: -1}  # what is new first: no weights know it yet
+YIELDS = (REFINE, SLEEP)  # kinds that let what is new go first, at the phase of their own name: all so far is on record
+HEARTBEAT = LEASE_SECONDS / 6
+BUSY_WAIT = 5.0  # seconds before a job is tried again that met another trainer
+LONGEST_REST = LEASE_SECONDS / 2  # under a small CPU share, between two steps: the lease must not run out
+JOBS_KEPT = 200  # finished jobs on record: some days' worth for `status`
+NAP = 0.5  # seconds of rest between two looks at whether to stop
+
+
+class _Stopped(Exception):
+    """The worker is to stop: ends a job where it is. Not an error."""
+
+
+class Trainable(Protocol):
+    """What the worker needs of a memory; `SealMemory` is one."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def engine(self) -> TransformersEngine: ...
+
+    @property
+    def answering(self) -> Engine: ...
+
+    @property
+    def routers(self) -> MakeRouter: ...
+
+    @property
+    def progress(self) -> Progress: ...
+
+    def consolidate(
+        self, *, core: bool = False, rebuild: Sequence[str] = (), progress: Progress | None = None
+    ) -> object: ...
+
+    def refine(self, number: int, *, progress: Progress | None = None) -> object: ...
+
+    def sleep(self, *, merge: bool = True, core: bool = True, progress: Progress | None = None) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What a run did: how many jobs came to each end."""
+
+    done: int = 0
+    failed: int = 0
+    dead: int = 0
+    handed_back: int = 0
+
+
+class Worker:
+    """Does one memory's background jobs in the thread that calls `run` or `step`.
+
+    `sleep(seconds)` rests; the default one wakes when the worker is stopped or `wake` is called. `plans=False`: only
+    jobs that somebody queued, none for what is pending or due. `attempts`: times a job that it queues is tried.
+    """
+
+    def __init__(
+        self,
+        memory: Trainable,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] | None = None,
+        poll_seconds: float = 2.0,
+        plans: bool = True,
+        attempts: int = MAX_ATTEMPTS,
+    ) -> None:
+        if not poll_seconds > 0:
+            raise InputError(f"poll_seconds is {poll_seconds!r}, expected more than 0.")
+        self.memory, self.queue, self._clock, self._poll = memory, memory.ledger.queue, clock, poll_seconds
+        self._stop, self._wake = threading.Event(), threading.Event()
+        self._sleep = sleep if sleep is not None else self._nap
+        self._job: QueuedJob | None = None
+        self._stay: Behind | None = None
+        self._beat_at = self._rested = 0.0
+        self._plans, self._attempts = plans, attempts
+
+    # -- from outside: any thread, or a signal ----------------------------------------------------
+
+    def stop(self) -> None:
+        """End soon: the running job is handed back within a step of training."""
+        self._stop.set()
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._wake.set()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def run(self, *, once: bool = False, idle: Callable[[], None] = lambda: None) -> Worked:
+        """Work until stopped; with `once`, until nothing can be done now. `idle` is called when nothing is to do."""
+        ends: list[JobState] = []
+        while not self.stopping:
+            self._wake.clear()
+            job = self.step()
+            if job is not None:
+                ends.append(job.state)
+                continue
+            if not self.stopping:
+                idle()
+            if once:
+                break
+            self._sleep(self._poll)
+        return Worked(*(ends.count(s) for s in (JobState.DONE, JobState.FAILED, JobState.DEAD, JobState.QUEUED)))
+
+    def step(self) -> QueuedJob | None:
+        """Enqueue what is due and do one job; the job as it ended, or None when nothing can be done now."""
+        try:
+            self.plan()
+            job = self.queue.lease_next_job(tuple(PRIORITY), owner=this_process(), lease_seconds=LEASE_SECONDS)
+        except BusyError as error:  # another process kept the ledger for long
+            logger.info("the queue cannot be read now: %s", error)
+            return None
+        return self._do(job) if job is not None else None
+
+    # -- what there is to do ----------------------------------------------------------------------
+
+    def plan(self) -> None:
+        """Enqueue what is due, and hand back what a dead worker left."""
+        for job in self.queue.jobs(states=[JobState.RUNNING]):
+            if is_dead(job.owner):
+                self.queue.abandon_job(job)
+        if not self._plans:
+            return
+        self._plan_consolidating()
+        due = self.memory.ledger.audits.due(self._clock())
+        if due:
+            self._enqueue(AUDIT, lambda: [f"{d.adapter_id} {d.due}" for d in due])
+        self._plan_refining()
+        self._plan_sleep()
+
+    def _plan_consolidating(self) -> None:
+        ledger = self.memory.ledger
+        if ledger.counts().get(Standing.PENDING):
+            self._enqueue(CONSOLIDATE, lambda: [i.id for i in ledger.interactions(standing=Standing.PENDING)])
+
+    def _plan_refining(self) -> None:
+        """The next round, if one is due and none waits; a round that was given up is not tried again."""
+        settings = self.memory.settings
+        if settings.policy.refine == "off":
+            return
+        rounds = [job for job in self.queue.jobs() if job.kind == REFINE]
+        if any(job.state in (JobState.QUEUED, JobState.FAILED) for job in rounds):
+            return
+        number = next_round(self.memory.ledger, settings.policy, rounds)
+        if number is not None:
+            self._queue(REFINE, {"round": number, "episodes": published_episodes(self.memory.ledger)})
+
+    def _plan_sleep(self) -> None:
+        """One sleep at a time, when enough is new."""
+        settings, ledger = self.memory.settings, self.memory.ledger
+        if settings.sleep.mode == "off":
+            return
+        sleeps = [job for job in self.queue.jobs() if job.kind == SLEEP]
+        waits = any(job.state in (JobState.QUEUED, JobState.FAILED) for job in sleeps)
+        current = ledger.current()
+        if not waits and current is not None and sleep_due(ledger, settings.sleep, sleeps):
+            self._queue(SLEEP, {"version": current.version})
+
+    def _enqueue(self, kind: str, about: Callable[[], Collection[str]]) -> None:
+        """Unless one waits, or exactly this was given up before: it is tried again when something changes."""
+        if any(job.kind == kind for job in self.queue.jobs(states=[JobState.QUEUED, JobState.FAILED])):
+            return
+        payload = {"of": hashlib.sha256("\n".join(sorted(about())).encode()).hexdigest()[:24]}
+        given_up = self.queue.jobs(states=[JobState.DEAD])
+        if not any(job.kind == kind and job.payload == payload for job in given_up):
+            self._queue(kind, payload)
+
+    def _queue(self, kind: str, payload: Mapping[str, Any]) -> None:
+        self.queue.enqueue_job(kind, payload, priority=PRIORITY[kind], max_attempts=self._attempts)
+
+    # -- one job ----------------------------------------------------------------------------------
+
+    def _do(self, job: QueuedJob) -> QueuedJob:
+        logger.info("job %s (%s): attempt %d of %d", job.id, job.kind, job.attempts, job.max_attempts)
+        self._job, self._beat_at, self._rested = job, self._clock(), 0.0
+        try:
+            self._work(job)
+            ended = self.queue.complete_job(job)
+            self._prune()
+            return ended
+        except _Stopped:
+            return self._hand_back(job, self._clock())
+        except (BusyError, EngineUnavailableError) as error:  # somebody else trains it or holds this job; or no server
+            logger.info("job %s (%s) has to wait: %s", job.id, job.kind, error)
+            return self._hand_back(job, self._clock() + BUSY_WAIT)
+        except (KeyboardInterrupt, SystemExit):
+            self._hand_back(job, self._clock())
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever it was, it is the job's end and not the worker's)
+            return self._failed(job, error)
+        finally:
+            self._job = self._stay = None
+
+    def _work(self, job: QueuedJob) -> None:
+        if self.stopping:
+            raise _Stopped
+        lock = self.memory.engine.lock  # loads the model
+        with lock.behind(self._check) as self._stay:
+            if job.kind == CONSOLIDATE:
+                self.memory.consolidate(core=bool(job.payload.get("core")), progress=self._progress)
+            elif job.kind == REBUILD:
+                self._rebuild(str(job.payload.get("shard", "")))
+            elif job.kind == REFINE:
+                self.memory.refine(int(job.payload["round"]), progress=self._progress)
+            elif job.kind == SLEEP:
+                wanted = self.memory.settings.sleep.mode
+                self.memory.sleep(merge=wanted != "core", core=wanted != "merge", progress=self._progress)
+            else:
+                self._audit()
+
+    def _rebuild(self, adapter_id: str) -> None:
+        """Train a shard again, unless it is no longer published: then it was done, or forgotten."""
+        current = self.memory.ledger.current()
+        if current is not None and adapter_id in current.manifest.adapter_ids:
+            self.memory.consolidate(rebuild=[adapter_id], progress=self._progress)
+
+    def _audit(self) -> None:
+        """Audit what is due; what lost too much is rebuilt, each adapter once."""
+        from seal_memory.forgetting.audits import Auditor
+
+        memory = self.memory
+        tried = {str(job.payload.get("shard")) for job in self.queue.jobs() if job.kind == REBUILD}
+        auditor = Auditor(
+            memory.ledger,
+            memory.answering,
+            memory.settings.background,
+            memory.settings.gate,
+            routers=memory.routers,
+            clock=self._clock,
+        )
+        for found in auditor.run():
+            shard = found.audit.adapter_id
+            if found.too_weak and shard not in tried:
+                self._queue(REBUILD, {"shard": shard})
+
+    def _prune(self) -> None:
+        """Old finished jobs go, but not what later decisions are made by: tried rebuilds, the last round and sleep."""
+        current = self.memory.ledger.current()
+        published = set(current.manifest.adapter_ids) if current is not None else set()
+        done = self.queue.jobs(states=[JobState.DONE])
+        rounds = [j.id for kind in YIELDS for j in [d for d in done if d.kind == kind][:1]]
+        tried = [j.id for j in done if j.kind == REBUILD and j.payload.get("shard") in published]
+        self.queue.prune_jobs(JOBS_KEPT, spare=[*rounds, *tried])
+
+    def _failed(self, job: QueuedJob, error: Exception) -> QueuedJob:
+        """The reason of our own errors is their message; another's may quote what was observed, so only its place."""
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, SealMemoryError) else _place(error)
+        logger.error("job %s (%s) failed: %s", job.id, job.kind, reason)
+        logger.debug("job %s failed", job.id, exc_info=error)
+        try:
+            return self.queue.fail_job(job, reason)
+        except BusyError:
+            return self._now(job)
+
+    def _hand_back(self, job: QueuedJob, not_before: float) -> QueuedJob:
+        try:
+            return self.queue.release_job(job, not_before=not_before)
+        except BusyError:  # its lease ran out meanwhile: whoever holds it goes on
+            return self._now(job)
+
+    def _now(self, job: QueuedJob) -> QueuedJob:
+        return next(j for j in self.queue.jobs() if j.id == job.id)
+
+    # -- between two steps ------------------------------------------------------------------------
+
+    def _progress(self, phase: str, done: int, total: int) -> None:
+        self._check()
+        if phase in YIELDS and self._is_urgent():
+            raise _Stopped  # what is explored or merged is on record: the job goes on afterwards
+        self.memory.progress(phase, done, total)
+        self._rest()
+
+    def _is_urgent(self) -> bool:
+        """Whether something new could be learned now, while a round of refining or a sleep runs."""
+        if self._plans:
+            self._plan_consolidating()
+        waiting = self.queue.jobs(states=[JobState.QUEUED, JobState.FAILED])
+        return any(job.kind == CONSOLIDATE and job.not_before <= self._clock() for job in waiting)
+
+    def _check(self) -> None:
+        """Stops the job, or renews its lease. Raises `BusyError` when the lease is another's."""
+        if self.stopping:
+            raise _Stopped
+        now = self._clock()
+        if self._job is not None and now - self._beat_at >= HEARTBEAT:
+            self.queue.renew_job(self._job, lease_seconds=LEASE_SECONDS)
+            self._beat_at = now
+
+    def _rest(self) -> None:
+        """Rest until the model was held for no more than the CPU share of the time."""
+        if self._stay is None:
+            return
+        share = self.memory.settings.background.cpu_share
+        left = min(LONGEST_REST, self._stay.seconds * (1.0 / share - 1.0) - self._rested)
+        while left > 0:
+            self._sleep(min(NAP, left))
+            self._rested += min(NAP, left)
+            left -= NAP
+            self._check()
+
+    def _nap(self, seconds: float) -> None:
+        """Until then, or until stopped; between jobs also until woken."""
+        (self._stop if self._job is not None else self._wake).wait(seconds)
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
+
+
+@contextmanager
+def stopping_on_signals(worker: Worker) -> Iterator[None]:
+    """SIGTERM and SIGINT stop the worker; a second one does what it did before. Only in the main thread."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        worker.stop()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
