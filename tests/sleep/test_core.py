@@ -131,7 +131,8 @@ def test_a_job_without_weight_or_anchors_is_left_alone(memory: SealMemory) -> No
 
 def _held_back(memory: SealMemory, limit: float) -> tuple[LoraAdapter, LoraAdapter, float]:
     """A core that drifts, what is left of it under a limit, and how much that is."""
-    candidates = _candidates(memory, sleep={"core_kl_weight": 0.0}, gate={"max_perplexity_increase": limit})
+    candidates = _candidates(memory, sleep={"core_kl_weight": 0.0})
+    candidates.settings.gate.__dict__["max_perplexity_increase"] = limit  # also limits that no user may set
     edit = core.core_edit(memory.ledger, _manifest(memory), candidates)
     left, trained = core.train_core(edit, candidates), _core(memory, sleep={"core_kl_weight": 0.0})
     return trained, left, core.hold_back(edit, left, candidates)
