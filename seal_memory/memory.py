@@ -21,11 +21,11 @@ from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
 from seal_memory.forgetting.edits import chosen, corrected, forgotten, roll_back
-from seal_memory.intake.admission import from_messages, from_texts
+from seal_memory.intake.admission import AdmissionRules, from_messages, from_texts
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.ledger.leases import lease
-from seal_memory.records import Hit, Interaction, Manifest, Observed, Snapshot
+from seal_memory.records import Hit, Interaction, Manifest, Observed, Provenance, Snapshot
 from seal_memory.report.status import memory_status
 from seal_memory.results import Correction, Exported, MemoryStatus
 from seal_memory.runtime.engines import MemoryEngines
@@ -169,18 +169,9 @@ class SealMemory:
         Returns one result per recorded chunk: its id, whether it is new, and whether it will be learned (with the
         reason where not). Raises `InputError` for empty text, binary junk or an unknown role.
         """
-        found = from_texts(
-            [text] if isinstance(text, str) else text,
-            role=role,
-            source=source,
-            session=session,
-            title=title,
-            time=time,
-            metadata=metadata,
-            learn_roles=self.settings.learning.roles,
-            quarantine_roles=self.settings.safety.quarantine_roles,
-        )
-        return self.ledger.observe(found)
+        texts = [text] if isinstance(text, str) else text
+        provenance = Provenance(role, source, session, title, time, {} if metadata is None else metadata)
+        return self.ledger.observe(from_texts(texts, provenance, self._admission_rules))
 
     def observe_messages(
         self,
@@ -196,16 +187,12 @@ class SealMemory:
         The first `replayed` messages are a history that comes again with every turn: what is known of it is no
         further sighting.
         """
-        found = from_messages(
-            messages,
-            source=source,
-            session=session,
-            time=time,
-            learn_roles=self.settings.learning.roles,
-            quarantine_roles=self.settings.safety.quarantine_roles,
-            replayed=replayed,
-        )
-        return self.ledger.observe(found)
+        provenance = Provenance(source=source, session=session, time=time)
+        return self.ledger.observe(from_messages(messages, provenance, self._admission_rules, replayed=replayed))
+
+    @property
+    def _admission_rules(self) -> AdmissionRules:
+        return AdmissionRules(self.settings.learning.roles, self.settings.safety.quarantine_roles)
 
     def quarantine(self, *, rejected: bool = False) -> list[Interaction]:
         """What instructs the model and waits for a person, with its reason; or (`rejected`) what one turned down."""
@@ -355,7 +342,7 @@ class SealMemory:
         """
         with lease(self.ledger, "consolidate") as heartbeat:
             self._engines.open_server()  # what cannot be told that an adapter is gone is no place to begin
-            return corrected(self.ledger, self._deletion(heartbeat), id, text, settings=self.settings)
+            return corrected(self.ledger, self._deletion(heartbeat), id, text, rules=self._admission_rules)
 
     def forget(
         self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None

@@ -57,8 +57,20 @@ class AdapterKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who said an observed text, where and when: `observe`'s keywords as one object."""
+
+    role: str = Role.DOCUMENT  # a `Role`, or another usual name of one, such as "human"
+    source: str | None = None
+    session: str | None = None
+    title: str | None = None
+    time: float | None = None  # Unix seconds; None: the ledger's clock
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class NewInteraction:
-    """What `observe` hands to the ledger. `status`/`reason` come from the observation gate."""
+    """An admitted text, ready for the ledger. `status` and `reason` come from `intake.admission`."""
 
     text: str
     role: Role = Role.DOCUMENT

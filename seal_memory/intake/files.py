@@ -236,11 +236,8 @@ def _read_message(raw: object, path: Path, where: str, session: str) -> Iterator
     message = parse_message(raw, where)
     if not message.text.strip():
         return
-    metadata = dict(message.metadata)
-    if message.skipped_parts:
-        metadata["skipped_parts"] = list(message.skipped_parts)
-    source = str(path)
-    yield Document(message.text.strip(), message.role, source=source, session=session, metadata=metadata)
+    text, metadata = message.text.strip(), message.recorded_metadata
+    yield Document(text, message.role, source=str(path), session=session, metadata=metadata)
 
 
 def _optional(record: Mapping[str, Any], key: str, where: str) -> str | None:

@@ -36,6 +36,17 @@ class Message:
     skipped_parts: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def media_parts(self) -> list[str]:
+        """Kinds of the skipped parts other than tool calls: images, audio, files."""
+        return [part for part in self.skipped_parts if part != "tool_calls"]
+
+    @property
+    def recorded_metadata(self) -> dict[str, Any]:
+        """The metadata, with the skipped parts' kinds as "skipped_parts" where there are some."""
+        skipped = {"skipped_parts": list(self.skipped_parts)} if self.skipped_parts else {}
+        return {**self.metadata, **skipped}
+
 
 def parse_role(value: object) -> Role:
     """A role by its name in any case; also 'human', 'ai', 'model', 'developer' and 'function'.

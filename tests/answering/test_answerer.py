@@ -14,7 +14,7 @@ from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.errors import InputError
 from seal_memory.intake.admission import to_interactions
 from seal_memory.ledger import Ledger
-from seal_memory.records import Manifest, ShardEntry, Status
+from seal_memory.records import Manifest, Provenance, ShardEntry, Status
 from seal_memory.routing.making import router_maker
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
@@ -85,7 +85,7 @@ def test_retrieval_puts_passages_into_the_bases_prompt(make: Make, ids: list[str
 
 def test_retrieval_leaves_out_what_is_only_recorded(make: Make, ledger: Ledger) -> None:
     """The assistant's own words are no source."""
-    ledger.observe(to_interactions("The zeppelin is green.", role="assistant"))
+    ledger.observe(to_interactions("The zeppelin is green.", Provenance("assistant")))
     answerer, engine = make()
     (answer,) = answerer.answer(["Which colour has the zeppelin?"], Mode.RETRIEVAL, max_tokens=5)
     assert answer.sources == ()

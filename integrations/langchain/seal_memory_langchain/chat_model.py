@@ -172,9 +172,8 @@ def _as_chat(messages: list[BaseMessage]) -> list[dict[str, Any]]:
     chat = []
     for n, raw in enumerate(convert_to_openai_messages(messages)):
         parsed = parse_message(raw, f"message {n}")
-        other = [part for part in parsed.skipped_parts if part != "tool_calls"]
-        if other:
-            raise InputError(f"message {n} holds {', '.join(other)}; this model reads only text.")
+        if parsed.media_parts:
+            raise InputError(f"message {n} holds {', '.join(parsed.media_parts)}; this model reads only text.")
         turn: dict[str, Any] = {"role": parsed.role.value, "content": parsed.text} | dict(parsed.metadata)
         if raw.get("tool_calls"):
             functions = [c["function"] for c in raw["tool_calls"]]
