@@ -7,12 +7,9 @@ It answers from the weights, from retrieved text or both, as `mode` says. It lea
 from __future__ import annotations
 
 import json
-import queue
 import re
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -32,6 +29,7 @@ from seal_memory import SealMemory
 from seal_memory.answering.answerer import Answer
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
+from seal_memory.frameworks.concurrency import stream_from_thread
 from seal_memory.intake.messages import parse_message
 from seal_memory_langchain.errors import crossing
 
@@ -108,7 +106,7 @@ class ChatSealMemory(BaseChatModel):
         tools = bool(kwargs.get("tools"))  # what is a call is known only at its end
         given, message_id = "", f"lc_run--{run_manager.run_id if run_manager else uuid.uuid4()}"
         with crossing():
-            for piece in _in_a_thread(lambda told: self._converse(messages, stop, kwargs, told)):
+            for piece in stream_from_thread(lambda on_text: self._converse(messages, stop, kwargs, on_text)):
                 if isinstance(piece, str) and (tools or not piece):
                     continue
                 if isinstance(piece, str):
@@ -121,7 +119,11 @@ class ChatSealMemory(BaseChatModel):
                 yield chunk
 
     def _converse(
-        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any], told: Callable[[str], None]
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        options: dict[str, Any],
+        on_text: Callable[[str], None],
     ) -> Answer:
         self._check(options)
         chosen = {name: options.get(name, getattr(self, name)) for name in _OPTIONS}
@@ -129,7 +131,7 @@ class ChatSealMemory(BaseChatModel):
         decoding = Decoding(**chosen, stop=tuple(stop or self.stop or ()))
         chat, mode = _as_chat(messages), options.get("mode", self.mode)
         conversation = self.memory.converse(chat, mode=mode, decoding=decoding, tools=tools)
-        return conversation.run(lambda _, piece: told(piece))[0]
+        return conversation.run(lambda _, piece: on_text(piece))[0]
 
     def _check(self, options: dict[str, Any]) -> None:
         if options.get("model", self.memory.model) != self.memory.model:
@@ -193,28 +195,3 @@ def _parsed(found: str) -> list[tuple[str, dict[str, Any]]]:
         return []
     calls = [c for c in (value if isinstance(value, list) else [value]) if isinstance(c, dict)]
     return [(str(c["name"]), args) for c in calls if isinstance(args := c.get("arguments", {}), dict) and "name" in c]
-
-
-class _Unheard(Exception):
-    """Nobody listens any more: ends the work in `_in_a_thread`."""
-
-
-def _in_a_thread(work: Callable[[Callable[[str], None]], Answer]) -> Iterator[str | Answer]:
-    """What `work` tells while it works, then its result. Who stops listening stops the work at its next token."""
-    told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    gone = threading.Event()
-
-    def tell(piece: str) -> None:
-        if gone.is_set():
-            raise _Unheard
-        told.put(piece)
-
-    with ThreadPoolExecutor(1, "seal-memory-chat") as pool:
-        try:
-            working = pool.submit(work, tell)
-            working.add_done_callback(lambda _: told.put(None))
-            while (piece := told.get()) is not None:
-                yield piece
-            yield working.result()
-        finally:
-            gone.set()
