@@ -431,7 +431,8 @@ def _explain(error: ValidationError, given: Mapping[str, _Given]) -> str:
         parts = [str(part) for part in problem["loc"]]
         name = ".".join(parts[:2] if parts[0] in _groups() else parts[:1])
         where = given[name].origin if name in given else ""
-        expected = problem["msg"][0].lower() + problem["msg"][1:]
+        told = problem["msg"].removeprefix("Value error, ")
+        expected = told[0].lower() + told[1:]
         meaning = setting_fields()[name].description
         sentences.append(f"{where}setting {name} ({meaning}) is {problem['input']!r}: {expected}")
     return "; ".join(sentences)
