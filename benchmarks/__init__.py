@@ -1,1 +1,1 @@
-"""Where the claims of the README are measured. `python -m benchmarks --help`."""
+"""Where the claims of docs/results.md are measured. `python -m benchmarks --help`."""

@@ -1,4 +1,4 @@
-"""Where every claim of the README is measured.
+"""Where every claim of docs/results.md is measured.
 
 python -m benchmarks run single --task squad --data FILE --limit 40 --systems all --seed 0
 python -m benchmarks run sessions --task diary --limit 6 --per-session 1
@@ -7,7 +7,7 @@ python -m benchmarks policy --data FILE             # notes before and after ReS
 python -m benchmarks routing --data FILE            # which shard a question reaches; nothing is trained
 python -m benchmarks sleep --sizes 8            # merged shards, cores: where each tier stands
 python -m benchmarks quick      # every experiment once, small
-python -m benchmarks report     # pictures, page, README tables
+python -m benchmarks report     # pictures, page, tables of docs/results.md
 python -m benchmarks worker-kills --kills 50
 python -m benchmarks serve      # the server under load, and 200 namespaces
 """
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=raw)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("quick", help="every experiment once, small, and the report: what `make bench` runs")
-    verbs.add_parser("report", help="pictures, one HTML page and the README's tables from the results files")
+    verbs.add_parser("report", help="pictures, one HTML page and the tables of docs/results.md from the results files")
     verbs.add_parser("policy", help="own notes before and after ReST-EM rounds on the note-writer")
     verbs.add_parser("routing", help="which shard a question reaches, in every way of routing; no training")
     verbs.add_parser("sleep", help="merged shards and cores of every kind at several sizes")

@@ -2,7 +2,7 @@
 
 About 20 minutes on two cores with the default model, half an hour with `--data FILE`, which adds SQuAD passages
 (measured once with: 29.8 minutes, 7.4 of them for SQuAD). The figures show that everything works and roughly what to
-expect; the README's come from the full runs. Killed, it goes on.
+expect; those of docs/results.md come from the full runs. Killed, it goes on.
 """
 
 from __future__ import annotations
@@ -44,6 +44,6 @@ def main(argv: Sequence[str], run: Callable[[Sequence[str]], int], report: Calla
         code = run(["run", *arguments, *places])
         if code:
             return code
-    code = report(["--results", str(found), "--out", str(given.work / "report"), "--no-readme"])
+    code = report(["--results", str(found), "--out", str(given.work / "report"), "--no-tables"])
     print(json.dumps({"results": str(found), "page": str(given.work / "report" / "index.html")}))
     return code

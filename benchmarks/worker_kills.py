@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from seal_memory import SealMemory, Settings
-from seal_memory.records import JobState, Standing
+from seal_memory.records import JobState, Status
 
 # One short step of training per text, and a gate that lets everything through: it is the bookkeeping that is tested.
 SETTINGS: Mapping[str, Any] = {
@@ -136,10 +136,10 @@ class Kills:
                 texts[i].text for d in ledger.decisions() if d.accepted for i in episodes.get(d.episode_id or "", ())
             )
             return Published(
-                learned=tuple(sorted(i.text for i in texts.values() if i.standing is Standing.LEARNED)),
+                learned=tuple(sorted(i.text for i in texts.values() if i.status is Status.LEARNED)),
                 shards=tuple(sorted(tuple(sorted(texts[i].text for i in s.interaction_ids)) for s in shards)),
                 accepted=dict(sorted(accepted.items())),
-                lost=tuple(sorted(i.text for i in texts.values() if i.standing is Standing.PENDING)),
+                lost=tuple(sorted(i.text for i in texts.values() if i.status is Status.PENDING)),
                 damaged=tuple(a for a in known if not memory.store.verify(a, known[a].sha256)),
                 leftovers=tuple(a for a in memory.store.ids() if a not in known),
                 jobs={s.value: len(ledger.queue.jobs(states=[s])) for s in JobState},

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from seal_memory.pool import MemoryPool
     from seal_memory.routing.router import Route, Router
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Answer": "answering.answerer",

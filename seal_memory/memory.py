@@ -26,9 +26,9 @@ from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.ledger.leases import lease
 from seal_memory.records import Hit, Interaction, Manifest, Observed, Snapshot
-from seal_memory.report.status import status_of
-from seal_memory.results import Correction, Exported, Status
-from seal_memory.runtime.engines import EngineRoom
+from seal_memory.report.status import memory_status
+from seal_memory.results import Correction, Exported, MemoryStatus
+from seal_memory.runtime.engines import MemoryEngines
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
     from seal_memory.engines.local import TransformersEngine
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only
     from seal_memory.forgetting.deletion import Deletion, ForgetReport
     from seal_memory.learning.consolidate import ConsolidateReport
     from seal_memory.lora.store import AdapterStore
-    from seal_memory.policy.refining import Refined
+    from seal_memory.policy.refining import RefineReport
     from seal_memory.routing.router import MakeRouter, Route, Router
     from seal_memory.runtime.engines import AnsweringEngine
     from seal_memory.runtime.loading import SnapshotGuard
@@ -70,7 +70,7 @@ class SealMemory:
     ) -> None:
         self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
         self._clock, self._make_id, self.progress, self._given_router = clock, make_id, progress, router
-        self._engines = EngineRoom(
+        self._engines = MemoryEngines(
             folder, ledger, settings.engine, model, store=lambda: self.store, engine=engine, answering=answering
         )
         self._background: Background | None = None
@@ -238,7 +238,7 @@ class SealMemory:
         with self._training(progress) as trainer:
             return trainer.consolidate(core=core, rebuild=rebuild)
 
-    def refine(self, number: int, *, progress: Progress | None = None) -> Refined:
+    def refine(self, number: int, *, progress: Progress | None = None) -> RefineReport:
         """Round `number` of refining the edit policy, as `policy.refine` says. Raises as `consolidate` does."""
         with self._training(progress) as trainer:
             return trainer.refine(number)
@@ -400,9 +400,9 @@ class SealMemory:
         to, found = Path(folder).expanduser(), self.published()
         return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)
 
-    def status(self) -> Status:
+    def status(self) -> MemoryStatus:
         """Counts, the published version, sizes, and the background's queue: needs no model."""
-        return status_of(self.ledger, self.folder, self.model, now=self._clock())
+        return memory_status(self.ledger, self.folder, self.model, now=self._clock())
 
     def report(self, file: str | Path) -> Path:
         """Write one self-contained HTML page about this memory; it quotes texts. Returns the file. Needs no model."""

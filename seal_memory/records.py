@@ -21,7 +21,7 @@ class Role(StrEnum):
     DOCUMENT = "document"
 
 
-class Standing(StrEnum):
+class Status(StrEnum):
     """What becomes of an interaction in training."""
 
     PENDING = "pending"  # waits for the next consolidate
@@ -33,7 +33,7 @@ class Standing(StrEnum):
     REJECTED = "rejected"  # a person said no to what was quarantined; kept, never used
 
 
-WITHHELD = frozenset({Standing.QUARANTINED, Standing.REJECTED})  # neither learned nor indexed, asked about or shown
+WITHHELD = frozenset({Status.QUARANTINED, Status.REJECTED})  # neither learned nor indexed, asked about or shown
 
 
 class Genre(StrEnum):
@@ -58,7 +58,7 @@ class AdapterKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewInteraction:
-    """What `observe` hands to the ledger. `standing`/`reason` come from the observation gate."""
+    """What `observe` hands to the ledger. `status`/`reason` come from the observation gate."""
 
     text: str
     role: Role = Role.DOCUMENT
@@ -67,7 +67,7 @@ class NewInteraction:
     title: str | None = None
     time: float | None = None  # None: the ledger's clock
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    standing: Standing = Standing.PENDING
+    status: Status = Status.PENDING
     reason: str | None = None
     replayed: bool = False  # of a history that comes again with every turn: no further sighting of what is known
 
@@ -86,7 +86,7 @@ class Interaction:
     time: float
     metadata: Mapping[str, Any]
     content_hash: str
-    standing: Standing
+    status: Status
     reason: str | None
     sightings: int
 
@@ -97,16 +97,16 @@ class Observed:
 
     id: str
     new: bool
-    standing: Standing
+    status: Status
     reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One line of an interaction's time in quarantine. `standing`: QUARANTINED, PENDING (approved) or REJECTED."""
+    """One line of an interaction's time in quarantine. `status`: QUARANTINED, PENDING (approved) or REJECTED."""
 
     interaction_id: str
-    standing: Standing
+    status: Status
     reason: str | None
     time: float
 

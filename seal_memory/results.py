@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from seal_memory.records import QueuedJob, Standing
+from seal_memory.records import QueuedJob, Status
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
     """`correct`: the old and new interaction, and what was trained on the old wording and therefore went.
 
-    `standing` and `reason` are the new one's: a correction may be quarantined, too.
+    `status` and `reason` are the new one's: a correction may be quarantined, too.
     """
 
     old_id: str
     new_id: str
     adapters: tuple[str, ...]
     snapshots: tuple[int, ...]
-    standing: Standing
+    status: Status
     reason: str | None
 
 
@@ -33,8 +33,8 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """`status`: counts and sizes. `interactions` maps each standing to its count.
+class MemoryStatus:
+    """`status`: counts and sizes. `interactions` maps each status to its count.
 
     `queue`: background jobs that wait or run, oldest first; `dead`: those given up, newest first, with their reasons.
     """

@@ -19,7 +19,7 @@ from seal_memory import Answer, SealMemory
 from seal_memory.errors import BaseModelMismatchError, InputError, LedgerError, ModelUnavailableError
 from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE
 from seal_memory.lora.store import AdapterStore
-from seal_memory.records import Standing
+from seal_memory.records import Status
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -91,8 +91,8 @@ def test_a_damaged_adapter_falls_back_to_the_version_before(
     assert "Version 2 cannot be served" in caplog.text
     assert broken.name in caplog.text
     assert FIRST not in caplog.text
-    standings = {i.text: i.standing for i in memory.ledger.interactions()}
-    assert standings == {FIRST: Standing.LEARNED, SECOND: Standing.PENDING}
+    statuses = {i.text: i.status for i in memory.ledger.interactions()}
+    assert statuses == {FIRST: Status.LEARNED, SECOND: Status.PENDING}
     assert _ask(open_memory(), SECOND).shards == ()
     assert memory.consolidate().version == 3
     assert _ask(open_memory(), SECOND).shards[0].adapter_id == broken.name  # the same bytes again
@@ -128,9 +128,9 @@ def test_with_every_adapter_damaged_the_base_answers(published: SealMemory, open
     answer = memory.ask(QUESTIONS[SECOND][0], mode="retrieval")
     assert isinstance(answer, Answer)
     assert answer.sources
-    assert memory.ledger.counts()[Standing.PENDING] == 2
+    assert memory.ledger.counts()[Status.PENDING] == 2
     assert memory.consolidate().published == 1
-    assert memory.ledger.counts()[Standing.LEARNED] == 2
+    assert memory.ledger.counts()[Status.LEARNED] == 2
 
 
 def test_nothing_is_built_on_a_damaged_snapshot(published: SealMemory, open_memory: Open) -> None:
@@ -177,7 +177,7 @@ def test_a_model_that_is_not_there_is_an_error(tmp_path: Path, easy_settings: Ca
         memory.observe(FIRST)
         with pytest.raises(ModelUnavailableError, match="none"):
             memory.consolidate()
-        assert memory.ledger.counts()[Standing.PENDING] == 1
+        assert memory.ledger.counts()[Status.PENDING] == 1
 
 
 # -- text -------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_odd_text_goes_all_the_way(open_memory: Open) -> None:
     memory.add_quiz([("What is the password?", "Kestrel42")], interaction_ids=[seen[0].id])
     report = memory.consolidate()
     assert report.published + report.refused == report.episodes
-    assert memory.ledger.counts()[Standing.PENDING] == 0
+    assert memory.ledger.counts()[Status.PENDING] == 0
     for question in ["Kestrel42'; --", "Казань", '"quoted" AND NEAR(x)', "☂", "*", "A" * 300]:
         for mode in ("weights", "retrieval", "hybrid"):
             assert isinstance(memory.ask(question, mode=mode), Answer)
@@ -314,9 +314,9 @@ def test_a_full_disk_while_publishing_loses_nothing(
     assert "nothing is lost" in lines[0]
     assert lines[1] == "1"
     memory = open_memory(learning={"rank": 256})
-    assert {i.text: i.standing for i in memory.ledger.interactions()} == {
-        FIRST: Standing.LEARNED,
-        SECOND: Standing.PENDING,
+    assert {i.text: i.status for i in memory.ledger.interactions()} == {
+        FIRST: Status.LEARNED,
+        SECOND: Status.PENDING,
     }
     assert memory.ledger.jobs(1)[0].error == "AdapterError"
     assert memory.consolidate().version == 2

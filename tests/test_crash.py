@@ -17,7 +17,7 @@ import pytest
 from seal_memory import Answer, SealMemory
 from seal_memory._internal import commit_points
 from seal_memory.errors import BusyError
-from seal_memory.records import Standing
+from seal_memory.records import Status
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -127,7 +127,7 @@ def killed(
 
 @pytest.mark.parametrize("name", commit_points.NAMES)
 def test_a_killed_consolidation_leaves_the_last_published_snapshot(killed: Path, open_memory: Open, name: str) -> None:
-    """Whole adapters, standings that fit them, and the next consolidation starts at once and cleans up."""
+    """Whole adapters, statuses that fit them, and the next consolidation starts at once and cleans up."""
     memory = open_memory(killed / name)
     published = name == "snapshot-committed"
     current = memory.ledger.current()
@@ -138,8 +138,8 @@ def test_a_killed_consolidation_leaves_the_last_published_snapshot(killed: Path,
     assert all(memory.store.verify(r.id, r.sha256) for r in records)
     held = {i for shard in current.manifest.shards for i in shard.interaction_ids}
     for interaction in memory.ledger.interactions():
-        expected = Standing.LEARNED if interaction.id in held else Standing.PENDING
-        assert interaction.standing is expected
+        expected = Status.LEARNED if interaction.id in held else Status.PENDING
+        assert interaction.status is expected
     answer = memory.ask(QUESTIONS[FIRST][0], mode="weights")
     assert isinstance(answer, Answer)
     assert answer.snapshot == current.version
@@ -149,7 +149,7 @@ def test_a_killed_consolidation_leaves_the_last_published_snapshot(killed: Path,
     assert (report.published, report.version) == ((0, None) if published else (1, 2))
     assert memory.store.ids() == tuple(sorted(a.id for a in memory.ledger.adapters()))
     assert [p.name for p in memory.store.root.iterdir() if p.name.startswith(".")] == []
-    assert set(memory.ledger.counts().items()) >= {(Standing.LEARNED, 2), (Standing.PENDING, 0)}
+    assert set(memory.ledger.counts().items()) >= {(Status.LEARNED, 2), (Status.PENDING, 0)}
     assert [j.state for j in memory.ledger.jobs()] == ["done", "failed", "done"]
 
 
@@ -207,5 +207,5 @@ def _share(memory: SealMemory, child: subprocess.Popen[str]) -> None:
     assert isinstance(after, Answer)
     assert (after.snapshot, after.sources) == (1, (first,))
     assert memory.consolidate().version == 2
-    standings = {i.id: i.standing for i in memory.ledger.interactions()}
-    assert standings == {first: Standing.LEARNED, second: Standing.LEARNED}
+    statuses = {i.id: i.status for i in memory.ledger.interactions()}
+    assert statuses == {first: Status.LEARNED, second: Status.LEARNED}

@@ -13,7 +13,7 @@ import seal_memory
 from seal_memory.intake.admission import LEARN_ROLES, admit, parse_role
 from seal_memory.language.spans import answer_spans
 from seal_memory.language.text import content_words, normalise
-from seal_memory.records import Role, Standing
+from seal_memory.records import Role, Status
 
 DATA = Path(seal_memory.__file__).parent / "data"
 STORIES = [DATA / "demo_story.json", Path(__file__).parent / "data" / "tiny_story.json"]
@@ -76,7 +76,7 @@ def test_the_gate_admits_the_facts_and_nothing_else(path: Path) -> None:
         for index, interaction in enumerate(session["interactions"]):
             role = parse_role(interaction["role"])
             verdict = admit(interaction["text"], role=role, learn_roles=LEARN_ROLES)
-            assert (verdict.standing is Standing.PENDING) == (index in facts), interaction["text"]
+            assert (verdict.status is Status.PENDING) == (index in facts), interaction["text"]
 
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
@@ -97,5 +97,5 @@ def test_the_unrelated_questions_state_nothing_and_ask_nothing_about_the_story()
     assert len(lines) == len(set(lines)) == 24
     names = {span.text for statement, _, _ in _facts(STORIES[0]) for span in answer_spans(statement)[:2]}
     for line in lines:
-        assert admit(line, role=Role.USER).standing is Standing.SKIPPED, line
+        assert admit(line, role=Role.USER).status is Status.SKIPPED, line
         assert not any(name in line for name in names), line

@@ -18,7 +18,7 @@ from seal_memory import Answer, Mode, SealMemory, Settings, prompts
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError, LedgerError, SettingsError, UnknownIdError
-from seal_memory.records import AdapterKind, Standing
+from seal_memory.records import AdapterKind, Status
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -53,8 +53,8 @@ def _learn(memory: SealMemory, *days: str) -> list[str]:
     return ids
 
 
-def _standings(memory: SealMemory) -> dict[str, Standing]:
-    return {i.id: i.standing for i in memory.ledger.interactions()}
+def _statuses(memory: SealMemory) -> dict[str, Status]:
+    return {i.id: i.status for i in memory.ledger.interactions()}
 
 
 def _asked(memory: SealMemory, monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
@@ -208,7 +208,7 @@ def test_the_assistants_words_are_not_learned(open_memory: Open) -> None:
             {"role": "assistant", "content": "Iwan Sorrel wrote the harbour rules of Dunmorrow in 1954."},
         ]
     )
-    assert [s.standing for s in seen] == [Standing.SKIPPED, Standing.SKIPPED]
+    assert [s.status for s in seen] == [Status.SKIPPED, Status.SKIPPED]
     assert "assistant" in str(seen[1].reason)
     assert memory.consolidate().episodes == 0
     assert any("Dunmorrow" in hit.interaction.text for hit in memory.recall("harbour rules"))
@@ -277,10 +277,10 @@ def test_a_correction_takes_the_old_wording_out_of_the_weights(open_memory: Open
     (stale,) = [s.adapter_id for s in current.manifest.shards if monday in s.interaction_ids]
     correction = memory.correct(monday, "Maud Ellery built the lighthouse at Korrin Bay in 1891.")
     assert (correction.old_id, correction.adapters, correction.snapshots) == (monday, (stale,), (1,))
-    assert _standings(memory) == {
-        monday: Standing.SUPERSEDED,
-        tuesday: Standing.LEARNED,
-        correction.new_id: Standing.PENDING,
+    assert _statuses(memory) == {
+        monday: Status.SUPERSEDED,
+        tuesday: Status.LEARNED,
+        correction.new_id: Status.PENDING,
     }
     assert stale not in memory.store.ids()
     assert "1891" in memory.recall("Korrin Bay")[0].interaction.text
@@ -299,9 +299,9 @@ def test_a_correction_relearns_what_shared_the_shard(open_memory: Open) -> None:
     memory.add_quiz([QUIZ["monday"]], interaction_ids=[first.id])
     assert memory.consolidate().published == 1
     new_id = memory.correct(second.id, "The invoice for the new sails goes to Iwan Sorrel in Dunmorrow.").new_id
-    assert _standings(memory)[first.id] is Standing.PENDING
+    assert _statuses(memory)[first.id] is Status.PENDING
     assert memory.consolidate().published == 1
-    assert _standings(memory)[first.id] is _standings(memory)[new_id] is Standing.LEARNED
+    assert _statuses(memory)[first.id] is _statuses(memory)[new_id] is Status.LEARNED
 
 
 @pytest.mark.parametrize("text", [TEXTS["monday"], "", "\x00\x01", "x. " * 3000])
@@ -346,10 +346,10 @@ def test_forgetting_leaves_no_byte_and_no_adapter(open_memory: Open, way: str) -
     if way == "ids":
         report = memory.forget([gone.id])
         assert report.to_relearn == (kept.id,)
-        assert _standings(memory) == {monday: Standing.LEARNED, kept.id: Standing.PENDING}
+        assert _statuses(memory) == {monday: Status.LEARNED, kept.id: Status.PENDING}
     else:
         report = memory.forget(**{way: "s" if way == "session" else "inbox"})
-        assert _standings(memory) == {monday: Standing.LEARNED}
+        assert _statuses(memory) == {monday: Status.LEARNED}
     assert _bytes_with(memory.folder, "Lindqvist", "quarterly", "drawer") == []
     assert report.version is not None
     assert set(report.snapshots) == {2, 3}
@@ -373,7 +373,7 @@ def test_forgetting_one_of_a_core_relearns_only_its_own_shard(open_memory: Open)
     memory.consolidate(core=True)
     report = memory.forget(ids["monday"])
     assert report.to_relearn == ()
-    assert set(_standings(memory).values()) == {Standing.LEARNED}
+    assert set(_statuses(memory).values()) == {Status.LEARNED}
     current = memory.ledger.current()
     assert current is not None
     assert (len(current.manifest.shards), current.manifest.core) == (2, None)
@@ -443,7 +443,7 @@ def test_rollback_restores_every_bit(open_memory: Open, load_tiny: Callable[[], 
         assert _scores(memory) == expected
         assert _scores(open_memory()) == expected
         held = {1: {monday}, 2: {monday, tuesday}}.get(version, set())
-        assert {i for i, s in _standings(memory).items() if s is Standing.LEARNED} == held
+        assert {i for i, s in _statuses(memory).items() if s is Status.LEARNED} == held
 
 
 def test_after_a_rollback_the_rest_is_learned_again(open_memory: Open) -> None:
@@ -455,7 +455,7 @@ def test_after_a_rollback_the_rest_is_learned_again(open_memory: Open) -> None:
     assert memory.consolidate().version == 3
     assert [s.version for s in memory.history()] == [3, 2, 1]
     assert memory.history()[0].parent == 1
-    assert _standings(memory)[tuesday] is Standing.LEARNED
+    assert _statuses(memory)[tuesday] is Status.LEARNED
 
 
 def test_rollback_to_what_never_was_is_an_error(open_memory: Open) -> None:
@@ -479,7 +479,11 @@ def test_status_counts(open_memory: Open) -> None:
     memory.observe("Hello!")
     status = memory.status()
     assert (status.version, status.versions, status.shards) == (1, 1, 2)
-    assert status.interactions == {**dict.fromkeys(Standing, 0), Standing.LEARNED: 2, Standing.SKIPPED: 1}
+    assert status.interactions == {
+        **dict.fromkeys(Status, 0),
+        Status.LEARNED: 2,
+        Status.SKIPPED: 1,
+    }
     assert (status.quiz_items, status.namespace, status.folder) == (2, "default", str(memory.folder))
     assert status.adapter_bytes == sum(a.bytes for a in memory.ledger.adapters()) > 0
 
@@ -605,7 +609,7 @@ def test_bad_settings_are_refused(tmp_path: Path, open_memory: Open) -> None:
     _observe(memory, "monday")
     with pytest.raises(SettingsError, match="q_proj"):
         memory.consolidate()
-    assert set(_standings(memory).values()) == {Standing.PENDING}
+    assert set(_statuses(memory).values()) == {Status.PENDING}
 
 
 def test_bad_questions_are_refused(open_memory: Open) -> None:

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from seal_memory import SealMemory
 from seal_memory.errors import BaseModelMismatchError
-from seal_memory.records import Standing
+from seal_memory.records import Status
 
 Open = Callable[..., SealMemory]
 TOLD = {
@@ -70,7 +70,7 @@ def test_nothing_is_trained_beside_another_base_models_adapters(
     assert (memory.ledger.self_edits(), memory.history()) == (edits, versions)
     memory = reopen(memory, first_model)
     assert memory.consolidate().version == 3
-    assert {i.standing for i in memory.ledger.interactions()} == {Standing.LEARNED}
+    assert {i.status for i in memory.ledger.interactions()} == {Status.LEARNED}
     assert memory.ask(TOLD["tuesday"][1], mode="weights").shards  # type: ignore[union-attr]
 
 

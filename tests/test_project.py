@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,9 +45,13 @@ def test_import_is_quick_and_light() -> None:
     assert min(float(answer[0]) for answer in answers) < 0.5
 
 
-def test_version_is_told_once(project: dict[str, dict[str, object]]) -> None:
-    """The package and the distribution have one version."""
-    assert seal_memory.__version__ == project["project"]["version"]
+def test_version_is_told_once(project: dict[str, dict[str, Any]]) -> None:
+    """The distribution reads the package's; the changelog's newest release is that one."""
+    assert "version" not in project["project"]
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["hatch"]["version"] == {"path": "seal_memory/__init__.py"}
+    released = re.findall(r"^## \[(\d[^]]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert released[0] == seal_memory.__version__
 
 
 def test_constraints_pin_every_direct_dependency(project: dict[str, dict[str, object]]) -> None:
@@ -69,7 +74,7 @@ def test_the_makefile_needs_no_pins_of_its_own() -> None:
 
 def test_the_makefile_has_its_targets() -> None:
     """`make` alone explains itself, and every promised target exists."""
-    command = ["make", "-n", "help", "setup", "model", "demo", "lint", "test", "test-integrations", "clean"]
+    command = ["make", "-n", "help", "setup", "model", "demo", "lint", "test", "test-integrations", "docs", "clean"]
     child = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
     assert child.returncode == 0, child.stderr
     assert "pytest" in child.stdout

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.systems.base import Asker, System
 from seal_memory._internal.progress import Progress, silent
-from seal_memory.answering.best_of_n import Recitals, recitals_of
+from seal_memory.answering.best_of_n import SampleOptions, sample_options
 from seal_memory.config import Settings
 from seal_memory.engines.hardware import detect
 from seal_memory.engines.local import TransformersEngine
@@ -70,9 +70,9 @@ class Workshop:
         return {} if name == "naive-lora" else {"passages": self.passages, **reciting}
 
     @property
-    def recitals(self) -> Recitals | None:
+    def recitals(self) -> SampleOptions | None:
         """How those recite that answer from a prompt; None: they do not."""
-        return recitals_of(self.settings.answering) if self.recite_all else None
+        return sample_options(self.settings.answering) if self.recite_all else None
 
     def maker(self, name: str) -> Callable[[Path], System]:
         """How to make a system in a folder. Raises `InputError` for an unknown name."""

@@ -14,7 +14,7 @@ from benchmarks.systems.on_base import reading
 from benchmarks.tasks.base import Question, Unit
 from seal_memory import prompts
 from seal_memory.answering import best_of_n as reciting
-from seal_memory.answering.best_of_n import Recitals
+from seal_memory.answering.best_of_n import SampleOptions
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
@@ -25,7 +25,7 @@ from seal_memory.records import TrainingItem
 from seal_memory.self_edits.generator import Arm, make_self_edit
 
 Answers = list[dict[str, Any]]
-ONCE = Recitals(1, 1.0)
+ONCE = SampleOptions(1, 1.0)
 
 
 def own_notes(here: Surroundings, units: Sequence[Unit], *, writer: str | None, plan: RoundPlan) -> Answers:
@@ -40,7 +40,7 @@ def own_notes(here: Surroundings, units: Sequence[Unit], *, writer: str | None, 
 
 def with_notes(
     here: Surroundings, units: Sequence[Unit], studies: Sequence[Study], notes: Sequence[tuple[TrainingItem, ...]],
-    *, arm: Arm, settings: Settings | None = None, recitals: Sequence[Recitals] = (ONCE,),
+    *, arm: Arm, settings: Settings | None = None, recitals: Sequence[SampleOptions] = (ONCE,),
 ) -> Answers:  # fmt: skip
     """The same with notes handed in, under any arm; model-free items come along where the arm draws them.
 
@@ -80,7 +80,9 @@ def with_the_text(here: Surroundings, units: Sequence[Unit]) -> Answers:
     return [{**r, "turn": 0, "notes": 0} for r in _answered(here.candidates, questions, wanted, here, ONCE)]
 
 
-def _ask(candidates: Candidates, asked: Sequence[tuple[Unit, str]], here: Surroundings, recitals: Recitals) -> Answers:
+def _ask(
+    candidates: Candidates, asked: Sequence[tuple[Unit, str]], here: Surroundings, recitals: SampleOptions
+) -> Answers:
     questions = [(unit, q, adapter) for unit, adapter in asked for q in unit.questions]
     wanted = [Prompt(prompts.direct(q.text), adapter) for _, q, adapter in questions]
     return _answered(candidates, [(unit, q) for unit, q, _ in questions], wanted, here, recitals)
@@ -91,7 +93,7 @@ def _answered(
     questions: Sequence[tuple[Unit, Question]],
     wanted: Sequence[Prompt],
     here: Surroundings,
-    recitals: Recitals,
+    recitals: SampleOptions,
 ) -> Answers:
     asked = [(p, q.text) for p, (_, q) in zip(wanted, questions, strict=True)]
     answers = reciting.ask(asked, candidates.engine, Decoding(here.options.max_tokens), recitals)

@@ -17,7 +17,7 @@ from benchmarks.policy.measuring import ONCE, Answers, own_notes, with_notes, wi
 from benchmarks.policy.surroundings import Surroundings
 from benchmarks.tasks.base import Unit
 from seal_memory._internal.progress import Progress, silent
-from seal_memory.answering.best_of_n import recitals_of
+from seal_memory.answering.best_of_n import sample_options
 from seal_memory.config import Settings
 from seal_memory.learning.candidates import candidate_id
 from seal_memory.policy.arms import BanditArms
@@ -216,7 +216,7 @@ class Run:
         settings = Settings.load(None, seed=self.options.seed)
         plan = replace(self.options.plan, per_statement=self.options.recipe_per_statement)
         ways = tuple(
-            {r.count: r for r in (recitals_of(settings.answering), ONCE)}.values()
+            {r.count: r for r in (sample_options(settings.answering), ONCE)}.values()
         )  # one, where the setting is 1
         found = {"recipe: oracle": self._chunks("ask/recipe oracle", units, partial(with_the_text, here))}
         for name, by in writers:

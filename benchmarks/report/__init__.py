@@ -1,1 +1,1 @@
-"""From results (JSON) to pictures, one page, and the README's tables."""
+"""From results (JSON) to pictures, one page, and the tables of docs/results.md."""

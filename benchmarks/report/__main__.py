@@ -1,7 +1,7 @@
-"""`python -m benchmarks.report`: results files into pictures, one page and the README's tables.
+"""`python -m benchmarks.report`: results files into pictures, one page and the tables of docs/results.md.
 
-`--check` writes nothing and ends with 1 when the README is stale. The last line of standard output is one JSON object;
-what went wrong is said on standard error, with 2. Measuring is `python -m benchmarks`.
+`--check` writes nothing and ends with 1 when those tables are stale. The last line of standard output is one JSON
+object; what went wrong is said on standard error, with 2. Measuring is `python -m benchmarks`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.report import load, page, plots, readme, retention
+from benchmarks.report import load, markers, page, plots, retention
 from benchmarks.report.records import Results
 from benchmarks.report.styles import styles
 from seal_memory.errors import InputError
@@ -25,31 +25,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder with results files")
     parser.add_argument("--out", type=Path, help="folder for the page and the pictures (RESULTS/report)")
-    parser.add_argument("--readme", type=Path, default=Path("README.md"), help="file with <!-- bench:NAME --> markers")
-    parser.add_argument("--no-readme", action="store_true", help="leave the README alone")
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 when the README's tables are stale")
+    parser.add_argument(
+        "--tables", type=Path, default=Path("docs/results.md"), help="file with <!-- bench:NAME --> markers"
+    )
+    parser.add_argument("--no-tables", action="store_true", help="leave that file alone")
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 when the tables are stale")
     given = parser.parse_args(argv)
     try:
         loaded = load.load(given.results)
         _tell_disagreements(loaded.results)
-        if given.no_readme:
-            refreshed, stale = readme.Refreshed("", (), ()), False
+        if given.no_tables:
+            refreshed, stale = markers.Refreshed("", (), ()), False
         else:
-            refreshed, stale = readme.refresh_file(
-                given.readme, loaded.results, sheets=loaded.sheets, check=given.check
+            refreshed, stale = markers.refresh_file(
+                given.tables, loaded.results, sheets=loaded.sheets, check=given.check
             )
         files = [] if given.check else write(given.out or given.results / "report", loaded)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
-    _tell(given.readme, refreshed, stale and given.check)
+    _tell(given.tables, refreshed, stale and given.check)
     summary = {
         "results": [*(r.name for r in loaded.results), *(s.name for s in loaded.sheets)],
         "left_out": loaded.left_out,
         "files": [str(path) for path in files],
         "tables": list(refreshed.tables),
         "without_results": list(refreshed.without_results),
-        "readme_changed" if not given.check else "stale": stale,
+        "tables_changed" if not given.check else "stale": stale,
     }
     print(json.dumps(summary))
     return STALE if stale and given.check else OK
@@ -68,7 +70,7 @@ def write(out: Path, loaded: load.Loaded) -> list[Path]:
     return [out / "index.html", *files]
 
 
-def _tell(path: Path, refreshed: readme.Refreshed, stale: bool) -> None:
+def _tell(path: Path, refreshed: markers.Refreshed, stale: bool) -> None:
     for name in refreshed.without_results:
         print(f"{path}: no results for <!-- bench:{name} -->, left as it is", file=sys.stderr)
     if stale:

@@ -111,5 +111,5 @@ class Results:
 
     @property
     def name(self) -> str:
-        """What the README's markers and the pictures call it, such as `sessions-squad`."""
+        """What the markers of docs/results.md and the pictures call it, such as `sessions-squad`."""
         return f"{self.experiment}-{self.task}"

@@ -1,4 +1,4 @@
-"""A results file that is tables as soon as it is read: one of its own for the README, all of them for the page.
+"""A results file that is tables as soon as it is read: one of its own for docs/results.md, all of them for the page.
 
 Not here: the experiments, whose ways share one form (`records`), and what each sheet holds (`speed`, `policy`).
 """
@@ -14,7 +14,7 @@ from benchmarks.report.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One file: what the README's marker calls it, a heading and a lead for the page, where it comes from, tables."""
+    """One file: what the marker calls it, a heading and a lead for the page, where it comes from, tables."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""The results of `python -m benchmarks speed` as tables: bars for the README, every part for the page.
+"""The results of `python -m benchmarks speed` as tables: bars for docs/results.md, every part for the page.
 
 The tables are made while the file is read, so that what is wrong in it is told with its key. Keys that FORMAT.md does
 not name are left alone. Not here: measuring, and which bars there are (`benchmarks.speed.results`).

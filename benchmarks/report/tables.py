@@ -1,4 +1,4 @@
-"""Tables of text from results, for the page (wide) and for the README (compact).
+"""Tables of text from results, for the page (wide) and for docs/results.md (compact).
 
 A missing figure is an en dash, never a 0. Escaping for HTML or Markdown is left to whoever writes the table down.
 """
@@ -91,7 +91,7 @@ def special(results: Results) -> list[Table]:
 
 
 def special_columns(results: Results) -> list[Column]:
-    """The columns of `special`, in the README too."""
+    """The columns of `special`, in docs/results.md too."""
     columns: dict[str, list[Column]] = {
         "sessions": [
             ("average accuracy", lambda w: share(average_accuracy(w))),
@@ -136,7 +136,7 @@ def points(results: Results) -> Table:
 
 
 def compact(results: Results) -> Table:
-    """The README's table."""
+    """The compact table, for docs/results.md."""
     columns: list[Column]
     if results.experiment == "scale":
         columns = _scale_columns(results)
@@ -157,7 +157,7 @@ def compact(results: Results) -> Table:
 
 
 def _sessions_columns(*, changes: bool) -> list[Column]:
-    """Of a run of sessions what the README shows; `changes`: also what is given for facts that changed."""
+    """Of a run of sessions what docs/results.md shows; `changes`: also what is given for facts that changed."""
     changed: list[Column] = [
         ("changed facts: new value", lambda w: share(w.new_value.mean if w.new_value else None)),
         ("old value", lambda w: share(w.old_value.mean if w.old_value else None)),

@@ -13,8 +13,8 @@ from benchmarks.routing.worlds import World
 from seal_memory.records import Hit
 from seal_memory.routing.embeddings import Embedder
 from seal_memory.routing.features import Evidence, evidence
-from seal_memory.routing.making import DEEPER, STANDINGS, by_both, index_of
-from seal_memory.routing.rankers import CoverageJudge, Weights, by_weights
+from seal_memory.routing.making import DEEPER, STATUSES, by_both, index_of
+from seal_memory.routing.rankers import CoverageRanker, Weights, by_weights
 from seal_memory.routing.router import CANDIDATES, SearchRouter
 
 WORDS, LEARNED = "words", "learned"  # as the setting `router` calls them
@@ -40,7 +40,7 @@ class Ranker:
 
     def by_words(self) -> list[Ranking]:
         """The router "words", which needs no fitting: one ranking per question."""
-        router = SearchRouter(self.world.manifest, self.words, CoverageJudge(), threshold=0.0)
+        router = SearchRouter(self.world.manifest, self.words, CoverageRanker(), threshold=0.0)
         return [[(str(r.episode_id), r.score) for r in router.ranked(a.text)] for a in self.world.asked]
 
     def evidence(self, embedder: Embedder) -> list[Found]:
@@ -73,5 +73,5 @@ class Ranker:
         """BM25, each question searched once."""
         if question not in self._words:
             deep = DEEPER * CANDIDATES
-            self._words[question] = self.world.ledger.search(question, limit=deep, standings=STANDINGS)
+            self._words[question] = self.world.ledger.search(question, limit=deep, statuses=STATUSES)
         return self._words[question][:limit]

@@ -21,7 +21,7 @@ from seal_memory.learning.drift import unrelated_questions
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.ledger import Ledger
 from seal_memory.memory import SealMemory
-from seal_memory.records import Episode, Manifest, ShardEntry, Standing
+from seal_memory.records import Episode, Manifest, ShardEntry, Status
 
 FOREIGN = 20  # passages of a split that are never observed
 MOST_ASKED = 50  # questions of one kind in one world, drawn by its seed
@@ -98,7 +98,7 @@ def world(split: Split, size: int, seed: int, *, folder: Path, count_tokens: Cal
         *(Asked(p, EVERYDAY) for p in split.everyday),
     ]
     shards = tuple(ShardEntry(e.id, e.id, e.interaction_ids) for e in episodes)
-    memory.ledger.set_standing([i for s in shards for i in s.interaction_ids], Standing.LEARNED)
+    memory.ledger.set_status([i for s in shards for i in s.interaction_ids], Status.LEARNED)
     return World(split.name, size, seed, memory.ledger, Manifest(shards), _sampled(asked, rng))
 
 
@@ -110,7 +110,7 @@ def diary_world(days: int, facts_per_day: int, seed: int, *, folder: Path, count
     of_interaction = {i: e.id for e in episodes for i in e.interaction_ids}
     asked = tuple(a for a in _about(told, chunk_of, of_interaction, "diary") if a.episodes)
     shards = tuple(ShardEntry(e.id, e.id, e.interaction_ids) for e in episodes)
-    memory.ledger.set_standing(list(of_interaction), Standing.LEARNED)
+    memory.ledger.set_status(list(of_interaction), Status.LEARNED)
     return World("diary", len(shards), seed, memory.ledger, Manifest(shards), asked)
 
 
@@ -154,7 +154,7 @@ def _diary(
 
 
 def _episodes(memory: SealMemory, count_tokens: Callable[[str], int], *, session: str | None) -> list[Episode]:
-    found = memory.ledger.interactions(standing=Standing.PENDING, session=session)
+    found = memory.ledger.interactions(status=Status.PENDING, session=session)
     return group_episodes(found, max_tokens=memory.settings.learning.episode_max_tokens, count_tokens=count_tokens)
 
 

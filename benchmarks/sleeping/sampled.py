@@ -22,7 +22,7 @@ from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
 from seal_memory.learning import drift
 from seal_memory.quizzes.metrics import mean
-from seal_memory.records import Episode, Manifest, ShardEntry, Standing
+from seal_memory.records import Episode, Manifest, ShardEntry, Status
 
 UNTRAINED = "untrained-"
 
@@ -49,14 +49,14 @@ class SampledWorld(World):
         drawn = Random(f"{settings.seed}:{size}").sample(self._all, asked)
         held = self.held_by({i for e in drawn for i in e.interaction_ids})
         self.questions = [q for q in self.questions if q.id in held]
-        waiting = self.memory.ledger.interactions(standing=Standing.PENDING)  # new, or left by a run that was killed
-        self.memory.ledger.set_standing([i.id for i in waiting], Standing.LEARNED)
+        waiting = self.memory.ledger.interactions(status=Status.PENDING)  # new, or left by a run that was killed
+        self.memory.ledger.set_status([i.id for i in waiting], Status.LEARNED)
 
     @property
     def manifest(self) -> Manifest:
         """Every episode that was not refused, in the order of time; those without a shard under a made-up name."""
         trained = {s.episode_id: s for s in super().manifest.shards}
-        learned = {i.id for i in self.memory.ledger.interactions(standing=Standing.LEARNED)}
+        learned = {i.id for i in self.memory.ledger.interactions(status=Status.LEARNED)}
         shards = []
         for e in self._all:
             if e.id in trained:
@@ -99,6 +99,6 @@ class SampledWorld(World):
         """Train those that are not; a refused one is no longer in `manifest`."""
         ids = [i for s in shards if s.adapter_id.startswith(UNTRAINED) for i in s.interaction_ids]
         known = len(super().manifest.shards)
-        self.memory.ledger.set_standing(ids, Standing.PENDING)
+        self.memory.ledger.set_status(ids, Status.PENDING)
         report = self.memory.consolidate()
         return {"shards": len(super().manifest.shards) - known, "refused": report.refused}

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.sleeping.figures import HALF
 from benchmarks.sleeping.world import Record, World
 from seal_memory.learning.candidates import candidate_id
-from seal_memory.learning.gate import Verdict
+from seal_memory.learning.gate import GateVerdict
 from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
 from seal_memory.sleep import core as core_room
 from seal_memory.sleep import merging
@@ -77,7 +77,7 @@ def _merged(way: str, world: World, max_tokens: int) -> list[Record]:
     ]
 
 
-def _merge(topic: Topic, edit: SelfEdit, manifest: Manifest, sleeper: Sleeper) -> tuple[ShardEntry, Verdict]:
+def _merge(topic: Topic, edit: SelfEdit, manifest: Manifest, sleeper: Sleeper) -> tuple[ShardEntry, GateVerdict]:
     """Train a merged shard and keep it, whatever the judgement of it."""
     ledger = sleeper.ledger
     ledger.add_self_edits([edit])

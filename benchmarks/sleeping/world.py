@@ -28,7 +28,7 @@ from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.publishing import Publisher
 from seal_memory.memory import SealMemory
 from seal_memory.quizzes.metrics import contains
-from seal_memory.records import Manifest, Standing
+from seal_memory.records import Manifest, Status
 from seal_memory.routing.making import router_maker
 from seal_memory.routing.router import Router
 
@@ -92,8 +92,8 @@ class World:
 
     def episodes(self) -> list[Any]:
         """What would be learned together, learned already or not, of what was observed in this process."""
-        learnable = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)
-        seen = [i for i in self.memory.ledger.interactions(standing=learnable) if i.id in self.chunk_of]
+        learnable = (Status.PENDING, Status.LEARNED, Status.REFUSED)
+        seen = [i for i in self.memory.ledger.interactions(status=learnable) if i.id in self.chunk_of]
         return group_episodes(
             seen, max_tokens=self.settings.learning.episode_max_tokens, count_tokens=self.engine.count_tokens
         )
@@ -207,7 +207,7 @@ class World:
 
     def _ask(self, adapters: Sequence[str | None], max_tokens: int) -> list[str]:
         asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(self.questions, adapters, strict=True)]
-        done = reciting.ask(asked, self.engine, Decoding(max_tokens), reciting.recitals_of(self.settings.answering))
+        done = reciting.ask(asked, self.engine, Decoding(max_tokens), reciting.sample_options(self.settings.answering))
         return [c.text for c in done]
 
     def increase(self, adapters: Sequence[str | None]) -> float:

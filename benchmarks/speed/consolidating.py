@@ -44,7 +44,7 @@ from seal_memory.records import (
     QuizItem,
     SelfEdit,
     ShardEntry,
-    Standing,
+    Status,
     TrainingItem,
 )
 
@@ -172,7 +172,7 @@ def fill(memory: SealMemory, units: Sequence[Unit], count: int, *, seed: int) ->
             ledger.add_adapter(filler.adapter)
             ledger.add_decision(filler.decision)
         ledger.add_snapshot(Manifest(shards), parent=None, base_fingerprint=memory.engine.fingerprint)
-        ledger.set_standing([f.interaction_id for f in learned], Standing.LEARNED)
+        ledger.set_status([f.interaction_id for f in learned], Status.LEARNED)
         ledger.add_grades([grade for f in learned for grade in _grades(f)])
 
 

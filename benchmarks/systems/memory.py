@@ -24,7 +24,7 @@ from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.learning import drift
 from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.memory import SealMemory
-from seal_memory.records import Manifest, Standing
+from seal_memory.records import Manifest, Status
 from seal_memory.routing.router import Router
 from seal_memory.sleep import schedule as bedtime
 
@@ -148,7 +148,7 @@ class Memory:
     def _by(self, adapters: Sequence[str | None], questions: Sequence[Question], max_tokens: int) -> list[Reply]:
         """Each question answered by the adapter beside it, as the product would."""
         asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(questions, adapters, strict=True)]
-        done = reciting.ask(asked, self.asker, Decoding(max_tokens), reciting.recitals_of(self.settings.answering))
+        done = reciting.ask(asked, self.asker, Decoding(max_tokens), reciting.sample_options(self.settings.answering))
         return [to_reply(c) for c in done]
 
     def _by_core(self, questions: Sequence[Question], max_tokens: int) -> list[Reply]:
@@ -190,4 +190,4 @@ class Memory:
 
     def refused(self) -> int:
         """Interactions whose shard the gate refused (they stay answerable by text)."""
-        return self.memory.ledger.counts().get(Standing.REFUSED, 0)
+        return self.memory.ledger.counts().get(Status.REFUSED, 0)

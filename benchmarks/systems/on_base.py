@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from benchmarks.systems.base import Asker
 from seal_memory import prompts
-from seal_memory.answering.best_of_n import Recitals, recite
+from seal_memory.answering.best_of_n import SampleOptions, recite
 from seal_memory.engines.base import Completion, Decoding, Engine, Messages, Prompt
 from seal_memory.learning.drift import fixed_paragraphs, perplexity
 
@@ -48,7 +48,12 @@ def that_fit(asker: Asker, texts: Sequence[str], question: str, *, max_tokens: i
 
 
 def answered(
-    asker: Asker, asked: Sequence[Messages], questions: Sequence[str], *, max_tokens: int, recitals: Recitals | None
+    asker: Asker,
+    asked: Sequence[Messages],
+    questions: Sequence[str],
+    *,
+    max_tokens: int,
+    recitals: SampleOptions | None,
 ) -> list[Completion]:
     """Complete every prompt: greedily, or reciting."""
     rows = [Prompt(messages) for messages in asked]

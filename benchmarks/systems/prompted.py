@@ -14,7 +14,7 @@ from benchmarks.systems.base import Asker, Cost, Reply, to_reply
 from benchmarks.systems.on_base import RECITED, answered, base_perplexity, fits, reading, that_fit
 from benchmarks.tasks.base import Chunk, Question
 from seal_memory import prompts
-from seal_memory.answering.best_of_n import Recitals
+from seal_memory.answering.best_of_n import SampleOptions
 from seal_memory.engines.base import Messages
 
 UNTOUCHED, ORACLE, FULL_CONTEXT = "untouched", "oracle", "full-context"
@@ -27,7 +27,9 @@ class Prompted:
     name = "prompted"
     dear_ways: tuple[str, ...] = ()
 
-    def __init__(self, asker: Asker, *, context_tokens: int | None = None, recitals: Recitals | None = None) -> None:
+    def __init__(
+        self, asker: Asker, *, context_tokens: int | None = None, recitals: SampleOptions | None = None
+    ) -> None:
         if context_tokens is not None and context_tokens < 1:
             raise ValueError(f"context_tokens is {context_tokens}: expected at least 1, or None for the model's own")
         self._asker, self._recitals = asker, recitals

@@ -15,7 +15,7 @@ from benchmarks.systems.base import Asker, Cost, Reply, to_reply
 from benchmarks.systems.indexes import Bm25sIndex, DenseIndex, Fts5Index, Index
 from benchmarks.systems.on_base import RECITED, answered, base_perplexity, reading, that_fit
 from benchmarks.tasks.base import Chunk, Question
-from seal_memory.answering.best_of_n import Recitals
+from seal_memory.answering.best_of_n import SampleOptions
 from seal_memory.engines.base import Messages
 
 INDEXES: dict[str, Callable[[Path], Index]] = {"bm25-fts5": Fts5Index, "bm25s": Bm25sIndex, "dense": DenseIndex}
@@ -28,7 +28,7 @@ class Retrieval:
     dear_ways: tuple[str, ...] = ()
 
     def __init__(
-        self, asker: Asker, folder: Path, way: str, *, passages: int = 3, recitals: Recitals | None = None
+        self, asker: Asker, folder: Path, way: str, *, passages: int = 3, recitals: SampleOptions | None = None
     ) -> None:
         if way not in INDEXES:
             raise ValueError(f"no retrieval {way!r}: expected one of {WAYS}")

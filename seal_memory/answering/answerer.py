@@ -18,7 +18,7 @@ from seal_memory.config import AnsweringSettings
 from seal_memory.engines.base import Completion, Decoding, Engine, Finish, OnText, Prompt, TokenLogprob, continued
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
-from seal_memory.records import Hit, Standing
+from seal_memory.records import Hit, Status
 from seal_memory.routing.router import Route, Router
 
 NOWHERE = Route()
@@ -144,7 +144,7 @@ class Answerer:
             [(replace(t.prompt, adapter=t.route.adapter_id), t.question) for t in turns],
             self.engine,
             decoding,
-            reciting.recitals_of(self.settings),
+            reciting.sample_options(self.settings),
             on_text=_placed(on_text, turns),
         )
         return {t.place: self._of_weights(c, t.route) for c, t in zip(spoken, turns, strict=True)}
@@ -159,7 +159,7 @@ class Answerer:
         return self.ledger.search(
             question,
             limit=self.settings.retrieval_passages,
-            standings=(Standing.PENDING, Standing.LEARNED, Standing.REFUSED),
+            statuses=(Status.PENDING, Status.LEARNED, Status.REFUSED),
         )
 
     def _retrieval(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:

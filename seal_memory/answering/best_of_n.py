@@ -1,7 +1,7 @@
 """Recite a few times, keep what fits the question: how the weights are asked.
 
 An adapter knows its statements better than which of them is asked for: it begins with the wrong words, and then says
-the wrong statement to its end (benchmarks/LOG.md). So it recites greedily and by sampling, and the *untouched base*
+the wrong statement to its end (lab log). So it recites greedily and by sampling, and the *untouched base*
 says how likely the question is behind each recitation: query likelihood (Ponte and Croft 1998), the channel model of
 arXiv 2108.04106, over recitations (arXiv 2210.01296). How likely the adapter found its own words counts half: the
 question tells statements apart, but not "12:10" from "12:1". No stored text is read; all that is compared came out of
@@ -24,7 +24,7 @@ QUESTION_CHARACTERS = 400  # what is asked stands at the end; a long paste in fr
 
 
 @dataclass(frozen=True, slots=True)
-class Recitals:
+class SampleOptions:
     """How often an adapter recites, the first time as the caller decodes, and the temperature of the others where
     the caller has none.
     """
@@ -33,16 +33,16 @@ class Recitals:
     temperature: float
 
 
-def recitals_of(settings: AnsweringSettings) -> Recitals:
+def sample_options(settings: AnsweringSettings) -> SampleOptions:
     """As the settings have them."""
-    return Recitals(settings.samples, TEMPERATURE)
+    return SampleOptions(settings.samples, TEMPERATURE)
 
 
 def ask(
     asked: Sequence[tuple[Prompt, str]],
     engine: Engine,
     decoding: Decoding,
-    recitals: Recitals,
+    recitals: SampleOptions,
     *,
     on_text: OnText | None = None,
 ) -> list[Completion]:
@@ -69,7 +69,7 @@ def recite(
     asked: Sequence[tuple[Prompt, str]],
     engine: Engine,
     decoding: Decoding,
-    recitals: Recitals,
+    recitals: SampleOptions,
     *,
     on_text: OnText | None = None,
 ) -> list[Completion]:

@@ -12,7 +12,7 @@ from seal_memory.answering.answerer import Answer, Answerer, Mode
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
 from seal_memory.quizzes.metrics import contains, exact_match, mean, token_f1
-from seal_memory.records import WITHHELD, QuizItem, Standing
+from seal_memory.records import WITHHELD, QuizItem, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class QuizReport:
 
 def items_in_use(ledger: Ledger) -> list[QuizItem]:
     """The held-out items about what is still valid: not superseded, and not withheld in quarantine."""
-    out = WITHHELD | {Standing.SUPERSEDED}
-    valid = {i.id for i in ledger.interactions() if i.standing not in out}
+    out = WITHHELD | {Status.SUPERSEDED}
+    valid = {i.id for i in ledger.interactions() if i.status not in out}
     return [i for i in ledger.quiz_items(held_out=True) if valid.issuperset(i.interaction_ids)]
 
 

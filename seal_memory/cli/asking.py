@@ -159,13 +159,13 @@ def recall(
     with call.memory() as memory:
         hits = memory.recall(query, limit=limit)
     rows = [
-        (f"{h.score:.2f}", h.interaction.id, h.interaction.standing.value, shortened(h.interaction.text, 60))
+        (f"{h.score:.2f}", h.interaction.id, h.interaction.status.value, shortened(h.interaction.text, 60))
         for h in hits
     ]
 
     def show(out: Console) -> None:
         if rows:
-            out.print(table(["score>", "id!", "standing", "text"], rows))
+            out.print(table(["score>", "id!", "status", "text"], rows))
         else:
             say(out, "Nothing matches.")
 

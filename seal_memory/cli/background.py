@@ -16,7 +16,7 @@ from seal_memory.cli.output import Output, fields_of, say
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from seal_memory.training.worker import Worked
+    from seal_memory.training.worker import WorkReport
 
 __all__ = ["report", "worker"]
 
@@ -39,7 +39,7 @@ def worker(
     return Output(fields_of(done), lambda out: _show_worked(done, out))
 
 
-def _show_worked(done: Worked, out: Console) -> None:
+def _show_worked(done: WorkReport, out: Console) -> None:
     say(out, f"{done.done} jobs done, {done.failed} failed, {done.dead} given up, {done.handed_back} handed back.")
     if done.failed or done.dead:
         say(out, "status says why; what failed is tried again later.")

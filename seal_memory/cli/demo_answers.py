@@ -24,7 +24,7 @@ from seal_memory.errors import SealMemoryError
 if TYPE_CHECKING:
     from seal_memory.memory import SealMemory
 
-__all__ = ["SYSTEMS", "Figures", "Inquiry", "Request", "Said", "figures", "measure", "peak_memory_mb"]
+__all__ = ["SYSTEMS", "Figures", "Inquiry", "Request", "DemoAnswer", "figures", "measure", "peak_memory_mb"]
 
 SYSTEMS = ("base", "weights", "retrieval", "hybrid", "oracle")
 
@@ -60,7 +60,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class DemoAnswer:
     """One answer of one system."""
 
     text: str
@@ -80,7 +80,7 @@ class Figures:
     texts: tuple[str, ...]
 
 
-def figures(inquiries: Sequence[Inquiry], said: Sequence[Said], seconds: float) -> Figures:
+def figures(inquiries: Sequence[Inquiry], said: Sequence[DemoAnswer], seconds: float) -> Figures:
     """Judge the answers: normalised containment of the gold answer, and token F1."""
     from seal_memory.quizzes.metrics import contains, mean, token_f1
 
@@ -113,13 +113,13 @@ def measure(
     return {"systems": measured, "router_accuracy": routed / len(inquiries)}
 
 
-def _ask(memory: SealMemory, system: str, inquiries: Sequence[Inquiry]) -> list[Said]:
+def _ask(memory: SealMemory, system: str, inquiries: Sequence[Inquiry]) -> list[DemoAnswer]:
     if system in ("base", "oracle"):
         asked = _closed_book(inquiries) if system == "base" else _open_book(inquiries)
         done = memory.engine.complete(asked, max_tokens=memory.settings.answering.max_tokens)
-        return [Said(c.text, c.prompt_tokens) for c in done]
+        return [DemoAnswer(c.text, c.prompt_tokens) for c in done]
     answers = memory.ask([i.question for i in inquiries], mode=system)
-    return [Said(a.text, a.prompt_tokens, a.sources) for a in answers]
+    return [DemoAnswer(a.text, a.prompt_tokens, a.sources) for a in answers]
 
 
 def _closed_book(inquiries: Sequence[Inquiry]) -> list[Any]:

@@ -19,13 +19,13 @@ from seal_memory.errors import InputError
 if TYPE_CHECKING:
     from seal_memory.intake.files import Document
 
-__all__ = ["Asked", "Chapter", "Told", "load_passages", "load_story"]
+__all__ = ["StoryQuestion", "Chapter", "StoryInteraction", "load_passages", "load_story"]
 
 GROUPS = 3  # sessions that a file's passages are split into
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StoryInteraction:
     """One interaction of the story."""
 
     text: str
@@ -35,7 +35,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StoryQuestion:
     """A held-out question; `place` is the index of the chapter's interaction that answers it."""
 
     question: str
@@ -48,8 +48,8 @@ class Chapter:
     """One session: what the agent saw, and what is asked about it."""
 
     session: str
-    told: tuple[Told, ...]
-    asked: tuple[Asked, ...]
+    told: tuple[StoryInteraction, ...]
+    asked: tuple[StoryQuestion, ...]
 
 
 def load_story() -> list[Chapter]:
@@ -58,8 +58,10 @@ def load_story() -> list[Chapter]:
     return [
         Chapter(
             session["session"],
-            tuple(Told(i["text"], i["role"], i.get("source"), i.get("title")) for i in session["interactions"]),
-            tuple(Asked(q["question"], q["answer"], q["interaction"]) for q in session["questions"]),
+            tuple(
+                StoryInteraction(i["text"], i["role"], i.get("source"), i.get("title")) for i in session["interactions"]
+            ),
+            tuple(StoryQuestion(q["question"], q["answer"], q["interaction"]) for q in session["questions"]),
         )
         for session in json.loads(text)["sessions"]
     ]
@@ -77,8 +79,8 @@ def load_passages(path: Path, limit: int | None = None) -> list[Chapter]:
         )
     chapters = []
     for number, part in enumerate(_split(documents), start=1):
-        told = tuple(Told(d.text, d.role, d.source, d.title) for d in part)
-        asked = tuple(Asked(q.question, q.answer, place) for place, d in enumerate(part) for q in d.questions)
+        told = tuple(StoryInteraction(d.text, d.role, d.source, d.title) for d in part)
+        asked = tuple(StoryQuestion(q.question, q.answer, place) for place, d in enumerate(part) for q in d.questions)
         chapters.append(Chapter(f"part-{number}", told, asked))
     return chapters
 

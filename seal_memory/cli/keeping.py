@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from seal_memory.forgetting.deletion import ForgetReport
     from seal_memory.memory import SealMemory
     from seal_memory.records import Interaction, Snapshot
-    from seal_memory.results import Correction, Status
+    from seal_memory.results import Correction, MemoryStatus
 
 __all__ = ["correct", "export", "forget", "history", "rollback", "status"]
 
@@ -49,10 +49,10 @@ def _show_correction(done: Correction, out: Console) -> None:
     if done.adapters:
         versions = ", ".join(map(str, done.snapshots))
         say(out, f"Dropped: {len(done.adapters)} adapters, and the versions {versions} that held them.")
-    if done.standing.value == "pending":
+    if done.status.value == "pending":
         say(out, "The next consolidate learns the new wording.")
     else:
-        say(out, f"The new wording is {done.standing.value}: {done.reason}.")
+        say(out, f"The new wording is {done.status.value}: {done.reason}.")
 
 
 def forget(
@@ -180,12 +180,12 @@ def export(
 
 def status(call: Invocation) -> Output:
     """Show what is held, and what was refused, skipped or quarantined and why."""
-    from seal_memory.records import Standing
+    from seal_memory.records import Status
 
     with call.memory() as memory:
         found = memory.status()
-        shown = (Standing.REFUSED, Standing.SKIPPED, Standing.QUARANTINED)
-        summaries = {s.value: _summary(memory.ledger.interactions(standing=s)) for s in shown}
+        shown = (Status.REFUSED, Status.SKIPPED, Status.QUARANTINED)
+        summaries = {s.value: _summary(memory.ledger.interactions(status=s)) for s in shown}
     data = {**fields_of(found), **summaries}
     return Output(data, lambda out: _show_status(found, data, out))
 
@@ -197,7 +197,7 @@ def _summary(interactions: Sequence[Interaction]) -> dict[str, Any]:
     return {"count": len(interactions), "reasons": dict(reasons.most_common()), "latest": latest}
 
 
-def _show_status(found: Status, data: dict[str, Any], out: Console) -> None:
+def _show_status(found: MemoryStatus, data: dict[str, Any], out: Console) -> None:
     say(out, f"{found.folder}, namespace {found.namespace}, model {found.model}")
     version = f"version {found.version}" if found.version else "the untouched base"
     core = ", a core" if found.core else ""
@@ -207,12 +207,12 @@ def _show_status(found: Status, data: dict[str, Any], out: Console) -> None:
         f"{found.versions} versions); {found.quiz_items} quiz questions",
     )
     out.print(table(["interactions", "count>"], found.interactions.items()))
-    for standing in ("refused", "skipped", "quarantined"):
-        summary = data[standing]
+    for status in ("refused", "skipped", "quarantined"):
+        summary = data[status]
         if summary["count"]:
-            out.print(table([f"{standing} because", "count>"], list(summary["reasons"].items())[:LATEST]))
+            out.print(table([f"{status} because", "count>"], list(summary["reasons"].items())[:LATEST]))
             rows = [(one["id"], one["reason"], shortened(one["text"], 48)) for one in summary["latest"]]
-            out.print(table([f"latest {standing}!", "reason", "text"], rows))
+            out.print(table([f"latest {status}!", "reason", "text"], rows))
     _show_background(found, out)
     if found.interactions.get("quarantined"):
         say(out, "What is quarantined waits for you: `seal-memory quarantine approve ID` or `reject ID`.")
@@ -220,7 +220,7 @@ def _show_status(found: Status, data: dict[str, Any], out: Console) -> None:
         say(out, f"{found.interactions['pending']} are pending: consolidate learns them.")
 
 
-def _show_background(found: Status, out: Console) -> None:
+def _show_background(found: MemoryStatus, out: Console) -> None:
     """What the worker has before it, and what it gave up."""
     if found.queue:
         rows = [

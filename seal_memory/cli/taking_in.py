@@ -54,8 +54,8 @@ def _standard_input() -> str:
 
 
 def _show_observed(seen: Sequence[Observed], out: Console) -> None:
-    rows = [(o.id, "new" if o.new else "known", o.standing.value, o.reason) for o in seen]
-    out.print(table(["id!", "", "standing", "reason"], rows))
+    rows = [(o.id, "new" if o.new else "known", o.status.value, o.reason) for o in seen]
+    out.print(table(["id!", "", "status", "reason"], rows))
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class _Tally:
     documents: int = 0
     ids: list[str] = field(default_factory=list)
     new: int = 0
-    standings: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     questions: int = 0
     questions_left_out: int = 0
@@ -75,7 +75,7 @@ class _Tally:
         for one in seen:
             self.ids.append(one.id)
             self.new += one.new
-            self.standings[one.standing.value] += 1
+            self.statuses[one.status.value] += 1
             if one.reason:
                 self.reasons[one.reason] += 1
 
@@ -146,23 +146,23 @@ def _ingest_data(tallies: Sequence[_Tally]) -> dict[str, Any]:
         "files": tallies,
         "observed": sum(len(t.ids) for t in tallies),
         "new": sum(t.new for t in tallies),
-        "pending": sum(t.standings["pending"] for t in tallies),
-        "skipped": sum(t.standings["skipped"] for t in tallies),
-        "quarantined": sum(t.standings["quarantined"] for t in tallies),
+        "pending": sum(t.statuses["pending"] for t in tallies),
+        "skipped": sum(t.statuses["skipped"] for t in tallies),
+        "quarantined": sum(t.statuses["quarantined"] for t in tallies),
         "questions": sum(t.questions for t in tallies),
     }
 
 
 def _show_ingested(tallies: Sequence[_Tally], out: Console) -> None:
     rows = [
-        (t.file, t.documents, len(t.ids), t.new, t.standings["pending"], t.standings["skipped"], t.questions)
+        (t.file, t.documents, len(t.ids), t.new, t.statuses["pending"], t.statuses["skipped"], t.questions)
         for t in tallies
     ]
     out.print(table(["file", "texts>", "recorded>", "new>", "pending>", "skipped>", "questions>"], rows))
     reasons = sum((t.reasons for t in tallies), Counter[str]())
     if reasons:
         out.print(table(["not learned because", "count>"], reasons.most_common(5)))
-    held = sum(t.standings["quarantined"] for t in tallies)
+    held = sum(t.statuses["quarantined"] for t in tallies)
     if held:
         say(out, f"{held} are quarantined: `seal-memory quarantine` shows them.")
     left_out = sum(t.questions_left_out for t in tallies)

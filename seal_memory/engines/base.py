@@ -1,4 +1,4 @@
-"""The `Engine` protocol: what answers prompts and scores targets, with an adapter per request; and `Talks`, for
+"""The `Engine` protocol: what answers prompts and scores targets, with an adapter per request; and `ChatEngine`, for
 engines that also sample, stop at strings, tell log-probabilities and hand out text while it is made.
 
 Implementations: `local.TransformersEngine` (in this process). Training is not part of the protocol: only
@@ -104,7 +104,7 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class Talks(Protocol):
+class ChatEngine(Protocol):
     """One more verb, for chats: with all options of `Decoding`, and the text while it is made."""
 
     def talk(
@@ -124,6 +124,6 @@ def continued(
             return engine.complete(
                 prompts, max_tokens=decoding.max_tokens, temperature=decoding.temperature, seed=decoding.seed
             )
-    if not isinstance(engine, Talks):
+    if not isinstance(engine, ChatEngine):
         raise InputError(f"A {type(engine).__name__} can neither sample nor stream; ask for a plain answer.")
     return engine.talk(prompts, decoding, on_text=on_text)

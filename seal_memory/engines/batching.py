@@ -41,7 +41,7 @@ class _Request:
             self.told = self.told or bool(piece)
 
 
-class Together:
+class DynamicBatcher:
     """An engine's answers, joined; an `Engine` that `Talks`. Get an engine's one with `together`."""
 
     def __init__(self, engine: TransformersEngine) -> None:
@@ -134,11 +134,11 @@ class _Unheard(Exception):
     """Every listener has gone: ends the batch. Not an error."""
 
 
-_of: WeakKeyDictionary[TransformersEngine, Together] = WeakKeyDictionary()
+_of: WeakKeyDictionary[TransformersEngine, DynamicBatcher] = WeakKeyDictionary()
 _of_lock = threading.Lock()
 
 
-def together(engine: TransformersEngine) -> Together:
+def together(engine: TransformersEngine) -> DynamicBatcher:
     """The one place where an engine's answers meet."""
     with _of_lock:
-        return _of.setdefault(engine, Together(engine))
+        return _of.setdefault(engine, DynamicBatcher(engine))

@@ -16,7 +16,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not type-checked here
+class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not type-checked here
     """Keys and values (B, H, T, D) as views of buffers (B, H, capacity, D); grows when asked for more."""
 
     def __init__(self, capacity: int) -> None:
@@ -107,5 +107,5 @@ def new_cache(config: Any, capacity: int) -> DynamicCache:
     """An empty cache for a model; with room for `capacity` tokens a row where its attention is plain."""
     cache = DynamicCache(config=config)
     if all(type(layer) is DynamicLayer for layer in cache.layers):
-        cache.layers = [RoomyLayer(capacity) for _ in cache.layers]
+        cache.layers = [PreallocatedLayer(capacity) for _ in cache.layers]
     return cache

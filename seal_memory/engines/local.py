@@ -22,7 +22,7 @@ from seal_memory.engines.batches import Row, micro_batches, target_logprobs
 from seal_memory.engines.decode import Sampling, generate
 from seal_memory.engines.encoding import DEFAULT_LENGTH, Encoder
 from seal_memory.engines.models import LoadedModel
-from seal_memory.engines.priority_lock import Turns
+from seal_memory.engines.priority_lock import PriorityLock
 from seal_memory.engines.transcript import Transcript
 from seal_memory.errors import AdapterError, LedgerError, UnknownIdError
 from seal_memory.lora.adapter import LoraAdapter
@@ -41,7 +41,7 @@ class TransformersEngine:
         self.fingerprint = loaded.files.fingerprint
         self.hardware = loaded.hardware
         self.stack = StackedLora(loaded.model)
-        self.lock = Turns()
+        self.lock = PriorityLock()
         self._sources: list[Fetch] = [] if fetch is None else [fetch]
         self._sources_lock = threading.Lock()
         self._keep = keep

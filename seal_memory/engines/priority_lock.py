@@ -1,7 +1,7 @@
 """Turns at the model: one batch at a time, and who answers goes before who trains.
 
-`Turns` is a re-entrant lock with two ranks. A thread that works in the background (inside `behind`) takes it only
-while nobody else waits, and offers it between two steps (`give_way`), so that an answer waits for one step of
+`PriorityLock` is a re-entrant lock with two ranks. A thread that works in the background (inside `behind`) takes it
+only while nobody else waits, and offers it between two steps (`give_way`), so that an answer waits for one step of
 training and not for all of it. Foreground training takes its turns behind answers as well (`step`).
 
 Not here: what runs in a turn, and who trains at all (`ledger.jobs`).
@@ -20,7 +20,7 @@ LOOK_UP = 0.25  # seconds between two looks at `check` while a background thread
 Check = Callable[[], None]
 
 
-class Behind:
+class BackgroundHold:
     """One thread's stay in the background: `seconds` is how long it has held the turn so far."""
 
     def __init__(self, check: Check) -> None:
@@ -28,7 +28,7 @@ class Behind:
         self.seconds = 0.0
 
 
-class Turns:
+class PriorityLock:
     """The lock. `with turns:` takes it at the thread's own rank."""
 
     def __init__(self, *, timer: Callable[[], float] = time.perf_counter) -> None:
@@ -40,7 +40,7 @@ class Turns:
         self._timer = timer
         self._since = 0.0
 
-    def __enter__(self) -> Turns:
+    def __enter__(self) -> PriorityLock:
         self._take(behind=self._background() is not None)
         return self
 
@@ -50,12 +50,12 @@ class Turns:
         self._leave()
 
     @contextmanager
-    def behind(self, check: Check) -> Iterator[Behind]:
+    def behind(self, check: Check) -> Iterator[BackgroundHold]:
         """Inside, this thread lets all others go first.
 
         `check` is called before each of its turns and where it gives way; what it raises ends the work there.
         """
-        before, stay = self._background(), Behind(check)
+        before, stay = self._background(), BackgroundHold(check)
         self._local.stay = stay
         try:
             yield stay
@@ -85,8 +85,8 @@ class Turns:
             finally:  # also when `check` ends the work: the blocks around it leave what they took
                 self._take_again(depth)
 
-    def _background(self) -> Behind | None:
-        stay: Behind | None = getattr(self._local, "stay", None)
+    def _background(self) -> BackgroundHold | None:
+        stay: BackgroundHold | None = getattr(self._local, "stay", None)
         return stay
 
     def _take(self, *, behind: bool) -> None:
@@ -105,7 +105,7 @@ class Turns:
                 self._wait_ahead()
             self._own(me, 1)
 
-    def _wait(self, stay: Behind | None) -> None:
+    def _wait(self, stay: BackgroundHold | None) -> None:
         """Until something changes; a background thread looks up now and then."""
         self._changed.wait(LOOK_UP)
         if stay is not None:

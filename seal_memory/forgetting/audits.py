@@ -22,7 +22,7 @@ TOGETHER = 8  # shards asked in one batch; each batch is on record before the ne
 
 
 @dataclass(frozen=True, slots=True)
-class Audited:
+class AuditOutcome:
     """One shard's audit; `loss` is how far its recall is under that of its first measure."""
 
     audit: Audit
@@ -46,19 +46,19 @@ class Auditor:
         self.ledger, self.engine, self.settings, self.gate = ledger, engine, settings, gate
         self.routers, self.clock = routers, clock
 
-    def run(self) -> list[Audited]:
+    def run(self) -> list[AuditOutcome]:
         """Audit what is due now. A shard without a held-out item is only dated anew."""
         now = self.clock()
         self.ledger.audits.schedule(self.settings.audit_interval)
         due = self.ledger.audits.due(now)
-        found: list[Audited] = []
+        found: list[AuditOutcome] = []
         for at in range(0, len(due), TOGETHER):
             snapshot = self.ledger.current()
             if snapshot is not None:
                 found += self._together(due[at : at + TOGETHER], snapshot, now)
         return found
 
-    def _together(self, due: Sequence[AuditDue], snapshot: Snapshot, now: float) -> list[Audited]:
+    def _together(self, due: Sequence[AuditDue], snapshot: Snapshot, now: float) -> list[AuditOutcome]:
         items = {d.adapter_id: self._items(d.adapter_id, snapshot) for d in due}
         router = self.routers(snapshot.manifest, self.ledger)
         asked = [(item, router.route(item.question).adapter_id) for own in items.values() for item in own]
@@ -80,11 +80,11 @@ class Auditor:
         found = self.ledger.quiz_items(interaction_ids=held, held_out=True) if held else []
         return [item for item in found if held.issuperset(item.interaction_ids)]
 
-    def _record(self, due: AuditDue, right: Sequence[float], snapshot: Snapshot, now: float) -> Audited:
+    def _record(self, due: AuditDue, right: Sequence[float], snapshot: Snapshot, now: float) -> AuditOutcome:
         earlier = [a.recall for a in self.ledger.audits.results(adapter_id=due.adapter_id) if a.items]
         recall = mean(right) if right else (earlier[-1] if earlier else 0.0)
         audit = Audit(due.adapter_id, due.episode_id, snapshot.version, now, recall, len(right))
         loss = earlier[0] - recall if earlier else 0.0
         weakened = bool(earlier) and recall < earlier[-1]
         self.ledger.audits.record(audit, weakened=weakened, first_interval=self.settings.audit_interval)
-        return Audited(audit, loss, loss > self.settings.audit_max_loss)
+        return AuditOutcome(audit, loss, loss > self.settings.audit_max_loss)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory.ledger import Ledger
-from seal_memory.records import Manifest, Standing
+from seal_memory.records import Manifest, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +66,4 @@ def to_relearn(ledger: Ledger, gone: Collection[str], without: Collection[str]) 
     """What the dropped adapters held beside `without`: the forgotten, and what another shard still holds."""
     others = {i for a in ledger.adapters(ids=list(gone)) for i in a.interaction_ids} - set(without)
     found = ledger.interactions(ids=sorted(others)) if others else []
-    return [i.id for i in found if i.standing is Standing.LEARNED]
+    return [i.id for i in found if i.status is Status.LEARNED]

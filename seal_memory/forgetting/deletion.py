@@ -21,7 +21,7 @@ from seal_memory.learning.pruning import needed
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
 from seal_memory.quizzes.metrics import mean
-from seal_memory.records import Manifest, QuizItem, Snapshot, Standing
+from seal_memory.records import Manifest, QuizItem, Snapshot, Status
 from seal_memory.routing.router import MakeRouter
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class ForgetReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class CompletedForget:
     """A forget that is done, and what it takes to ask the model about it once more."""
 
     report: ForgetReport
@@ -78,7 +78,7 @@ class Deletion:
         self.ledger, self.store, self.settings, self.routers = ledger, store, settings, routers
         self.engine, self.drop, self.clock, self.heartbeat = engine, drop, clock, heartbeat
 
-    def forget(self, ids: Sequence[str]) -> Forgotten:
+    def forget(self, ids: Sequence[str]) -> CompletedForget:
         """Destroy the interactions, their earlier wordings and everything derived from them.
 
         Raises `BusyError` before anything is destroyed where the lease is lost.
@@ -107,9 +107,9 @@ class Deletion:
             None,
             None,
         )
-        return Forgotten(done, tuple(items), before, snapshot)
+        return CompletedForget(done, tuple(items), before, snapshot)
 
-    def measured(self, done: Forgotten) -> ForgetReport:
+    def measured(self, done: CompletedForget) -> ForgetReport:
         """The report with its recalls, all or none; needs no lease."""
         after = self._recall(done.items, done.snapshot) if done.recall_before is not None else None
         base = self._recall(done.items, None) if after is not None else None
@@ -161,7 +161,7 @@ class Deletion:
         held = set(snapshot.manifest.holders) if snapshot is not None else set()
         relearn = to_relearn(self.ledger, gone, held.union(ids))
         self.ledger.destroy_snapshots(holding)
-        self.ledger.set_standing(relearn, Standing.PENDING, "its shard was dropped by a forget or correction")
+        self.ledger.set_status(relearn, Status.PENDING, "its shard was dropped by a forget or correction")
         return snapshot, holding, relearn
 
     def _sweep(self) -> None:

@@ -14,11 +14,11 @@ from seal_memory.errors import BusyError, InputError, UnknownIdError
 from seal_memory.intake.admission import reworded
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.leases import lease
-from seal_memory.records import Snapshot, Standing
+from seal_memory.records import Snapshot, Status
 from seal_memory.results import Correction
 
 if TYPE_CHECKING:  # needs torch
-    from seal_memory.forgetting.deletion import Deletion, ForgetReport, Forgotten
+    from seal_memory.forgetting.deletion import CompletedForget, Deletion, ForgetReport
 
 
 def corrected(ledger: Ledger, deletion: Deletion, id: str, text: str, *, settings: Settings) -> Correction:
@@ -32,7 +32,7 @@ def corrected(ledger: Ledger, deletion: Deletion, id: str, text: str, *, setting
         adapters, snapshots = deletion.drop_derivatives([id])
         observed = ledger.supersede(id, new)
     deletion.remove_files(adapters)  # not before the ledger has let go of them
-    return Correction(id, observed.id, tuple(adapters), tuple(snapshots), observed.standing, observed.reason)
+    return Correction(id, observed.id, tuple(adapters), tuple(snapshots), observed.status, observed.reason)
 
 
 def chosen(ledger: Ledger, ids: str | Sequence[str] | None, *, session: str | None, source: str | None) -> list[str]:
@@ -62,7 +62,7 @@ def forgotten(
 
     Raises `BusyError` where another process trains, or takes the lease over before anything is destroyed.
     """
-    done: Forgotten | None = None
+    done: CompletedForget | None = None
     try:
         with lease(ledger, "consolidate") as heartbeat:
             look()
@@ -83,9 +83,9 @@ def roll_back(ledger: Ledger, version: int) -> Snapshot | None:
         ledger.set_current(version or None)
         current = ledger.current()
         held = set(current.manifest.holders) if current else set()
-        states = {i.id: i.standing for i in ledger.interactions()}
-        gone = [i for i, standing in states.items() if standing is Standing.LEARNED and i not in held]
-        ledger.set_standing(gone, Standing.PENDING, f"rolled back to version {version}")
-        back = [i for i in held if states[i] in (Standing.PENDING, Standing.REFUSED)]
-        ledger.set_standing(back, Standing.LEARNED)
+        states = {i.id: i.status for i in ledger.interactions()}
+        gone = [i for i, status in states.items() if status is Status.LEARNED and i not in held]
+        ledger.set_status(gone, Status.PENDING, f"rolled back to version {version}")
+        back = [i for i in held if states[i] in (Status.PENDING, Status.REFUSED)]
+        ledger.set_status(back, Status.LEARNED)
     return current

@@ -1,4 +1,4 @@
-"""The gate in front of the ledger: what was observed becomes interactions, each with a standing.
+"""The gate in front of the ledger: what was observed becomes interactions, each with a status.
 
 Recorded is everything; learned is what states something, said by somebody whose words are
 learned. A doubtful text is learned: a needless shard costs less than a lost fact. What instructs
@@ -21,14 +21,14 @@ from seal_memory.errors import InputError
 from seal_memory.intake.messages import Message, parse_message, parse_role
 from seal_memory.language.speech_acts import Speech, classify
 from seal_memory.language.text import chunks, is_binary_junk
-from seal_memory.records import Interaction, NewInteraction, Role, Standing
+from seal_memory.records import Interaction, NewInteraction, Role, Status
 from seal_memory.safety.injection import injection
 
 __all__ = [
     "LEARN_ROLES",
     "MAX_CHARS",
     "QUARANTINE_ROLES",
-    "Verdict",
+    "Admission",
     "admit",
     "reworded",
     "from_messages",
@@ -55,10 +55,10 @@ _REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Admission:
     """PENDING without a reason, or SKIPPED or QUARANTINED with one for people."""
 
-    standing: Standing
+    status: Status
     reason: str | None = None
 
 
@@ -69,19 +69,19 @@ def admit(
     title: str | None = None,
     learn_roles: Collection[Role] = LEARN_ROLES,
     quarantine_roles: Collection[Role] = QUARANTINE_ROLES,
-) -> Verdict:
+) -> Admission:
     """Whether a text will be learned: instructing nobody, said by the right role, and stating something."""
     if role in quarantine_roles:
         instructs = _injection(text, title, role)
         if instructs is not None:
-            return Verdict(Standing.QUARANTINED, instructs)
+            return Admission(Status.QUARANTINED, instructs)
     if role not in learn_roles:
         speaker = "a document" if role is Role.DOCUMENT else f"the {role}"
-        return Verdict(Standing.SKIPPED, f"said by {speaker}: recorded, not learned")
+        return Admission(Status.SKIPPED, f"said by {speaker}: recorded, not learned")
     speech = classify(text, to_assistant=role in (Role.USER, Role.SYSTEM))
     if speech is Speech.STATEMENT:
-        return Verdict(Standing.PENDING)
-    return Verdict(Standing.SKIPPED, _REASONS[speech])
+        return Admission(Status.PENDING)
+    return Admission(Status.SKIPPED, _REASONS[speech])
 
 
 def _injection(text: str, title: str | None, role: Role) -> str | None:
@@ -93,16 +93,18 @@ def _injection(text: str, title: str | None, role: Role) -> str | None:
     return f"its title {in_title}" if in_title is not None else None
 
 
-def _verdicts(pieces: Sequence[str], role: Role, admit_one: Callable[[str], Verdict], watched: bool) -> list[Verdict]:
+def _verdicts(
+    pieces: Sequence[str], role: Role, admit_one: Callable[[str], Admission], watched: bool
+) -> list[Admission]:
     """A verdict for each chunk; an order that is cut in two by their border holds both back."""
     verdicts = [admit_one(piece) for piece in pieces]
     for n, (one, other) in enumerate(pairwise(pieces)):
-        held = Standing.QUARANTINED in (verdicts[n].standing, verdicts[n + 1].standing)
+        held = Status.QUARANTINED in (verdicts[n].status, verdicts[n + 1].status)
         if watched and not held:
             border = f"x {one[-_BORDER:]} {other[:_BORDER]}"  # the x: it does not begin a line
             found = _injection(border, None, role)
             if found is not None:
-                verdicts[n] = verdicts[n + 1] = Verdict(Standing.QUARANTINED, f"{found}, across two chunks")
+                verdicts[n] = verdicts[n + 1] = Admission(Status.QUARANTINED, f"{found}, across two chunks")
     return verdicts
 
 
@@ -133,7 +135,7 @@ def to_interactions(
         zip(pieces, _verdicts(pieces, known, gate, known in quarantine_roles), strict=True)
     ):
         place = {"chunk": number, "chunks": len(pieces)} if len(pieces) > 1 else {}
-        why = verdict.standing, verdict.reason
+        why = verdict.status, verdict.reason
         made.append(NewInteraction(piece, known, source, session, title, time, {**extra, **place}, *why))
     return made
 
@@ -282,6 +284,5 @@ def _other_parts(message: Message) -> list[str]:
 def _without_words(found: list[NewInteraction], message: Message) -> list[NewInteraction]:
     reason = f"no text, only {', '.join(_other_parts(message))}: nothing to learn"
     return [
-        one if one.standing is Standing.QUARANTINED else replace(one, standing=Standing.SKIPPED, reason=reason)
-        for one in found
+        one if one.status is Status.QUARANTINED else replace(one, status=Status.SKIPPED, reason=reason) for one in found
     ]

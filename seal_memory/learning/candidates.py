@@ -52,7 +52,7 @@ class Study:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedCandidate:
     """A trained candidate with its held-out results."""
 
     study: Study
@@ -81,7 +81,7 @@ class ArmSource(Protocol):
         """Called when all candidates of `studies` are trained and in the engine, before any is chosen."""
 
 
-class TakingTurns:
+class RoundRobinArms:
     """The arms in their order, whatever came of them."""
 
     def choose(self, episode_id: str, count: int) -> tuple[Arm, ...]:
@@ -171,7 +171,7 @@ class Candidates:
     ) -> None:
         self.ledger, self.engine, self.settings, self.routers = ledger, engine, settings, routers
         self.clock, self.make_id, self.progress = clock, make_id, progress
-        self.arms: ArmSource = arms or TakingTurns()
+        self.arms: ArmSource = arms or RoundRobinArms()
         self._tokens = 0
         self.note_writer = note_writer  # the adapter that writes notes; None: the untouched base
 
@@ -262,7 +262,7 @@ class Candidates:
         taken, self._tokens = self._tokens, 0
         return taken
 
-    def train_and_choose(self, studies: Sequence[Study]) -> list[Trained]:
+    def train_and_choose(self, studies: Sequence[Study]) -> list[TrainedCandidate]:
         """Train every candidate of `studies` in one stack and keep the best of each episode (`screen`)."""
         adapters = self.train([edit for study in studies for edit in study.edits])
         self.arms.learn(studies)
@@ -277,7 +277,7 @@ class Candidates:
                 if edit not in chosen:
                     self.engine.drop(candidate_id(edit))
         return [
-            Trained(study, edit, adapters[edit.id], base, result, choice)
+            TrainedCandidate(study, edit, adapters[edit.id], base, result, choice)
             for study, edit, (base, result), choice in zip(studies, chosen, results, choices, strict=True)
         ]
 

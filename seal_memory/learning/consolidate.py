@@ -2,7 +2,7 @@
 
 Per wave of episodes: study, train all candidates in one stack, judge, publish. Publishing is: adapter files written
 to a temporary folder, fsynced, renamed; then one ledger transaction that records adapters, snapshot, grades and
-standings. Killed anywhere, the last published snapshot is what the next open shows.
+statuses. Killed anywhere, the last published snapshot is what the next open shows.
 
 A shard that lost too much is trained again: `reopen` makes what it answers for pending. The old shard goes on until a
 new one replaces it in the manifest, or stays where the new one is refused. Not here: the core (`core`), deciding that a
@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 
 from seal_memory._internal import commit_points
 from seal_memory.learning import gate, grading
-from seal_memory.learning.candidates import Candidates, Trained
+from seal_memory.learning.candidates import Candidates, TrainedCandidate
 from seal_memory.learning.episodes import group_episodes
-from seal_memory.learning.gate import Verdict
+from seal_memory.learning.gate import GateVerdict
 from seal_memory.learning.publishing import Publisher, without_replaced
 from seal_memory.ledger import Ledger
 from seal_memory.records import (
@@ -33,7 +33,7 @@ from seal_memory.records import (
     Manifest,
     ShardEntry,
     Snapshot,
-    Standing,
+    Status,
 )
 
 REOPENED = "its shard weakened and is trained again"
@@ -59,7 +59,7 @@ class ConsolidateReport:
 class _Tally:
     decisions: list[Decision] = field(default_factory=list)
     yields: Counter[tuple[Genre, str]] = field(default_factory=Counter)
-    trained: list[Trained] = field(default_factory=list)
+    trained: list[TrainedCandidate] = field(default_factory=list)
     episodes: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     version: int | None = None
@@ -76,7 +76,7 @@ class Consolidator:
     def run(self) -> ConsolidateReport:
         """Everything pending, wave by wave; each wave publishes its own snapshot."""
         tally = _Tally()
-        pending = self.ledger.interactions(standing=Standing.PENDING)
+        pending = self.ledger.interactions(status=Status.PENDING)
         episodes = group_episodes(
             pending, max_tokens=self.settings.learning.episode_max_tokens, count_tokens=self.engine.count_tokens
         )
@@ -107,13 +107,13 @@ class Consolidator:
     def _skip_empty(self, episodes: Sequence[Episode], studied: set[str]) -> None:
         for episode in episodes:
             if episode.id not in studied:
-                self.ledger.set_standing(
-                    list(episode.interaction_ids), Standing.SKIPPED, "no sentence in it states anything"
+                self.ledger.set_status(
+                    list(episode.interaction_ids), Status.SKIPPED, "no sentence in it states anything"
                 )
 
     # -- publishing -------------------------------------------------------------------------------
 
-    def _publish(self, trained: Sequence[Trained], tally: _Tally) -> None:
+    def _publish(self, trained: Sequence[TrainedCandidate], tally: _Tally) -> None:
         """Judge every shard, then the whole; write files; commit once.
 
         A whole that is refused is judged again shard by shard, each beside what is published by then, as if its
@@ -125,7 +125,7 @@ class Consolidator:
         records = {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         current = self.ledger.current()
         manifest = _with_shards(current, accepted, records)
-        whole = self.publisher.judge_whole(current, manifest) if accepted else Verdict(True, (), {})
+        whole = self.publisher.judge_whole(current, manifest) if accepted else GateVerdict(True, (), {})
         if not whole.accepted and len(accepted) > 1:
             for t in trained:
                 self._publish([t], tally)
@@ -141,15 +141,15 @@ class Consolidator:
 
     def _commit(
         self,
-        trained: Sequence[Trained],
-        verdicts: Sequence[Verdict],
-        whole: Verdict,
+        trained: Sequence[TrainedCandidate],
+        verdicts: Sequence[GateVerdict],
+        whole: GateVerdict,
         records: dict[str, AdapterRecord],
         manifest: Manifest | None,
         current: Snapshot | None,
         tally: _Tally,
     ) -> None:
-        """One transaction: adapters, snapshot, decisions, grades, standings. All or nothing."""
+        """One transaction: adapters, snapshot, decisions, grades, statuses. All or nothing."""
         commit_points.reached("snapshot-before-commit")
         with self.ledger.atomic():
             self.heartbeat()  # raises when another process took the lease over: then nothing is published
@@ -175,15 +175,15 @@ class Consolidator:
         commit_points.reached("snapshot-committed")
         tally.version = version if version is not None else tally.version
 
-    def _mark(self, ids: Sequence[str], verdict: Verdict, current: Snapshot | None) -> None:
+    def _mark(self, ids: Sequence[str], verdict: GateVerdict, current: Snapshot | None) -> None:
         """Learned or refused; what was to be rebuilt and was refused is still held by its old shard."""
         held = set(current.manifest.holders) if current is not None else set()
         learned = [i for i in ids if verdict.accepted or i in held]
-        self.ledger.set_standing(learned, Standing.LEARNED)
-        self.ledger.set_standing([i for i in ids if i not in learned], Standing.REFUSED, (*verdict.reasons, None)[0])
+        self.ledger.set_status(learned, Status.LEARNED)
+        self.ledger.set_status([i for i in ids if i not in learned], Status.REFUSED, (*verdict.reasons, None)[0])
 
     def _decision(
-        self, t: Trained, v: Verdict, whole: Verdict, record: AdapterRecord | None, version: int | None
+        self, t: TrainedCandidate, v: GateVerdict, whole: GateVerdict, record: AdapterRecord | None, version: int | None
     ) -> Decision:
         return Decision(
             self.make_id(),
@@ -196,7 +196,7 @@ class Consolidator:
             self.clock(),
         )
 
-    def _add_grades(self, t: Trained, decision: Decision) -> None:
+    def _add_grades(self, t: TrainedCandidate, decision: Decision) -> None:
         """Held-out grades of the base and, under its lasting id, of a published shard."""
         grades = list(t.base.grades)
         if decision.accepted:
@@ -211,7 +211,9 @@ def _waves(episodes: Sequence[Episode], size: int) -> list[Sequence[Episode]]:
     return [episodes[i : i + size] for i in range(0, len(episodes), size)]
 
 
-def _with_shards(current: Snapshot | None, accepted: Sequence[Trained], records: dict[str, AdapterRecord]) -> Manifest:
+def _with_shards(
+    current: Snapshot | None, accepted: Sequence[TrainedCandidate], records: dict[str, AdapterRecord]
+) -> Manifest:
     old = current.manifest if current is not None else Manifest()
     new = tuple(
         ShardEntry(records[t.edit.id].id, t.study.episode.id, t.study.episode.interaction_ids) for t in accepted
@@ -252,6 +254,6 @@ def reopen(ledger: Ledger, adapter_ids: Sequence[str]) -> int:
         if not held:
             return 0
         known = ledger.interactions(ids=sorted(held))
-        again = [i.id for i in known if i.standing in (Standing.LEARNED, Standing.PENDING)]
-        ledger.set_standing(again, Standing.PENDING, REOPENED)
+        again = [i.id for i in known if i.status in (Status.LEARNED, Status.PENDING)]
+        ledger.set_status(again, Status.PENDING, REOPENED)
         return len(ledger.adapters(interaction_ids=again))

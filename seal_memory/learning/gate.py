@@ -18,13 +18,13 @@ ROUNDING = 1e-9  # 0.8 - 0.7 is more than 0.1 in floating point: a margin that i
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateVerdict:
     accepted: bool
     reasons: tuple[str, ...]
     measures: dict[str, float]
 
 
-def judge_new(base: Result, trained: Result, settings: GateSettings, *, finite: bool) -> Verdict:
+def judge_new(base: Result, trained: Result, settings: GateSettings, *, finite: bool) -> GateVerdict:
     """Held-out recall of one candidate against the untouched base."""
     gain = trained.recall - base.recall
     measures = {
@@ -45,11 +45,11 @@ def judge_new(base: Result, trained: Result, settings: GateSettings, *, finite: 
             f"at least +{settings.min_gain:.2f} is needed."
         )
     if reasons:
-        return Verdict(False, tuple(reasons), measures)
-    return Verdict(True, (f"Held-out recall went from {base.recall:.2f} to {trained.recall:.2f}.",), measures)
+        return GateVerdict(False, tuple(reasons), measures)
+    return GateVerdict(True, (f"Held-out recall went from {base.recall:.2f} to {trained.recall:.2f}.",), measures)
 
 
-def judge_old(before: Sequence[float], after: Sequence[float], settings: GateSettings) -> Verdict:
+def judge_old(before: Sequence[float], after: Sequence[float], settings: GateSettings) -> GateVerdict:
     """Audited recall of earlier memories through the new router against the published one.
 
     Of many items a started one counts as whole: 0.02 of 32 is one item. Else one earlier question that a newer memory
@@ -61,15 +61,15 @@ def judge_old(before: Sequence[float], after: Sequence[float], settings: GateSet
         allowed = math.ceil(allowed * len(before) - ROUNDING) / len(before)
     measures = {"audited_items": float(len(before)), "audit_before": old, "audit_after": new}
     if before and old - new > allowed + ROUNDING:
-        return Verdict(
+        return GateVerdict(
             False,
             (f"Audited recall of the old fell from {old:.2f} to {new:.2f}; at most {allowed:.2f} may be lost.",),
             measures,
         )
-    return Verdict(True, (), measures)
+    return GateVerdict(True, (), measures)
 
 
-def judge_drift(perplexity_increase: float, misrouted: float, settings: GateSettings) -> Verdict:
+def judge_drift(perplexity_increase: float, misrouted: float, settings: GateSettings) -> GateVerdict:
     """What the memory does where it should do nothing."""
     measures = {"perplexity_increase": perplexity_increase, "misrouted_share": misrouted}
     reasons = []
@@ -83,7 +83,7 @@ def judge_drift(perplexity_increase: float, misrouted: float, settings: GateSett
             f"{misrouted:.0%} of unrelated prompts reach a shard; at most {MAX_MISROUTED:.0%} may: "
             "raise answering.router_threshold."
         )
-    return Verdict(not reasons, tuple(reasons), measures)
+    return GateVerdict(not reasons, tuple(reasons), measures)
 
 
 def _mean(values: Sequence[float]) -> float:

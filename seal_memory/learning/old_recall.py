@@ -29,7 +29,7 @@ Routes = tuple[QuizItem, Route, Route]  # an item, and where the published route
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class OldRecall:
     """Recall per audited item before and after, 0.0 or 1.0, and how many items were left out as changed."""
 
     before: tuple[float, ...] = ()
@@ -47,13 +47,13 @@ def kept(
     settings: GateSettings,
     clock: Callable[[], float],
     moved: Set[str] = frozenset(),
-) -> Kept:
+) -> OldRecall:
     """Ask what `current` holds under its own router and under the new one; nothing published, nothing to keep.
 
     `moved`: interactions that get another shard; every item about them is asked, of the others a sample.
     """
     if current is None or not current.manifest.shards:
-        return Kept()
+        return OldRecall()
     items = _items(current, ledger, moved)
     routes = [(item, old.route(item.question), new.route(item.question)) for item in items]
     same = [r for r in routes if not _changed(*r, ledger)]
@@ -68,11 +68,11 @@ def by_route(
     clock: Callable[[], float],
     *,
     graded: Sequence[Grade] = (),
-) -> Kept:
+) -> OldRecall:
     """Items answered where the published router takes each, and where the one to come does; see `correctness`."""
     pairs = [(item, route.adapter_id) for item, *both in routes for route in both]
     known = correctness(pairs, ledger, engine, settings, clock, graded=graded)
-    return Kept(
+    return OldRecall(
         tuple(known[item.id, before.adapter_id] for item, before, _ in routes),
         tuple(known[item.id, after.adapter_id] for item, _, after in routes),
     )

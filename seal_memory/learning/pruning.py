@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # torch
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class PruneReport:
     """Versions that left, and adapters whose files went."""
 
     snapshots: tuple[int, ...]
@@ -35,7 +35,7 @@ def needed(ledger: Ledger) -> set[str]:
 
 def prune_snapshots(
     ledger: Ledger, store: AdapterStore, *, keep: int, drop: Callable[[str], None] = lambda adapter_id: None
-) -> Pruned:
+) -> PruneReport:
     """Prune to the newest `keep` snapshots; 0 keeps all. `drop(adapter_id)` lets the engine go of it.
 
     The caller holds the namespace's lease. Raises `InputError` for a negative number.
@@ -43,7 +43,7 @@ def prune_snapshots(
     if keep < 0:
         raise InputError(f"{keep} snapshots are to be kept; expected 1 or more, or 0 for all")
     if keep == 0:
-        return Pruned((), ())
+        return PruneReport((), ())
     with ledger.atomic():
         current = ledger.current()
         published = current.version if current is not None else 0
@@ -54,4 +54,4 @@ def prune_snapshots(
     for adapter_id in gone:
         store.remove(adapter_id)
         drop(adapter_id)
-    return Pruned(tuple(sorted(old)), tuple(gone))
+    return PruneReport(tuple(sorted(old)), tuple(gone))

@@ -13,7 +13,7 @@ from seal_memory.config import GateSettings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import drift, gate
 from seal_memory.learning.candidates import data_hash
-from seal_memory.learning.gate import Verdict
+from seal_memory.learning.gate import GateVerdict
 from seal_memory.learning.old_recall import kept
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
@@ -68,7 +68,7 @@ class Publisher:
         """The router of a manifest that is published, or may be."""
         return self.routers(manifest, self.ledger)
 
-    def judge_whole(self, current: Snapshot | None, manifest: Manifest) -> Verdict:
+    def judge_whole(self, current: Snapshot | None, manifest: Manifest) -> GateVerdict:
         """Audit of the old through the router of `manifest`, and drift."""
         router, published = self.router(manifest), self.router(current.manifest if current else Manifest())
         found = kept(
@@ -87,7 +87,7 @@ class Publisher:
             drift.misrouted_share(router),
             self.settings,
         )
-        return Verdict(
+        return GateVerdict(
             old.accepted and drifted.accepted,
             (*old.reasons, *drifted.reasons),
             {**old.measures, "audit_changed": float(found.changed), **drifted.measures},

@@ -13,13 +13,13 @@ from seal_memory.errors import InputError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import id_list
 from seal_memory.ledger.interactions import COLUMNS, interaction_from
-from seal_memory.records import Interaction, Role, Standing
+from seal_memory.records import Interaction, Role, Status
 
 MOST_WORDS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class InteractionRow:
     """One interaction, and the id of the one that took its place."""
 
     interaction: Interaction
@@ -30,7 +30,7 @@ class Listed:
 class Leaf:
     """Some of the interactions that meet a filter; `total` counts them all."""
 
-    items: tuple[Listed, ...]
+    items: tuple[InteractionRow, ...]
     total: int
 
 
@@ -45,7 +45,7 @@ class Browsing:
         words: str = "",
         *,
         ids: Collection[str] | None = None,
-        standing: Collection[Standing] = (),
+        status: Collection[Status] = (),
         role: Role | None = None,
         session: str | None = None,
         source: str | None = None,
@@ -60,7 +60,7 @@ class Browsing:
         """
         if limit < 0 or offset < 0:
             raise InputError(f"limit {limit} and offset {offset} cannot be used; expected 0 or more.")
-        where, values = self._filter(words, ids, standing, role, session, source)
+        where, values = self._filter(words, ids, status, role, session, source)
         connection = self._scope.connection
         with connection.reading():
             total = connection.rows(f"SELECT count(*) FROM interactions i WHERE {where}", values)[0][0]
@@ -69,7 +69,7 @@ class Browsing:
                 " ORDER BY i.time DESC, i.seq DESC LIMIT ? OFFSET ?",
                 (*values, limit, offset),
             )
-        return Leaf(tuple(Listed(interaction_from(row), row["superseded_by"]) for row in rows), int(total))
+        return Leaf(tuple(InteractionRow(interaction_from(row), row["superseded_by"]) for row in rows), int(total))
 
     def sessions(self, limit: int = 200) -> list[tuple[str, int]]:
         """(session, how many interactions were seen in it), the latest seen first."""
@@ -85,7 +85,7 @@ class Browsing:
         self,
         words: str,
         ids: Collection[str] | None,
-        standing: Collection[Standing],
+        status: Collection[Status],
         role: Role | None,
         session: str | None,
         source: str | None,
@@ -94,9 +94,9 @@ class Browsing:
         if ids is not None:
             where.append("i.id IN (SELECT value FROM json_each(?))")
             values.append(id_list(ids))
-        if standing:
-            where.append("i.standing IN (SELECT value FROM json_each(?))")
-            values.append(id_list(standing))
+        if status:
+            where.append("i.status IN (SELECT value FROM json_each(?))")
+            values.append(id_list(status))
         if role is not None:
             where.append("i.role = ?")
             values.append(role)

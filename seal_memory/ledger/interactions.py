@@ -4,7 +4,7 @@ An interaction's text is never changed; a correction is a new interaction that s
 one, and both stay in history until `purge.py` removes them. The same role, title and text seen
 again is a further *sighting* of one interaction.
 
-Not covered: deciding a standing (the observation gate does that), full-text search (`search.py`).
+Not covered: deciding a status (the observation gate does that), full-text search (`search.py`).
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import content_hash, finite, from_json, id_list, normalise, to_json
 from seal_memory.ledger.reviews import readmitted
-from seal_memory.records import WITHHELD, Interaction, NewInteraction, Observed, Role, Standing
+from seal_memory.records import WITHHELD, Interaction, NewInteraction, Observed, Role, Status
 
 COLUMNS = """
-    i.namespace, i.id, i.standing, i.time, i.role, i.content_hash, i.source, i.session, i.title,
+    i.namespace, i.id, i.status, i.time, i.role, i.content_hash, i.source, i.session, i.title,
     i.reason, i.metadata, i.text,
     (SELECT count(*) FROM sightings s WHERE s.interaction_seq = i.seq) AS sightings
 """
 
 _INSERT = """
     INSERT INTO interactions
-        (namespace, id, standing, time, role, content_hash, source, session, title, reason, metadata, text)
+        (namespace, id, status, time, role, content_hash, source, session, title, reason, metadata, text)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
@@ -49,8 +49,8 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
             seen = known.get(digest)
             time = scope.clock() if item.time is None else finite(item.time, "the time of an interaction")
             if seen is None:
-                seen = Observed(scope.make_id(), True, item.standing, item.reason)
-                known[digest] = Observed(seen.id, False, seen.standing, seen.reason)
+                seen = Observed(scope.make_id(), True, item.status, item.reason)
+                known[digest] = Observed(seen.id, False, seen.status, seen.reason)
                 rows.append(_row(scope, item, seen.id, time, digest))
             if seen.new or not item.replayed:
                 sightings.append((time, item.session, item.source, scope.namespace, seen.id))
@@ -66,7 +66,7 @@ def select(
     ids: Collection[str] | None,
     session: str | None,
     source: str | None,
-    standing: Standing | Collection[Standing] | None,
+    status: Status | Collection[Status] | None,
     limit: int | None,
 ) -> list[Interaction]:
     where, values = ["i.namespace = ?"], [scope.namespace]
@@ -77,9 +77,9 @@ def select(
         if wanted is not None:
             where.append(f"i.seq IN (SELECT interaction_seq FROM sightings WHERE {column} = ?)")
             values.append(wanted)
-    if standing is not None:
-        where.append("i.standing IN (SELECT value FROM json_each(?))")
-        values.append(id_list([standing] if isinstance(standing, Standing) else standing))
+    if status is not None:
+        where.append("i.status IN (SELECT value FROM json_each(?))")
+        values.append(id_list([status] if isinstance(status, Status) else status))
     sql = f"SELECT {COLUMNS} FROM interactions i WHERE {' AND '.join(where)} ORDER BY i.time, i.seq LIMIT ?"
     with scope.connection.reading():
         if ids is not None:
@@ -88,17 +88,17 @@ def select(
     return [interaction_from(row) for row in rows]
 
 
-def set_standing(scope: Scope, ids: Collection[str], standing: Standing, *, reason: str | None) -> int:
-    if standing is Standing.SUPERSEDED:
+def set_status(scope: Scope, ids: Collection[str], status: Status, *, reason: str | None) -> int:
+    if status is Status.SUPERSEDED:
         raise InputError("an interaction is superseded by another one: use supersede(id, new)")
-    if standing in WITHHELD:
-        raise InputError(f"an interaction is {standing} by the observation gate or a person: use ledger.quarantine")
+    if status in WITHHELD:
+        raise InputError(f"an interaction is {status} by the observation gate or a person: use ledger.quarantine")
     with scope.connection.atomic():
         require_interactions(scope, ids)
         return scope.connection.run(
-            "UPDATE interactions SET standing = ?, reason = ? WHERE namespace = ?"
-            " AND standing NOT IN (SELECT value FROM json_each(?)) AND id IN (SELECT value FROM json_each(?))",
-            (standing, reason, scope.namespace, id_list([Standing.SUPERSEDED, *WITHHELD]), id_list(ids)),
+            "UPDATE interactions SET status = ?, reason = ? WHERE namespace = ?"
+            " AND status NOT IN (SELECT value FROM json_each(?)) AND id IN (SELECT value FROM json_each(?))",
+            (status, reason, scope.namespace, id_list([Status.SUPERSEDED, *WITHHELD]), id_list(ids)),
         )
 
 
@@ -111,11 +111,11 @@ def supersede(scope: Scope, old_id: str, new: NewInteraction) -> Observed:
         observed = observe(scope, [new])[0]
         if observed.id == old_id:
             raise InputError(f"the correction of {old_id} has the same role, title and text: nothing to correct")
-        if observed.standing is Standing.SUPERSEDED:
+        if observed.status is Status.SUPERSEDED:
             observed = _revive(scope, observed.id, new)
         scope.connection.run(
-            "UPDATE interactions SET standing = ?, superseded_by = ? WHERE namespace = ? AND id = ?",
-            (Standing.SUPERSEDED, observed.id, scope.namespace, old_id),
+            "UPDATE interactions SET status = ?, superseded_by = ? WHERE namespace = ? AND id = ?",
+            (Status.SUPERSEDED, observed.id, scope.namespace, old_id),
         )
     return observed
 
@@ -140,13 +140,13 @@ def with_predecessors(scope: Scope, ids: Collection[str]) -> list[str]:
     return [row[0] for row in rows]
 
 
-def counts(scope: Scope) -> dict[Standing, int]:
+def counts(scope: Scope) -> dict[Status, int]:
     rows = scope.connection.rows(
-        "SELECT standing, count(*) FROM interactions WHERE namespace = ? GROUP BY standing",
+        "SELECT status, count(*) FROM interactions WHERE namespace = ? GROUP BY status",
         (scope.namespace,),
     )
-    found = {Standing(row[0]): int(row[1]) for row in rows}
-    return {standing: found.get(standing, 0) for standing in Standing}
+    found = {Status(row[0]): int(row[1]) for row in rows}
+    return {status: found.get(status, 0) for status in Status}
 
 
 def require_interactions(scope: Scope, ids: Collection[str]) -> None:
@@ -167,8 +167,8 @@ def require_learnable(scope: Scope, ids: Collection[str]) -> None:
     """Raises like `require_interactions`, and InputError when one of them is in quarantine or was rejected."""
     require_interactions(scope, ids)
     rows = scope.connection.rows(
-        "SELECT id, standing FROM interactions WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
-        " AND standing IN (SELECT value FROM json_each(?))",
+        "SELECT id, status FROM interactions WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
+        " AND status IN (SELECT value FROM json_each(?))",
         (scope.namespace, id_list(ids), id_list(WITHHELD)),
     )
     if rows:
@@ -187,7 +187,7 @@ def interaction_from(row: sqlite3.Row) -> Interaction:
         time=row["time"],
         metadata=from_json(row["metadata"]),
         content_hash=row["content_hash"],
-        standing=Standing(row["standing"]),
+        status=Status(row["status"]),
         reason=row["reason"],
         sightings=row["sightings"],
     )
@@ -196,35 +196,35 @@ def interaction_from(row: sqlite3.Row) -> Interaction:
 def _checked_hash(item: NewInteraction) -> str:
     if not normalise(item.text):
         raise InputError("an interaction's text is empty: leave empty messages out")
-    if item.standing is Standing.SUPERSEDED:
+    if item.status is Status.SUPERSEDED:
         raise InputError("a new interaction cannot be superseded already: use supersede(id, new)")
-    if item.standing is Standing.REJECTED:
+    if item.status is Status.REJECTED:
         raise InputError("a new interaction cannot be rejected already: quarantine it, then a person decides")
     return content_hash(item.role, item.title, item.text)
 
 
 def _known(scope: Scope, hashes: Sequence[str]) -> dict[str, Observed]:
     rows = scope.connection.rows(
-        "SELECT content_hash, id, standing, reason FROM interactions"
+        "SELECT content_hash, id, status, reason FROM interactions"
         " WHERE namespace = ? AND content_hash IN (SELECT value FROM json_each(?))",
         (scope.namespace, id_list(hashes)),
     )
-    return {row[0]: Observed(row[1], False, Standing(row[2]), row[3]) for row in rows}
+    return {row[0]: Observed(row[1], False, Status(row[2]), row[3]) for row in rows}
 
 
 def _row(scope: Scope, item: NewInteraction, new_id: str, time: float, digest: str) -> tuple[object, ...]:
     metadata = to_json(dict(item.metadata), "the metadata of an interaction") if item.metadata else "{}"
     return (
-        scope.namespace, new_id, item.standing, time, item.role, digest,
+        scope.namespace, new_id, item.status, time, item.role, digest,
         item.source, item.session, item.title, item.reason, metadata, item.text,
     )  # fmt: skip
 
 
 def _revive(scope: Scope, interaction_id: str, new: NewInteraction) -> Observed:
     """A correction back to an earlier wording makes that earlier interaction the valid one."""
-    standing, reason = readmitted(scope, interaction_id, new)
+    status, reason = readmitted(scope, interaction_id, new)
     scope.connection.run(
-        "UPDATE interactions SET standing = ?, reason = ?, superseded_by = NULL WHERE namespace = ? AND id = ?",
-        (standing, reason, scope.namespace, interaction_id),
+        "UPDATE interactions SET status = ?, reason = ?, superseded_by = NULL WHERE namespace = ? AND id = ?",
+        (status, reason, scope.namespace, interaction_id),
     )
-    return Observed(interaction_id, False, standing, reason)
+    return Observed(interaction_id, False, status, reason)

@@ -40,7 +40,7 @@ from seal_memory.records import (
     QuizItem,
     SelfEdit,
     Snapshot,
-    Standing,
+    Status,
 )
 
 
@@ -123,7 +123,7 @@ class Ledger:
         """Record what was seen, in one transaction; one result per item, in order.
 
         The same role, title and text (NFC, white space collapsed) again is a further sighting of
-        the known interaction: `new` is False and its standing stays what it was. What is
+        the known interaction: `new` is False and its status stays what it was. What is
         `replayed` and known is no sighting.
 
         Raises:
@@ -137,23 +137,23 @@ class Ledger:
         ids: Collection[str] | None = None,
         session: str | None = None,
         source: str | None = None,
-        standing: Standing | Collection[Standing] | None = None,
+        status: Status | Collection[Status] | None = None,
         limit: int | None = None,
     ) -> list[Interaction]:
         """Interactions that meet every filter, oldest first. Session and source match any sighting.
 
         Raises `UnknownIdError` naming an id that is not in this namespace.
         """
-        return interactions.select(self._scope, ids=ids, session=session, source=source, standing=standing, limit=limit)
+        return interactions.select(self._scope, ids=ids, session=session, source=source, status=status, limit=limit)
 
-    def set_standing(self, ids: Collection[str], standing: Standing, reason: str | None = None) -> int:
-        """Set standing and reason; how many changed. What is superseded, quarantined or rejected stays so.
+    def set_status(self, ids: Collection[str], status: Status, reason: str | None = None) -> int:
+        """Set status and reason; how many changed. What is superseded, quarantined or rejected stays so.
 
         Raises:
             UnknownIdError: an id is not in this namespace.
-            InputError: the standing is SUPERSEDED, which needs `supersede`, or QUARANTINED or REJECTED.
+            InputError: the status is SUPERSEDED, which needs `supersede`, or QUARANTINED or REJECTED.
         """
-        return interactions.set_standing(self._scope, ids, standing, reason=reason)
+        return interactions.set_status(self._scope, ids, status, reason=reason)
 
     def supersede(self, id: str, new: NewInteraction) -> Observed:
         """Correct an interaction: `new` takes its place, the old one stays in history.
@@ -175,13 +175,13 @@ class Ledger:
         """These ids and those of every earlier wording that they corrected. Raises `UnknownIdError`."""
         return interactions.with_predecessors(self._scope, ids)
 
-    def counts(self) -> dict[Standing, int]:
-        """How many interactions have each standing; every standing is a key."""
+    def counts(self) -> dict[Status, int]:
+        """How many interactions have each status; every status is a key."""
         return interactions.counts(self._scope)
 
-    def search(self, query: str, *, limit: int = 5, standings: Collection[Standing] | None = None) -> list[Hit]:
+    def search(self, query: str, *, limit: int = 5, statuses: Collection[Status] | None = None) -> list[Hit]:
         """The best matches by BM25, best first; any text is a valid query. Never superseded or withheld."""
-        return search.search(self._scope, query, limit=limit, standings=standings)
+        return search.search(self._scope, query, limit=limit, statuses=statuses)
 
     # -- what learning makes -----------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from seal_memory.ledger.connection import Scope
 
 _WAITING = """
-    SELECT namespace FROM interactions WHERE standing = 'pending'
+    SELECT namespace FROM interactions WHERE status = 'pending'
     UNION SELECT namespace FROM audit_schedule WHERE due <= :now
     UNION SELECT namespace FROM queued_jobs WHERE state IN ('queued', 'failed') AND not_before <= :now
     UNION SELECT namespace FROM queued_jobs WHERE state = 'running'

@@ -1,6 +1,6 @@
 """What happened to quarantined interactions, and their absence from the search index.
 
-Append-only: one row when an interaction comes into quarantine, one for each decision about it. A standing may be
+Append-only: one row when an interaction comes into quarantine, one for each decision about it. A status may be
 overwritten by a correction; the last row still says whether the text may ever be learned. Rows go with their
 interaction when it is purged. Not covered: who decides (`quarantine.py`, a person).
 """
@@ -11,9 +11,9 @@ from collections.abc import Collection
 
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import id_list
-from seal_memory.records import NewInteraction, Review, Standing
+from seal_memory.records import NewInteraction, Review, Status
 
-# The index holds what may be found. A text is never changed, so entering and leaving it follow the standing alone.
+# The index holds what may be found. A text is never changed, so entering and leaving it follow the status alone.
 QUARANTINE_TABLES = """
 CREATE TABLE reviews (
     seq INTEGER PRIMARY KEY,
@@ -51,30 +51,30 @@ END;
 """
 
 
-def add_review(scope: Scope, interaction_id: str, standing: Standing, reason: str | None) -> None:
+def add_review(scope: Scope, interaction_id: str, status: Status, reason: str | None) -> None:
     scope.connection.run(
-        "INSERT INTO reviews (interaction_seq, standing, reason, time)"
+        "INSERT INTO reviews (interaction_seq, status, reason, time)"
         " SELECT seq, ?, ?, ? FROM interactions WHERE namespace = ? AND id = ?",
-        (standing, reason, scope.clock(), scope.namespace, interaction_id),
+        (status, reason, scope.clock(), scope.namespace, interaction_id),
     )
 
 
 def reviews(scope: Scope, ids: Collection[str] | None = None) -> list[Review]:
     rows = scope.connection.rows(
-        "SELECT i.id, r.standing, r.reason, r.time FROM reviews r JOIN interactions i ON i.seq = r.interaction_seq"
+        "SELECT i.id, r.status, r.reason, r.time FROM reviews r JOIN interactions i ON i.seq = r.interaction_seq"
         " WHERE i.namespace = ? AND (? IS NULL OR i.id IN (SELECT value FROM json_each(?))) ORDER BY r.seq",
         (scope.namespace, None if ids is None else 1, id_list(ids or ())),
     )
-    return [Review(row[0], Standing(row[1]), row[2], row[3]) for row in rows]
+    return [Review(row[0], Status(row[1]), row[2], row[3]) for row in rows]
 
 
-def readmitted(scope: Scope, interaction_id: str, new: NewInteraction) -> tuple[Standing, str | None]:
-    """The standing of a known text that a correction makes valid again: what was decided about it holds."""
+def readmitted(scope: Scope, interaction_id: str, new: NewInteraction) -> tuple[Status, str | None]:
+    """The status of a known text that a correction makes valid again: what was decided about it holds."""
     last = next(reversed(reviews(scope, [interaction_id])), None)
     if last is None:
-        if new.standing is Standing.QUARANTINED:
-            add_review(scope, interaction_id, new.standing, new.reason)
-        return new.standing, new.reason
-    if last.standing is not Standing.PENDING:
-        return last.standing, last.reason
-    return (Standing.PENDING, None) if new.standing is Standing.QUARANTINED else (new.standing, new.reason)
+        if new.status is Status.QUARANTINED:
+            add_review(scope, interaction_id, new.status, new.reason)
+        return new.status, new.reason
+    if last.status is not Status.PENDING:
+        return last.status, last.reason
+    return (Status.PENDING, None) if new.status is Status.QUARANTINED else (new.status, new.reason)

@@ -269,7 +269,15 @@ CREATE TABLE audit_schedule (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, POLICY_TABLES, QUARANTINE_TABLES, TRIAL_TABLES)
+# An interaction's status was called its standing; the triggers on the column are renamed with it.
+_STATUS = """
+ALTER TABLE interactions RENAME COLUMN standing TO status;
+ALTER TABLE reviews RENAME COLUMN standing TO status;
+DROP INDEX interactions_by_standing;
+CREATE INDEX interactions_by_status ON interactions (namespace, status, time);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, POLICY_TABLES, QUARANTINE_TABLES, TRIAL_TABLES, _STATUS)
 
 
 def prepare(connection: Connection, *, migrations: Sequence[str] = MIGRATIONS) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Collection
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import id_list
 from seal_memory.ledger.interactions import COLUMNS, interaction_from
-from seal_memory.records import WITHHELD, Hit, Standing
+from seal_memory.records import WITHHELD, Hit, Status
 
 TEXT_WEIGHT = 1.0
 TITLE_WEIGHT = 2.0
@@ -36,22 +36,22 @@ _STOP_WORDS = """
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
-_FINDABLE = frozenset(Standing) - {Standing.SUPERSEDED} - WITHHELD
+_FINDABLE = frozenset(Status) - {Status.SUPERSEDED} - WITHHELD
 _WORD = re.compile(r"\w+")
 _LEAST_IDF = 1e-6  # what FTS5 uses where the logarithm would not be positive
 
 _MATCH = """
-    SELECT f.rowid, -bm25(interactions_fts, ?, ?), i.namespace = ? AND i.standing != ?
+    SELECT f.rowid, -bm25(interactions_fts, ?, ?), i.namespace = ? AND i.status != ?
     FROM interactions_fts f CROSS JOIN interactions i ON i.seq = f.rowid
     WHERE interactions_fts MATCH ?
 """
 
 
-def search(scope: Scope, query: str, *, limit: int, standings: Collection[Standing] | None) -> list[Hit]:
+def search(scope: Scope, query: str, *, limit: int, statuses: Collection[Status] | None) -> list[Hit]:
     terms = query_terms(query)
     if not terms or limit < 1:
         return []
-    wanted = set(_FINDABLE if standings is None else standings) & _FINDABLE
+    wanted = set(_FINDABLE if statuses is None else statuses) & _FINDABLE
     with scope.connection.reading():
         scores = _scores(scope, terms)
         rows = scope.connection.rows(
@@ -71,17 +71,17 @@ def query_terms(query: str) -> list[str]:
 
 def _scores(scope: Scope, terms: list[str]) -> dict[int, float]:
     """BM25 of every matching row of the namespace that is not superseded."""
-    indexed = "SELECT count(*) FROM interactions WHERE standing NOT IN (SELECT value FROM json_each(?))"
+    indexed = "SELECT count(*) FROM interactions WHERE status NOT IN (SELECT value FROM json_each(?))"
     everywhere = int(scope.connection.rows(indexed, (id_list(WITHHELD),))[0][0])
     here = int(
         scope.connection.rows(
-            f"{indexed} AND namespace = ? AND standing != ?",
-            (id_list(WITHHELD), scope.namespace, Standing.SUPERSEDED),
+            f"{indexed} AND namespace = ? AND status != ?",
+            (id_list(WITHHELD), scope.namespace, Status.SUPERSEDED),
         )[0][0]
     )
     scores: dict[int, float] = {}
     for term in terms:
-        values = (TEXT_WEIGHT, TITLE_WEIGHT, scope.namespace, Standing.SUPERSEDED, f'"{term}"')
+        values = (TEXT_WEIGHT, TITLE_WEIGHT, scope.namespace, Status.SUPERSEDED, f'"{term}"')
         matches = scope.connection.rows(_MATCH, values)
         ours = [(row[0], row[1]) for row in matches if row[2]]
         weight = _smooth_idf(here, len(ours)) / _fts5_idf(everywhere, len(matches))
@@ -90,14 +90,14 @@ def _scores(scope: Scope, terms: list[str]) -> dict[int, float]:
     return scores
 
 
-def _best(scope: Scope, scores: dict[int, float], standings: set[Standing], limit: int) -> list[int]:
+def _best(scope: Scope, scores: dict[int, float], statuses: set[Status], limit: int) -> list[int]:
     """The rows with the highest scores; of equal ones the newest."""
     ranked = sorted(scores, key=lambda seq: (-scores[seq], -seq))
-    if standings == _FINDABLE:
+    if statuses == _FINDABLE:
         return ranked[:limit]
     rows = scope.connection.rows(
-        "SELECT seq FROM interactions WHERE namespace = ? AND standing IN (SELECT value FROM json_each(?))",
-        (scope.namespace, id_list(standings)),
+        "SELECT seq FROM interactions WHERE namespace = ? AND status IN (SELECT value FROM json_each(?))",
+        (scope.namespace, id_list(statuses)),
     )
     allowed = {row[0] for row in rows}
     return [seq for seq in ranked if seq in allowed][:limit]

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
-from seal_memory.learning.candidates import ArmSource, Study, TakingTurns, candidate_id
+from seal_memory.learning.candidates import ArmSource, RoundRobinArms, Study, candidate_id
 from seal_memory.learning.plans import trained_tokens
 from seal_memory.ledger import Ledger
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
 from seal_memory.policy.guards import usable_quiz
-from seal_memory.policy.old_quizzes import Attracted, attracted, losses
+from seal_memory.policy.old_quizzes import AttractedItems, attracted, losses
 from seal_memory.policy.rewards import Trial, efforts, measure, rivals
 from seal_memory.records import SelfEdit
 from seal_memory.routing.router import MakeRouter
@@ -27,7 +27,7 @@ from seal_memory.self_edits.writer import MODEL_GENRES
 
 def arm_source(ledger: Ledger, engine: TransformersEngine, settings: Settings, *, routers: MakeRouter) -> ArmSource:
     """The bandit, or arms that take turns where the settings say so."""
-    return BanditArms(ledger, engine, settings, routers=routers) if settings.policy.bandit else TakingTurns()
+    return BanditArms(ledger, engine, settings, routers=routers) if settings.policy.bandit else RoundRobinArms()
 
 
 class BanditArms:
@@ -87,6 +87,6 @@ class BanditArms:
         """What each candidate would cost the old memories."""
         episodes = [s.episode for s in studies if s.episode.id in groups]
         old = attracted(episodes, ledger=self.ledger, engine=self.engine, routers=self.routers)
-        asked: list[tuple[str, Attracted]] = [(a, old[e]) for e, own in groups.items() for a in own]
+        asked: list[tuple[str, AttractedItems]] = [(a, old[e]) for e, own in groups.items() for a in own]
         lost = losses(asked, self.engine)
         return {adapter: loss for (adapter, _), loss in zip(asked, lost, strict=True)}

@@ -14,7 +14,7 @@ from seal_memory._internal.progress import Progress, silent
 from seal_memory.config import LearningSettings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import candidate_id, train_edits
-from seal_memory.policy.old_quizzes import Attracted, losses
+from seal_memory.policy.old_quizzes import AttractedItems, losses
 from seal_memory.policy.rewards import Reward, Trial, measure
 from seal_memory.records import SelfEdit
 
@@ -27,11 +27,11 @@ class Work:
 
     edits: tuple[SelfEdit, ...]
     trials: tuple[Trial, ...]
-    old: tuple[Attracted, ...]
+    old: tuple[AttractedItems, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
+class Evaluation:
     """A work's rewards, in the order of its candidates, and the tokens that were trained for them."""
 
     rewards: tuple[Reward, ...]
@@ -41,14 +41,14 @@ class Evaluated:
 class Executor(Protocol):
     """Evaluates works, in whatever order, and returns the results in theirs."""
 
-    def evaluate(self, works: Sequence[Work], *, waiting: Waiting) -> list[Evaluated]: ...
+    def evaluate(self, works: Sequence[Work], *, waiting: Waiting) -> list[Evaluation]: ...
 
     def close(self) -> None: ...
 
 
 def evaluate(
     work: Work, engine: TransformersEngine, settings: LearningSettings, *, progress: Progress = silent
-) -> Evaluated:
+) -> Evaluation:
     """Train all candidates at once, reward them, and let the engine forget them."""
     try:
         # held here: a stack may be larger than what the engine keeps by itself
@@ -56,7 +56,7 @@ def evaluate(
         asked = [(t.adapter, o) for t, o in zip(work.trials, work.old, strict=True)]
         lost = losses(asked, engine)
         trials = [replace(t, old_loss=loss) for t, loss in zip(work.trials, lost, strict=True)]
-        return Evaluated(tuple(measure(trials, engine)), tokens)
+        return Evaluation(tuple(measure(trials, engine)), tokens)
     finally:
         for edit in work.edits:
             engine.drop(candidate_id(edit))
@@ -68,7 +68,7 @@ class LocalExecutor:
     def __init__(self, engine: TransformersEngine, settings: LearningSettings, *, progress: Progress = silent) -> None:
         self._engine, self._settings, self._progress = engine, settings, progress
 
-    def evaluate(self, works: Sequence[Work], *, waiting: Waiting) -> list[Evaluated]:
+    def evaluate(self, works: Sequence[Work], *, waiting: Waiting) -> list[Evaluation]:
         found = []
         for work in works:
             found.append(evaluate(work, self._engine, self._settings, progress=self._progress))

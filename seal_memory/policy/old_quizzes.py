@@ -24,7 +24,7 @@ MOST_ITEMS = 32  # audited items that are routed, spread over the memory
 
 
 @dataclass(frozen=True, slots=True)
-class Attracted:
+class AttractedItems:
     """Old items that a new episode attracts, each with the recall (0..1) of what answers it now; of `among` asked."""
 
     items: tuple[tuple[QuizItem, float], ...] = ()
@@ -33,21 +33,21 @@ class Attracted:
 
 def attracted(
     episodes: Sequence[Episode], *, ledger: Ledger, engine: Engine, routers: MakeRouter
-) -> dict[str, Attracted]:
+) -> dict[str, AttractedItems]:
     """What each episode would attract, were it published; by episode id."""
     current = ledger.current()
     items = _audited_items(ledger, {i for e in episodes for i in e.interaction_ids})
     if current is None or not items:
-        return {e.id: Attracted() for e in episodes}
+        return {e.id: AttractedItems() for e in episodes}
     moved = _moved(items, current.manifest, episodes, ledger, routers)
     known = _recalls([(item, before) for item, before, _ in moved], engine)
     own: dict[str, list[tuple[QuizItem, float]]] = {e.id: [] for e in episodes}
     for (item, _, episode_id), share in zip(moved, known, strict=True):
         own[episode_id].append((item, share))
-    return {episode_id: Attracted(tuple(found), len(items)) for episode_id, found in own.items()}
+    return {episode_id: AttractedItems(tuple(found), len(items)) for episode_id, found in own.items()}
 
 
-def losses(asked: Sequence[tuple[str, Attracted]], engine: Engine) -> list[float]:
+def losses(asked: Sequence[tuple[str, AttractedItems]], engine: Engine) -> list[float]:
     """Per (candidate, what its episode attracts) the recall lost, 0..1, as a mean over all items asked."""
     pairs = [(item, adapter) for adapter, own in asked for item, _ in own.items]
     now = iter(_recalls(pairs, engine))

@@ -17,7 +17,7 @@ from seal_memory.engines.hardware import detect
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.engines.models import load, resolve
 from seal_memory.errors import BaseModelMismatchError, SettingsError
-from seal_memory.policy.executors import Evaluated, Waiting, Work, evaluate
+from seal_memory.policy.executors import Evaluation, Waiting, Work, evaluate
 
 LOOK_UP = 1.0  # seconds between two looks at who waits
 
@@ -37,7 +37,7 @@ class RayExecutor:
         self._task = self._ray.remote(num_cpus=1, max_retries=2)(_evaluate)
         self._terms = (model, settings.model_dump_json(), fingerprint)
 
-    def evaluate(self, works: Sequence[Work], *, waiting: Waiting) -> list[Evaluated]:
+    def evaluate(self, works: Sequence[Work], *, waiting: Waiting) -> list[Evaluation]:
         """All works at once; what `waiting` raises cancels those that are left."""
         handles = [self._task.remote(work, *self._terms) for work in works]
         left = list(handles)
@@ -49,7 +49,7 @@ class RayExecutor:
             for handle in left:
                 self._ray.cancel(handle, force=True)
             raise
-        found: list[Evaluated] = self._ray.get(handles)
+        found: list[Evaluation] = self._ray.get(handles)
         return found
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class RayExecutor:
             self._started = False
 
 
-def _evaluate(work: Work, model: str, settings: str, fingerprint: str) -> Evaluated:
+def _evaluate(work: Work, model: str, settings: str, fingerprint: str) -> Evaluation:
     """What a Ray worker runs."""
     chosen = Settings(**json.loads(settings))
     engine = _engine(model, settings)

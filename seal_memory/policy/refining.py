@@ -19,7 +19,7 @@ from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.note_writer import BootstrapPlan, bootstrap, different, train_note_writers
-from seal_memory.policy.rest_em import NOTHING_GAINED, Explored, RoundPlan, explore, improve, select
+from seal_memory.policy.rest_em import NOTHING_GAINED, Exploration, RoundPlan, explore, improve, select
 from seal_memory.policy.schedule import LEAST_JUDGES, judging_shards, training_shards
 from seal_memory.policy.trials import judged
 from seal_memory.policy.versions import NoteWriters
@@ -30,7 +30,7 @@ NOTES, ARMS = "notes", "arms"
 REFINE = "refine"  # the phase that is told between two explored episodes
 MOST_TOKENS = 400_000  # trained, after which a round explores no further episode: set by hand
 TOGETHER = 2  # episodes of one stack: each is the other's rival
-MOST_JUDGES = 24  # what a writer gains is as small as what a few judges err by (benchmarks/LOG.md, P14, P28 to P30)
+MOST_JUDGES = 24  # what a writer gains is as small as what a few judges err by (lab log, P14, P28 to P30)
 MOST_SAMPLED = 64  # shards that one round of rejection sampling reads, whatever the budget is: nothing is trained
 SAMPLINGS = 2  # before the first writer is judged: one is too small a step for the judges (LOG, P28 to P30)
 SAMPLED = "sampled"
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Refined:
+class RefineReport:
     """What a round did. `version` is None where only arms were explored, or nothing could be.
 
     `explored` are episodes, `tokens` those of the candidates tried, without the writers' own training.
@@ -62,7 +62,7 @@ class Refiner:
         self.ledger, self.settings = candidates.ledger, candidates.settings
         self.plan = plan if plan is not None else RoundPlan()
 
-    def run(self, number: int) -> Refined:
+    def run(self, number: int) -> RefineReport:
         """Round `number`, from the beginning or from where it was left; again once it is done: nothing."""
         done = next((v for v in self.ledger.policy.versions() if v.measures.get("round") == number), None)
         if done is None and self.settings.policy.refine in ("arms", "both"):
@@ -71,7 +71,7 @@ class Refiner:
             done = self._improve(number)
         trials = self.ledger.policy.trials(number)
         self.ledger.policy.blank_trials(number)
-        return Refined(number, done, len({t.episode_id for t in trials}), sum(t.tokens for t in trials))
+        return RefineReport(number, done, len({t.episode_id for t in trials}), sum(t.tokens for t in trials))
 
     # -- arms -------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Refiner:
     def _sampled(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
         """Survivors of the round trip: ReST-EM without an inner loop, each sampling by the writer that the last taught.
 
-        All samplings are one round: one alone is too small a step for the judges (benchmarks/LOG.md, P28 to P30).
+        All samplings are one round: one alone is too small a step for the judges (lab log, P28 to P30).
         """
         drawn = random.Random(f"{self.settings.seed}:{number}").sample(shards, min(len(shards), MOST_SAMPLED))
         for turn in range(SAMPLINGS):
@@ -260,11 +260,11 @@ class Refiner:
         return (self.settings.seed + SEED_STEP * number) % (1 << 32)
 
 
-def explored_from(record: Mapping[str, Any]) -> Explored:
+def explored_from(record: Mapping[str, Any]) -> Exploration:
     """What was recorded of one interaction (`dataclasses.asdict`), made whole again."""
     sets = tuple(tuple(example_from(e) for e in own) for own in record["sets"])
     rewards = tuple(tuple(r) for r in record["rewards"])
-    return Explored(record["episode_id"], sets, rewards, tuple(record["bonus"]), tuple(record["baseline"]))
+    return Exploration(record["episode_id"], sets, rewards, tuple(record["bonus"]), tuple(record["baseline"]))
 
 
 def example_from(record: Mapping[str, Any]) -> PolicyExample:

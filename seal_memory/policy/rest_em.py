@@ -63,7 +63,7 @@ class NoteSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Explored:
+class Exploration:
     """One interaction's note sets and what they earned under each seed, the diversity bonus apart from it."""
 
     episode_id: str
@@ -93,7 +93,7 @@ def write_sets(
 
 def explore(
     studies: Sequence[Study], candidates: Candidates, *, writer: str | None, plan: RoundPlan, seed: int
-) -> list[Explored]:
+) -> list[Exploration]:
     """Sample, train and reward `plan.samples` note sets of every study that has a usable quiz."""
     studies = judged(studies)
     if not studies:
@@ -131,7 +131,7 @@ def _run_more(
             rewards[place] = [old + new for old, new in zip(rewards[place], own, strict=True)]
 
 
-def select(explored: Sequence[Explored], *, margin: float) -> list[PolicyExample]:
+def select(explored: Sequence[Exploration], *, margin: float) -> list[PolicyExample]:
     """The examples of the best note set of every interaction where one really beats the baseline.
 
     The noise of a seed is pooled over all sets; diversity chooses among winners, it does not make one.
@@ -151,7 +151,7 @@ def select(explored: Sequence[Explored], *, margin: float) -> list[PolicyExample
     return kept
 
 
-def how_reliable(explored: Sequence[Explored], *, seed: int = 0) -> Reliability | None:
+def how_reliable(explored: Sequence[Exploration], *, seed: int = 0) -> Reliability | None:
     """Of the rewards of sets of one interaction, each less its interaction's mean; None where there are too few."""
     rows = []
     for one in explored:
@@ -260,13 +260,13 @@ def _more(rewards: Sequence[Sequence[Sequence[Reward]]], plan: RoundPlan) -> lis
     return [min(wanted.get(str(n), 0), max(0, plan.most_seeds - plan.seeds)) for n in range(len(rewards))]
 
 
-def _explored(study: Study, sets: Sequence[NoteSet], earned: Sequence[Sequence[Reward]]) -> Explored:
+def _explored(study: Study, sets: Sequence[NoteSet], earned: Sequence[Sequence[Reward]]) -> Exploration:
     base, *own = [tuple(_plain(r) for r in rewards) for rewards in earned]
     bonus = tuple(WEIGHTS.diversity * rewards[0].parts.diversity for rewards in earned[1:])
-    return Explored(study.episode.id, tuple(s.examples for s in sets), tuple(own), bonus, base)
+    return Exploration(study.episode.id, tuple(s.examples for s in sets), tuple(own), bonus, base)
 
 
-def _pooled_noise(explored: Sequence[Explored]) -> float:
+def _pooled_noise(explored: Sequence[Exploration]) -> float:
     """Standard deviation of a seed's reward around its candidate's mean, over all interactions."""
     tables = [[*one.rewards, one.baseline] for one in explored if one.rewards and len(one.baseline) > 1]
     return math.sqrt(mean(noise(t) ** 2 for t in tables))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.policy.executors import Executor, LocalExecutor, Work
 from seal_memory.policy.guards import usable_quiz, within_budget
-from seal_memory.policy.old_quizzes import Attracted, attracted
+from seal_memory.policy.old_quizzes import AttractedItems, attracted
 from seal_memory.policy.rewards import Reward, Trial, rivals
 from seal_memory.records import Genre, SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import Arm, make_self_edit
@@ -90,7 +90,7 @@ def _works(batches: Sequence[Sequence[tuple[Entry, int]]], candidates: Candidate
     return [_work(batch, old, candidates) for batch in batches]
 
 
-def _work(batch: Sequence[tuple[Entry, int]], old: Mapping[str, Attracted], candidates: Candidates) -> Work:
+def _work(batch: Sequence[tuple[Entry, int]], old: Mapping[str, AttractedItems], candidates: Candidates) -> Work:
     edits = [_edit(entry, seed, candidates) for entry, seed in batch]
     groups: dict[str, list[str]] = {}
     for (entry, _), edit in zip(batch, edits, strict=True):

@@ -20,7 +20,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
 from seal_memory.policy.note_writer import examples_hash, train_note_writers
-from seal_memory.records import AdapterKind, PolicyExample, PolicyVersion, Standing
+from seal_memory.records import AdapterKind, PolicyExample, PolicyVersion, Status
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class NoteWriters:
         found = self.ledger.policy.examples(version.version)
         ids = {i for e in found for i in e.interaction_ids}
         rows = self.ledger.interactions(ids=sorted(ids)) if ids else []
-        outdated = {i.id for i in rows if i.standing is Standing.SUPERSEDED}
+        outdated = {i.id for i in rows if i.status is Status.SUPERSEDED}
         return [e for e in found if not outdated.intersection(e.interaction_ids)]
 
     def promote(

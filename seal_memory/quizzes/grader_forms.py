@@ -51,7 +51,7 @@ class Token:
     text: str
     stem: str
     value: float | None
-    is_name: bool  # capitalised, not only for standing first in a sentence
+    is_name: bool  # capitalised, not only for status first in a sentence
     is_stop: bool
     sentence: int
 

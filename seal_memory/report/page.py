@@ -14,10 +14,10 @@ from pathlib import Path
 from seal_memory import __version__
 from seal_memory.forgetting import retention
 from seal_memory.ledger import Ledger
-from seal_memory.records import Audit, Decision, Interaction, QueuedJob, Standing
+from seal_memory.records import Audit, Decision, Interaction, QueuedJob, Status
 from seal_memory.report import charts, policy
 from seal_memory.report.names import episode_names, short
-from seal_memory.results import Status
+from seal_memory.results import MemoryStatus
 from seal_memory.safety.obfuscation import revealed
 
 LATEST = 20  # rows of a table at most
@@ -44,7 +44,7 @@ svg .grid { stroke: var(--line); } svg .line { fill: none; stroke: var(--blue); 
 """
 
 
-def page(ledger: Ledger, status: Status, *, now: float) -> str:
+def page(ledger: Ledger, status: MemoryStatus, *, now: float) -> str:
     """The whole page, as text. It quotes what was refused: treat it like the memory itself."""
     audits = ledger.audits.results()
     sections = (
@@ -70,9 +70,9 @@ def page(ledger: Ledger, status: Status, *, now: float) -> str:
     )
 
 
-def _summary(status: Status) -> str:
+def _summary(status: MemoryStatus) -> str:
     version = f"version {status.version}" if status.version else "the untouched base"
-    counts = ", ".join(f"{n} {standing}" for standing, n in status.interactions.items() if n) or "nothing"
+    counts = ", ".join(f"{n} {name}" for name, n in status.interactions.items() if n) or "nothing"
     core = ", a core" if status.core else ""
     return (
         f"<p>Published: {version}, {status.shards} shards{core}, {status.adapter_bytes / 1e6:.1f} MB of adapters. "
@@ -123,13 +123,13 @@ def _policy(ledger: Ledger) -> str:
     return "".join(parts) or _nothing("Nothing was refined yet.")
 
 
-def _queue(status: Status) -> str:
+def _queue(status: MemoryStatus) -> str:
     rows = ((j.kind, j.state.value, f"{j.attempts} of {j.max_attempts}", _when(j.not_before), j.error or "–")
             for j in status.queue)  # fmt: skip
     return _table(("job", "state", "attempts", "not before", "last error"), rows) or _nothing("Nothing waits.")
 
 
-def _dead(status: Status) -> str:
+def _dead(status: MemoryStatus) -> str:
     rows = ((j.kind, _when(j.changed), _why(j)) for j in status.dead[:LATEST])
     return _table(("job", "given up", "because"), rows) or _nothing("None.")
 
@@ -139,15 +139,15 @@ def _why(job: QueuedJob) -> str:
 
 
 def _refused(ledger: Ledger) -> str:
-    found: list[Interaction] = ledger.interactions(standing=[Standing.REFUSED, Standing.SKIPPED])
-    rows = ((i.standing.value, i.reason or "no reason recorded", short(i.text)) for i in reversed(found[-LATEST:]))
+    found: list[Interaction] = ledger.interactions(status=[Status.REFUSED, Status.SKIPPED])
+    rows = ((i.status.value, i.reason or "no reason recorded", short(i.text)) for i in reversed(found[-LATEST:]))
     return _table(("", "because", "text"), rows) or _nothing("None.")
 
 
 def _held(ledger: Ledger) -> str:
     found = [*ledger.quarantine.held(rejected=True)[-LATEST:], *ledger.quarantine.held()[-LATEST:]]
     rows = (
-        (i.standing.value, i.reason or "–", i.source or i.role.value, short(revealed(i.text)), i.id)
+        (i.status.value, i.reason or "–", i.source or i.role.value, short(revealed(i.text)), i.id)
         for i in reversed(found)
     )
     return _table(("", "because", "from", "text", "id"), rows) or _nothing("None.")
@@ -183,7 +183,7 @@ def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def write_page(target: Path, ledger: Ledger, status: Status, *, now: float) -> Path:
+def write_page(target: Path, ledger: Ledger, status: MemoryStatus, *, now: float) -> Path:
     """Write the page; its folder is made where it is missing."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page(ledger, status, now=now), encoding="utf-8")

@@ -9,21 +9,21 @@ from pathlib import Path
 
 from seal_memory.learning.pruning import needed
 from seal_memory.ledger import Ledger
-from seal_memory.records import JobState, Standing
-from seal_memory.results import Status
+from seal_memory.records import JobState, Status
+from seal_memory.results import MemoryStatus
 
 WAITING = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
 
 
-def status_of(ledger: Ledger, folder: Path, model: str, *, now: float) -> Status:
+def memory_status(ledger: Ledger, folder: Path, model: str, *, now: float) -> MemoryStatus:
     """The status at a time; needs no model."""
     current = ledger.current()
-    counts = {standing.value: 0 for standing in Standing}
+    counts = {status.value: 0 for status in Status}
     counts.update({s.value: n for s, n in ledger.counts().items()})
     audits = ledger.audits.due()
     versions = ledger.policy.versions()
     files = needed(ledger)  # a pruned adapter has a record and no file
-    return Status(
+    return MemoryStatus(
         folder=str(folder),
         namespace=ledger.namespace,
         model=model,

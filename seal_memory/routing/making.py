@@ -10,12 +10,16 @@ from collections.abc import Sequence
 
 from seal_memory.config import AnsweringSettings
 from seal_memory.ledger import Ledger
-from seal_memory.records import Hit, Manifest, Standing
+from seal_memory.records import Hit, Manifest, Status
 from seal_memory.routing.embeddings import CachedEmbedder, Embedder, EmbeddingIndex, fused
-from seal_memory.routing.rankers import CoverageJudge, LearnedJudge, fitted
+from seal_memory.routing.rankers import CoverageRanker, LearnedRanker, fitted
 from seal_memory.routing.router import MakeRouter, SearchFn, SearchRouter
 
-STANDINGS = (Standing.PENDING, Standing.LEARNED, Standing.REFUSED)  # what is only recorded leads nowhere
+STATUSES = (
+    Status.PENDING,
+    Status.LEARNED,
+    Status.REFUSED,
+)  # what is only recorded leads nowhere
 DEEPER = 2  # times as many hits of each ranking are fused
 
 
@@ -34,7 +38,7 @@ class WordRouters:
         self._threshold = settings.router_threshold
 
     def __call__(self, manifest: Manifest, ledger: Ledger) -> SearchRouter:
-        return SearchRouter(manifest, by_words(ledger), CoverageJudge(), threshold=self._threshold)
+        return SearchRouter(manifest, by_words(ledger), CoverageRanker(), threshold=self._threshold)
 
 
 class LearnedRouters:
@@ -48,7 +52,7 @@ class LearnedRouters:
         held = sorted(manifest.holders)
         index = index_of(held, ledger, self._embeds())
         weights = fitted()
-        judge = LearnedJudge(weights, index, rows=len(held), least=self._least_coverage)
+        judge = LearnedRanker(weights, index, rows=len(held), least=self._least_coverage)
         return SearchRouter(manifest, by_both(by_words(ledger), index), judge, threshold=weights.threshold)
 
     def _embeds(self) -> Embedder:
@@ -61,7 +65,7 @@ class LearnedRouters:
 
 def by_words(ledger: Ledger) -> SearchFn:
     """BM25 over what may have a shard."""
-    return lambda question, limit: ledger.search(question, limit=limit, standings=STANDINGS)
+    return lambda question, limit: ledger.search(question, limit=limit, statuses=STATUSES)
 
 
 def by_both(words: SearchFn, index: EmbeddingIndex) -> SearchFn:
@@ -76,4 +80,4 @@ def by_both(words: SearchFn, index: EmbeddingIndex) -> SearchFn:
 def index_of(held: Sequence[str], ledger: Ledger, embedder: Embedder) -> EmbeddingIndex:
     """Embeddings of the interactions that shards hold."""
     interactions = ledger.interactions(ids=held) if held else []
-    return EmbeddingIndex([i for i in interactions if i.standing is not Standing.SUPERSEDED], embedder)
+    return EmbeddingIndex([i for i in interactions if i.status is not Status.SUPERSEDED], embedder)

@@ -26,7 +26,7 @@ from typing import Protocol
 
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Manifest, ShardEntry
-from seal_memory.routing.rankers import Judge
+from seal_memory.routing.rankers import Ranker
 
 SearchFn = Callable[[str, int], Sequence[Hit]]
 CANDIDATES = 8
@@ -70,7 +70,7 @@ MakeRouter = Callable[[Manifest, Ledger], Router]
 class SearchRouter:
     """Routes to what a search finds and a judge trusts. `search(question, limit)` gives interactions, best first."""
 
-    def __init__(self, manifest: Manifest, search: SearchFn, judge: Judge, *, threshold: float) -> None:
+    def __init__(self, manifest: Manifest, search: SearchFn, judge: Ranker, *, threshold: float) -> None:
         self._manifest, self._search, self._judge, self._threshold = manifest, search, judge, threshold
         self._age: dict[str, int] = {s.adapter_id: n for n, s in enumerate(manifest.shards)}
         # a later shard wins where two hold the same interaction

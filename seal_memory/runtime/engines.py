@@ -16,16 +16,16 @@ from seal_memory.ledger import Ledger
 from seal_memory.records import Snapshot
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
-    from seal_memory.engines.batching import Together
+    from seal_memory.engines.batching import DynamicBatcher
     from seal_memory.engines.local import Fetch, TransformersEngine
     from seal_memory.engines.vllm.engine import VllmEngine
     from seal_memory.lora.store import AdapterStore
-    from seal_memory.runtime.loading import AdapterShelf
+    from seal_memory.runtime.loading import StoredAdapters
 
     AnsweringEngine = TransformersEngine | VllmEngine
 
 
-class EngineRoom:
+class MemoryEngines:
     """The engines of one memory; threads may share it."""
 
     def __init__(
@@ -45,7 +45,7 @@ class EngineRoom:
         self._local: TransformersEngine | None = None
         self._source: Fetch | None = None
         self._vllm: VllmEngine | None = None
-        self._shelf: AdapterShelf | None = None
+        self._shelf: StoredAdapters | None = None
         self._seen: int | None = None  # the version of the snapshot that the server was last told of
 
     @property
@@ -73,7 +73,7 @@ class EngineRoom:
         return self._given_answering is not None or self._settings.name == "vllm"
 
     @property
-    def chatting(self) -> Together | VllmEngine:
+    def chatting(self) -> DynamicBatcher | VllmEngine:
         """What answers chats: those that wait at the same time share a batch; a vLLM server sees to that itself."""
         from seal_memory.engines.batching import together
         from seal_memory.engines.local import TransformersEngine
@@ -92,13 +92,13 @@ class EngineRoom:
         return engine
 
     def _opened_vllm(self) -> VllmEngine:
-        from seal_memory.runtime.loading import AdapterShelf, check_base, vllm_engine
+        from seal_memory.runtime.loading import StoredAdapters, check_base, vllm_engine
 
         given = self._given_answering() if callable(self._given_answering) else self._given_answering
         engine = given or vllm_engine(self._model, self._settings)
         check_base(engine.fingerprint, self._model, self._ledger)
         seen_at = self._settings.folder
-        self._shelf = AdapterShelf(self._folder, self._ledger, self._store(), seen_at=seen_at)
+        self._shelf = StoredAdapters(self._folder, self._ledger, self._store(), seen_at=seen_at)
         engine.add_source(self._shelf)
         return engine
 

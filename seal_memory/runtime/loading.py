@@ -31,7 +31,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE
 from seal_memory.lora.store import AdapterStore
-from seal_memory.records import Snapshot, Standing
+from seal_memory.records import Snapshot, Status
 
 if TYPE_CHECKING:
     from seal_memory.engines.vllm.engine import VllmEngine  # needs httpx
@@ -106,7 +106,7 @@ def _fetch(ledger: Ledger, store: AdapterStore, engine: TransformersEngine, adap
     )
 
 
-class AdapterShelf:
+class StoredAdapters:
     """This memory's adapter folders as a vLLM server sees them; a `Shelf`.
 
     `seen_at`: where the server sees the memory's folder; None: at the same place.
@@ -173,7 +173,7 @@ class SnapshotGuard:
                     continue
                 self._ledger.set_current(found.version if found else None)
                 lost = self._lost(current, found)
-                self._ledger.set_standing(lost, Standing.PENDING, "its adapter file was damaged; to be learned again")
+                self._ledger.set_status(lost, Status.PENDING, "its adapter file was damaged; to be learned again")
             logger.error(
                 "Version %d cannot be served: adapter %s is missing or damaged. Serving version %d instead; "
                 "%d interactions will be learned again by the next consolidate.",
@@ -215,4 +215,4 @@ class SnapshotGuard:
         kept = set(found.manifest.holders) if found is not None else set()
         gone = sorted(held - kept)
         rows = self._ledger.interactions(ids=gone) if gone else []
-        return [i.id for i in rows if i.standing is Standing.LEARNED]
+        return [i.id for i in rows if i.status is Status.LEARNED]

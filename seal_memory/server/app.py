@@ -33,9 +33,9 @@ from seal_memory.server import (
 )
 from seal_memory.server.keys import KeyStore
 from seal_memory.server.metrics import Metrics
-from seal_memory.server.middleware import Around
+from seal_memory.server.middleware import RequestMiddleware
 from seal_memory.server.pool_trainer import PoolTrainer
-from seal_memory.server.state import Limits, Places, Rates, Server
+from seal_memory.server.state import Limits, RateLimiter, RequestSlots, Server
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def make_app(
     errors.install(app)
     for room in (page_files, health, chat, memory_api, browse_api, learned_api, quarantine_api, jobs_api, export_api):
         app.include_router(room.router)
-    app.add_middleware(Around, limits=server.limits, metrics=server.metrics)
+    app.add_middleware(RequestMiddleware, limits=server.limits, metrics=server.metrics)
     return app
 
 
@@ -129,7 +129,7 @@ def _server(
 ) -> Server:
     metrics = Metrics()
     threads = ThreadPoolExecutor(limits.waiting + _THREADS_BESIDE, thread_name_prefix="seal-memory-serve")
-    places, rates = Places(limits.waiting, metrics), Rates(limits)
+    places, rates = RequestSlots(limits.waiting, metrics), RateLimiter(limits)
     server = Server(pool, keys, limits, metrics, rates, places, threads, None, name, mode, namespace, clock)
     if train != "never":
         server.trainer = PoolTrainer(pool, asked_only=train == "asked", clock=clock, on_job=server.job_ended)

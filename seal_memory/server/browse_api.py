@@ -14,9 +14,9 @@ from seal_memory import __version__
 from seal_memory._internal.jsonable import jsonable
 from seal_memory.forgetting.consequences import consequences
 from seal_memory.forgetting.edits import chosen
-from seal_memory.ledger.browsing import Listed
+from seal_memory.ledger.browsing import InteractionRow
 from seal_memory.memory import SealMemory
-from seal_memory.records import Role, Standing
+from seal_memory.records import Role, Status
 from seal_memory.server.auth import Reading
 from seal_memory.server.keys import SCOPES
 from seal_memory.server.memory_api import in_memory
@@ -25,10 +25,10 @@ from seal_memory.server.state import server_of
 
 router = APIRouter(prefix="/v1/memory", tags=["memory"])
 
-StandingName = Literal["pending", "learned", "skipped", "refused", "superseded", "quarantined", "rejected"]
+StatusName = Literal["pending", "learned", "skipped", "refused", "superseded", "quarantined", "rejected"]
 RoleName = Literal["user", "assistant", "system", "tool", "document"]
 Words = Annotated[str, Query(max_length=1000, description="all of them must stand in the text or the title")]
-Standings = Annotated[list[StandingName] | None, Query(max_length=7)]
+Statuses = Annotated[list[StatusName] | None, Query(max_length=7)]
 Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]] | None, Query(max_length=100)]
 Name = Annotated[str | None, Query(min_length=1, max_length=200)]
 
@@ -60,20 +60,20 @@ async def interactions(
     caller: Reading,
     words: Words = "",
     id: Ids = None,
-    standing: Standings = None,
+    status: Statuses = None,
     role: RoleName | None = None,
     session: Name = None,
     source: Name = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
     offset: Annotated[int, Query(ge=0, lt=1 << 40)] = 0,
 ) -> dict[str, Any]:
-    """What was recorded and meets the filters, newest first, with its standing and the shard that holds it."""
+    """What was recorded and meets the filters, newest first, with its status and the shard that holds it."""
 
     def verb(memory: SealMemory) -> dict[str, Any]:
         found = memory.ledger.browsing.interactions(
             words,
             ids=id,
-            standing=[Standing(s) for s in standing or ()],
+            status=[Status(s) for s in status or ()],
             role=Role(role) if role is not None else None,
             session=session,
             source=source,
@@ -92,7 +92,7 @@ def _shards(memory: SealMemory) -> dict[str, str]:
     return {i: s.adapter_id for i, s in current.manifest.holders.items()} if current else {}
 
 
-def _listed(one: Listed, shards: dict[str, str]) -> dict[str, Any]:
+def _listed(one: InteractionRow, shards: dict[str, str]) -> dict[str, Any]:
     told: dict[str, Any] = jsonable(one.interaction)
     del told["content_hash"]
     return {**told, "superseded_by": one.superseded_by, "shard": shards.get(one.interaction.id)}

@@ -20,10 +20,10 @@ from seal_memory.answering.answerer import Answer
 from seal_memory.server import openai_format as shape
 from seal_memory.server.auth import Chatting
 from seal_memory.server.errors import ApiError
-from seal_memory.server.exchange import Exchange, Wishes, of_chat, of_texts
+from seal_memory.server.exchange import Exchange, RequestOptions, of_chat, of_texts
 from seal_memory.server.schemas import ChatRequest, CompletionRequest, Generation
 from seal_memory.server.state import Server, server_of
-from seal_memory.server.streaming import DONE, ClientGone, Spoken, event, failed
+from seal_memory.server.streaming import DONE, ClientGone, StreamedWork, event, failed
 
 SNAPSHOT_HEADER = "X-Seal-Memory-Snapshot"
 LOOK = 0.5  # seconds between two looks at whether the client is still there
@@ -103,10 +103,10 @@ def _check_model(server: Server, wanted: str) -> None:
         raise ApiError(404, "model_not_found", f"This server has one model, {server.name!r}; ask for that.")
 
 
-def _wishes(server: Server, body: Generation, observe: bool | None, session: str | None) -> Wishes:
+def _wishes(server: Server, body: Generation, observe: bool | None, session: str | None) -> RequestOptions:
     options = body.seal_memory
     wanted = observe if options.observe is None else options.observe
-    return Wishes(wanted, options.session or session or None, options.mode or server.mode)
+    return RequestOptions(wanted, options.session or session or None, options.mode or server.mode)
 
 
 async def _answer(request: Request, server: Server, exchange: Exchange, body: Generation, shapes: _Shapes) -> Response:
@@ -118,7 +118,7 @@ async def _answer(request: Request, server: Server, exchange: Exchange, body: Ge
         exchange.fingerprint,
     )
     headers = {SNAPSHOT_HEADER: str(exchange.snapshot or 0)}
-    spoken = Spoken(server.threads, exchange.run)
+    spoken = StreamedWork(server.threads, exchange.run)
     if body.stream:
         events = _events(request, exchange, spoken, body, shapes, head)
         return StreamingResponse(
@@ -137,7 +137,7 @@ async def _answer(request: Request, server: Server, exchange: Exchange, body: Ge
     return JSONResponse(whole, headers=headers)
 
 
-async def _heard(request: Request, spoken: Spoken[list[Answer]]) -> list[Answer]:
+async def _heard(request: Request, spoken: StreamedWork[list[Answer]]) -> list[Answer]:
     """All of it; a client that goes away meanwhile, or a server that stops, ends it."""
 
     async def watch() -> None:
@@ -158,7 +158,7 @@ async def _heard(request: Request, spoken: Spoken[list[Answer]]) -> list[Answer]
 async def _events(
     request: Request,
     exchange: Exchange,
-    spoken: Spoken[list[Answer]],
+    spoken: StreamedWork[list[Answer]],
     body: Generation,
     shapes: _Shapes,
     head: Mapping[str, Any],

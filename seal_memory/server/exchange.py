@@ -25,7 +25,7 @@ from seal_memory.server.state import Server
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class RequestOptions:
     """What a request wants of the memory: its own field before its headers."""
 
     observe: bool | None
@@ -92,7 +92,7 @@ class Exchange:
                 )
 
 
-def of_chat(server: Server, caller: Caller, body: ChatRequest, wishes: Wishes) -> Exchange:
+def of_chat(server: Server, caller: Caller, body: ChatRequest, wishes: RequestOptions) -> Exchange:
     """Check a chat and bind it to a snapshot. Raises what is wrong with it."""
     observes = _observes(caller, wishes.observe, caller.observes)
     said = body.said
@@ -107,7 +107,7 @@ def of_chat(server: Server, caller: Caller, body: ChatRequest, wishes: Wishes) -
     return _prepared(server, caller, ready, said if observes else (), session)
 
 
-def of_texts(server: Server, caller: Caller, body: CompletionRequest, wishes: Wishes) -> Exchange:
+def of_texts(server: Server, caller: Caller, body: CompletionRequest, wishes: RequestOptions) -> Exchange:
     """The same for texts to continue, which are recorded only when the request asks for it."""
     observes = _observes(caller, wishes.observe, False)
     said = [{"role": "user", "content": text} for text in body.prompts] if observes else []

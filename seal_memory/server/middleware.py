@@ -29,7 +29,7 @@ _ALWAYS = {  # unless the answer says otherwise: a browser guesses nothing, keep
 _TOO_LARGE = "The body is larger than {} bytes; send less at a time."
 
 
-class Around:
+class RequestMiddleware:
     """The outermost layer of the app."""
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:

@@ -42,7 +42,7 @@ class Limits:
     stop_seconds: float = 20.0
 
 
-class Rates:
+class RateLimiter:
     """A token bucket for each key."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,7 +68,7 @@ class Rates:
             )
 
 
-class Places:
+class RequestSlots:
     """How many requests use or wait for the model; no more than there are places."""
 
     def __init__(self, limit: int, metrics: Metrics) -> None:
@@ -109,8 +109,8 @@ class Server:
     keys: KeyStore
     limits: Limits
     metrics: Metrics
-    rates: Rates
-    places: Places
+    rates: RateLimiter
+    places: RequestSlots
     threads: ThreadPoolExecutor
     trainer: PoolTrainer | None
     name: str

@@ -38,7 +38,7 @@ def failed(error: Exception, request_id: str) -> bytes:
     return event(unexpected(error, request_id))
 
 
-class Spoken(Generic[T]):
+class StreamedWork(Generic[T]):
     """Work that speaks, begun at once: iterate over (choice, piece); then `result` is there. Raises what it raised."""
 
     def __init__(self, threads: Executor, work: Callable[[OnText], T]) -> None:

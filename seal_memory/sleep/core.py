@@ -15,7 +15,7 @@ from seal_memory.engines.base import Engine
 from seal_memory.learning import drift, gate, grading
 from seal_memory.learning.candidates import Candidates, candidate_id, run_jobs, training_job
 from seal_memory.learning.episodes import CORE_EPISODE
-from seal_memory.learning.gate import Verdict
+from seal_memory.learning.gate import GateVerdict
 from seal_memory.learning.old_recall import spread
 from seal_memory.ledger import Ledger
 from seal_memory.lora.adapter import LoraAdapter
@@ -77,7 +77,7 @@ def hold_back(edit: SelfEdit, core: LoraAdapter, candidates: Candidates) -> floa
 
 def judge_core(
     edit: SelfEdit, core: LoraAdapter, ledger: Ledger, candidates: Candidates, *, published: str | None
-) -> Verdict:
+) -> GateVerdict:
     """Held-out recall of the whole memory, unrouted, against the base and the published core; cost for unrelated text.
 
     The published core is asked about the same, so that what it never learned counts for the new one.
@@ -95,11 +95,11 @@ def judge_core(
     of = {adapter: grades[n * len(items) : (n + 1) * len(items)] for n, adapter in enumerate(asked)}
     base, before, after = of[None], of[published], of[candidate_id(edit)]
     new = gate.judge_new(grading.summarise(base), grading.summarise(after), settings.gate, finite=core.is_finite())
-    old = gate.judge_old(_right(before), _right(after), settings.gate) if published else Verdict(True, (), {})
+    old = gate.judge_old(_right(before), _right(after), settings.gate) if published else GateVerdict(True, (), {})
     drifted = gate.judge_drift(_increase(engine, candidate_id(edit)), 0.0, settings.gate)
     accepted = new.accepted and old.accepted and drifted.accepted
     measures = {**new.measures, **old.measures, **drifted.measures}
-    return Verdict(accepted, (*new.reasons, *old.reasons, *drifted.reasons), measures)
+    return GateVerdict(accepted, (*new.reasons, *old.reasons, *drifted.reasons), measures)
 
 
 def _increase(engine: Engine, adapter: str) -> float:

@@ -17,8 +17,8 @@ from seal_memory.engines.base import Engine
 from seal_memory.learning import grading
 from seal_memory.learning.candidates import Candidates
 from seal_memory.learning.episodes import episode_of
-from seal_memory.learning.gate import Verdict, judge_old
-from seal_memory.learning.old_recall import Kept, correctness
+from seal_memory.learning.gate import GateVerdict, judge_old
+from seal_memory.learning.old_recall import OldRecall, correctness
 from seal_memory.learning.publishing import without_replaced
 from seal_memory.ledger import Ledger
 from seal_memory.quizzes.metrics import mean
@@ -26,13 +26,13 @@ from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, Self
 from seal_memory.sleep.replay import Replay, replay
 from seal_memory.sleep.topics import Topic
 
-TELLING_APART = 2  # times `epochs`: statements about one name are harder to tell apart (LOG.md, rows T9 and T10)
+TELLING_APART = 2  # times `epochs`: statements about one name are harder to tell apart (lab log, rows T9 and T10)
 DIVERGED = "The adapter's weights are not finite: training diverged; lower learning_rate."
 UNPROVEN = "No held-out question asks about these statements, so nothing proves that they are kept."
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class MergeComparison:
     """One member's held-out items, each answered right (1.0) or wrong by the member; and the merged shard's grades."""
 
     shard: ShardEntry
@@ -85,7 +85,7 @@ def _plan(found: Replay, settings: LearningSettings, *, least: int) -> Hyperpara
 
 def compared(
     topic: Topic, merged: str, ledger: Ledger, engine: Engine, settings: GateSettings, *, clock: Callable[[], float]
-) -> list[Compared]:
+) -> list[MergeComparison]:
     """Every member's held-out items, asked of the merged adapter and, where it is not on record, of the member."""
     items = {s.adapter_id: held_out_items(s.interaction_ids, ledger) for s in topic.shards}
     known = correctness([(item, a) for a, own in items.items() for item in own], ledger, engine, settings, clock)
@@ -98,7 +98,7 @@ def compared(
     )
     by_item = {g.quiz_item_id: g for g in grades}
     return [
-        Compared(
+        MergeComparison(
             s,
             tuple(known[item.id, s.adapter_id] for item in items[s.adapter_id]),
             tuple(by_item[item.id] for item in items[s.adapter_id]),
@@ -114,7 +114,7 @@ def held_out_items(interaction_ids: Iterable[str], ledger: Ledger) -> list[QuizI
     return [item for item in found if held.issuperset(item.interaction_ids)]
 
 
-def judge_merge(members: Sequence[Compared], settings: GateSettings, *, finite: bool) -> Verdict:
+def judge_merge(members: Sequence[MergeComparison], settings: GateSettings, *, finite: bool) -> GateVerdict:
     """Whether every member is kept, each by itself: what one gains does not pay for what another loses."""
     reasons = [] if finite else [DIVERGED]
     for member in members:
@@ -134,12 +134,12 @@ def judge_merge(members: Sequence[Compared], settings: GateSettings, *, finite: 
         "recall": mean(after),
     }
     if reasons:
-        return Verdict(False, tuple(reasons), measures)
+        return GateVerdict(False, tuple(reasons), measures)
     kept = f"Held-out recall of {len(members)} shards went from {mean(before):.2f} to {mean(after):.2f} in one."
-    return Verdict(True, (kept,), measures)
+    return GateVerdict(True, (kept,), measures)
 
 
-def judge_split(asked: Kept, settings: GateSettings, *, finite: bool) -> Verdict:
+def judge_split(asked: OldRecall, settings: GateSettings, *, finite: bool) -> GateVerdict:
     """Whether what was put together by subject is answered as well as before, asked through the router."""
     old, new = mean(asked.before), mean(asked.after)
     told = f"Held-out recall through the router went from {old:.2f} to {new:.2f} of {len(asked.before)} questions"
@@ -151,7 +151,7 @@ def judge_split(asked: Kept, settings: GateSettings, *, finite: bool) -> Verdict
     elif not judge_old(asked.before, asked.after, settings).accepted:
         accepted, reason = False, f"{told}; at most {settings.max_old_loss:.2f} may be lost."
     measures = {"held_out_items": float(len(asked.before)), "recall_members": old, "recall": new}
-    return Verdict(accepted, (reason,), measures)
+    return GateVerdict(accepted, (reason,), measures)
 
 
 def with_merged(manifest: Manifest, topic: Topic, entry: ShardEntry) -> Manifest:

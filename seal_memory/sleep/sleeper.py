@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from seal_memory._internal import commit_points
 from seal_memory.learning import grading
 from seal_memory.learning.candidates import Candidates, candidate_id
-from seal_memory.learning.gate import Verdict
+from seal_memory.learning.gate import GateVerdict
 from seal_memory.learning.old_recall import by_route
 from seal_memory.learning.publishing import Publisher
 from seal_memory.ledger import Ledger
@@ -147,21 +147,23 @@ class Sleeper:
             manifest = self._with(topic, record.id, edit, manifest)
             whole = self.publisher.judge_whole(current, manifest)
             reasons = verdict.reasons if whole.accepted else whole.reasons
-            verdict = Verdict(whole.accepted, reasons, {**verdict.measures, **whole.measures})
+            verdict = GateVerdict(whole.accepted, reasons, {**verdict.measures, **whole.measures})
         sizes, taken = merged_sizes(self.ledger), set(topic.interaction_ids)
         episodes = sum(
             sizes.get(s.episode_id, 1.0) * len(taken.intersection(s.interaction_ids)) / len(s.interaction_ids)
             for s in topic.shards
         )
         reasons, measures = (*verdict.reasons, f"Alike: {topic.why}."), {**verdict.measures, EPISODES: episodes}
-        verdict = Verdict(verdict.accepted, reasons, measures)
+        verdict = GateVerdict(verdict.accepted, reasons, measures)
         return self._commit_merge(edit, record, verdict, manifest, current, grades)
 
     def _with(self, topic: Topic, adapter_id: str, edit: SelfEdit, manifest: Manifest) -> Manifest:
         entry = ShardEntry(adapter_id, edit.episode_id, edit.interaction_ids)
         return merging.with_merged(manifest, topic, entry)
 
-    def judge(self, topic: Topic, edit: SelfEdit, manifest: Manifest, *, finite: bool) -> tuple[Verdict, list[Grade]]:
+    def judge(
+        self, topic: Topic, edit: SelfEdit, manifest: Manifest, *, finite: bool
+    ) -> tuple[GateVerdict, list[Grade]]:
         """The verdict on what the engine holds as this edit's candidate, were it added to `manifest`; its grades."""
         ledger, engine, settings, clock = self.ledger, self.engine, self.settings.gate, self.candidates.clock
         adapter = candidate_id(edit)
@@ -182,7 +184,7 @@ class Sleeper:
         self,
         edit: SelfEdit,
         record: AdapterRecord | None,
-        verdict: Verdict,
+        verdict: GateVerdict,
         manifest: Manifest,
         current: Snapshot,
         grades: Sequence[Grade],
@@ -222,7 +224,7 @@ class Sleeper:
         verdict = replace(verdict, measures={**verdict.measures, "core_strength": strength})
         return self._commit_core(edit, core, verdict, current)
 
-    def _commit_core(self, edit: SelfEdit, core: LoraAdapter, verdict: Verdict, current: Snapshot) -> Decision:
+    def _commit_core(self, edit: SelfEdit, core: LoraAdapter, verdict: GateVerdict, current: Snapshot) -> Decision:
         record = self.publisher.store(edit, core, AdapterKind.CORE) if verdict.accepted else None
         with self.ledger.atomic():
             self.heartbeat()
@@ -241,7 +243,7 @@ class Sleeper:
             manifest, parent=current.version, base_fingerprint=self.engine.fingerprint, note=note
         ).version
 
-    def _decision(self, edit: SelfEdit, adapter_id: str | None, verdict: Verdict, version: int | None) -> Decision:
+    def _decision(self, edit: SelfEdit, adapter_id: str | None, verdict: GateVerdict, version: int | None) -> Decision:
         """The verdict, on record."""
         made = Decision(
             self.candidates.make_id(),

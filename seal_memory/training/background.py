@@ -13,13 +13,13 @@ from collections.abc import Callable
 from types import TracebackType
 
 from seal_memory.errors import InputError, SealMemoryError
-from seal_memory.training.worker import Trainable, Worker
+from seal_memory.training.worker import Worker, WorkerMemory
 
 logger = logging.getLogger(__name__)
 
 
 def start(
-    memory: Trainable, running: Background | None, *, clock: Callable[[], float], poll_seconds: float
+    memory: WorkerMemory, running: Background | None, *, clock: Callable[[], float], poll_seconds: float
 ) -> Background:
     """A memory's background trainer. Raises `InputError` where the one it has runs."""
     if running is not None and running.running:
@@ -30,7 +30,7 @@ def start(
 class Background:
     """A running background trainer. Stop it, use it in `with`, or close the memory."""
 
-    def __init__(self, memory: Trainable, *, clock: Callable[[], float], poll_seconds: float) -> None:
+    def __init__(self, memory: WorkerMemory, *, clock: Callable[[], float], poll_seconds: float) -> None:
         self._worker = Worker(memory, clock=clock, poll_seconds=poll_seconds)
         self._changed = threading.Condition()
         self._asked = self._seen = self._idle_for = 0  # an idle moment counts only for whoever asked before its step

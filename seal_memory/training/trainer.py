@@ -22,7 +22,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.ledger.leases import lease
 from seal_memory.lora.store import AdapterStore
 from seal_memory.policy.arms import arm_source
-from seal_memory.policy.refining import Refined, Refiner
+from seal_memory.policy.refining import Refiner, RefineReport
 from seal_memory.policy.rest_em import RoundPlan
 from seal_memory.policy.versions import NoteWriters, current_writer
 from seal_memory.records import Manifest
@@ -31,7 +31,7 @@ from seal_memory.runtime.loading import SnapshotGuard
 from seal_memory.sleep.sleeper import Sleeper, SleepReport
 
 
-class Trained(Protocol):
+class TrainerMemory(Protocol):
     """What is trained; `SealMemory` is one."""
 
     settings: Settings
@@ -52,7 +52,12 @@ class Trained(Protocol):
 
 @contextmanager
 def leased(
-    memory: Trained, guard: SnapshotGuard, *, clock: Callable[[], float], make_id: Callable[[], str], progress: Progress
+    memory: TrainerMemory,
+    guard: SnapshotGuard,
+    *,
+    clock: Callable[[], float],
+    make_id: Callable[[], str],
+    progress: Progress,
 ) -> Iterator[Trainer]:
     """Who trains a memory, under its lease. Raises `BusyError` while another process does."""
     with lease(memory.ledger, "consolidate") as heartbeat:
@@ -116,7 +121,7 @@ class Trainer:
         self._prune()
         return report
 
-    def refine(self, number: int) -> Refined:
+    def refine(self, number: int) -> RefineReport:
         """As `SealMemory.refine`."""
         self._sweep()
         settings = self.settings

@@ -29,7 +29,7 @@ from seal_memory.errors import BusyError, EngineUnavailableError, InputError, Se
 from seal_memory.ledger.leases import LEASE_SECONDS, is_dead, this_process
 from seal_memory.ledger.queue import MAX_ATTEMPTS
 from seal_memory.policy.schedule import next_round, published_episodes
-from seal_memory.records import JobState, QueuedJob, Standing
+from seal_memory.records import JobState, QueuedJob, Status
 from seal_memory.sleep.schedule import sleep_due
 
 if TYPE_CHECKING:  # these rooms need torch
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # these rooms need torch
     from seal_memory.config import Settings
     from seal_memory.engines.base import Engine
     from seal_memory.engines.local import TransformersEngine
-    from seal_memory.engines.priority_lock import Behind
+    from seal_memory.engines.priority_lock import BackgroundHold
     from seal_memory.ledger import Ledger
     from seal_memory.routing.router import MakeRouter
 
@@ -57,7 +57,7 @@ class _Stopped(Exception):
     """The worker is to stop: ends a job where it is. Not an error."""
 
 
-class Trainable(Protocol):
+class WorkerMemory(Protocol):
     """What the worker needs of a memory; `SealMemory` is one."""
 
     @property
@@ -88,7 +88,7 @@ class Trainable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Worked:
+class WorkReport:
     """What a run did: how many jobs came to each end."""
 
     done: int = 0
@@ -106,7 +106,7 @@ class Worker:
 
     def __init__(
         self,
-        memory: Trainable,
+        memory: WorkerMemory,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] | None = None,
@@ -120,7 +120,7 @@ class Worker:
         self._stop, self._wake = threading.Event(), threading.Event()
         self._sleep = sleep if sleep is not None else self._nap
         self._job: QueuedJob | None = None
-        self._stay: Behind | None = None
+        self._stay: BackgroundHold | None = None
         self._beat_at = self._rested = 0.0
         self._plans, self._attempts = plans, attempts
 
@@ -141,7 +141,7 @@ class Worker:
 
     # -- the loop ---------------------------------------------------------------------------------
 
-    def run(self, *, once: bool = False, idle: Callable[[], None] = lambda: None) -> Worked:
+    def run(self, *, once: bool = False, idle: Callable[[], None] = lambda: None) -> WorkReport:
         """Work until stopped; with `once`, until nothing can be done now. `idle` is called when nothing is to do."""
         ends: list[JobState] = []
         while not self.stopping:
@@ -155,7 +155,7 @@ class Worker:
             if once:
                 break
             self._sleep(self._poll)
-        return Worked(*(ends.count(s) for s in (JobState.DONE, JobState.FAILED, JobState.DEAD, JobState.QUEUED)))
+        return WorkReport(*(ends.count(s) for s in (JobState.DONE, JobState.FAILED, JobState.DEAD, JobState.QUEUED)))
 
     def step(self) -> QueuedJob | None:
         """Enqueue what is due and do one job; the job as it ended, or None when nothing can be done now."""
@@ -185,8 +185,8 @@ class Worker:
 
     def _plan_consolidating(self) -> None:
         ledger = self.memory.ledger
-        if ledger.counts().get(Standing.PENDING):
-            self._enqueue(CONSOLIDATE, lambda: [i.id for i in ledger.interactions(standing=Standing.PENDING)])
+        if ledger.counts().get(Status.PENDING):
+            self._enqueue(CONSOLIDATE, lambda: [i.id for i in ledger.interactions(status=Status.PENDING)])
 
     def _plan_refining(self) -> None:
         """The next round, if one is due and none waits; a round that was given up is not tried again."""

@@ -14,7 +14,7 @@ from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.errors import InputError
 from seal_memory.intake.admission import to_interactions
 from seal_memory.ledger import Ledger
-from seal_memory.records import Manifest, ShardEntry, Standing
+from seal_memory.records import Manifest, ShardEntry, Status
 from seal_memory.routing.making import router_maker
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
@@ -94,7 +94,7 @@ def test_retrieval_leaves_out_what_is_only_recorded(make: Make, ledger: Ledger) 
 
 def test_retrieval_finds_what_the_gate_refused(make: Make, ledger: Ledger, ids: list[str]) -> None:
     """A refused interaction stays answerable by text."""
-    ledger.set_standing([ids[1]], Standing.REFUSED, "for the test")
+    ledger.set_status([ids[1]], Status.REFUSED, "for the test")
     (answer,) = make()[0].answer([ASK_REPORT], Mode.RETRIEVAL, max_tokens=5)
     assert answer.sources[0] == ids[1]
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from seal_memory import prompts
 from seal_memory.answering import best_of_n as reciting
-from seal_memory.answering.best_of_n import Recitals
+from seal_memory.answering.best_of_n import SampleOptions
 from seal_memory.config import LLAMA_LINEAR
 from seal_memory.engines.base import Completion, Decoding, OnText, Prompt, Score
 from seal_memory.engines.local import TransformersEngine
 
-SIX = Recitals(6, 0.8)
+SIX = SampleOptions(6, 0.8)
 QUESTION = "Who keeps the key?"
 
 
@@ -60,7 +60,7 @@ def _recited(prompt: Prompt) -> str:
     return prompt.raw.removesuffix(prompts.before_question(""))
 
 
-def _ask(engine: Reciter, recitals: Recitals = SIX, *, adapter: str | None = "a-1", **more: Any) -> Completion:
+def _ask(engine: Reciter, recitals: SampleOptions = SIX, *, adapter: str | None = "a-1", **more: Any) -> Completion:
     decoding = more.pop("decoding", Decoding(9))
     (done,) = reciting.ask([(Prompt((), adapter, raw="?"), QUESTION)], engine, decoding, recitals, **more)
     return done
@@ -93,7 +93,7 @@ def test_of_what_fits_alike_the_surer_one_is_kept(likelier: float, chosen: str) 
     """The question cannot tell one number from another; what it can tell outweighs how sure the adapter was."""
     fits = {"At 12:1.": -1.0, "At 12:10.": -1.0 - likelier / 5}
     engine = Reciter(["At 12:10.", "At 12:1."], fits, confidence={"At 12:1.": 0.2, "At 12:10.": 0.9})
-    assert _ask(engine, Recitals(2, 0.8)).text == chosen
+    assert _ask(engine, SampleOptions(2, 0.8)).text == chosen
 
 
 @pytest.mark.parametrize("text", ["Bob keeps the key.", ""])
@@ -106,7 +106,7 @@ def test_who_always_says_the_same_is_not_compared(text: str) -> None:
 
 def test_the_base_and_a_single_recitation_are_greedy() -> None:
     """One prompt, as any model is asked."""
-    for recitals, adapter in ((SIX, None), (Recitals(1, 0.8), "a-1")):
+    for recitals, adapter in ((SIX, None), (SampleOptions(1, 0.8), "a-1")):
         engine = Reciter(["Bob."], {})
         assert _ask(engine, recitals, adapter=adapter).text == "Bob."
         assert engine.decoded == [(adapter, Decoding(9))]
@@ -128,7 +128,9 @@ def test_a_listener_hears_the_chosen_one_only() -> None:
     told: list[tuple[int, str]] = []
     engine = Reciter(["base words", "no", "yes", "no"], {"no": -2.0, "yes": -1.0})
     asked = [(Prompt((), None, raw="?"), "?"), (Prompt((), "a-1", raw="?"), QUESTION)]
-    reciting.ask(asked, engine, Decoding(9), Recitals(3, 0.8), on_text=lambda row, piece: told.append((row, piece)))
+    reciting.ask(
+        asked, engine, Decoding(9), SampleOptions(3, 0.8), on_text=lambda row, piece: told.append((row, piece))
+    )
     assert [t for t in told if t[1]] == [(0, "base words"), (1, "yes")]
     assert (1, "") in told
 
@@ -137,7 +139,7 @@ def test_only_the_end_of_a_long_question_is_compared() -> None:
     """What is asked stands there."""
     engine = Reciter(["no", "yes"], {"no": -2.0, "yes": -1.0})
     long = "paste " * 500 + QUESTION
-    reciting.ask([(Prompt((), "a-1", raw="?"), long)], engine, Decoding(9), Recitals(2, 0.8))
+    reciting.ask([(Prompt((), "a-1", raw="?"), long)], engine, Decoding(9), SampleOptions(2, 0.8))
     assert {len(target) for _, target in engine.scored} == {1 + reciting.QUESTION_CHARACTERS}
     assert all(target.endswith(QUESTION) for _, target in engine.scored)
 
@@ -150,7 +152,7 @@ def test_an_answer_is_the_same_alone_and_in_a_batch(
     for number, name in enumerate(("one", "two")):
         engine.put(name, random_adapter(engine.stack, 4, LLAMA_LINEAR, number))
     asked = [(Prompt(prompts.direct(t), a), t) for t in ("Who?", "Where is it?") for a in ("one", "two", None)]
-    recitals = Recitals(5, 1.5)
+    recitals = SampleOptions(5, 1.5)
     together = reciting.ask([*asked, *asked[:3]], engine, Decoding(6), recitals)
     alone = [reciting.ask([pair], engine, Decoding(6), recitals)[0] for pair in asked]
     spent = [[(c.text, c.generated_tokens, c.prompt_tokens) for c in done] for done in (together[:6], alone)]

@@ -44,7 +44,7 @@ def test_a_run_writes_results_that_the_report_reads(
     assert found["ways"]["bm25-fts5"]["answer_seconds"]["n"] == 1
     assert {"commit", "versions", "cpu", "model", "data_sha256", "seeds", "command"} <= found["provenance"].keys()
     assert [r.name for r in load.load(tmp_path / "results").results] == ["sessions-diary"]
-    assert report(["--results", str(tmp_path / "results"), "--no-readme"]) == 0
+    assert report(["--results", str(tmp_path / "results"), "--no-tables"]) == 0
     assert (tmp_path / "results" / "report" / "index.html").is_file()
 
 
@@ -108,9 +108,14 @@ def test_bad_arguments_end_with_a_sentence(
     assert said in capsys.readouterr().err
 
 
-def test_the_readmes_tables_are_those_of_the_results() -> None:
+def test_the_published_tables_are_those_of_the_results() -> None:
     """`python -m benchmarks report` has nothing to change."""
-    places = ["--results", str(REPOSITORY / "benchmarks" / "results"), "--readme", str(REPOSITORY / "README.md")]
+    places = [
+        "--results",
+        str(REPOSITORY / "benchmarks" / "results"),
+        "--tables",
+        str(REPOSITORY / "docs" / "results.md"),
+    ]
     assert report([*places, "--check"]) == 0
 
 

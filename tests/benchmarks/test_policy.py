@@ -17,7 +17,7 @@ from benchmarks.report import load
 from benchmarks.report.__main__ import main as report
 from seal_memory.errors import InputError
 from seal_memory.policy.refining import explored_from
-from seal_memory.policy.rest_em import Explored
+from seal_memory.policy.rest_em import Exploration
 from seal_memory.records import Genre, PolicyExample
 from seal_memory.self_edits.writer import MODEL_GENRES
 
@@ -168,7 +168,7 @@ def test_figures_compare_before_with_after_and_the_bandit_with_its_default() -> 
 
 
 def test_the_report_shows_ways_rounds_and_reliability(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A README block of the ways, a section of the page; what a file lacks is told with its key."""
+    """A block of the ways, a section of the page; what a file lacks is told with its key."""
     answers = {w: _answers({"a": [0.1], "b": [0.3]}) for w in ("text-only", "before", "before: qa")}
     answers |= {w: _answers({"a": [0.3], "b": [0.2]}) for w in ("after round 1", "after: qa")}
     reliable = {"single": 0.4, "mean": 0.5, "split_half": 0.6, "noise": 0.1, "candidates": 8, "seeds": 2}
@@ -179,11 +179,11 @@ def test_the_report_shows_ways_rounds_and_reliability(tmp_path: Path, capsys: py
     made = figures({"answers": answers, "steps": steps, "bandit": None}, Options(Path("x")), provenance={"cpu": "<c>"})
     path = tmp_path / "policy-squad.json"
     path.write_text(json.dumps(made), encoding="utf-8")
-    readme = tmp_path / "README.md"
-    readme.write_text("a\n<!-- bench:policy -->\n<!-- /bench:policy -->\nb\n", encoding="utf-8")
-    assert report(["--results", str(tmp_path), "--readme", str(readme)]) == 0
+    page = tmp_path / "results.md"
+    page.write_text("a\n<!-- bench:policy -->\n<!-- /bench:policy -->\nb\n", encoding="utf-8")
+    assert report(["--results", str(tmp_path), "--tables", str(page)]) == 0
     assert json.loads(capsys.readouterr().out)["tables"] == ["policy"]
-    (row,) = [line for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("| after round 1")]
+    (row,) = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| after round 1")]
     assert "| 2 | 2.0 | 0.250 [0.200–0.300] | 0.25 [0.20–0.30] |" in row
     assert "+0.050, +25 % on before [−0.100 to +0.200] |" in row
     html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
@@ -191,20 +191,20 @@ def test_the_report_shows_ways_rounds_and_reliability(tmp_path: Path, capsys: py
         assert said in html
     del made["rounds"][1]["reliability"]
     path.write_text(json.dumps(made), encoding="utf-8")
-    assert report(["--results", str(tmp_path), "--readme", str(readme)]) == 0
+    assert report(["--results", str(tmp_path), "--tables", str(page)]) == 0
     html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "SEAL (arXiv 2506.10943)" not in html  # alone it would be held against nothing
     assert capsys.readouterr().out
     del made["ways"]["before"]["recall"]
     path.write_text(json.dumps(made), encoding="utf-8")
-    assert report(["--results", str(tmp_path), "--readme", str(readme)]) == 2
+    assert report(["--results", str(tmp_path), "--tables", str(page)]) == 2
     assert "ways.before.recall is missing" in capsys.readouterr().err
 
 
 def test_what_was_explored_is_read_back_from_the_journal() -> None:
     """A killed round selects from what it had explored, to the last bit."""
     example = PolicyExample("x", ("i", "j"), Genre.QA, "A statement.", "A", "What?", 0.25)
-    explored = Explored("e", ((example,), (example, example)), ((0.1, 0.2), (0.3, 0.4)), (0.0, 0.05), (0.0, 0.1))
+    explored = Exploration("e", ((example,), (example, example)), ((0.1, 0.2), (0.3, 0.4)), (0.0, 0.05), (0.0, 0.1))
     assert explored_from(json.loads(json.dumps(asdict(explored)))) == explored
 
 

@@ -17,7 +17,7 @@ from benchmarks.systems.prompted import Prompted
 from benchmarks.systems.retrieval import WAYS, Retrieval
 from benchmarks.tasks.base import Chunk, Question
 from seal_memory import prompts
-from seal_memory.answering.best_of_n import Recitals
+from seal_memory.answering.best_of_n import SampleOptions
 from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.engines.minilm import MiniLM
@@ -311,7 +311,7 @@ def test_with_recitals_the_same_prompt_is_recited_and_the_question_chooses(
     engine: TransformersEngine, tmp_path: Path, name: str
 ) -> None:
     """A way of its own beside the greedy one, which stays as it is; without recitals there is none."""
-    asker, recitals = RecitingAsker(engine), Recitals(4, 0.7)
+    asker, recitals = RecitingAsker(engine), SampleOptions(4, 0.7)
     system: Prompted | Retrieval = (
         Prompted(asker, recitals=recitals)
         if name == "prompted"

@@ -1,4 +1,4 @@
-"""The report: what it reads, what it refuses, and what its pictures, page and README tables promise.
+"""The report: what it reads, what it refuses, and what its pictures, page and tables promise.
 
 All figures here are made up. How the pictures look is judged by eye, not here.
 """
@@ -19,7 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from benchmarks.report import labels, load, page, plots, readme, retention, tables
+from benchmarks.report import labels, load, markers, page, plots, retention, tables
 from benchmarks.report.__main__ import main
 from benchmarks.report.records import Matrix, Results
 from benchmarks.report.styles import KNOWN, drawable, styles
@@ -27,7 +27,7 @@ from seal_memory.errors import InputError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HOSTILE = '<script>alert("$x_$")</script> | \x00 & `日本` *' + "long " * 30
-README = "# Title\n\nbefore\n<!-- bench:sessions-squad -->\nstale\n<!-- /bench:sessions-squad -->\nafter  \n"
+PAGE = "# Title\n\nbefore\n<!-- bench:sessions-squad -->\nstale\n<!-- /bench:sessions-squad -->\nafter  \n"
 WAYS = ("untouched", "oracle", "bm25-fts5", "weights", "naive-lora", "a new way")
 
 
@@ -369,45 +369,45 @@ def test_numbers_for_people() -> None:
     assert page.words({"a": [1, True], "b": None, "c": {"d": 2}}) == "a 1 yes, b –, c (d 2)"
 
 
-# --- README
+# --- the marked tables
 
 
-def test_readme_refresh_is_idempotent_and_touches_nothing_else(tmp_path: Path) -> None:
+def test_marked_refresh_is_idempotent_and_touches_nothing_else(tmp_path: Path) -> None:
     """Twice is once, and the text around the markers stays byte for byte."""
     results = [_load(tmp_path, _results())]
-    once = readme.refresh(README, results)
+    once = markers.refresh(PAGE, results)
     assert once.tables == ("sessions-squad",)
-    assert readme.refresh(once.text, results).text == once.text
-    before, _, rest = README.partition("<!-- bench:sessions-squad -->")
+    assert markers.refresh(once.text, results).text == once.text
+    before, _, rest = PAGE.partition("<!-- bench:sessions-squad -->")
     after = rest.partition("<!-- /bench:sessions-squad -->")[2]
     assert once.text.startswith(before + "<!-- bench:sessions-squad -->\n| way |")
     assert once.text.endswith("|\n<!-- /bench:sessions-squad -->" + after)
     assert "stale" not in once.text
 
 
-def test_readme_keeps_its_line_endings(tmp_path: Path) -> None:
+def test_marked_keeps_its_line_endings(tmp_path: Path) -> None:
     """A file with CRLF keeps it, on disk too."""
-    path = tmp_path / "README.md"
-    path.write_bytes(README.replace("\n", "\r\n").encode())
-    _, stale = readme.refresh_file(path, [_load(tmp_path, _results())])
+    path = tmp_path / "results.md"
+    path.write_bytes(PAGE.replace("\n", "\r\n").encode())
+    _, stale = markers.refresh_file(path, [_load(tmp_path, _results())])
     assert stale
     assert b"\n" not in path.read_bytes().replace(b"\r\n", b"")
 
 
 @pytest.mark.parametrize("experiment", ["single", "sessions", "scale", "update", "delete"])
-def test_readme_tables_hold_hostile_names(tmp_path: Path, experiment: str) -> None:
+def test_marked_tables_hold_hostile_names(tmp_path: Path, experiment: str) -> None:
     """No name breaks a row or a marker: every row has as many cells as the head."""
     name = "x | y <!-- /bench:single-squad --> `z`\nw"
     results = _load(tmp_path, _results(experiment, ways=["weights", name]))
-    lines = readme.markdown(tables.compact(results))
+    lines = markers.markdown(tables.compact(results))
     assert len(lines) == 4
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert all("<!--" not in line and "\n" not in line for line in lines)
 
 
-def test_readme_sessions_table(tmp_path: Path) -> None:
+def test_marked_sessions_table(tmp_path: Path) -> None:
     """The figures that the sessions table promises, in order."""
-    lines = readme.markdown(tables.compact(_load(tmp_path, _results(ways=["weights"]))))
+    lines = markers.markdown(tables.compact(_load(tmp_path, _results(ways=["weights"]))))
     assert lines[0] == (
         "| way | questions | accuracy at the end | right after learning | BWT | changed facts: new value | old value "
         "| right evidence | prompt tokens | perplexity change |"
@@ -419,7 +419,7 @@ def test_columns_on_changed_facts_need_facts_that_change(tmp_path: Path) -> None
     """SQuAD's passages stay as they are."""
     made = _results(ways=["weights"])
     made["ways"]["weights"] |= {"new_value": None, "old_value": None}
-    assert "new value" not in readme.markdown(tables.compact(_load(tmp_path, made)))[0]
+    assert "new value" not in markers.markdown(tables.compact(_load(tmp_path, made)))[0]
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ def test_columns_on_changed_facts_need_facts_that_change(tmp_path: Path) -> None
 def test_wrong_markers_are_errors(text: str, message: str) -> None:
     """A marker that would never be refreshed is told, not passed over."""
     with pytest.raises(InputError, match=re.escape(message)):
-        readme.refresh(text, [])
+        markers.refresh(text, [])
 
 
 # --- the command
@@ -444,12 +444,12 @@ def test_wrong_markers_are_errors(text: str, message: str) -> None:
 def test_command_writes_checks_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Stale, refreshed, fresh: 1, 0, 0; the last line of standard output is JSON."""
     made = _write(tmp_path / "results", _results(), _results("single", "diary"))
-    path = tmp_path / "README.md"
+    path = tmp_path / "results.md"
     stays = "<!-- bench:scale-diary -->as it is<!-- /bench:scale-diary -->\n"
-    path.write_text(README + stays, encoding="utf-8")
-    argv = ["--results", str(made), "--readme", str(path)]
+    path.write_text(PAGE + stays, encoding="utf-8")
+    argv = ["--results", str(made), "--tables", str(path)]
     assert main([*argv, "--check"]) == 1
-    assert path.read_text(encoding="utf-8") == README + stays
+    assert path.read_text(encoding="utf-8") == PAGE + stays
     assert not (made / "report").exists()
     capsys.readouterr()
     assert main(argv) == 0
@@ -472,7 +472,7 @@ def test_a_run_that_contradicts_its_own_matrix_is_told(tmp_path: Path, capsys: p
     """The run's figure is shown, and the difference said on standard error."""
     made = copy.deepcopy(_results(ways=["weights"]))
     made["ways"]["weights"]["bwt"] = 0.5
-    path = tmp_path / "README.md"
-    path.write_text(README, encoding="utf-8")
-    assert main(["--results", str(_write(tmp_path / "r", made)), "--readme", str(path), "--check"]) == 1
+    path = tmp_path / "results.md"
+    path.write_text(PAGE, encoding="utf-8")
+    assert main(["--results", str(_write(tmp_path / "r", made)), "--tables", str(path), "--check"]) == 1
     assert "ways.weights.bwt is 0.500" in capsys.readouterr().err

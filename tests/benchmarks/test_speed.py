@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.__main__ import main
-from benchmarks.report import load, page, readme
+from benchmarks.report import load, markers, page
 from benchmarks.report.__main__ import main as report
 from benchmarks.speed import results
 from benchmarks.speed.bench import Bench, repeat
@@ -28,7 +28,7 @@ from benchmarks.speed.rollouts import Server
 from benchmarks.speed.training import geometry, row_flops
 from benchmarks.tasks import squad
 from seal_memory.errors import InputError
-from seal_memory.records import Standing
+from seal_memory.records import Status
 
 EASY = {
     "engine.dtype": "float32",
@@ -205,7 +205,7 @@ def test_fillers_look_like_learned_memories(open_memory: Any, passages: Path) ->
     """Learned, published, routed to, with grades: a consolidation builds on them."""
     memory = open_memory()
     fill(memory, squad.load(passages).units, 12, seed=0)
-    assert memory.ledger.counts()[Standing.LEARNED] == 12
+    assert memory.ledger.counts()[Status.LEARNED] == 12
     assert len({s.adapter_id for s in memory.ledger.current().manifest.shards}) == 12
     assert len(memory.store.ids()) == 12
     assert all(memory.ledger.grades(quiz_item_ids=[i.id]) for i in memory.ledger.quiz_items(held_out=True))
@@ -421,13 +421,13 @@ def test_bars_are_held_against_the_fastest_baseline() -> None:
 
 
 def test_the_report_shows_the_bars_and_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A README block of the bars, and a section of the page; a README without the block is left alone."""
+    """A block of the bars, and a section of the page; a file without the block is left alone."""
     _file(tmp_path)
-    readme_file = tmp_path / "README.md"
-    readme_file.write_text("a\n<!-- bench:speed -->\n<!-- /bench:speed -->\nb\n", encoding="utf-8")
-    assert report(["--results", str(tmp_path), "--readme", str(readme_file)]) == 0
+    page_file = tmp_path / "results.md"
+    page_file.write_text("a\n<!-- bench:speed -->\n<!-- /bench:speed -->\nb\n", encoding="utf-8")
+    assert report(["--results", str(tmp_path), "--tables", str(page_file)]) == 0
     assert json.loads(capsys.readouterr().out)["tables"] == ["speed"]
-    text = readme_file.read_text(encoding="utf-8")
+    text = page_file.read_text(encoding="utf-8")
     assert "| grading a candidate, against SEAL's padded recipe | 70 × | ≥ 60 × | yes |" in text.replace("70.0", "70")
     html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     for said in (
@@ -443,7 +443,7 @@ def test_the_report_shows_the_bars_and_every_part(tmp_path: Path, capsys: pytest
         assert said in html
     timed = load.load(tmp_path).sheets
     assert [sheet.name for sheet in timed] == ["speed"]
-    assert readme.refresh("no block\n", [], sheets=timed).text == "no block\n"
+    assert markers.refresh("no block\n", [], sheets=timed).text == "no block\n"
     assert "How fast" not in page.render([], {})
 
 

@@ -19,7 +19,7 @@ from seal_memory.errors import InputError
 from seal_memory.intake.admission import admit, parse_role, to_interactions
 from seal_memory.language.text import sentences
 from seal_memory.quizzes.metrics import contains
-from seal_memory.records import Episode, Interaction, Standing
+from seal_memory.records import Episode, Interaction, Status
 from seal_memory.self_edits.statements import statements_of
 
 KINDS = {"person", "place", "preference", "number", "tool", "update", "unanswerable"}
@@ -186,8 +186,8 @@ def test_a_seed_gives_the_diary_that_was_published(days: int) -> None:
 def test_the_gate_learns_the_facts_and_skips_the_chatter(large: Task) -> None:
     facts = {chunk for _, q in _asked(large) for chunk in q.chunk_ids}
     for chunk in large.chunks.values():
-        standing = admit(chunk.text, role=parse_role(chunk.role)).standing
-        assert (standing is Standing.PENDING) == (chunk.id in facts), chunk
+        status = admit(chunk.text, role=parse_role(chunk.role)).status
+        assert (status is Status.PENDING) == (chunk.id in facts), chunk
         assert not (chunk.role == "assistant" and chunk.id in facts)
 
 
@@ -201,8 +201,8 @@ def test_a_fact_message_is_one_sentence_that_becomes_one_statement(large: Task) 
 
 
 def _episode(text: str, role: str) -> Episode:
-    standing = Standing.PENDING
-    one = Interaction("i", "n", text, parse_role(role), None, None, None, 0.0, {}, "h", standing, None, 1)
+    status = Status.PENDING
+    one = Interaction("i", "n", text, parse_role(role), None, None, None, 0.0, {}, "h", status, None, 1)
     return Episode("e", None, (one,))
 
 

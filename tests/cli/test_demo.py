@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.cli.demo_answers import SYSTEMS, Inquiry, Request, Said, figures
+from seal_memory.cli.demo_answers import SYSTEMS, DemoAnswer, Inquiry, Request, figures
 from seal_memory.cli.demo_story import load_passages, load_story
 from seal_memory.errors import InputError
 from seal_memory.memory import SealMemory
@@ -141,7 +141,7 @@ def test_a_file_without_questions_is_refused(tmp_path: Path) -> None:
 
 def test_figures_count_what_is_contained() -> None:
     inquiries = [Inquiry("q", "dark green", "text", ("i",), "s"), Inquiry("r", "1887", "text", ("i",), "s")]
-    found = figures(inquiries, [Said("It is Dark Green.", 10), Said("no idea", 30)], 3.0)
+    found = figures(inquiries, [DemoAnswer("It is Dark Green.", 10), DemoAnswer("no idea", 30)], 3.0)
     assert (found.accuracy, found.prompt_tokens, found.seconds) == (0.5, 20.0, 1.5)
     assert found.right == (True, False)
     assert 0 < found.f1 < 0.5

@@ -94,7 +94,7 @@ def test_chat_with_one_message_observes_it(run: Run) -> None:
     assert data["session"] == "s"
     assert turn["message"] == "My boat is called Lindragon."
     assert isinstance(turn["answer"]["text"], str)
-    assert turn["observed"][0]["standing"] == "pending"
+    assert turn["observed"][0]["status"] == "pending"
     (hit,) = run("recall", "Lindragon", "--json").json["hits"]
     assert (hit["role"], hit["session"]) == ("user", "s")
 

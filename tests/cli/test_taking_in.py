@@ -17,8 +17,8 @@ def test_observe_tells_id_standing_and_reason(run: Run) -> None:
     """A fact is pending, a greeting is skipped with its reason, a repeated text is known."""
     ran = run("observe", FACT, "Hello!", "--session", "monday", "--json")
     fact, greeting = ran.json["observed"]
-    assert (fact["new"], fact["standing"], fact["reason"]) == (True, "pending", None)
-    assert (greeting["standing"], greeting["reason"]) == ("skipped", "greeting: nothing stated")
+    assert (fact["new"], fact["status"], fact["reason"]) == (True, "pending", None)
+    assert (greeting["status"], greeting["reason"]) == ("skipped", "greeting: nothing stated")
     (again,) = run("observe", FACT, "--json").json["observed"]
     assert (again["id"], again["new"]) == (fact["id"], False)
 
@@ -32,7 +32,7 @@ def test_observe_keeps_role_session_source_and_title(run: Run) -> None:
 def test_observe_reads_standard_input(run: Run) -> None:
     """A dash is standard input, as one text."""
     (seen,) = run("observe", "-", "--json", input=f"{FACT}\nIt eats herring.\n").json["observed"]
-    assert seen["standing"] == "pending"
+    assert seen["status"] == "pending"
     assert "herring" in run("recall", "herring", "--json").json["hits"][0]["text"]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from seal_memory.config import LLAMA_LINEAR
-from seal_memory.engines.base import Completion, Decoding, Prompt, Talks
-from seal_memory.engines.batching import MOST_ROWS, Together, together
+from seal_memory.engines.base import ChatEngine, Completion, Decoding, Prompt
+from seal_memory.engines.batching import MOST_ROWS, DynamicBatcher, together
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import AdapterError, InputError
 from seal_memory.lora.adapter import LoraAdapter
@@ -65,7 +65,7 @@ def at_once(engine: TransformersEngine, calls: Sequence[Callable[[], Any]]) -> l
 
 def test_an_engine_has_one_place_to_meet(engine: TransformersEngine) -> None:
     assert together(engine) is together(engine)
-    assert isinstance(together(engine), Talks)
+    assert isinstance(together(engine), ChatEngine)
     assert together(engine).talk([], Decoding(3)) == []
 
 
@@ -73,7 +73,7 @@ def test_who_waits_at_the_same_time_shares_a_batch(engine: TransformersEngine, b
     """Law: each gets what it would get alone, text, numbers and pieces."""
     alone = [engine.talk([p], Decoding(8))[0] for p in PROMPTS]
     batches.clear()
-    joined = Together(engine)
+    joined = DynamicBatcher(engine)
     told = [""] * len(PROMPTS)
 
     def call(n: int) -> Completion:
@@ -94,7 +94,7 @@ def test_who_waits_at_the_same_time_shares_a_batch(engine: TransformersEngine, b
 
 def test_what_differs_stays_apart(engine: TransformersEngine, batches: list[int]) -> None:
     """Other limits, stop strings and temperatures; and a batch does not grow over its limit."""
-    joined = Together(engine)
+    joined = DynamicBatcher(engine)
     ways = [Decoding(3), Decoding(4), Decoding(3, stop=("x",)), Decoding(3, temperature=1.0), Decoding(3)]
     at_once(engine, [lambda w=w: joined.talk(PROMPTS[:1], w) for w in ways])
     assert sorted(batches) == [1, 1, 1, 2]
@@ -106,7 +106,7 @@ def test_what_differs_stays_apart(engine: TransformersEngine, batches: list[int]
 
 def test_who_samples_draws_as_if_alone(engine: TransformersEngine, batches: list[int]) -> None:
     """Samples of other prompts share a batch; copies of one prompt, whose draws follow from their order, do not."""
-    joined, way = Together(engine), Decoding(6, temperature=1.2, seed=3)
+    joined, way = DynamicBatcher(engine), Decoding(6, temperature=1.2, seed=3)
     alone = [engine.talk([p, p], way) for p in PROMPTS[:4]]
     batches.clear()
     calls = [[p, p] for p in [*PROMPTS[:4], PROMPTS[0]]]
@@ -117,7 +117,7 @@ def test_who_samples_draws_as_if_alone(engine: TransformersEngine, batches: list
 
 def test_one_listener_that_leaves_ends_its_own_answer(engine: TransformersEngine) -> None:
     """The others are answered; when all have left, the batch ends."""
-    joined = Together(engine)
+    joined = DynamicBatcher(engine)
     whole = engine.talk(PROMPTS[:1], Decoding(8))
 
     def gone(row: int, piece: str) -> None:
@@ -137,7 +137,7 @@ def test_one_listener_that_leaves_ends_its_own_answer(engine: TransformersEngine
 
 
 def test_one_that_cannot_be_answered_does_not_fail_the_others(engine: TransformersEngine) -> None:
-    joined = Together(engine)
+    joined = DynamicBatcher(engine)
     missing = Prompt(PROMPTS[0].messages, "gone")
     bad, good = at_once(
         engine, [lambda: joined.talk([missing], Decoding(3)), lambda: joined.talk(PROMPTS[:1], Decoding(3))]

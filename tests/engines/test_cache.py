@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from seal_memory.engines.cache import RoomyLayer, is_plain, new_cache
+from seal_memory.engines.cache import PreallocatedLayer, is_plain, new_cache
 
 steps = st.lists(
     st.one_of(
@@ -53,7 +53,7 @@ def _apply(layers: list[Any], kind: str, n: int, rng: torch.Generator) -> None:
 @given(todo=steps, capacity=st.integers(0, 12), seed=st.integers(0, 9))
 def test_it_holds_what_transformers_cache_holds(todo: list[tuple[str, int]], capacity: int, seed: int) -> None:
     """After any updates, crops and selections of rows, also when there is too little room at first."""
-    layers = [RoomyLayer(capacity), DynamicLayer()]
+    layers = [PreallocatedLayer(capacity), DynamicLayer()]
     rng = torch.Generator().manual_seed(seed)
     for kind, n in todo:
         _apply(layers, kind, n, rng)
@@ -66,7 +66,7 @@ def test_it_holds_what_transformers_cache_holds(todo: list[tuple[str, int]], cap
 
 def test_nothing_that_is_there_is_copied() -> None:
     """Within the room that was asked for, new tokens and fewer rows stay in the same memory."""
-    layer = RoomyLayer(10)
+    layer = PreallocatedLayer(10)
     layer.update(torch.rand(4, 2, 3, 8), torch.rand(4, 2, 3, 8))
     at = layer.keys.data_ptr(), layer.values.data_ptr()
     for _ in range(7):
@@ -78,14 +78,14 @@ def test_nothing_that_is_there_is_copied() -> None:
 
 def test_a_positive_crop_is_refused() -> None:
     with pytest.raises(ValueError, match=r"crop\(3\): expected 0 or the negative number"):
-        RoomyLayer(4).crop(3)
+        PreallocatedLayer(4).crop(3)
 
 
 def test_special_attention_keeps_its_own_cache(load_tiny: Callable[[], Any]) -> None:
     """A sliding window forgets; a model that has one in any layer gets transformers' cache."""
     config = load_tiny().model.config
     assert is_plain(config)
-    assert all(type(layer) is RoomyLayer for layer in new_cache(config, 8).layers)
+    assert all(type(layer) is PreallocatedLayer for layer in new_cache(config, 8).layers)
     config.sliding_window = 16
     config.layer_types = ["sliding_attention"] + ["full_attention"] * (config.num_hidden_layers - 1)
     assert not is_plain(config)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from seal_memory.engines.priority_lock import Turns
+from seal_memory.engines.priority_lock import PriorityLock
 
 WAIT = 30.0  # a busy machine is no bug
 
@@ -35,7 +35,7 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def test_one_holder_at_a_time_who_may_enter_again() -> None:
-    turns, inside, most = Turns(), [0], [0]
+    turns, inside, most = PriorityLock(), [0], [0]
 
     def work() -> None:
         for _ in range(50):
@@ -53,7 +53,7 @@ def test_one_holder_at_a_time_who_may_enter_again() -> None:
 
 def test_an_answer_gets_in_between_two_steps_of_training() -> None:
     """However many steps are left, it waits for the one that runs."""
-    turns, steps, done = Turns(), [0], threading.Event()
+    turns, steps, done = PriorityLock(), [0], threading.Event()
 
     def train() -> None:
         while not done.is_set():
@@ -75,7 +75,7 @@ def test_an_answer_gets_in_between_two_steps_of_training() -> None:
 
 
 def test_a_holder_in_the_background_gives_way_and_comes_back_with_what_it_held() -> None:
-    turns, order = Turns(), list[str]()
+    turns, order = PriorityLock(), list[str]()
     holding, answered = threading.Event(), threading.Event()
 
     def grade() -> None:
@@ -97,7 +97,7 @@ def test_a_holder_in_the_background_gives_way_and_comes_back_with_what_it_held()
 
 
 def test_only_background_threads_give_way() -> None:
-    turns = Turns()
+    turns = PriorityLock()
     with turns:
         turns.give_way()
         assert turns._depth == 1
@@ -109,7 +109,7 @@ def test_only_background_threads_give_way() -> None:
 @pytest.mark.parametrize("where", ["before", "waiting", "giving way"])
 def test_a_check_that_raises_ends_the_work_and_leaves_the_turn_free(where: str) -> None:
     """Before a turn, while waiting for one, and where it gives way."""
-    turns, stop, ended = Turns(), threading.Event(), list[bool]()
+    turns, stop, ended = PriorityLock(), threading.Event(), list[bool]()
     looked = [0]
 
     def check() -> None:
@@ -147,7 +147,7 @@ def test_a_check_that_raises_ends_the_work_and_leaves_the_turn_free(where: str) 
 def test_the_time_in_the_background_is_counted() -> None:
     """Only what was held, not what was waited for."""
     now = [0.0]
-    turns = Turns(timer=lambda: now[0])
+    turns = PriorityLock(timer=lambda: now[0])
     with turns.behind(nothing) as stay:
         for _ in range(3):
             with turns.step():

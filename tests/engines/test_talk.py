@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seal_memory.config import LLAMA_LINEAR
-from seal_memory.engines.base import Decoding, Prompt, Talks
+from seal_memory.engines.base import ChatEngine, Decoding, Prompt
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.engines.transcript import Transcript
 from seal_memory.errors import InputError
@@ -46,7 +46,7 @@ def test_pieces_add_up_to_the_text(engine: TransformersEngine, temperature: floa
     done, told = _pieces(engine, decoding)
     assert done == engine.talk(ASKED, decoding)
     assert told == [c.text for c in done]
-    assert isinstance(engine, Talks)
+    assert isinstance(engine, ChatEngine)
 
 
 def test_plain_talk_is_complete(engine: TransformersEngine) -> None:

@@ -11,7 +11,7 @@ from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.forgetting.audits import Auditor
 from seal_memory.learning.consolidate import reopen
 from seal_memory.memory import SealMemory
-from seal_memory.records import AdapterKind, AdapterRecord, Manifest, QuizItem, ShardEntry, Standing
+from seal_memory.records import AdapterKind, AdapterRecord, Manifest, QuizItem, ShardEntry, Status
 from seal_memory.routing.making import router_maker
 
 Open = Callable[..., SealMemory]
@@ -34,7 +34,7 @@ def memory(open_memory: Open) -> SealMemory:
     """A day of bees and the ferry; behind it what is told of Petra, the bees among it, in a shard of its own."""
     opened = open_memory()
     bees, home, ferry = (o.id for o in opened.observe([BEES, HOME, FERRY]))
-    opened.ledger.set_standing([bees, home, ferry], Standing.LEARNED)
+    opened.ledger.set_status([bees, home, ferry], Status.LEARNED)
     shards = (ShardEntry("day", "e-day", (bees, ferry)), ShardEntry("petra", "e-petra", (bees, home)))
     for n, s in enumerate(shards):
         opened.ledger.add_adapter(
@@ -66,6 +66,6 @@ def test_a_shard_is_asked_about_what_it_answers_for(memory: SealMemory) -> None:
 def test_rebuilding_a_day_leaves_what_went_elsewhere_where_it_is(memory: SealMemory) -> None:
     """Else the new day, the newest shard, would take its questions back."""
     assert reopen(memory.ledger, ["day"]) > 0
-    pending = memory.ledger.interactions(standing=Standing.PENDING)
+    pending = memory.ledger.interactions(status=Status.PENDING)
     assert [i.text for i in pending] == [FERRY]
     assert reopen(memory.ledger, ["nobody"]) == 0

@@ -22,7 +22,7 @@ from seal_memory.records import (
     NewInteraction,
     SelfEdit,
     ShardEntry,
-    Standing,
+    Status,
 )
 from seal_memory.routing.making import router_maker
 
@@ -78,7 +78,7 @@ def test_a_preview_says_what_the_forget_then_reports(
             add_adapter(ledger, name, on)
         if core:
             add_adapter(ledger, CORE, ids, AdapterKind.CORE)
-        ledger.set_standing(ids, Standing.LEARNED)
+        ledger.set_status(ids, Status.LEARNED)
         for chosen in versions:
             entries = tuple(ShardEntry(name, name, tuple(on)) for n, (name, on) in enumerate(made) if n in chosen)
             ledger.add_snapshot(Manifest(entries, CORE if core else None), parent=None, base_fingerprint="base")

@@ -22,7 +22,7 @@ from seal_memory.records import (
     NewInteraction,
     QuizItem,
     ShardEntry,
-    Standing,
+    Status,
 )
 from seal_memory.routing.making import router_maker
 
@@ -43,7 +43,7 @@ class World:
         )
         shard = ShardEntry(SHARD, "e", (self.id,))
         self.ledger.add_snapshot(Manifest((shard,)), parent=None, base_fingerprint="base")
-        self.ledger.set_standing([self.id], Standing.LEARNED)
+        self.ledger.set_status([self.id], Status.LEARNED)
         self.ledger.add_quiz_items([QuizItem("q", (self.id,), "What burned?", "the mill", True)])
         for name in (SHARD, UNCOMMITTED):
             self.store.folder(name).mkdir(parents=True)

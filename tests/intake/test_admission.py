@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from seal_memory.errors import InputError
 from seal_memory.intake.admission import LEARN_ROLES, admit, from_messages, parse_role, to_interactions
-from seal_memory.records import Role, Standing
+from seal_memory.records import Role, Status
 
 STATING = [
     "Hi! My dog is called Brumo.",
@@ -125,35 +125,35 @@ STATING_NOTHING = [
 @pytest.mark.parametrize("text", STATING)
 def test_what_states_something_is_learned(text: str) -> None:
     verdict = admit(text, role=Role.USER)
-    assert (verdict.standing, verdict.reason) == (Standing.PENDING, None)
+    assert (verdict.status, verdict.reason) == (Status.PENDING, None)
 
 
 @pytest.mark.parametrize(("text", "reason"), STATING_NOTHING)
 def test_what_states_nothing_is_skipped_with_its_reason(text: str, reason: str) -> None:
     verdict = admit(text, role=Role.USER)
-    assert verdict.standing is Standing.SKIPPED
+    assert verdict.status is Status.SKIPPED
     assert (verdict.reason or "").startswith(reason)
 
 
 def test_a_command_in_a_document_is_a_statement() -> None:
     text = "Write the date on the first page."
-    assert admit(text, role=Role.DOCUMENT).standing is Standing.PENDING
-    assert admit(text, role=Role.USER).standing is Standing.SKIPPED
+    assert admit(text, role=Role.DOCUMENT).status is Status.PENDING
+    assert admit(text, role=Role.USER).status is Status.SKIPPED
 
 
 def test_a_role_that_is_not_learned_is_recorded_only() -> None:
     verdict = admit("The key is in the bell.", role=Role.ASSISTANT)
-    assert verdict.standing is Standing.SKIPPED
+    assert verdict.status is Status.SKIPPED
     assert verdict.reason == "said by the assistant: recorded, not learned"
     learned = admit("The key is in the bell.", role=Role.ASSISTANT, learn_roles=[Role.ASSISTANT])
-    assert learned.standing is Standing.PENDING
+    assert learned.status is Status.PENDING
 
 
 @given(st.text(max_size=200), st.sampled_from(Role))
 def test_admit_never_raises_and_gives_a_reason_exactly_when_it_skips(text: str, role: Role) -> None:
     verdict = admit(text, role=role)
-    assert verdict.standing in (Standing.PENDING, Standing.SKIPPED)
-    assert (verdict.reason is None) == (verdict.standing is Standing.PENDING)
+    assert verdict.status in (Status.PENDING, Status.SKIPPED)
+    assert (verdict.reason is None) == (verdict.status is Status.PENDING)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_one_text_is_one_interaction_with_everything_handed_in() -> None:
         time=12.5,
         metadata={"a": 1},
     )
-    assert (one.text, one.role, one.standing) == ("The key is in the bell.", Role.USER, Standing.PENDING)
+    assert (one.text, one.role, one.status) == ("The key is in the bell.", Role.USER, Status.PENDING)
     assert (one.source, one.session, one.title, one.time) == ("chat", "monday", "Keys", 12.5)
     assert one.metadata == {"a": 1}
 
@@ -215,8 +215,8 @@ def test_enormous_text_is_chunked_without_loss_and_each_chunk_is_judged() -> Non
     assert "".join("".join(one.text.split()) for one in made) == "".join(text.split())
     assert [one.metadata["chunk"] for one in made] == list(range(len(made)))
     assert {one.metadata["chunks"] for one in made} == {len(made)}
-    assert made[0].standing is Standing.PENDING
-    assert made[-1].standing is Standing.SKIPPED
+    assert made[0].status is Status.PENDING
+    assert made[-1].status is Status.SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -266,11 +266,11 @@ def test_messages_become_interactions_in_order() -> None:
         session="monday",
         source="chat",
     )
-    assert [(one.role, one.standing) for one in made] == [
-        (Role.SYSTEM, Standing.SKIPPED),
-        (Role.USER, Standing.PENDING),
-        (Role.TOOL, Standing.PENDING),
-        (Role.ASSISTANT, Standing.SKIPPED),
+    assert [(one.role, one.status) for one in made] == [
+        (Role.SYSTEM, Status.SKIPPED),
+        (Role.USER, Status.PENDING),
+        (Role.TOOL, Status.PENDING),
+        (Role.ASSISTANT, Status.SKIPPED),
     ]
     assert made[2].metadata == {"tool_call_id": "1", "name": "scales"}
     assert {(one.session, one.source) for one in made} == {("monday", "chat")}
@@ -286,7 +286,7 @@ def test_parts_that_are_not_text_are_named() -> None:
     )
     assert both.text == "This is Brumo.\nHe is four."
     assert both.metadata["skipped_parts"] == only.metadata["skipped_parts"] == ["image_url"]
-    assert (only.text, only.standing) == ("[image_url]", Standing.SKIPPED)
+    assert (only.text, only.status) == ("[image_url]", Status.SKIPPED)
     assert only.reason == "no text, only image_url: nothing to learn"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.records import Standing
+from seal_memory.records import Status
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,7 +78,7 @@ def learn(open_memory: Callable[..., Any]) -> Callable[..., None]:
         with open_memory(
             folder, namespace=namespace, learning={"epochs": 30, "rank": 16, "learning_rate": 1e-2}
         ) as memory:
-            for one in memory.ledger.interactions(standing=Standing.PENDING):
+            for one in memory.ledger.interactions(status=Status.PENDING):
                 memory.add_quiz([("Who is the builder of the lighthouse?", "Maud Ellery")], interaction_ids=[one.id])
             memory.consolidate()
             assert memory.status().shards

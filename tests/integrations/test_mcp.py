@@ -60,7 +60,7 @@ def test_a_memory_is_remembered_recalled_corrected_and_forgotten(tmp_path: Path)
 
     with SealMemory.open(tmp_path) as memory:
         first, fixed, found, gone, state = _with_client(memory, work)
-    assert first["standing"] == "pending"
+    assert first["status"] == "pending"
     assert [f["text"] for f in found] == ["The alarm code is K-9002."]
     assert (fixed["old_id"], fixed["new_id"]) == (first["id"], found[0]["id"])
     assert (found[0]["session"], found[0]["source"]) == ("monday", "mcp")
@@ -138,7 +138,7 @@ def test_resources_never_show_what_is_in_quarantine(tmp_path: Path) -> None:
 
     with SealMemory.open(tmp_path) as memory:
         held, read = _with_client(memory, work)
-    assert held["standing"] == "quarantined"
+    assert held["status"] == "quarantined"
     assert [[one["text"] for one in json.loads(text)] for text in read] == [[FACT], [FACT]]
 
 

@@ -79,5 +79,5 @@ def test_the_inspector_lists_and_calls_the_tools(tmp_path: Path, child_environme
         assert result.returncode == 0, result.stderr
         answers.append(json.loads(result.stdout))
     assert {t["name"] for t in answers[0]["tools"]} == {"remember", "recall", "ask", "correct", "forget", "status"}
-    assert answers[1]["structuredContent"]["result"][0]["standing"] == "pending"
+    assert answers[1]["structuredContent"]["result"][0]["status"] == "pending"
     assert "quay" in answers[2]["contents"][0]["text"]

@@ -11,7 +11,7 @@ import pytest
 from seal_memory import SealMemory
 from seal_memory._internal.progress import silent
 from seal_memory.engines.base import Prompt
-from seal_memory.learning.candidates import Candidates, Study, Trained, candidate_id
+from seal_memory.learning.candidates import Candidates, Study, TrainedCandidate, candidate_id
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.quizzes.generator import make_quiz
 from seal_memory.records import QuizItem
@@ -120,7 +120,7 @@ def test_with_one_candidate_nothing_is_asked_to_choose(open_memory: Open, monkey
 def test_the_same_seed_chooses_the_same_candidate(open_memory: Open, tmp_path: Any) -> None:
     """With the same recalls and grades, in another folder and with a fresh engine."""
 
-    def run(name: str) -> list[Trained]:
+    def run(name: str) -> list[TrainedCandidate]:
         candidates, studies = _study(open_memory(tmp_path / name, seed=5, learning={"candidates": 3}))
         return candidates.train_and_choose(studies)
 

@@ -13,7 +13,7 @@ from seal_memory import Answer, SealMemory
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.errors import AdapterError, BusyError
 from seal_memory.learning import grading
-from seal_memory.records import Grade, Standing
+from seal_memory.records import Grade, Status
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."
@@ -30,8 +30,8 @@ def _observe(memory: SealMemory, text: str, quiz: tuple[str, str], session: str)
     return seen.id
 
 
-def _standings(memory: SealMemory) -> set[Standing]:
-    return {i.standing for i in memory.ledger.interactions()}
+def _standings(memory: SealMemory) -> set[Status]:
+    return {i.status for i in memory.ledger.interactions()}
 
 
 def _say(memory: SealMemory, monkeypatch: pytest.MonkeyPatch, say: Fake) -> None:
@@ -59,7 +59,7 @@ def test_a_refused_shard_changes_nothing_and_says_why(open_memory: Open) -> None
     assert "+0.50 is needed" in decision.reasons[0]
     assert decision.measures["held_out_items"] == report.held_out_items == 1
     (interaction,) = memory.ledger.interactions()
-    assert (interaction.standing, interaction.reason) == (Standing.REFUSED, decision.reasons[0])
+    assert (interaction.status, interaction.reason) == (Status.REFUSED, decision.reasons[0])
     assert memory.history() == []
     assert memory.store.ids() == ()
     assert memory.ledger.adapters() == []
@@ -76,7 +76,7 @@ def test_without_a_held_out_question_nothing_is_published(open_memory: Open) -> 
     memory.observe("Pelle Grandin was seen.")
     report = memory.consolidate()
     assert report.published == 0
-    assert _standings(memory) == {Standing.REFUSED}
+    assert _standings(memory) == {Status.REFUSED}
 
 
 def test_one_bad_shard_does_not_hold_up_a_good_one(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,10 @@ def test_one_bad_shard_does_not_hold_up_a_good_one(open_memory: Open, monkeypatc
     _say(memory, monkeypatch, lambda p: "Maud Ellery" if p.adapter else "")
     report = memory.consolidate()
     assert (report.published, report.refused, report.version) == (1, 1, 1)
-    assert {i.id: i.standing for i in memory.ledger.interactions()} == {good: Standing.LEARNED, bad: Standing.REFUSED}
+    assert {i.id: i.status for i in memory.ledger.interactions()} == {
+        good: Status.LEARNED,
+        bad: Status.REFUSED,
+    }
     current = memory.ledger.current()
     assert current is not None
     assert [s.interaction_ids for s in current.manifest.shards] == [(good,)]
@@ -100,7 +103,7 @@ def test_what_states_nothing_is_skipped(open_memory: Open, monkeypatch: pytest.M
     monkeypatch.setattr("seal_memory.learning.candidates.statements_of", lambda episode: [])
     memory.observe(LIGHTHOUSE)
     assert memory.consolidate().episodes == 0
-    assert _standings(memory) == {Standing.SKIPPED}
+    assert _standings(memory) == {Status.SKIPPED}
 
 
 def test_a_shard_that_steals_the_routes_of_the_old_is_refused(
@@ -123,7 +126,10 @@ def test_a_shard_that_steals_the_routes_of_the_old_is_refused(
     (decision,) = report.decisions
     assert "Audited recall of the old fell from 1.00 to 0.00" in decision.reasons[0]
     assert decision.measures["audited_items"] == 1
-    assert {i.id: i.standing for i in memory.ledger.interactions()} == {old: Standing.LEARNED, new: Standing.REFUSED}
+    assert {i.id: i.status for i in memory.ledger.interactions()} == {
+        old: Status.LEARNED,
+        new: Status.REFUSED,
+    }
     assert memory.ledger.interactions(ids=[new])[0].reason == decision.reasons[0]
     assert memory.store.ids() == (shard,)
     assert memory.ask("Which engineer planned the Korrin lighthouse?", mode="weights") == before
@@ -144,8 +150,8 @@ def test_a_shard_that_steals_does_not_hold_up_the_others(open_memory: Open, monk
     good = _observe(memory, "Tomas Lindqvist sells herring in Oslo.", ("Who sells herring?", "Tomas"), "three")
     report = memory.consolidate()
     assert (report.episodes, report.published, report.refused, report.version) == (2, 1, 1, 2)
-    standings = {i.id: i.standing for i in memory.ledger.interactions(ids=[bad, good])}
-    assert standings == {bad: Standing.REFUSED, good: Standing.LEARNED}
+    statuses = {i.id: i.status for i in memory.ledger.interactions(ids=[bad, good])}
+    assert statuses == {bad: Status.REFUSED, good: Status.LEARNED}
     after = memory.ledger.current()
     assert after is not None
     assert set(memory.store.ids()) == set(after.manifest.adapter_ids) == {shard, report.decisions[-1].adapter_id}
@@ -262,7 +268,7 @@ def test_a_failed_run_can_be_run_again(open_memory: Open, monkeypatch: pytest.Mo
         with pytest.raises(AdapterError, match="disk full"):
             memory.consolidate()
     assert memory.ledger.jobs(1)[0].state == "failed"
-    assert _standings(memory) == {Standing.PENDING}
+    assert _standings(memory) == {Status.PENDING}
     before = memory.ledger.quiz_items()
     assert memory.consolidate().published == 1
     assert [i for i in memory.ledger.quiz_items() if i in before] == before
@@ -283,7 +289,7 @@ def test_a_taken_over_lease_publishes_nothing(open_memory: Open, monkeypatch: py
     with pytest.raises(BusyError, match="no longer holds its lease"):
         memory.consolidate()
     assert memory.history() == []
-    assert _standings(memory) == {Standing.PENDING}
+    assert _standings(memory) == {Status.PENDING}
 
 
 # -- the core ---------------------------------------------------------------------------------------
@@ -311,7 +317,7 @@ def test_a_core_is_built_from_everything_and_gated(open_memory: Open) -> None:
     assert not report.decisions[-1].accepted
     assert report.version is None
     assert strict.ledger.current() == current
-    assert set(_standings(strict)) == {Standing.LEARNED}
+    assert set(_standings(strict)) == {Status.LEARNED}
 
 
 def test_a_core_that_knows_less_does_not_replace_the_published_one(

@@ -11,8 +11,8 @@ import pytest
 from seal_memory.engines.base import Prompt
 from seal_memory.language.text import content_words
 from seal_memory.learning import drift
-from seal_memory.records import Hit, Interaction, Manifest, Role, ShardEntry, Standing
-from seal_memory.routing.rankers import CoverageJudge
+from seal_memory.records import Hit, Interaction, Manifest, Role, ShardEntry, Status
+from seal_memory.routing.rankers import CoverageRanker
 from seal_memory.routing.router import Router, SearchRouter
 
 
@@ -20,10 +20,10 @@ def _greedy_router(threshold: float, core: str | None = None) -> Router:
     """A router over one shard whose only interaction holds every word of every drift text."""
     words = {w for t in (*drift.fixed_paragraphs(), *drift.unrelated_questions()) for w in content_words(t)}
     everything = Interaction(
-        "i", "default", " ".join(words), Role.USER, None, None, None, 0.0, {}, "", Standing.LEARNED, None, 1
+        "i", "default", " ".join(words), Role.USER, None, None, None, 0.0, {}, "", Status.LEARNED, None, 1
     )
     manifest = Manifest((ShardEntry("a-shard", "e", ("i",)),), core)
-    return SearchRouter(manifest, lambda query, limit: [Hit(everything, 1.0)], CoverageJudge(), threshold=threshold)
+    return SearchRouter(manifest, lambda query, limit: [Hit(everything, 1.0)], CoverageRanker(), threshold=threshold)
 
 
 def _nothing(query: str, limit: int) -> Sequence[Hit]:
@@ -43,7 +43,7 @@ def test_nothing_routed_is_no_drift_and_costs_no_scoring(fake_engine: Callable[.
     def refuse(prompt: Prompt, target: str) -> float:
         raise AssertionError("scored")
 
-    router = SearchRouter(Manifest(), _nothing, CoverageJudge(), threshold=0.3)
+    router = SearchRouter(Manifest(), _nothing, CoverageRanker(), threshold=0.3)
     assert drift.routed_perplexity_increase(fake_engine(likely=refuse), router) == 0.0
     assert drift.misrouted_share(router) == 0.0
 
@@ -75,7 +75,7 @@ def test_what_is_routed_is_measured(fake_engine: Callable[..., Any]) -> None:
 def test_a_core_that_sees_everything_is_not_misrouting(fake_engine: Callable[..., Any]) -> None:
     """But its perplexity counts."""
     engine = fake_engine(likely=lambda prompt, target: -3.0 if prompt.adapter == "a-core" else -2.0)
-    router = SearchRouter(Manifest((), "a-core"), _nothing, CoverageJudge(), threshold=0.3)
+    router = SearchRouter(Manifest((), "a-core"), _nothing, CoverageRanker(), threshold=0.3)
     assert drift.misrouted_share(router) == 0.0
     assert drift.routed_perplexity_increase(engine, router) == pytest.approx(math.e - 1)
 

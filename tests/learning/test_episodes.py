@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seal_memory.learning.episodes import group_episodes
-from seal_memory.records import Episode, Interaction, Role, Standing
+from seal_memory.records import Episode, Interaction, Role, Status
 
 Drawn = tuple[int, str | None, str | None, str | None]
 
@@ -16,7 +16,19 @@ Drawn = tuple[int, str | None, str | None, str | None]
 def _interaction(n: int, words: int, session: str | None, title: str | None, source: str | None) -> Interaction:
     text = " ".join(f"w{n}" for _ in range(words))
     return Interaction(
-        f"i{n:03}", "default", text, Role.USER, source, session, title, float(n), {}, "", Standing.PENDING, None, 1
+        f"i{n:03}",
+        "default",
+        text,
+        Role.USER,
+        source,
+        session,
+        title,
+        float(n),
+        {},
+        "",
+        Status.PENDING,
+        None,
+        1,
     )
 
 

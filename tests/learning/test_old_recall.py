@@ -9,7 +9,7 @@ import pytest
 
 from seal_memory.config import Settings
 from seal_memory.engines.base import Completion, Prompt, Score
-from seal_memory.learning.old_recall import AUDIT_ITEMS, Kept, kept
+from seal_memory.learning.old_recall import AUDIT_ITEMS, OldRecall, kept
 from seal_memory.memory import SealMemory
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, QuizItem, ShardEntry, Snapshot
 from seal_memory.routing.making import router_maker
@@ -52,7 +52,7 @@ def _published(memory: SealMemory, *texts: str) -> tuple[Snapshot, list[ShardEnt
     return memory.ledger.add_snapshot(Manifest(tuple(shards[:1])), parent=None, base_fingerprint="base"), shards
 
 
-def _kept(memory: SealMemory, engine: Says, *texts: str) -> Kept:
+def _kept(memory: SealMemory, engine: Says, *texts: str) -> OldRecall:
     """The first text is published, with a held-out question; the others are about to be."""
     current, shards = _published(memory, *texts)
     memory.ledger.add_quiz_items([QuizItem("q", shards[0].interaction_ids, QUESTION, "Petra Varley", True)])
@@ -64,7 +64,7 @@ def _kept(memory: SealMemory, engine: Says, *texts: str) -> Kept:
 def test_a_changed_fact_is_no_loss(open_memory: Open) -> None:
     """The newer statement of one thing takes the question over: the item is left out and counted."""
     engine = Says({"shard-0": "Petra Varley", "shard-1": "Silvan Yarwood"})
-    assert _kept(open_memory(), engine, OWNER, NEXT_OWNER) == Kept((), (), 1)
+    assert _kept(open_memory(), engine, OWNER, NEXT_OWNER) == OldRecall((), (), 1)
     assert engine.asked == 0
 
 
@@ -79,7 +79,7 @@ def test_a_question_that_a_stranger_draws_away_is_a_loss(open_memory: Open) -> N
         Manifest(tuple(shards[1:])), memory.ledger
     )  # as if it won every question
     found = kept(current, old, only_new, ledger=memory.ledger, engine=engine, settings=SETTINGS.gate, clock=lambda: 0.0)
-    assert found == Kept((1.0,), (0.0,))
+    assert found == OldRecall((1.0,), (0.0,))
 
 
 def test_a_shard_trained_again_has_to_answer_what_the_replaced_one_does(open_memory: Open) -> None:
@@ -99,13 +99,13 @@ def test_a_shard_trained_again_has_to_answer_what_the_replaced_one_does(open_mem
         settings=SETTINGS.gate,
         clock=lambda: 0.0,
     )
-    assert found == Kept((1.0,), (0.0,))
+    assert found == OldRecall((1.0,), (0.0,))
 
 
 def test_what_another_shard_still_answers_is_kept(open_memory: Open) -> None:
     """A text about something else leaves the question where it was."""
     engine = Says({"shard-0": "Petra Varley"})
-    assert _kept(open_memory(), engine, OWNER, "The ferry to Malmen leaves at noon from pier nine.") == Kept(
+    assert _kept(open_memory(), engine, OWNER, "The ferry to Malmen leaves at noon from pier nine.") == OldRecall(
         (1.0,), (1.0,)
     )
 
@@ -122,7 +122,7 @@ def test_nothing_published_is_nothing_to_keep(open_memory: Open) -> None:
     memory = open_memory()
     router = router_maker(SETTINGS.answering)(Manifest(), memory.ledger)
     found = kept(None, router, router, ledger=memory.ledger, engine=Says({}), settings=SETTINGS.gate, clock=lambda: 0.0)
-    assert found == Kept()
+    assert found == OldRecall()
 
 
 @pytest.mark.parametrize("count", [AUDIT_ITEMS - 1, AUDIT_ITEMS + 20])

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
-from seal_memory.records import NewInteraction, Role, Standing
+from seal_memory.records import NewInteraction, Role, Status
 
 LAMP = NewInteraction("The lamp has 100 % power.", title="Korrin Bay", session="monday", source="log", time=1.0)
 MILL = NewInteraction("The mill burned_down.", role=Role.USER, session="monday", time=2.0)
-HELD = NewInteraction("Ignore it all.", session="tuesday", standing=Standing.QUARANTINED, reason="orders", time=3.0)
+HELD = NewInteraction("Ignore it all.", session="tuesday", status=Status.QUARANTINED, reason="orders", time=3.0)
 
 
 def texts(ledger: Ledger, words: str = "", **filters: object) -> list[str]:
@@ -29,8 +29,8 @@ def test_filters_and_words_narrow(ledger: Ledger) -> None:
     ledger.observe([NewInteraction(LAMP.text, title=LAMP.title, session="tuesday", time=4.0)])
     everything = [HELD.text, MILL.text, LAMP.text]
     assert texts(ledger) == everything
-    assert texts(ledger, standing=[Standing.QUARANTINED]) == [HELD.text]
-    assert texts(ledger, standing=[Standing.QUARANTINED, Standing.PENDING]) == everything
+    assert texts(ledger, status=[Status.QUARANTINED]) == [HELD.text]
+    assert texts(ledger, status=[Status.QUARANTINED, Status.PENDING]) == everything
     assert texts(ledger, role=Role.USER) == [MILL.text]
     assert texts(ledger, session="tuesday") == [HELD.text, LAMP.text]
     assert texts(ledger, source="log") == [LAMP.text]

@@ -1,4 +1,4 @@
-"""Selecting interactions, their standing, and corrections."""
+"""Selecting interactions, their status, and corrections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.ledger import Ledger
-from seal_memory.records import NewInteraction, Standing
+from seal_memory.records import NewInteraction, Status
 
 See = Callable[..., list[str]]
 
@@ -23,7 +23,7 @@ def test_filters_are_combined(ledger: Ledger) -> None:
     ledger.observe(
         [
             NewInteraction("1", session="s", source="mail"),
-            NewInteraction("2", session="s", source="web", standing=Standing.SKIPPED),
+            NewInteraction("2", session="s", source="web", status=Status.SKIPPED),
             NewInteraction("3", session="t", source="mail"),
         ]
     )
@@ -34,9 +34,9 @@ def test_filters_are_combined(ledger: Ledger) -> None:
     assert texts(session="s") == ["1", "2"]
     assert texts(source="mail") == ["1", "3"]
     assert texts(session="s", source="mail") == ["1"]
-    assert texts(standing=Standing.SKIPPED) == ["2"]
-    assert texts(standing={Standing.SKIPPED, Standing.PENDING}) == ["1", "2", "3"]
-    assert texts(standing=[]) == []
+    assert texts(status=Status.SKIPPED) == ["2"]
+    assert texts(status={Status.SKIPPED, Status.PENDING}) == ["1", "2", "3"]
+    assert texts(status=[]) == []
     assert texts(session="never") == []
     assert texts(ids=[]) == []
 
@@ -57,20 +57,24 @@ def test_more_ids_than_sql_variables(ledger: Ledger, see: See) -> None:
     assert len(ledger.interactions(ids=ids)) == 2000
 
 
-def test_standing_and_reason_are_set_and_counted(ledger: Ledger, see: See) -> None:
+def test_status_and_reason_are_set_and_counted(ledger: Ledger, see: See) -> None:
     first, second, _ = see("a", "b", "c")
-    assert ledger.set_standing([first, second], Standing.REFUSED, "not learned well enough") == 2
+    assert ledger.set_status([first, second], Status.REFUSED, "not learned well enough") == 2
     assert ledger.interactions(ids=[first])[0].reason == "not learned well enough"
-    assert ledger.counts() == {**dict.fromkeys(Standing, 0), Standing.PENDING: 1, Standing.REFUSED: 2}
+    assert ledger.counts() == {
+        **dict.fromkeys(Status, 0),
+        Status.PENDING: 1,
+        Status.REFUSED: 2,
+    }
 
 
-def test_set_standing_checks_ids_and_standing(ledger: Ledger, see: See) -> None:
+def test_set_status_checks_ids_and_status(ledger: Ledger, see: See) -> None:
     (known,) = see("a")
     with pytest.raises(UnknownIdError, match="nope"):
-        ledger.set_standing([known, "nope"], Standing.LEARNED)
+        ledger.set_status([known, "nope"], Status.LEARNED)
     with pytest.raises(InputError, match="use supersede"):
-        ledger.set_standing([known], Standing.SUPERSEDED)
-    assert ledger.interactions()[0].standing is Standing.PENDING
+        ledger.set_status([known], Status.SUPERSEDED)
+    assert ledger.interactions()[0].status is Status.PENDING
 
 
 def test_a_correction_takes_the_old_ones_place_and_both_stay(ledger: Ledger, see: See) -> None:
@@ -79,9 +83,9 @@ def test_a_correction_takes_the_old_ones_place_and_both_stay(ledger: Ledger, see
     assert new.new
     assert ledger.successor(old) == new.id
     assert ledger.successor(new.id) is None
-    assert [seen.standing for seen in ledger.interactions(ids=[old, new.id])] == [
-        Standing.SUPERSEDED,
-        Standing.PENDING,
+    assert [seen.status for seen in ledger.interactions(ids=[old, new.id])] == [
+        Status.SUPERSEDED,
+        Status.PENDING,
     ]
     assert [hit.interaction.id for hit in ledger.search("key")] == [new.id]
 
@@ -89,14 +93,14 @@ def test_a_correction_takes_the_old_ones_place_and_both_stay(ledger: Ledger, see
 def test_a_training_that_ends_late_does_not_bring_a_corrected_text_back(ledger: Ledger, see: See) -> None:
     (old,) = see("old")
     ledger.supersede(old, NewInteraction("new"))
-    assert ledger.set_standing([old], Standing.LEARNED) == 0
-    assert ledger.interactions(ids=[old])[0].standing is Standing.SUPERSEDED
+    assert ledger.set_status([old], Status.LEARNED) == 0
+    assert ledger.interactions(ids=[old])[0].status is Status.SUPERSEDED
 
 
 def test_a_corrected_text_seen_again_stays_corrected(ledger: Ledger, see: See) -> None:
     (old,) = see("old")
     ledger.supersede(old, NewInteraction("new"))
-    assert ledger.observe([NewInteraction("old")])[0].standing is Standing.SUPERSEDED
+    assert ledger.observe([NewInteraction("old")])[0].status is Status.SUPERSEDED
 
 
 def test_correcting_a_corrected_text_points_to_the_newer_one(ledger: Ledger, see: See) -> None:
@@ -117,7 +121,7 @@ def test_correcting_back_makes_the_first_wording_valid_again(ledger: Ledger, see
     (first,) = see("Monday")
     second = ledger.supersede(first, NewInteraction("Tuesday")).id
     back = ledger.supersede(second, NewInteraction("Monday"))
-    assert (back.id, back.new, back.standing) == (first, False, Standing.PENDING)
+    assert (back.id, back.new, back.status) == (first, False, Status.PENDING)
     assert ledger.successor(second) == first
     assert ledger.successor(first) is None
     assert [hit.interaction.text for hit in ledger.search("Monday Tuesday")] == ["Monday"]

@@ -10,21 +10,21 @@ import pytest
 
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
-from seal_memory.records import NewInteraction, Role, Standing
+from seal_memory.records import NewInteraction, Role, Status
 
 
 def test_everything_handed_in_comes_back(ledger: Ledger, clock: Callable[[], float]) -> None:
     new = NewInteraction(
         "Zoë\x00 paid 3 €.", role=Role.USER, source="mail", session="s1", title="Bills",
-        metadata={"nested": {"list": [1, None]}}, standing=Standing.SKIPPED, reason="nothing to learn",
+        metadata={"nested": {"list": [1, None]}}, status=Status.SKIPPED, reason="nothing to learn",
     )  # fmt: skip
     seen = ledger.observe([new])[0]
-    assert (seen.new, seen.standing, seen.reason) == (True, Standing.SKIPPED, "nothing to learn")
+    assert (seen.new, seen.status, seen.reason) == (True, Status.SKIPPED, "nothing to learn")
     found = ledger.interactions(ids=[seen.id])[0]
     assert found.namespace == "default"
     assert (found.text, found.role, found.source, found.session) == (new.text, Role.USER, "mail", "s1")
     assert (found.title, found.metadata, found.time) == ("Bills", new.metadata, clock())
-    assert (found.standing, found.reason, found.sightings) == (Standing.SKIPPED, "nothing to learn", 1)
+    assert (found.status, found.reason, found.sightings) == (Status.SKIPPED, "nothing to learn", 1)
 
 
 def test_the_same_text_twice_is_one_memory_with_two_sightings(ledger: Ledger) -> None:
@@ -47,10 +47,10 @@ def test_another_role_or_title_is_another_memory(ledger: Ledger, other: dict[str
     assert ledger.observe([NewInteraction("It weighs 2 kg.", **{"title": "Box A", **other})])[0].new  # type: ignore[arg-type]
 
 
-def test_a_known_text_keeps_its_standing(ledger: Ledger) -> None:
+def test_a_known_text_keeps_its_status(ledger: Ledger) -> None:
     seen = ledger.observe([NewInteraction("known")])[0]
-    ledger.set_standing([seen.id], Standing.LEARNED)
-    assert ledger.observe([NewInteraction("known")])[0].standing is Standing.LEARNED
+    ledger.set_status([seen.id], Status.LEARNED)
+    assert ledger.observe([NewInteraction("known")])[0].status is Status.LEARNED
 
 
 def test_namespaces_do_not_see_each_other(ledger: Ledger, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_namespaces_do_not_see_each_other(ledger: Ledger, tmp_path: Path) -> Non
         (NewInteraction("x", session="\udc00"), "lone surrogate"),
         (NewInteraction("x", metadata={"a": object()}), "metadata"),
         (NewInteraction("x", time=float("nan")), "NaN"),
-        (NewInteraction("x", standing=Standing.SUPERSEDED), "supersede"),
+        (NewInteraction("x", status=Status.SUPERSEDED), "supersede"),
     ],
 )
 def test_bad_input_is_refused_with_its_whole_batch(ledger: Ledger, bad: NewInteraction, message: str) -> None:

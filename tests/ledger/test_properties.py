@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import normalise
-from seal_memory.records import NewInteraction, Standing
+from seal_memory.records import NewInteraction, Status
 
 QUICK = settings(max_examples=40, deadline=None)
 fresh = itertools.count()
@@ -60,13 +60,13 @@ def test_a_text_observed_twice_is_one_memory_with_two_sightings(folder: Path, te
 
 @dataclass
 class Memory:
-    standing: Standing
+    status: Status
     sightings: int
 
 
 @dataclass
 class Model:
-    """What the ledger should hold: text → standing and sightings."""
+    """What the ledger should hold: text → status and sightings."""
 
     memories: dict[str, Memory] = field(default_factory=dict)
 
@@ -74,20 +74,20 @@ class Model:
         new = []
         for text in texts:
             new.append(text not in self.memories)
-            self.memories.setdefault(text, Memory(Standing.PENDING, 0)).sightings += 1
+            self.memories.setdefault(text, Memory(Status.PENDING, 0)).sightings += 1
         return new
 
-    def set_standing(self, text: str, standing: Standing) -> None:
-        if self.memories[text].standing is not Standing.SUPERSEDED:
-            self.memories[text].standing = standing
+    def set_status(self, text: str, status: Status) -> None:
+        if self.memories[text].status is not Status.SUPERSEDED:
+            self.memories[text].status = status
 
     def supersede(self, old: str, new: str) -> bool:
-        if old == new or self.memories[old].standing is Standing.SUPERSEDED:
+        if old == new or self.memories[old].status is Status.SUPERSEDED:
             return False
         self.observe([new])
-        if self.memories[new].standing is Standing.SUPERSEDED:
-            self.memories[new].standing = Standing.PENDING
-        self.memories[old].standing = Standing.SUPERSEDED
+        if self.memories[new].status is Status.SUPERSEDED:
+            self.memories[new].status = Status.PENDING
+        self.memories[old].status = Status.SUPERSEDED
         return True
 
 
@@ -95,7 +95,7 @@ WORDS = ["ash", "birch", "cedar", "elm", "fir"]
 word = st.sampled_from(WORDS)
 call = st.one_of(
     st.tuples(st.just("observe"), st.lists(word, min_size=1, max_size=3)),
-    st.tuples(st.just("standing"), word, st.sampled_from([Standing.LEARNED, Standing.REFUSED])),
+    st.tuples(st.just("status"), word, st.sampled_from([Status.LEARNED, Status.REFUSED])),
     st.tuples(st.just("supersede"), word, word),
     st.tuples(st.just("purge"), word),
 )
@@ -108,9 +108,9 @@ def apply(ledger: Ledger, model: Model, ids: dict[str, str], step: tuple[object,
             seen = ledger.observe([NewInteraction(text) for text in texts])
             assert [s.new for s in seen] == model.observe(texts)
             ids.update(zip(texts, (s.id for s in seen), strict=True))
-        case ("standing", str(text), Standing() as standing) if text in ids:
-            ledger.set_standing([ids[text]], standing)
-            model.set_standing(text, standing)
+        case ("status", str(text), Status() as status) if text in ids:
+            ledger.set_status([ids[text]], status)
+            model.set_status(text, status)
         case ("supersede", str(old), str(new)) if old in ids:
             superseded = model.supersede(old, new)
             if superseded:
@@ -130,8 +130,8 @@ def test_any_sequence_of_calls_agrees_with_the_model(folder: Path, steps: list[t
     with anew(folder) as ledger:
         for step in steps:
             apply(ledger, model, ids, step)
-        found = {seen.text: Memory(seen.standing, seen.sightings) for seen in ledger.interactions()}
+        found = {seen.text: Memory(seen.status, seen.sightings) for seen in ledger.interactions()}
         assert found == model.memories
         for text in WORDS:
-            known = text in found and found[text].standing is not Standing.SUPERSEDED
+            known = text in found and found[text].status is not Status.SUPERSEDED
             assert [hit.interaction.text for hit in ledger.search(text)] == ([text] if known else [])

@@ -16,7 +16,7 @@ from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.connection import open_connection
 from seal_memory.ledger.schema import MIGRATIONS, prepare
-from seal_memory.records import WITHHELD, Genre, NewInteraction, PolicyExample, Standing
+from seal_memory.records import WITHHELD, Genre, NewInteraction, PolicyExample, Status
 
 BAD, WORSE, GOOD = "Ignore the boats.", "Obey the mill.", "The mill burned."
 WHY = "instructs"
@@ -25,7 +25,7 @@ fresh = itertools.count()
 
 def seen(text: str) -> NewInteraction:
     """As the observation gate would have it."""
-    return NewInteraction(text) if text == GOOD else NewInteraction(text, standing=Standing.QUARANTINED, reason=WHY)
+    return NewInteraction(text) if text == GOOD else NewInteraction(text, status=Status.QUARANTINED, reason=WHY)
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def bad(ledger: Ledger) -> str:
     return ledger.observe([seen(BAD)])[0].id
 
 
-def standing_of(ledger: Ledger, id: str) -> tuple[Standing, str | None]:
+def standing_of(ledger: Ledger, id: str) -> tuple[Status, str | None]:
     (one,) = ledger.interactions(ids=[id])
-    return one.standing, one.reason
+    return one.status, one.reason
 
 
 # -- one step at a time -----------------------------------------------------------------------------
@@ -43,13 +43,13 @@ def standing_of(ledger: Ledger, id: str) -> tuple[Standing, str | None]:
 
 def test_what_is_quarantined_is_recorded_with_its_reason(ledger: Ledger, bad: str) -> None:
     assert [(i.id, i.text, i.reason) for i in ledger.quarantine.held()] == [(bad, BAD, WHY)]
-    assert ledger.counts()[Standing.QUARANTINED] == 1
+    assert ledger.counts()[Status.QUARANTINED] == 1
 
 
 def test_an_approved_one_is_pending_and_can_be_found(ledger: Ledger, bad: str) -> None:
     assert ledger.search("boats") == []
     (now,) = ledger.quarantine.approve([bad], "our own handbook")
-    assert (now.standing, now.reason) == (Standing.PENDING, f"approved: our own handbook ({WHY})")
+    assert (now.status, now.reason) == (Status.PENDING, f"approved: our own handbook ({WHY})")
     assert [hit.interaction.id for hit in ledger.search("boats")] == [bad]
     assert ledger.quarantine.held() == []
 
@@ -57,18 +57,23 @@ def test_an_approved_one_is_pending_and_can_be_found(ledger: Ledger, bad: str) -
 def test_a_rejected_one_stays_out_when_it_is_seen_again(ledger: Ledger, bad: str) -> None:
     ledger.quarantine.reject([bad])
     (again,) = ledger.observe([seen(BAD)])
-    assert (again.id, again.new, again.standing, again.reason) == (bad, False, Standing.REJECTED, f"rejected ({WHY})")
+    assert (again.id, again.new, again.status, again.reason) == (
+        bad,
+        False,
+        Status.REJECTED,
+        f"rejected ({WHY})",
+    )
     assert [i.sightings for i in ledger.quarantine.held(rejected=True)] == [2]
-    assert ledger.search("boats", standings=list(Standing)) == []
+    assert ledger.search("boats", statuses=list(Status)) == []
 
 
 def test_a_rejection_may_be_taken_back(ledger: Ledger, bad: str) -> None:
     ledger.quarantine.reject([bad])
-    assert [i.standing for i in ledger.quarantine.approve([bad])] == [Standing.PENDING]
-    assert [r.standing for r in ledger.quarantine.reviews([bad])] == [
-        Standing.QUARANTINED,
-        Standing.REJECTED,
-        Standing.PENDING,
+    assert [i.status for i in ledger.quarantine.approve([bad])] == [Status.PENDING]
+    assert [r.status for r in ledger.quarantine.reviews([bad])] == [
+        Status.QUARANTINED,
+        Status.REJECTED,
+        Status.PENDING,
     ]
 
 
@@ -79,21 +84,21 @@ def test_decisions_are_for_what_is_held_and_all_or_none(ledger: Ledger, bad: str
             decide([bad, good.id])
         with pytest.raises(UnknownIdError, match="nope"):
             decide([bad, "nope"])
-    assert standing_of(ledger, bad) == (Standing.QUARANTINED, WHY)
+    assert standing_of(ledger, bad) == (Status.QUARANTINED, WHY)
     ledger.quarantine.reject([bad])
     with pytest.raises(InputError, match="approve releases it"):
         ledger.quarantine.reject([bad])
 
 
-@pytest.mark.parametrize("standing", [Standing.LEARNED, Standing.PENDING, Standing.SKIPPED])
-def test_no_other_verb_lets_anything_out(ledger: Ledger, bad: str, standing: Standing) -> None:
-    """Whoever sets standings in bulk (a rollback, a trainer) passes it by; nobody puts anything in by hand."""
-    assert ledger.set_standing([bad], standing) == 0
-    assert standing_of(ledger, bad) == (Standing.QUARANTINED, WHY)
+@pytest.mark.parametrize("status", [Status.LEARNED, Status.PENDING, Status.SKIPPED])
+def test_no_other_verb_lets_anything_out(ledger: Ledger, bad: str, status: Status) -> None:
+    """Whoever sets statuses in bulk (a rollback, a trainer) passes it by; nobody puts anything in by hand."""
+    assert ledger.set_status([bad], status) == 0
+    assert standing_of(ledger, bad) == (Status.QUARANTINED, WHY)
     with pytest.raises(InputError, match=r"ledger\.quarantine"):
-        ledger.set_standing([bad], Standing.REJECTED)
+        ledger.set_status([bad], Status.REJECTED)
     with pytest.raises(InputError, match="rejected already"):
-        ledger.observe([NewInteraction("x", standing=Standing.REJECTED)])
+        ledger.observe([NewInteraction("x", status=Status.REJECTED)])
 
 
 def test_nothing_can_be_made_of_it(
@@ -124,7 +129,7 @@ def test_quarantined_texts_do_not_move_the_ranking(ledger: Ledger) -> None:
     """A flood of poison changes no score: it is not in the index, and is not counted."""
     ledger.observe([NewInteraction("The mill burned in May."), NewInteraction("The mill and the boat.")])
     before = [(hit.interaction.text, hit.score) for hit in ledger.search("mill boat")]
-    ledger.observe([NewInteraction(f"mill boat {n}", standing=Standing.QUARANTINED, reason=WHY) for n in range(50)])
+    ledger.observe([NewInteraction(f"mill boat {n}", status=Status.QUARANTINED, reason=WHY) for n in range(50)])
     assert [(hit.interaction.text, hit.score) for hit in ledger.search("mill boat")] == before
 
 
@@ -137,7 +142,7 @@ def test_a_purge_takes_the_decisions_and_the_bytes(ledger: Ledger, bad: str) -> 
     assert BAD.encode() not in content
     assert b"Brightwell" not in content
     (again,) = ledger.observe([seen(BAD)])
-    assert (again.new, again.standing) == (True, Standing.QUARANTINED)
+    assert (again.new, again.status) == (True, Status.QUARANTINED)
 
 
 def test_a_ledger_of_the_third_schema_is_brought_up(tmp_path: Path) -> None:
@@ -190,7 +195,7 @@ def do(ledger: Ledger, ids: dict[str, str], what: tuple[str, ...]) -> None:
             except InputError:
                 assert standing_of(ledger, ids[text]) == before
         case ("learn", _):  # as a consolidation does, careless about ids
-            ledger.set_standing(list(ids.values()), Standing.LEARNED)
+            ledger.set_status(list(ids.values()), Status.LEARNED)
         case ("correct", old, new) if old in ids:
             try:
                 # someone corrects into `new` with the filter off, if the ledger knows it; else through the filter
@@ -210,9 +215,9 @@ def test_learned_only_after_an_approval_and_nothing_is_lost(folder: Path, steps:
             found = {i.text: i for i in ledger.interactions()}
             assert {t: i.id for t, i in found.items()} == ids
             for poison in {BAD, WORSE} & found.keys():
-                last = ledger.quarantine.reviews([ids[poison]])[-1].standing
-                if last is not Standing.PENDING:
-                    assert found[poison].standing in WITHHELD | {Standing.SUPERSEDED}
+                last = ledger.quarantine.reviews([ids[poison]])[-1].status
+                if last is not Status.PENDING:
+                    assert found[poison].status in WITHHELD | {Status.SUPERSEDED}
                     assert poison not in [hit.interaction.text for hit in ledger.search(poison)]
             sightings = sum(i.sightings for i in found.values())
             assert sightings >= len(found)

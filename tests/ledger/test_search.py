@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seal_memory.ledger import Ledger
-from seal_memory.records import NewInteraction, Standing
+from seal_memory.records import NewInteraction, Status
 
 See = Callable[..., list[str]]
 
@@ -82,22 +82,22 @@ def test_syntax_of_fts5_is_only_text(ledger: Ledger, see: See, query: str) -> No
     assert texts(ledger, query) == ["a boat"]
 
 
-def test_limit_and_standings(ledger: Ledger, see: See) -> None:
+def test_limit_and_statuses(ledger: Ledger, see: See) -> None:
     ids = see(*(f"boat {number}" for number in range(8)))
-    ledger.set_standing(ids[:2], Standing.LEARNED)
+    ledger.set_status(ids[:2], Status.LEARNED)
     assert len(ledger.search("boat")) == 5
     assert len(ledger.search("boat", limit=100)) == 8
     assert ledger.search("boat", limit=0) == []
-    learned = ledger.search("boat", standings=[Standing.LEARNED])
+    learned = ledger.search("boat", statuses=[Status.LEARNED])
     assert sorted(hit.interaction.id for hit in learned) == sorted(ids[:2])
-    assert ledger.search("boat", standings=[]) == []
+    assert ledger.search("boat", statuses=[]) == []
 
 
 def test_superseded_text_is_never_found(ledger: Ledger, see: See) -> None:
     (old,) = see("the boat is red")
     ledger.supersede(old, NewInteraction("the ship is blue"))
     assert texts(ledger, "boat red") == []
-    assert texts(ledger, "boat", standings=[Standing.SUPERSEDED]) == []
+    assert texts(ledger, "boat", statuses=[Status.SUPERSEDED]) == []
 
 
 def test_a_whole_document_may_be_the_query(ledger: Ledger, see: See) -> None:

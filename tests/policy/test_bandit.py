@@ -19,7 +19,7 @@ from seal_memory._internal.progress import silent
 from seal_memory.config import LearningSettings
 from seal_memory.engines.base import Score
 from seal_memory.errors import InputError
-from seal_memory.learning.candidates import Candidates, TakingTurns
+from seal_memory.learning.candidates import Candidates, RoundRobinArms
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.plans import trained_tokens
 from seal_memory.policy.arms import BanditArms, arm_source
@@ -192,7 +192,7 @@ def test_arms_take_turns_unless_the_settings_say_otherwise(open_memory: Open) ->
     """As before there was a bandit, also for more candidates than arms."""
     memory = open_memory()
     source = arm_source(memory.ledger, memory.engine, memory.settings, routers=memory.routers)
-    assert isinstance(source, TakingTurns)
+    assert isinstance(source, RoundRobinArms)
     assert source.choose("e", 6) == (*ARMS, *ARMS[:2])
 
 

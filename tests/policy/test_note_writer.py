@@ -27,7 +27,7 @@ from seal_memory.policy.note_writer import (
     train_note_writers,
 )
 from seal_memory.policy.versions import NoteWriters, current_writer
-from seal_memory.records import AdapterKind, Episode, Genre, Interaction, PolicyExample, Role, Standing
+from seal_memory.records import AdapterKind, Episode, Genre, Interaction, PolicyExample, Role, Status
 from seal_memory.self_edits.statements import Statement, statements_of
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
@@ -41,7 +41,7 @@ class Stopped(Exception):
 
 def _statements(*texts: str) -> list[Statement]:
     seen = tuple(
-        Interaction(f"i{n}", "d", t, Role.DOCUMENT, None, None, None, 0.0, {}, "", Standing.PENDING, None, 1)
+        Interaction(f"i{n}", "d", t, Role.DOCUMENT, None, None, None, 0.0, {}, "", Status.PENDING, None, 1)
         for n, t in enumerate(texts)
     )
     return statements_of(Episode("e", None, seen))
@@ -336,7 +336,7 @@ def test_a_damaged_writer_does_not_hold_up_what_is_pending(
     _damage(memory, old.adapter_id)
     assert writers.current() is None
     memory.consolidate()
-    assert not memory.ledger.interactions(standing=Standing.PENDING)
+    assert not memory.ledger.interactions(status=Status.PENDING)
     assert old.adapter_id in caplog.text
     assert new.adapter_id in caplog.text
     assert "Korrin" not in caplog.text

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from seal_memory.errors import InputError
 from seal_memory.learning.candidates import Study
 from seal_memory.policy.promotion import judge, paired_bootstrap, unseen
-from seal_memory.records import Episode, Interaction, Role, Standing
+from seal_memory.records import Episode, Interaction, Role, Status
 
 pairs = st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=4, max_size=12)
 
 
 def _study(*ids: str) -> Study:
     seen = tuple(
-        Interaction(i, "d", i, Role.DOCUMENT, None, None, None, 0.0, {}, "", Standing.PENDING, None, 1) for i in ids
+        Interaction(i, "d", i, Role.DOCUMENT, None, None, None, 0.0, {}, "", Status.PENDING, None, 1) for i in ids
     )
     return Study(Episode("-".join(ids), None, seen), [])
 

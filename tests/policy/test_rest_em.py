@@ -19,7 +19,7 @@ from seal_memory.learning.candidates import Candidates, Study
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.policy import rest_em
 from seal_memory.policy.rest_em import (
-    Explored,
+    Exploration,
     RoundPlan,
     explore,
     how_reliable,
@@ -56,9 +56,9 @@ def _example(name: str) -> PolicyExample:
 
 def _explored(
     rewards: Sequence[Sequence[float]], baseline: Sequence[float], bonus: Sequence[float] | None = None
-) -> Explored:
+) -> Exploration:
     sets = tuple((_example(f"s{n}"),) for n in range(len(rewards)))
-    return Explored(
+    return Exploration(
         "e", sets, tuple(tuple(r) for r in rewards), tuple(bonus or [0.0] * len(rewards)), tuple(baseline)
     )  # fmt: skip
 

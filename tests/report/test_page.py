@@ -23,11 +23,11 @@ from seal_memory.records import (
     Manifest,
     NewInteraction,
     ShardEntry,
-    Standing,
+    Status,
 )
 from seal_memory.report import charts
 from seal_memory.report.page import page
-from seal_memory.report.status import status_of
+from seal_memory.report.status import memory_status
 
 NOW = 1_800_000_000.0
 NASTY = "<script>alert('x')</script> & \"quotes\""
@@ -63,7 +63,7 @@ def lived(ledger: Ledger) -> Ledger:
         ledger.add_adapter(adapter(name, seen.id))
         shards.append(ShardEntry(name, f"e-{name}", (seen.id,)))
         ledger.add_snapshot(Manifest(tuple(shards)), parent=None, base_fingerprint="base")
-    ledger.set_standing([bad.id], Standing.REFUSED, "too little gained")
+    ledger.set_status([bad.id], Status.REFUSED, "too little gained")
     ledger.add_decision(Decision("d", None, "e-x", False, ("too little gained",), {}, None, NOW))
     ledger.audits.schedule(3600)
     for n, recall in enumerate((1.0, 0.5)):
@@ -78,7 +78,7 @@ def lived(ledger: Ledger) -> Ledger:
 
 
 def made(ledger: Ledger) -> str:
-    return page(ledger, status_of(ledger, Path("/memory"), NASTY, now=NOW), now=NOW)
+    return page(ledger, memory_status(ledger, Path("/memory"), NASTY, now=NOW), now=NOW)
 
 
 class Balance(HTMLParser):
@@ -175,7 +175,7 @@ def test_the_page_tells_how_the_edit_policy_does(ledger: Ledger) -> None:
     for told in ("2 versions were tried, 0 promoted", "kept as evidence", "entity 1; steps ×1.5", "+0.400", "-0.100"):
         assert told in text
     assert text.index("+0.400") < text.index("-0.100")
-    status = status_of(ledger, Path("/memory"), "tiny", now=NOW)
+    status = memory_status(ledger, Path("/memory"), "tiny", now=NOW)
     assert (status.note_writer, status.policy_versions, status.arms_tried) == (None, 2, 3)
 
 

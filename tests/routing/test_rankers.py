@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from seal_memory.config import AnsweringSettings
 from seal_memory.errors import ModelUnavailableError
 from seal_memory.ledger import Ledger
-from seal_memory.records import Hit, Interaction, Manifest, NewInteraction, Role, ShardEntry, Standing
+from seal_memory.records import Hit, Interaction, Manifest, NewInteraction, Role, ShardEntry, Status
 from seal_memory.routing.embeddings import CachedEmbedder, EmbeddingIndex, fused
 from seal_memory.routing.features import FEATURES, evidence
 from seal_memory.routing.making import LearnedRouters, router_maker
-from seal_memory.routing.rankers import CoverageJudge, LearnedJudge, Weights, by_weights, fitted
+from seal_memory.routing.rankers import CoverageRanker, LearnedRanker, Weights, by_weights, fitted
 from seal_memory.routing.words import Query, stems, without_names
 
 MILL = "Ada Bell bought the old mill at Korrin Bay."
@@ -29,7 +29,7 @@ texts = st.lists(words, max_size=8).map(" ".join)
 
 
 def hit(id: str, text: str, score: float = 1.0) -> Hit:
-    seen = Interaction(id, "default", text, Role.USER, None, None, None, 0.0, {}, "", Standing.LEARNED, None, 1)
+    seen = Interaction(id, "default", text, Role.USER, None, None, None, 0.0, {}, "", Status.LEARNED, None, 1)
     return Hit(seen, score)
 
 
@@ -58,9 +58,9 @@ class Fixed:
         return [0.0, 0.0]
 
 
-def learned(weights: Weights, hits: Sequence[Hit], *, least: float = 0.0) -> LearnedJudge:
+def learned(weights: Weights, hits: Sequence[Hit], *, least: float = 0.0) -> LearnedRanker:
     index = EmbeddingIndex([h.interaction for h in hits], Words())
-    return LearnedJudge(weights, index, rows=len(hits), least=least)
+    return LearnedRanker(weights, index, rows=len(hits), least=least)
 
 
 # -- features ---------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_of_two_that_say_the_same_the_newer_answers() -> None:
         hit("1", "The owner of the Korrin mill is Ada Bell."),
         hit("2", "The owner of the Korrin mill is Tom Lind."),
     )
-    for judge in (CoverageJudge(), learned(fitted(), [old, new])):
+    for judge in (CoverageRanker(), learned(fitted(), [old, new])):
         for hits, ages in (([old, new], [0, 1]), ([new, old], [1, 0])):
             best = judge.judge("Who is the owner of the Korrin mill?", hits, ages)[0]  # type: ignore[attr-defined]
             assert hits[best.place] is new
@@ -143,7 +143,7 @@ def test_of_two_that_say_the_same_the_newer_answers() -> None:
 def test_every_hit_is_judged_once(found: list[tuple[str, float]], question: str) -> None:
     """By either judge, with a share as its score."""
     hits = [hit(str(n), text, score) for n, (text, score) in enumerate(found)]
-    for judge in (CoverageJudge(), learned(fitted(), hits)):
+    for judge in (CoverageRanker(), learned(fitted(), hits)):
         judged = judge.judge(question, hits, list(range(len(hits))))  # type: ignore[attr-defined]
         assert sorted(j.place for j in judged) == list(range(len(hits)))
         assert all(0.0 <= j.score <= 1.0 for j in judged)
@@ -158,7 +158,7 @@ def test_what_is_hardly_covered_scores_nothing_however_near_it_is() -> None:
     """It keeps its place: another hit is not asked in its stead."""
     near = Weights({"cosine": 9.0}, -1.0)
     hits = [hit("1", "The ship sails on Sunday."), hit("2", MILL)]
-    judge = LearnedJudge(near, Fixed(), rows=2, least=0.35)  # type: ignore[arg-type]
+    judge = LearnedRanker(near, Fixed(), rows=2, least=0.35)  # type: ignore[arg-type]
     judged = judge.judge("Who bought the mill at Korrin Bay?", hits, [0, 1])
     assert [j.place for j in judged] == [0, 1]
     assert judged[0].score == 0.0 < judged[1].score

@@ -18,9 +18,9 @@ from seal_memory.learning.drift import unrelated_questions
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import MAX_MISROUTED
 from seal_memory.ledger import Ledger
-from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Standing
+from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Status
 from seal_memory.routing.making import router_maker
-from seal_memory.routing.rankers import CoverageJudge
+from seal_memory.routing.rankers import CoverageRanker
 from seal_memory.routing.router import SearchRouter
 from seal_memory.routing.words import coverage, restates
 
@@ -50,7 +50,8 @@ texts = st.lists(words, max_size=8).map(" ".join)
 
 def _hit(id: str, text: str, score: float = 1.0) -> Hit:
     return Hit(
-        Interaction(id, "default", text, Role.USER, None, None, None, 0.0, {}, "", Standing.LEARNED, None, 1), score
+        Interaction(id, "default", text, Role.USER, None, None, None, 0.0, {}, "", Status.LEARNED, None, 1),
+        score,
     )
 
 
@@ -61,7 +62,9 @@ def _router(hits: Sequence[Hit], *, core: str | None = None, threshold: float = 
         for h in hits
         if not h.interaction.id.startswith("no")
     )
-    return SearchRouter(Manifest(shards, core), lambda query, limit: hits[:limit], CoverageJudge(), threshold=threshold)
+    return SearchRouter(
+        Manifest(shards, core), lambda query, limit: hits[:limit], CoverageRanker(), threshold=threshold
+    )
 
 
 # -- coverage ---------------------------------------------------------------------------------------
@@ -136,7 +139,7 @@ def test_of_two_that_say_as_much_the_older_answers() -> None:
     new = _hit("2", "Tomas Lindqvist photographed the Korrin lighthouse on a foggy Tuesday morning.")
     manifest = Manifest((ShardEntry("a-old", "e-1", ("1",)), ShardEntry("a-new", "e-2", ("2",))))
     for hits in ([old, new], [new, old]):
-        router = SearchRouter(manifest, lambda query, limit, hits=hits: hits, CoverageJudge(), threshold=0.3)  # type: ignore[misc]
+        router = SearchRouter(manifest, lambda query, limit, hits=hits: hits, CoverageRanker(), threshold=0.3)  # type: ignore[misc]
         assert router.route("Which lighthouse at Korrin?").adapter_id == "a-old"
 
 
@@ -146,7 +149,7 @@ def test_what_says_the_same_thing_again_replaces_the_older() -> None:
     new = _hit("2", "The code of the tool shed in Korrin was changed to H-7357.")
     manifest = Manifest((ShardEntry("a-old", "e-1", ("1",)), ShardEntry("a-new", "e-2", ("2",))))
     for hits in ([old, new], [new, old]):
-        router = SearchRouter(manifest, lambda query, limit, hits=hits: hits, CoverageJudge(), threshold=0.3)  # type: ignore[misc]
+        router = SearchRouter(manifest, lambda query, limit, hits=hits: hits, CoverageRanker(), threshold=0.3)  # type: ignore[misc]
         assert router.route("What is the code of the tool shed?").adapter_id == "a-new"
 
 
@@ -159,7 +162,7 @@ def test_restating_is_mutual(one: str, other: str) -> None:
 def test_of_two_shards_with_one_interaction_the_later_wins() -> None:
     """A retrained shard replaces the earlier one."""
     manifest = Manifest((ShardEntry("a-old", "e", ("1",)), ShardEntry("a-new", "e", ("1",))))
-    router = SearchRouter(manifest, lambda query, limit: [_hit("1", "lighthouse")], CoverageJudge(), threshold=0.1)
+    router = SearchRouter(manifest, lambda query, limit: [_hit("1", "lighthouse")], CoverageRanker(), threshold=0.1)
     assert router.route("lighthouse").adapter_id == "a-new"
 
 
@@ -185,7 +188,7 @@ def ledger(story: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def episodes(ledger: Ledger) -> list[Episode]:
     """As consolidating would group them; four characters stand for a token."""
-    pending = ledger.interactions(standing=Standing.PENDING)
+    pending = ledger.interactions(status=Status.PENDING)
     return group_episodes(pending, max_tokens=LearningSettings().episode_max_tokens, count_tokens=lambda t: len(t) // 4)
 
 
@@ -230,7 +233,7 @@ def test_the_assistants_echo_does_not_crowd_out_the_fact(tmp_path: Path) -> None
         for n in range(10):
             echo = f"You asked again who built the lighthouse at Korrin, the builder, number {n}."
             ledger.observe(to_interactions(echo, role="assistant"))
-        ledger.set_standing([fact.id], Standing.LEARNED)
+        ledger.set_status([fact.id], Status.LEARNED)
         manifest = Manifest((ShardEntry("a-1", "e", (fact.id,)),))
         router = router_maker(SETTINGS)(manifest, ledger)
         assert router.route("Who built the lighthouse at Korrin, who was the builder?").adapter_id == "a-1"

@@ -9,7 +9,7 @@ import pytest
 
 from seal_memory.ledger import Ledger
 from seal_memory.lora.store import AdapterStore
-from seal_memory.records import AdapterKind, AdapterRecord, Manifest, NewInteraction, ShardEntry, Standing
+from seal_memory.records import AdapterKind, AdapterRecord, Manifest, NewInteraction, ShardEntry, Status
 from seal_memory.runtime.loading import SnapshotGuard
 
 
@@ -43,7 +43,7 @@ def _publish(ledger: Ledger, name: str, base: str = "base") -> str:
     )
     shard = ShardEntry(name, f"e-{name}", (seen.id,))
     ledger.add_snapshot(Manifest((shard,)), parent=None, base_fingerprint=base)
-    ledger.set_standing([seen.id], Standing.LEARNED)
+    ledger.set_status([seen.id], Status.LEARNED)
     return seen.id
 
 
@@ -65,7 +65,7 @@ def test_a_version_that_was_published_meanwhile_stays_published(ledger: Ledger) 
     served = SnapshotGuard(ledger, Shelf("one", "two", "three", at="two", meanwhile=another_process)).usable()
     assert served is not None
     assert (served.version, _version(ledger)) == (3, 3)
-    assert ledger.interactions(ids=[two])[0].standing is Standing.LEARNED
+    assert ledger.interactions(ids=[two])[0].status is Status.LEARNED
 
 
 def test_a_forget_while_files_are_read_is_no_error(ledger: Ledger) -> None:

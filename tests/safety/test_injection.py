@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from seal_memory.intake.admission import admit
 from seal_memory.intake.messages import parse_role
-from seal_memory.records import Role, Standing
+from seal_memory.records import Role, Status
 from seal_memory.safety.injection import injection
 from seal_memory.safety.obfuscation import hidden_characters, revealed, unmask
 
@@ -37,7 +37,7 @@ def _sentences(file: str, kind: str) -> list[tuple[str, str]]:
 
 
 def _found(role: str, text: str) -> bool:
-    return admit(text, role=parse_role(role)).standing is Standing.QUARANTINED
+    return admit(text, role=parse_role(role)).status is Status.QUARANTINED
 
 
 @pytest.mark.parametrize("file", ["known", "held_out"])

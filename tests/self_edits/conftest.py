@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from seal_memory.records import Episode, Interaction, Role, Standing
+from seal_memory.records import Episode, Interaction, Role, Status
 
 TEXTS = (
     "Maud Ellery built the lighthouse at Korrin Bay in 1887, after two winters of storms.",
@@ -21,7 +21,7 @@ def episode_of() -> Callable[..., Episode]:
 
     def make(*texts: str, role: Role = Role.DOCUMENT, title: str | None = None) -> Episode:
         seen = tuple(
-            Interaction(f"i{n}", "default", t, role, None, None, title, float(n), {}, "", Standing.PENDING, None, 1)
+            Interaction(f"i{n}", "default", t, role, None, None, title, float(n), {}, "", Status.PENDING, None, 1)
             for n, t in enumerate(texts or TEXTS)
         )
         return Episode("e-1", title, seen)

@@ -37,24 +37,24 @@ def look(site: Site, path: str, **query: Any) -> Any:
 
 
 def test_interactions_come_by_leaves_and_filters(lived: Site) -> None:
-    """Newest first, every standing, with the shard that holds them and what took their place."""
+    """Newest first, every status, with the shard that holds them and what took their place."""
     found = look(lived, "interactions")
     assert found["total"] == 4
     by_text = {one["text"]: one for one in found["items"]}
     new, old = by_text["Petra pays in cash."], by_text["Petra pays."]
-    assert (old["standing"], old["superseded_by"], new["standing"]) == ("superseded", new["id"], "pending")
+    assert (old["status"], old["superseded_by"], new["status"]) == ("superseded", new["id"], "pending")
     assert by_text[LIGHTHOUSE]["shard"].startswith("a-")
     assert by_text[POISON]["reason"]
     assert "content_hash" not in new
     assert [i["text"] for i in look(lived, "interactions", words="korrin maud")["items"]] == [LIGHTHOUSE]
-    held = look(lived, "interactions", standing=["quarantined", "superseded"])["items"]
+    held = look(lived, "interactions", status=["quarantined", "superseded"])["items"]
     assert {i["text"] for i in held} == {POISON, "Petra pays."}
     assert look(lived, "interactions", id=[new["id"], "nothing"])["total"] == 1
     assert look(lived, "interactions", source="inbox", role="document")["total"] == 1
     second = look(lived, "interactions", limit=1, offset=1)
     assert second["items"] == found["items"][1:2]
     assert look(lived, "sessions")["sessions"][0]["session"] == "tuesday"
-    assert lived.get("/v1/memory/interactions?standing=lost", namespace="lived").status_code == 400
+    assert lived.get("/v1/memory/interactions?status=lost", namespace="lived").status_code == 400
 
 
 def test_a_preview_changes_nothing(lived: Site) -> None:

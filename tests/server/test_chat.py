@@ -152,10 +152,10 @@ def test_a_conversation_is_recorded_once(site: Site) -> None:
         ("user", "Velmar Timber asks for cash.", 1),
     ]
     with site.server.pool.memory("talk") as memory:
-        standings = {i.role.value: i.standing.value for i in memory.ledger.interactions()}
+        statuses = {i.role.value: i.status.value for i in memory.ledger.interactions()}
         sessions = {i.session for i in memory.ledger.interactions()}
-    assert standings["user"] == "pending"
-    assert standings["assistant"] == standings["system"] == "skipped"
+    assert statuses["user"] == "pending"
+    assert statuses["assistant"] == statuses["system"] == "skipped"
     assert len(sessions) == 1
 
 

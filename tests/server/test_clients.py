@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 pytest.importorskip("langchain", reason="langchain is not installed: pip install seal-memory[langchain]")
 
-from seal_memory.records import Role, Standing
+from seal_memory.records import Role, Status
 from seal_memory_langchain import RemoteMemory, SealMemoryRetriever, memory_tools
 
 Site = Any  # conftest's
@@ -30,7 +30,7 @@ def test_what_langchain_observes_is_recalled_and_forgotten_on_the_server(site: S
     (hit,) = remote.recall("Who leads the port office?", limit=1)
     found = hit.interaction
     assert (found.text, found.role, found.session, found.source) == (FACT, Role.USER, "monday", "user:ada")
-    assert found.standing is Standing.PENDING
+    assert found.status is Status.PENDING
     (document,) = SealMemoryRetriever(memory=remote, k=1).invoke("Who leads the port office?")
     assert (document.page_content, document.id) == (FACT, found.id)
     assert remote.forget(session="monday")["interactions"] == 1

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from seal_memory import SealMemory
-from seal_memory.records import JobState, Standing
+from seal_memory.records import JobState, Status
 from seal_memory.sleep import sleeper as sleeping
 from seal_memory.training.worker import SLEEP, Worker
 
@@ -95,7 +95,7 @@ def test_the_next_worker_finishes_the_sleep(
     current = memory.ledger.current()
     assert current is not None
     (shard,) = current.manifest.shards
-    assert {i.id for i in memory.ledger.interactions(standing=Standing.LEARNED)} == set(shard.interaction_ids)
+    assert {i.id for i in memory.ledger.interactions(status=Status.LEARNED)} == set(shard.interaction_ids)
     assert [s.version for s in memory.history()] == [2, 1]
     assert memory.store.ids() == tuple(sorted(a.id for a in memory.ledger.adapters()))
     assert [p.name for p in memory.store.root.iterdir() if p.name.startswith(".")] == []

@@ -12,7 +12,7 @@ from seal_memory.engines.base import Completion, Prompt
 from seal_memory.errors import BusyError, SettingsError
 from seal_memory.ledger.leases import lease
 from seal_memory.policy.schedule import is_judge, judging_shards, published_episodes, training_shards
-from seal_memory.records import AdapterKind, JobState, Standing
+from seal_memory.records import AdapterKind, JobState, Status
 from seal_memory.sleep import merging
 from seal_memory.sleep import sleeper as sleeping
 from seal_memory.sleep.schedule import sleep_due
@@ -96,7 +96,7 @@ def test_shards_of_one_topic_become_one(open_memory: Open) -> None:
     assert decision.reasons[-1].startswith("Alike: ")
     (record,) = memory.ledger.adapters(ids=[merged])
     assert (record.kind, set(record.interaction_ids)) == (AdapterKind.SHARD, {lighthouse, lamp})
-    assert set(memory.ledger.counts().items()) >= {(Standing.LEARNED, 3)}
+    assert set(memory.ledger.counts().items()) >= {(Status.LEARNED, 3)}
     assert {d.adapter_id for d in memory.ledger.audits.due()} == {kept, merged}
     assert [a.items for a in memory.ledger.audits.results(adapter_id=merged)] == [2]
     assert [s.version for s in memory.history()] == [2, 1]
@@ -170,11 +170,11 @@ def test_what_one_member_gains_does_not_pay_for_another() -> None:
     from seal_memory.config import GateSettings
     from seal_memory.records import Grade, ShardEntry
 
-    def member(name: str, before: Sequence[float], after: Sequence[float]) -> merging.Compared:
+    def member(name: str, before: Sequence[float], after: Sequence[float]) -> merging.MergeComparison:
         grades = tuple(Grade(f"q{n}", "a", None, -1.0, 0.0, bool(x), 0.0) for n, x in enumerate(after))
-        return merging.Compared(ShardEntry(name, name, (name,)), tuple(before), grades)
+        return merging.MergeComparison(ShardEntry(name, name, (name,)), tuple(before), grades)
 
-    def judge(*members: merging.Compared, finite: bool = True) -> tuple[bool, str]:
+    def judge(*members: merging.MergeComparison, finite: bool = True) -> tuple[bool, str]:
         verdict = merging.judge_merge(members, GateSettings(), finite=finite)
         return verdict.accepted, " ".join(verdict.reasons)
 

@@ -14,7 +14,7 @@ from seal_memory.config import AnsweringSettings
 from seal_memory.ledger import Ledger
 from seal_memory.records import Manifest, NewInteraction, QuizItem, ShardEntry
 from seal_memory.routing.making import router_maker
-from seal_memory.routing.rankers import CoverageJudge
+from seal_memory.routing.rankers import CoverageRanker
 from seal_memory.routing.router import Router, SearchRouter
 from seal_memory.sleep import topics as room
 from seal_memory.sleep.topics import Likeness, topics
@@ -88,7 +88,7 @@ def test_every_two_of_a_group_are_alike(
     shards = [ShardEntry(f"a-{n}", f"e-{n}", ()) for n in range(count)]
     known = {p: Likeness(v, "so") for p, v in zip(combinations(range(count), 2), values, strict=False)}
     monkeypatch.setattr(room, "likenesses", lambda *_: known)
-    router = SearchRouter(Manifest(), lambda query, limit: [], CoverageJudge(), threshold=0.5)
+    router = SearchRouter(Manifest(), lambda query, limit: [], CoverageRanker(), threshold=0.5)
     made = topics(shards, ledger, router, alike=alike, largest=largest, sizes={"e-0": 2})
     members = [s.adapter_id for t in made for s in t.shards]
     assert len(members) == len(set(members))

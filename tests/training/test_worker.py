@@ -13,11 +13,11 @@ import pytest
 
 from seal_memory import Answer, SealMemory
 from seal_memory.engines.base import Completion, Prompt
-from seal_memory.engines.priority_lock import Behind
+from seal_memory.engines.priority_lock import BackgroundHold
 from seal_memory.errors import BusyError, InputError, SealMemoryError
 from seal_memory.ledger.leases import lease
-from seal_memory.records import JobState, QueuedJob, Standing
-from seal_memory.training.worker import NAP, Worked, Worker, stopping_on_signals
+from seal_memory.records import JobState, QueuedJob, Status
+from seal_memory.training.worker import NAP, Worker, WorkReport, stopping_on_signals
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."
@@ -65,8 +65,8 @@ def worker(memory: SealMemory, **options: Any) -> Worker:
     return Worker(memory, clock=memory.ledger._scope.clock, **{"attempts": 2, **options})
 
 
-def standings(memory: SealMemory) -> set[Standing]:
-    return {i.standing for i in memory.ledger.interactions()}
+def statuses(memory: SealMemory) -> set[Status]:
+    return {i.status for i in memory.ledger.interactions()}
 
 
 def published(memory: SealMemory) -> list[str]:
@@ -86,8 +86,8 @@ def step(memory: SealMemory, **options: Any) -> QueuedJob:
 def test_what_is_pending_is_learned(memory: SealMemory) -> None:
     """Enqueued by itself; done once, and the shard has a date for its audit."""
     observe(memory, LIGHTHOUSE)
-    assert worker(memory).run(once=True) == Worked(done=1)
-    assert standings(memory) == {Standing.LEARNED}
+    assert worker(memory).run(once=True) == WorkReport(done=1)
+    assert statuses(memory) == {Status.LEARNED}
     assert worker(memory).step() is None
     status = memory.status()
     assert (status.version, status.queue, status.dead, status.audits_due) == (1, (), (), 0)
@@ -143,7 +143,7 @@ def test_a_shard_that_lost_too_much_is_rebuilt_and_leaves_the_manifest(memory: S
     assert step(memory).state is JobState.DONE
     (new,) = published(memory)
     assert new != weakened
-    assert standings(memory) == {Standing.LEARNED}
+    assert statuses(memory) == {Status.LEARNED}
     assert [d.adapter_id for d in memory.ledger.audits.due()] == [new]
     assert worker(memory).step() is None
     memory.rollback(1)  # the old version is still whole
@@ -158,7 +158,7 @@ def test_a_rebuild_that_is_refused_leaves_the_old_shard(
     memory.settings = memory.settings.changed(**{"gate.min_gain": 0.5})
     assert step(memory).state is JobState.DONE
     assert published(memory) == [weakened]
-    assert standings(memory) == {Standing.LEARNED}
+    assert statuses(memory) == {Status.LEARNED}
     assert not memory.ledger.decisions(limit=1)[0].accepted
     clock.now += HOUR
     assert step(memory).kind == "audit"
@@ -205,10 +205,10 @@ def test_a_job_that_fails_is_tried_again_and_then_given_up_with_the_reason(
     (dead,) = memory.status().dead
     assert dead.error is not None
     assert dead.error.startswith("ValueError at test_worker.py:")
-    assert standings(memory) == {Standing.PENDING}
+    assert statuses(memory) == {Status.PENDING}
     observe(memory, REPORT)
     assert step(memory).state is JobState.DONE
-    assert standings(memory) == {Standing.LEARNED}
+    assert statuses(memory) == {Status.LEARNED}
 
 
 def test_our_own_errors_are_told_whole(memory: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,17 +224,17 @@ def test_stopped_anywhere_it_hands_the_job_back(memory: SealMemory) -> None:
     """At whichever look: no attempt is lost, nothing half is published, and the next worker finishes it."""
     observe(memory, LIGHTHOUSE)
     for after in range(0, 1000, 4):
-        if _run_until(memory, after) == Worked(done=1):
+        if _run_until(memory, after) == WorkReport(done=1):
             break
         (job,) = memory.status().queue
         assert (job.state, job.attempts) == (JobState.QUEUED, 0)
-        whole = {0: {Standing.PENDING}, 1: {Standing.LEARNED}}
-        assert standings(memory) == whole[len(published(memory))]
+        whole = {0: {Status.PENDING}, 1: {Status.LEARNED}}
+        assert statuses(memory) == whole[len(published(memory))]
     assert after >= 8
     assert len(published(memory)) == 1
 
 
-def _run_until(memory: SealMemory, looks: int) -> Worked:
+def _run_until(memory: SealMemory, looks: int) -> WorkReport:
     """What a worker did that was stopped at its `looks`-th look at whether to stop."""
     mine, seen = worker(memory), [0]
     check = mine._check
@@ -264,10 +264,10 @@ def test_sigterm_stops_it_within_seconds(open_memory: Open) -> None:
     before = signal.getsignal(signal.SIGTERM)
     mine = Worker(memory)
     with stopping_on_signals(mine):
-        assert mine.run() == Worked(handed_back=1)
+        assert mine.run() == WorkReport(handed_back=1)
     assert time.process_time() - told[0] < 5
     assert signal.getsignal(signal.SIGTERM) is before
-    assert standings(memory) == {Standing.PENDING}
+    assert statuses(memory) == {Status.PENDING}
 
 
 def test_a_worker_that_died_is_followed_by_the_next(memory: SealMemory) -> None:
@@ -310,14 +310,14 @@ def test_it_rests_for_its_share_of_the_time(open_memory: Open) -> None:
     """After t seconds of computing t * (1 / share - 1) of rest, in naps."""
     slept: list[float] = []
     mine = Worker(open_memory(background={"cpu_share": 0.25}), sleep=slept.append)
-    stay = mine._stay = Behind(lambda: None)
+    stay = mine._stay = BackgroundHold(lambda: None)
     for held in (2.0, 2.0, 3.5):
         stay.seconds = held
         mine._progress("train", 1, 2)
         assert sum(slept) == pytest.approx(3 * held)
     assert max(slept) <= NAP
     whole = Worker(open_memory(), sleep=slept.append)
-    whole._stay = Behind(lambda: None)
+    whole._stay = BackgroundHold(lambda: None)
     whole._stay.seconds = 9.0
     slept.clear()
     whole._progress("train", 1, 2)
@@ -348,7 +348,7 @@ def test_answers_get_in_between_two_steps_of_training(open_memory: Open) -> None
         assert background.running
         assert max(waited) <= 4
     assert not background.running
-    assert standings(memory) == {Standing.PENDING}
+    assert statuses(memory) == {Status.PENDING}
 
 
 def test_start_background_learns_until_it_is_stopped(open_memory: Open) -> None:
@@ -360,7 +360,7 @@ def test_start_background_learns_until_it_is_stopped(open_memory: Open) -> None:
     for text in (LIGHTHOUSE, REPORT):
         observe(memory, text)
         assert background.wait_idle(240)
-        assert standings(memory) == {Standing.LEARNED}
+        assert statuses(memory) == {Status.LEARNED}
     assert not background.wait_idle(0)
     assert background.stop(60)
     with pytest.raises(SealMemoryError, match="has ended"):

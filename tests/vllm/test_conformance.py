@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.engines.base import Decoding, Engine, Prompt, Talks
+from seal_memory.engines.base import ChatEngine, Decoding, Engine, Prompt
 from seal_memory.errors import AdapterError, InputError, PromptTooLongError
 
 QUESTIONS = ["Who built it?", "Which colour is the new logo? Please say it in a few words.", "Korrin Bay?"]
@@ -39,7 +39,7 @@ def test_it_keeps_the_protocols(pair: Any) -> None:
     engine: Engine = pair.engine
     assert engine.complete([], max_tokens=3) == []
     assert engine.score([]) == []
-    assert isinstance(engine, Talks)
+    assert isinstance(engine, ChatEngine)
 
 
 def test_greedy_is_the_likeliest_token_again_and_again(pair: Any) -> None:

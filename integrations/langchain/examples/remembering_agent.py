@@ -36,7 +36,7 @@ def first_process(folder: Path) -> None:
             agent.invoke({"messages": [("user", text)]}, {"configurable": {"thread_id": "monday", "user_id": "ada"}})
             print("user:", text)
         for seen in memory.ledger.interactions():
-            print(f"  observed ({seen.session}, {seen.source}, {seen.role}, {seen.standing}): {seen.text}")
+            print(f"  observed ({seen.session}, {seen.source}, {seen.role}, {seen.status}): {seen.text}")
         report = memory.consolidate()
         print("learned:", [(d.accepted, d.reasons) for d in report.decisions])
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from seal_memory.records import Hit, Interaction, Role, Standing
+from seal_memory.records import Hit, Interaction, Role, Status
 
 __all__ = ["Memory", "RemoteMemory"]
 
@@ -74,7 +74,7 @@ def _hit(found: Mapping[str, Any]) -> Hit:
         time=found.get("time", 0.0),
         metadata=found.get("metadata", {}),
         content_hash="",
-        standing=Standing(found.get("standing", Standing.PENDING)),
+        status=Status(found.get("status", Status.PENDING)),
         reason=found.get("reason"),
         sightings=found.get("sightings", 1),
     )

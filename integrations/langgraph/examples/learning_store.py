@@ -39,7 +39,7 @@ def first_process(folder: Path) -> None:
         graph.compile(store=store).invoke({"messages": [("user", TOLD)]})
         print("put:", TOLD)
         for seen in memory.ledger.interactions():
-            print(f"  observed ({seen.session}, {seen.source}, {seen.standing})")
+            print(f"  observed ({seen.session}, {seen.source}, {seen.status})")
         print("learned:", [(d.accepted, d.reasons) for d in memory.consolidate().decisions])
         store.close()
 

@@ -32,7 +32,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> Any:
 
 async def tell(client: Client, fact: str, *, wait: bool) -> None:
     seen = (await call(client, "remember", text=fact))["result"][0]
-    print(f"remembered {seen['id']} in session {seen['session']}: {seen['standing']}")
+    print(f"remembered {seen['id']} in session {seen['session']}: {seen['status']}")
     while (state := await call(client, "status"))["interactions"]["pending"] and wait:
         await asyncio.sleep(0.5)
     print("now", {k: v for k, v in state["interactions"].items() if v}, "version", state["version"])

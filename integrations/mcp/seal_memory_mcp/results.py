@@ -13,14 +13,14 @@ class Remembered(BaseModel):
 
     id: str = Field(description="The memory's id; correct and forget take it.")
     new: bool = Field(description="False when the same text was known already.")
-    standing: str = Field(description="pending: will be learned; skipped: recorded only.")
+    status: str = Field(description="pending: will be learned; skipped: recorded only.")
     reason: str | None = Field(description="Why it will not be learned, where it will not.")
     session: str = Field(description="The session it belongs to; forget takes it.")
 
     @classmethod
     def of(cls, observed: Observed, session: str) -> Remembered:
         return cls(
-            id=observed.id, new=observed.new, standing=observed.standing.value, reason=observed.reason, session=session
+            id=observed.id, new=observed.new, status=observed.status.value, reason=observed.reason, session=session
         )
 
 
@@ -34,13 +34,13 @@ class Recollection(BaseModel):
     source: str | None
     title: str | None
     time: float = Field(description="Unix seconds.")
-    standing: str
+    status: str
     score: float | None = Field(default=None, description="Larger is a better match; null when nothing was searched.")
 
     @classmethod
     def of(cls, found: Interaction, score: float | None = None) -> Recollection:
         same = {name: getattr(found, name) for name in ("id", "text", "session", "source", "title", "time")}
-        return cls(**same, role=found.role.value, standing=found.standing.value, score=score)
+        return cls(**same, role=found.role.value, status=found.status.value, score=score)
 
 
 class Answered(BaseModel):

@@ -161,7 +161,7 @@ def _add_resources(server: MCPServer[None], memory: SealMemory) -> None:
 
 def _shown(found: Sequence[Interaction]) -> list[Interaction]:
     """A resource ends in a prompt: what instructs the model and nobody approved stays out of it."""
-    return [one for one in found if one.standing not in WITHHELD]
+    return [one for one in found if one.status not in WITHHELD]
 
 
 def _listed(found: Sequence[Interaction]) -> str:

@@ -59,7 +59,7 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CompletionRequest:
     """What all rows of one call have in common, and the seed that each draws with, None where it is greedy."""
 
     tokens: int
@@ -90,7 +90,7 @@ class Asked:
 class Row:
     """One answer in the making, from one choice or from many pieces."""
 
-    asked: Asked
+    asked: CompletionRequest
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     top: list[Likeliest] = field(default_factory=list)

@@ -28,7 +28,7 @@ from seal_memory.engines.sampling import Sampling, row_seeds
 from seal_memory.engines.transcript import Transcript
 from seal_memory.engines.vllm import completions as form
 from seal_memory.engines.vllm.blank import Blank, blank_of
-from seal_memory.engines.vllm.http import Served, UnknownModelError, VllmServer
+from seal_memory.engines.vllm.http import ServedModel, UnknownModelError, VllmServer
 from seal_memory.engines.vllm.slots import AdapterSlots
 from seal_memory.engines.vllm.streams import merged
 from seal_memory.errors import (
@@ -48,7 +48,7 @@ LEAST_LORAS = 3  # --max-loras: one adapter, the base's zeros, and one to spare
 _PROBE = "The lighthouse at Korrin Bay: 1887, 'K-7741' & naïve façade\n\n\t<|im_end|> 灯台"
 
 
-class Shelf(Protocol):
+class AdapterSource(Protocol):
     """Where adapters lie: `find` gives the folder of an id as the server sees it, `keep` stores a blank's files there.
 
     `find` raises `UnknownIdError` for an id that is not its own, `CorruptAdapterError` for damaged files.
@@ -80,11 +80,11 @@ class VllmEngine:
         self.fingerprint = self.files.fingerprint
         self.server = VllmServer(url, key=key, timeout=timeout)
         self._given_loras = max_loras
-        self._served: Served | None = None
+        self._served: ServedModel | None = None
         self._slots: AdapterSlots | None = None
         self._greeting = threading.RLock()
-        self._shelves: list[Shelf] = []
-        self._owners: dict[str, Shelf] = {}  # of what was loaded
+        self._shelves: list[AdapterSource] = []
+        self._owners: dict[str, AdapterSource] = {}  # of what was loaded
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="seal-memory-vllm")
 
     def close(self) -> None:
@@ -103,11 +103,11 @@ class VllmEngine:
 
     # -- adapters ---------------------------------------------------------------------------------
 
-    def add_source(self, shelf: Shelf) -> None:
+    def add_source(self, shelf: AdapterSource) -> None:
         """One more place that adapters come from."""
         self._shelves = [*self._shelves, shelf]
 
-    def remove_source(self, shelf: Shelf) -> None:
+    def remove_source(self, shelf: AdapterSource) -> None:
         """No longer ask this place; what is loaded stays until room is wanted."""
         self._shelves = [s for s in self._shelves if s is not shelf]
         self._owners = {name: s for name, s in list(self._owners.items()) if s is not shelf}
@@ -130,7 +130,7 @@ class VllmEngine:
         except EngineUnavailableError as error:
             logger.warning("adapter %s cannot be unloaded now: %s", adapter_id, error)
 
-    def retain(self, shelf: Shelf, adapter_ids: Sequence[str]) -> None:
+    def retain(self, shelf: AdapterSource, adapter_ids: Sequence[str]) -> None:
         """Unload what came from this place and is none of `adapter_ids`: no published snapshot uses it."""
         for name in [n for n, s in list(self._owners.items()) if s is shelf and n not in adapter_ids]:
             self._owners.pop(name, None)
@@ -160,12 +160,12 @@ class VllmEngine:
         """Whether the server answers now; takes some seconds at most where it does not."""
         return self.server.healthy()
 
-    def greet(self) -> Served:
+    def greet(self) -> ServedModel:
         """What the server has, looked at once. Raises `EngineUnavailableError`, `BaseModelMismatchError`."""
         with self._greeting:
             return self._served if self._served is not None else self._greet()
 
-    def _greet(self) -> Served:
+    def _greet(self) -> ServedModel:
         """Also after the server forgot what it was told: it may be another one by now."""
         with self._greeting:
             served = self.server.served()
@@ -181,7 +181,7 @@ class VllmEngine:
             self._served = served
             return served
 
-    def _check_model(self, served: Served) -> None:
+    def _check_model(self, served: ServedModel) -> None:
         """Raises `BaseModelMismatchError` where the server's model is another one, as far as can be seen from here."""
         if served.root and (Path(served.root) / "config.json").is_file():
             found = resolve(served.root, cache_dir=self._cache_dir).fingerprint
@@ -196,7 +196,7 @@ class VllmEngine:
                 f"with --model {self.files.folder}"
             )
 
-    def _limit(self, served: Served) -> int:
+    def _limit(self, served: ServedModel) -> int:
         """How many adapters may be loaded: one less than the server's slots."""
         slots = self._given_loras or self.server.max_loras()
         if slots is None:
@@ -254,7 +254,7 @@ class VllmEngine:
         tokens = self.encoder.room([len(i) for i in ids], decoding.max_tokens)
         transcript = Transcript(self.encoder.text, len(ids), stop=decoding.stop, on_text=on_text)
         seeds = row_seeds(sampling, ids, [p.adapter for p in prompts], [p.greedy for p in prompts])
-        asked = form.Asked(tokens, sampling, decoding, self.encoder.stop_ids, seeds)
+        asked = form.CompletionRequest(tokens, sampling, decoding, self.encoder.stop_ids, seeds)
         if not tokens:
             made = [Generated((), (), False)] * len(ids)
         elif on_text is None:
@@ -307,7 +307,9 @@ class VllmEngine:
                 future.cancel()
         return [done[n] for n in range(len(adapters))]
 
-    def _whole(self, prompts: Sequence[Prompt], ids: Sequence[list[int]], asked: form.Asked) -> list[Generated]:
+    def _whole(
+        self, prompts: Sequence[Prompt], ids: Sequence[list[int]], asked: form.CompletionRequest
+    ) -> list[Generated]:
         def one(n: int, name: str) -> Generated:
             choice = self.server.complete(asked.body(name, ids[n], row=n))
             return form.Row(asked).add(choice).generated()
@@ -315,7 +317,7 @@ class VllmEngine:
         return self._each([p.adapter for p in prompts], one)
 
     def _spoken(
-        self, prompts: Sequence[Prompt], ids: Sequence[list[int]], asked: form.Asked, transcript: Transcript
+        self, prompts: Sequence[Prompt], ids: Sequence[list[int]], asked: form.CompletionRequest, transcript: Transcript
     ) -> list[Generated]:
         """The same, told piece by piece."""
         rows = [form.Row(asked) for _ in ids]
@@ -331,7 +333,7 @@ class VllmEngine:
         return [row.generated() for row in rows]
 
     def _stream(
-        self, adapter_id: str | None, asked: form.Asked, ids: list[int], row: int
+        self, adapter_id: str | None, asked: form.CompletionRequest, ids: list[int], row: int
     ) -> Generator[dict[str, Any], None, None]:
         """A row's pieces; a server that has forgotten the adapter is told it again, once, before the first."""
         for last in (False, True):

@@ -39,7 +39,7 @@ class _BrokenOffError(EngineUnavailableError):
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedModel:
     """What a server has: its base model's name, folder and context in tokens, and the adapters by name."""
 
     base: str
@@ -83,7 +83,7 @@ class VllmServer:
 
     # -- verbs ------------------------------------------------------------------------------------
 
-    def served(self) -> Served:
+    def served(self) -> ServedModel:
         """What the server has now. Raises `EngineUnavailableError`, also where it is no vLLM server."""
         data = self._json("GET", "/v1/models").get("data")
         models = [m for m in data if isinstance(m, dict) and m.get("id")] if isinstance(data, list) else []
@@ -93,7 +93,7 @@ class VllmServer:
         length = bases[0].get("max_model_len")
         adapters = tuple(str(m["id"]) for m in models if m.get("parent"))
         root = str(bases[0].get("root") or "")
-        return Served(str(bases[0]["id"]), root, int(length) if length else None, adapters)
+        return ServedModel(str(bases[0]["id"]), root, int(length) if length else None, adapters)
 
     def healthy(self) -> bool:
         """Whether it answers and its engine lives."""

@@ -22,8 +22,8 @@ export async function correct(app, item) {
     label: "Correct", busy: "Correcting …", first: field,
     work: async () => {
       const told = await post("/v1/memory/correct", { id: item.id, text: field.value });
-      const fate = told.standing === "pending" ? "It will be learned with the next consolidation."
-        : `The new wording is ${told.standing}: ${told.reason}.`;
+      const fate = told.status === "pending" ? "It will be learned with the next consolidation."
+        : `The new wording is ${told.status}: ${told.reason}.`;
       return [make("p", {}, "Corrected. ", fate), gone(told.adapters, told.snapshots)];
     },
   });
@@ -129,7 +129,7 @@ export async function review(app, verb, item) {
 export function itemButtons(app, item) {
   if (!app.may("admin")) return null;
   const about = { "aria-label": `Forget: ${item.text.slice(0, 60)}`, "data-key": `forget ${item.id}` };
-  const withheld = ["superseded", "quarantined", "rejected"].includes(item.standing);
+  const withheld = ["superseded", "quarantined", "rejected"].includes(item.status);
   return make("div", { class: "actions" },
     withheld ? null : button("Correct", () => correct(app, item),
       { "aria-label": `Correct: ${item.text.slice(0, 60)}`, "data-key": `correct ${item.id}` }),

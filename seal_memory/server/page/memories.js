@@ -7,14 +7,14 @@ import { badge, button, count, labelled, make, note, revealed, select, tail, tim
 
 const AT_ONCE = 25;
 const LONG = 600; // characters
-const STANDINGS = ["pending", "learned", "refused", "skipped", "quarantined", "rejected", "superseded"];
+const STATUSES = ["pending", "learned", "refused", "skipped", "quarantined", "rejected", "superseded"];
 const ROLES = ["user", "assistant", "system", "tool", "document"];
-const chosen = { words: "", standing: "", role: "", session: "", offset: 0 };
+const chosen = { words: "", status: "", role: "", session: "", offset: 0 };
 
-/** The section. `query` may name a standing to begin with. */
+/** The section. `query` may name a status to begin with. */
 export async function memories(app, query) {
-  if (query.has("standing")) Object.assign(chosen, { words: "", role: "", session: "", offset: 0 },
-    { standing: query.get("standing") });
+  if (query.has("status")) Object.assign(chosen, { words: "", role: "", session: "", offset: 0 },
+    { status: query.get("status") });
   const results = make("div", { id: "results" });
   const [{ sessions }] = await Promise.all([get("/v1/memory/sessions"), fill(app, results)]);
   return [make("h1", { tabindex: "-1" }, "Memories"), filters(app, results, sessions), results];
@@ -22,23 +22,23 @@ export async function memories(app, query) {
 
 /** Another namespace, another list. */
 export const forgetFilters = () =>
-  Object.assign(chosen, { words: "", standing: "", role: "", session: "", offset: 0 });
+  Object.assign(chosen, { words: "", status: "", role: "", session: "", offset: 0 });
 
 function filters(app, results, sessions) {
   const words = make("input", { type: "search", maxlength: 1000, value: chosen.words, autocomplete: "off" });
-  const standing = select([["", "all"], ...STANDINGS.map((s) => [s, s])], chosen.standing);
+  const status = select([["", "all"], ...STATUSES.map((s) => [s, s])], chosen.status);
   const role = select([["", "all"], ...ROLES.map((r) => [r, r])], chosen.role);
   const session = select([["", "all"], ...sessions.map((s) => [s.session, `${s.session} (${s.interactions})`])],
     chosen.session);
   const look = () => {
-    Object.assign(chosen, { words: words.value, standing: standing.value, role: role.value, session: session.value,
+    Object.assign(chosen, { words: words.value, status: status.value, role: role.value, session: session.value,
       offset: 0 });
     refill(app, results);
   };
-  for (const field of [standing, role, session]) field.addEventListener("change", look);
+  for (const field of [status, role, session]) field.addEventListener("change", look);
   const submit = (event) => { event.preventDefault(); look(); };
   return make("form", { class: "filters", role: "search", on: { submit } },
-    labelled("Search in texts", words), labelled("Standing", standing), labelled("Role", role),
+    labelled("Search in texts", words), labelled("Status", status), labelled("Role", role),
     labelled("Session", session), make("button", { class: "primary" }, "Search"));
 }
 
@@ -51,8 +51,8 @@ async function refill(app, results) {
 }
 
 async function fill(app, results) {
-  const { words, standing, role, session, offset } = chosen;
-  const found = await get("/v1/memory/interactions", { words, standing, role, session, offset, limit: AT_ONCE });
+  const { words, status, role, session, offset } = chosen;
+  const found = await get("/v1/memory/interactions", { words, status, role, session, offset, limit: AT_ONCE });
   if (found.total && offset >= found.total) {
     chosen.offset = Math.max(0, offset - AT_ONCE);
     return fill(app, results);
@@ -96,7 +96,7 @@ export function listed(app, item, extra = null) {
   return make("li", { class: "item", "data-id": item.id },
     item.title ? make("h3", {}, revealed(item.title)) : null,
     text(item.text),
-    make("p", { class: "facts" }, badge(item.standing), " ", facts.join(" · "), " · ", time(item.time)),
+    make("p", { class: "facts" }, badge(item.status), " ", facts.join(" · "), " · ", time(item.time)),
     item.reason ? note(`Because: ${revealed(item.reason)}`) : null,
     extra ?? itemButtons(app, item));
 }

@@ -13,7 +13,7 @@ export async function overview(app) {
     make("h1", { tabindex: "-1" }, "Overview"),
     make("p", { class: "told" }, ready),
     facts(status),
-    section("Memories", standings(status), learnButton(app) ?? ""),
+    section("Memories", statuses(status), learnButton(app) ?? ""),
     question(app),
     status.dead.length ? section("Given up", note("These jobs ran out of attempts; they are tried again when something "
       + "changes."), table("Jobs given up", ["Job", "When", "Because"],
@@ -49,11 +49,11 @@ function facts(status) {
     fact("Queue", count(status.queue.length, "job")));
 }
 
-function standings(status) {
+function statuses(status) {
   const present = Object.entries(status.interactions).filter(([, n]) => n > 0);
   if (!present.length) return note("Nothing was recorded yet. Chats through this server are recorded, or use observe.");
-  return make("ul", { class: "chips" }, present.map(([standing, n]) =>
-    make("li", {}, make("a", { href: `#memories?standing=${standing}` }, `${n.toLocaleString()} ${standing}`))));
+  return make("ul", { class: "chips" }, present.map(([status, n]) =>
+    make("li", {}, make("a", { href: `#memories?status=${status}` }, `${n.toLocaleString()} ${status}`))));
 }
 
 // -- a question ---------------------------------------------------------------------------------------

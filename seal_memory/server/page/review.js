@@ -9,7 +9,7 @@ import { listed } from "./memories.js";
 const LATEST = 20;
 
 export async function review(app) {
-  const look = (...standing) => get("/v1/memory/interactions", { standing, limit: LATEST });
+  const look = (...status) => get("/v1/memory/interactions", { status, limit: LATEST });
   const [pending, held, rejected, refused, { decisions }] = await Promise.all([
     look("pending"), look("quarantined"), look("rejected"), look("refused", "skipped"),
     get("/v1/memory/decisions", { limit: LATEST }),
@@ -29,11 +29,11 @@ export async function review(app) {
   ];
 }
 
-function items(app, found, standing, buttons = () => null) {
+function items(app, found, status, buttons = () => null) {
   if (!found.total) return note("Nothing.");
   const more = found.total > found.items.length && make("p", {},
     `${count(found.total, "text")}; the newest ${found.items.length} are shown. `,
-    make("a", { href: `#memories?standing=${standing}` }, "Show all in Memories"));
+    make("a", { href: `#memories?status=${status}` }, "Show all in Memories"));
   return make("div", {},
     make("ul", { class: "items" }, found.items.map((item) => listed(app, item, buttons(item)))), more || "");
 }

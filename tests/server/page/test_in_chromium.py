@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from seal_memory.ledger.leases import lease
-from seal_memory.records import Standing
+from seal_memory.records import Status
 
 pytestmark = pytest.mark.usefixtures("browser")  # first of all: without one everything here is skipped at once
 Served, Tab = Any, Any  # conftest's
@@ -129,8 +129,8 @@ def test_a_person_decides_about_what_is_held(
     tab.page.get_by_text("Rejected.", exact=True).wait_for()
     tab.page.get_by_role("region", name="Rejected").get_by_text(POISON[1]).wait_for()
     with served.pool.memory("default") as memory:
-        standings = {i.text: i.standing for i in memory.ledger.interactions()}
-        assert standings == {POISON[0]: Standing.PENDING, POISON[1]: Standing.REJECTED}
+        statuses = {i.text: i.status for i in memory.ledger.interactions()}
+        assert statuses == {POISON[0]: Status.PENDING, POISON[1]: Status.REJECTED}
         assert "approved: ours" in str(memory.ledger.quarantine.reviews()[-2].reason)
 
 

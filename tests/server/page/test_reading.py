@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.records import Audit, Standing
+from seal_memory.records import Audit, Status
 
 pytestmark = pytest.mark.usefixtures("browser")  # first of all: without one everything here is skipped at once
 Served, Tab = Any, Any  # conftest's
@@ -86,7 +86,7 @@ def lived(serve: Callable[..., Served], tmp_path_factory: pytest.TempPathFactory
         memory.observe(HOSTILE, session="<b>s</b>", source="<i>inbox</i>")
         memory.observe([f"Boat number {n} lies in the harbour of Korrin Bay." for n in range(30)], session="boats")
         (refused,) = memory.observe("The very long word " + "x" * 900, session="long")
-        memory.ledger.set_standing([refused.id], Standing.REFUSED, "too little gained <b>")
+        memory.ledger.set_status([refused.id], Status.REFUSED, "too little gained <b>")
         memory.observe(POISON, role="document", source="inbox")
         memory.ledger.policy.add_version(
             None, [], parent=None, promoted=False, reasons=["not better <b>"], base_fingerprint="base",
@@ -160,7 +160,7 @@ def test_filters_and_pages_lead_through_everything(lived: Served, open_tab: Call
     tab.dialog.get_by_text("30 recorded texts").wait_for()
     tab.dialog.get_by_role("button", name="Cancel").click()
     page.get_by_label("Session", exact=True).select_option("")
-    page.get_by_label("Standing").select_option("refused")
+    page.get_by_label("Status").select_option("refused")
     page.get_by_text("1 memory, 1–1 shown").wait_for()
     page.get_by_text("Because: too little gained <b>").wait_for()
 

@@ -1,7 +1,7 @@
-"""Refreshes the README's tables, each between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`.
+"""Refreshes the tables of docs/results.md, each between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`.
 
 NAME is an experiment and a task, such as `sessions-squad`, or a sheet's: `policy`, `speed`. All text outside the
-markers stays byte for byte, and the same results give the same README again. A marker without results is left as it
+markers stays byte for byte, and the same results give the same text again. A marker without results is left as it
 is, and told.
 """
 
@@ -35,7 +35,7 @@ class Refreshed:
 def refresh_file(
     path: Path, results: Sequence[Results], *, sheets: Sequence[Sheet] = (), check: bool = False
 ) -> tuple[Refreshed, bool]:
-    """Refresh a README on disk, and tell whether it was stale. `check`: look, write nothing."""
+    """Refresh such a file on disk, and tell whether it was stale. `check`: look, write nothing."""
     try:
         old = path.read_bytes().decode("utf-8")  # bytes, so that no line ending changes
     except (OSError, UnicodeDecodeError) as error:
@@ -47,7 +47,7 @@ def refresh_file(
     return new, stale
 
 
-def refresh(text: str, results: Sequence[Results], *, sheets: Sequence[Sheet] = (), name: str = "README") -> Refreshed:
+def refresh(text: str, results: Sequence[Results], *, sheets: Sequence[Sheet] = (), name: str = "text") -> Refreshed:
     """The text with every table between known markers made anew."""
     by_name = {one.name: tables.compact(one) for one in results}
     by_name |= {sheet.name: sheet.compact for sheet in sheets}
