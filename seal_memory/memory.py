@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from seal_memory._internal.progress import Progress, silent
-from seal_memory.answering.answerer import Answer, Answerer, checked, parse_mode
+from seal_memory.answering.answerer import Answer, Answerer, check_questions, parse_mode
 from seal_memory.answering.conversation import Conversation, chat_prompt, text_prompt
-from seal_memory.answering.quiz_report import QuizReport, ask_quiz, items_in_use, user_items
+from seal_memory.answering.quiz_report import QuizReport, ask_quiz, user_items, valid_items
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
@@ -376,7 +376,7 @@ class SealMemory:
             ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
             EngineUnavailableError: The vLLM server that answers cannot be reached, or has no room.
         """
-        questions = checked([question] if isinstance(question, str) else question)
+        questions = check_questions([question] if isinstance(question, str) else question)
         limit = self.settings.answering.max_tokens if max_tokens is None else max_tokens
         answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=limit)
         return answers[0] if isinstance(question, str) else answers
@@ -446,7 +446,7 @@ class SealMemory:
 
         Returns accuracy, exact match, F1 and the router's accuracy, 0..1, with every answer. Raises as `ask`.
         """
-        items = items_in_use(self.ledger)
+        items = valid_items(self.ledger)
         return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self.settings.answering.max_tokens)
 
     def published(self) -> Snapshot | None:
@@ -458,7 +458,7 @@ class SealMemory:
 
     def _answerer(self, *, shared: bool = False) -> Answerer:
         """Bind an answerer to the published snapshot; `shared` batches it with other callers."""
-        engine = self._engines.chatting if shared else self._engines.answering
+        engine = self._engines.batched if shared else self._engines.answering
         snapshot = self.published()
         self._engines.retain(snapshot)
         router = self._router(snapshot)

@@ -13,7 +13,7 @@ from benchmarks.policy.surroundings import Surroundings
 from benchmarks.systems.on_base import reading
 from benchmarks.tasks.base import Question, Unit
 from seal_memory import prompts
-from seal_memory.answering import best_of_n as reciting
+from seal_memory.answering import best_of_n
 from seal_memory.answering.best_of_n import SampleOptions
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
@@ -96,7 +96,7 @@ def _answered(
     recitals: SampleOptions,
 ) -> Answers:
     asked = [(p, q.text) for p, (_, q) in zip(wanted, questions, strict=True)]
-    answers = reciting.ask(asked, candidates.engine, Decoding(here.options.max_tokens), recitals)
+    answers = best_of_n.complete(asked, candidates.engine, Decoding(here.options.max_tokens), recitals)
     scores = candidates.engine.score([(p, q.answers[0]) for p, (_, q) in zip(wanted, questions, strict=True)])
     return [
         {

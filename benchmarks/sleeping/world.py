@@ -17,7 +17,7 @@ from benchmarks.systems.on_base import reading
 from benchmarks.tasks.base import Question, Task, Unit
 from seal_memory import prompts
 from seal_memory._internal.progress import Progress
-from seal_memory.answering import best_of_n as reciting
+from seal_memory.answering import best_of_n
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.engines.local import TransformersEngine
@@ -207,7 +207,9 @@ class World:
 
     def _ask(self, adapters: Sequence[str | None], max_tokens: int) -> list[str]:
         asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(self.questions, adapters, strict=True)]
-        done = reciting.ask(asked, self.engine, Decoding(max_tokens), reciting.sample_options(self.settings.answering))
+        done = best_of_n.complete(
+            asked, self.engine, Decoding(max_tokens), best_of_n.sample_options(self.settings.answering)
+        )
         return [c.text for c in done]
 
     def increase(self, adapters: Sequence[str | None]) -> float:

@@ -17,7 +17,7 @@ from benchmarks.systems.base import Asker, Cost, Reply, Unsupported, to_reply
 from benchmarks.tasks.base import Chunk, Question
 from seal_memory import prompts
 from seal_memory._internal.progress import Progress, silent
-from seal_memory.answering import best_of_n as reciting
+from seal_memory.answering import best_of_n
 from seal_memory.answering.answerer import Answer, Answerer, Mode
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
@@ -148,7 +148,9 @@ class Memory:
     def _by(self, adapters: Sequence[str | None], questions: Sequence[Question], max_tokens: int) -> list[Reply]:
         """Each question answered by the adapter beside it, as the product would."""
         asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(questions, adapters, strict=True)]
-        done = reciting.ask(asked, self.asker, Decoding(max_tokens), reciting.sample_options(self.settings.answering))
+        done = best_of_n.complete(
+            asked, self.asker, Decoding(max_tokens), best_of_n.sample_options(self.settings.answering)
+        )
         return [to_reply(c) for c in done]
 
     def _by_core(self, questions: Sequence[Question], max_tokens: int) -> list[Reply]:

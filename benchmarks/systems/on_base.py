@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from benchmarks.systems.base import Asker
 from seal_memory import prompts
-from seal_memory.answering.best_of_n import SampleOptions, recite
+from seal_memory.answering.best_of_n import SampleOptions, sample_best
 from seal_memory.engines.base import Completion, Decoding, Engine, Messages, Prompt
 from seal_memory.learning.drift import fixed_paragraphs, perplexity
 
@@ -55,8 +55,8 @@ def answered(
     max_tokens: int,
     recitals: SampleOptions | None,
 ) -> list[Completion]:
-    """Complete every prompt: greedily, or reciting."""
+    """Complete every prompt: greedily, or best_of_n."""
     rows = [Prompt(messages) for messages in asked]
     if recitals is None:
         return asker.ask(rows, max_tokens=max_tokens)
-    return recite(list(zip(rows, questions, strict=True)), asker, Decoding(max_tokens), recitals)
+    return sample_best(list(zip(rows, questions, strict=True)), asker, Decoding(max_tokens), recitals)

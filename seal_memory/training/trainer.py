@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Protocol
 
-from seal_memory._internal.progress import Progress, beating
+from seal_memory._internal.progress import Progress, with_heartbeat
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import ArmSource, Candidates
@@ -168,7 +168,7 @@ class Trainer:
             routers=self.routers,
             clock=self.clock,
             make_id=self.make_id,
-            progress=beating(self.progress, self.heartbeat),
+            progress=with_heartbeat(self.progress, self.heartbeat),
             arms=arms,
             note_writer=note_writer,
         )

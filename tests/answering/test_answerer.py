@@ -133,8 +133,8 @@ def test_a_batch_keeps_its_order(make: Make) -> None:
     assert answerer.answer([], Mode.HYBRID, max_tokens=5) == []
 
 
-def test_a_shard_recites_and_the_base_is_asked_once(make: Make) -> None:
-    """However often an adapter recites."""
+def test_a_shard_is_sampled_and_the_base_is_asked_once(make: Make) -> None:
+    """However many samples an adapter makes."""
     answerer, engine = make(samples=4)
     answerer.answer([ASK_LIGHTHOUSE, UNRELATED], Mode.WEIGHTS, max_tokens=5)
     assert [p.adapter for p in engine.prompts] == [None, "a-1", "a-1", "a-1", "a-1"]
