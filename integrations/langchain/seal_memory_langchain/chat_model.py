@@ -1,7 +1,7 @@
 """`ChatSealMemory`: a memory's own model as a LangChain chat model, in this process.
 
-It answers from the weights, from retrieved text or both, as `mode` says. It learns nothing by itself: that is
-`SealMemoryMiddleware`'s. Not here: forcing a tool (`tool_choice="any"`), and anything in a message that is no text.
+It answers from the weights, from retrieved text or both, as `mode` says, and learns nothing by itself
+(`SealMemoryMiddleware` does). Not here: forcing a tool (`tool_choice="any"`), and message parts that are not text.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
 from seal_memory.frameworks.concurrency import stream_from_thread
 from seal_memory.intake.messages import parse_message
-from seal_memory_langchain.errors import crossing
+from seal_memory_langchain.errors import langchain_errors
 
-# How Qwen, Hermes and SmolLM write a call; other templates' calls stay text.
+# A tool call as Qwen, Hermes and SmolLM write it; calls of other templates stay text.
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _OPTIONS = ("max_tokens", "temperature", "top_p", "seed")
 
@@ -72,8 +72,8 @@ class ChatSealMemory(BaseChatModel):
         return params
 
     def get_token_ids(self, text: str) -> list[int]:
-        """The text's tokens in this memory's model, special ones left out."""
-        with crossing():
+        """The text's token ids in this memory's model, without special tokens."""
+        with langchain_errors():
             return self.memory.answering.encoder.ids(text)
 
     def bind_tools(
@@ -83,7 +83,7 @@ class ChatSealMemory(BaseChatModel):
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The tools go into the chat template; a call fails where the template has no place for them."""
+        """Put the tools into the chat template; a call fails if the template has no place for them."""
         return self.bind(tools=[convert_to_openai_tool(t) for t in tools], tool_choice=tool_choice, **kwargs)
 
     def _generate(
@@ -93,7 +93,7 @@ class ChatSealMemory(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with crossing():
+        with langchain_errors():
             return generate_from_stream(iter([self._last(self._converse(messages, stop, kwargs, lambda _: None))]))
 
     def _stream(
@@ -103,9 +103,9 @@ class ChatSealMemory(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        tools = bool(kwargs.get("tools"))  # what is a call is known only at its end
+        tools = bool(kwargs.get("tools"))  # a tool call is recognised only at its end
         given, message_id = "", f"lc_run--{run_manager.run_id if run_manager else uuid.uuid4()}"
-        with crossing():
+        with langchain_errors():
             for piece in stream_from_thread(lambda on_text: self._converse(messages, stop, kwargs, on_text)):
                 if isinstance(piece, str) and (tools or not piece):
                     continue
@@ -140,7 +140,7 @@ class ChatSealMemory(BaseChatModel):
             raise InputError(f"tool_choice {options['tool_choice']!r} cannot be forced on this model; expected 'auto'.")
 
     def _last(self, answer: Answer, *, given: str = "", message_id: str | None = None) -> Any:
-        """The chunk that ends an answer: what was not given yet, tool calls, usage and where it came from."""
+        """The last chunk of an answer: the text after `given`, tool calls, usage and the answer's origin."""
         calls = [c for found in _CALL.findall(answer.text) for c in _parsed(found)]
         text = _CALL.sub("", answer.text).strip() if calls else answer.text[len(given) :]
         origin: dict[str, Any] = {name: getattr(answer, name) for name in ("snapshot", "confidence")}
@@ -170,7 +170,7 @@ class ChatSealMemory(BaseChatModel):
 
 
 def _as_chat(messages: list[BaseMessage]) -> list[dict[str, Any]]:
-    """What the chat template is given: role, text, and tool calls with their arguments as mappings."""
+    """Messages for the chat template: role, text, and tool calls with their arguments as mappings."""
     chat = []
     for n, raw in enumerate(convert_to_openai_messages(messages)):
         parsed = parse_message(raw, f"message {n}")
@@ -188,7 +188,7 @@ def _as_chat(messages: list[BaseMessage]) -> list[dict[str, Any]]:
 
 
 def _parsed(found: str) -> list[tuple[str, dict[str, Any]]]:
-    """The calls in the text between two tags: one JSON object or a list of them; none where it is no such JSON."""
+    """The (name, arguments) of tool calls in JSON text, an object or a list of objects; none where it is neither."""
     try:
         value = json.loads(found)
     except ValueError:
