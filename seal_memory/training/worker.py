@@ -250,7 +250,7 @@ class Worker:
         if self.stopping:
             raise _Stopped
         lock = self.memory.engine.lock  # loads the model
-        with lock.behind(self._check) as self._stay:
+        with lock.background(self._check) as self._stay:
             if job.kind == CONSOLIDATE:
                 self.memory.consolidate(core=bool(job.payload.get("core")), progress=self._progress)
             elif job.kind == REBUILD:

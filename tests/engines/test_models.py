@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seal_memory.engines import fingerprints, gguf_cache, models
-from seal_memory.engines.fingerprints import fingerprint, remembered
+from seal_memory.engines.fingerprints import cached_checksum, fingerprint
 from seal_memory.engines.hardware import Hardware
 from seal_memory.engines.models import DEFAULT_MODEL, LoadedModel, cache_root, load, resolve
 from seal_memory.errors import ModelUnavailableError
@@ -191,7 +191,7 @@ def test_the_fingerprint_sees_a_changed_weight_and_a_changed_shape_of_model(fold
 
 
 def test_resolve_sees_changed_weights(folder: Path, cache: Path) -> None:
-    """A remembered fingerprint does not outlive the files it was taken of."""
+    """A cached fingerprint does not outlive the files it was taken of."""
     before = resolve(str(folder), cache_dir=cache).fingerprint
     tensors = load_file(folder / "model.safetensors")
     tensors["model.norm.weight"][0] += 1
@@ -212,14 +212,14 @@ def test_a_damaged_note_is_taken_anew(tmp_path: Path, content: str) -> None:
     note, file = tmp_path / "note.json", tmp_path / "file"
     file.write_text("x")
     note.write_text(content)
-    assert remembered(note, [file], lambda: "fresh") == "fresh"
-    assert remembered(note, [file], lambda: "fresher") == "fresh"
+    assert cached_checksum(note, [file], lambda: "fresh") == "fresh"
+    assert cached_checksum(note, [file], lambda: "fresher") == "fresh"
 
 
 def test_a_note_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     """A read-only cache costs time, nothing else."""
     (tmp_path / "occupied").write_text("a file where a folder should be")
-    assert remembered(tmp_path / "occupied" / "note.json", [], lambda: "value") == "value"
+    assert cached_checksum(tmp_path / "occupied" / "note.json", [], lambda: "value") == "value"
 
 
 # --- GGUF files and the cache
@@ -267,7 +267,7 @@ def test_a_damaged_conversion_is_built_anew_with_a_warning(
         path.unlink()
     with caplog.at_level(logging.WARNING):
         assert resolve(str(gguf), cache_dir=cache) == files
-    assert "damaged and is built anew" in caplog.text
+    assert "damaged and is rebuilt" in caplog.text
     assert (len(conversions), path.read_bytes()[:4]) == (2, data[:4])
     assert [entry.name for entry in (cache / "models").iterdir()] == [files.folder.name]
 
