@@ -81,16 +81,16 @@ def _cache_of(engine: Engine) -> _BaseCache:
         return _engines.setdefault(engine, _BaseCache())
 
 
-def _key(prompt: Prompt, asked: str | int) -> bytes | None:
+def _key(prompt: Prompt, argument: str | int) -> bytes | None:
     """SHA-256 of a request, so that no forgotten question stays in memory; None for a request that is not cached."""
     if prompt.adapter is not None:
         return None
-    content = json.dumps([[dict(m) for m in prompt.messages], prompt.raw, list(prompt.tools), asked], sort_keys=True)
+    content = json.dumps([[dict(m) for m in prompt.messages], prompt.raw, list(prompt.tools), argument], sort_keys=True)
     return hashlib.sha256(content.encode()).digest()
 
 
 def _through_cache(
-    recent: LruCache[V], keys: Sequence[bytes | None], compute: Callable[[Sequence[int]], list[V]]
+    cache: LruCache[V], keys: Sequence[bytes | None], compute: Callable[[Sequence[int]], list[V]]
 ) -> list[V]:
     """Values in the order of `keys`: cached, or computed and cached; those without a key are always computed."""
     uncached = [n for n, key in enumerate(keys) if key is None]
@@ -98,11 +98,11 @@ def _through_cache(
     for n, key in enumerate(keys):
         if key is not None:
             first.setdefault(key, n)
-    known = recent.find(first)
+    known = cache.find(first)
     missing = {key: n for key, n in first.items() if key not in known}
     values = dict(zip(uncached, compute(uncached), strict=True)) if uncached else {}
     if missing:
         fresh = dict(zip(missing, compute(list(missing.values())), strict=True))
-        recent.add(fresh)
+        cache.add(fresh)
         known |= fresh
     return [values[n] if key is None else known[key] for n, key in enumerate(keys)]

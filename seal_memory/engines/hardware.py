@@ -27,7 +27,7 @@ _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Where a model runs. `base_dtype` is the name of a torch type; `reason` is a sentence for people."""
+    """Device and number type of a model. `base_dtype`: name of a torch type; `reason`: a sentence for people."""
 
     device: str
     base_dtype: str

@@ -426,11 +426,11 @@ def test_an_unusable_cache_folder_is_a_clear_error(gguf: Path, tmp_path: Path, c
 def test_half_precision_is_kept_only_without_loss(tiny_model_folder: Path, cache: Path) -> None:
     """float16 files are half as large, but only exact copies will do."""
     model = load(resolve(str(tiny_model_folder), cache_dir=cache), CPU).model
-    assert not gguf_cache._lossless_in_half(model)
+    assert not gguf_cache._fits_float16(model)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.half().float())
-    assert gguf_cache._lossless_in_half(model)
+    assert gguf_cache._fits_float16(model)
 
 
 def test_the_cache_folder_is_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -477,9 +477,9 @@ def test_a_cached_default_needs_no_package(
     cache: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch, conversions: list[Path]
 ) -> None:
     """Once converted, the package is not even looked for."""
-    monkeypatch.setattr(models, "_packaged_gguf", lambda: gguf)
+    monkeypatch.setattr(models, "_wheel_gguf", lambda: gguf)
     first = resolve(DEFAULT_MODEL, cache_dir=cache)
-    monkeypatch.setattr(models, "_packaged_gguf", lambda: pytest.fail("looked for the package"))
+    monkeypatch.setattr(models, "_wheel_gguf", lambda: pytest.fail("looked for the package"))
     assert resolve(DEFAULT_MODEL, cache_dir=cache) == first
 
 

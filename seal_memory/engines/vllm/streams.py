@@ -31,11 +31,11 @@ def merge(makers: Sequence[Maker[T]], threads: Executor) -> Iterator[tuple[int, 
             threads.submit(_read, n, make, queue, stopped)
         left = len(makers)
         while left:
-            n, items, error = queue.get()
+            n, batch, error = queue.get()
             if error is not None:
                 raise error
-            left -= not items
-            for item in items:
+            left -= not batch
+            for item in batch:
                 yield n, item
     finally:
         stopped.set()
