@@ -1,4 +1,4 @@
-"""`browsing`: every interaction is met once, leaf by leaf; filters and words only ever narrow."""
+"""`browsing`: pages cover every interaction exactly once; filters and words only narrow the result."""
 
 from __future__ import annotations
 
