@@ -22,7 +22,7 @@ from seal_memory.intake.messages import Message, parse_message, parse_role
 from seal_memory.language.speech_acts import SpeechAct, classify
 from seal_memory.language.text import chunks, is_binary_junk
 from seal_memory.records import Interaction, NewInteraction, Role, Status
-from seal_memory.safety.injection import injection
+from seal_memory.safety.injection import find_injection
 
 __all__ = [
     "LEARN_ROLES",
@@ -85,11 +85,11 @@ def admit(
 
 
 def _injection(text: str, title: str | None, role: Role) -> str | None:
-    spoken = role not in (Role.TOOL, Role.DOCUMENT)  # in a dialogue orders are ordinary
-    found = injection(text, spoken=spoken)
+    in_dialogue = role not in (Role.TOOL, Role.DOCUMENT)  # where instructions are ordinary
+    found = find_injection(text, in_dialogue=in_dialogue)
     if found is not None or not title:
         return found
-    in_title = injection(title, spoken=spoken)
+    in_title = find_injection(title, in_dialogue=in_dialogue)
     return f"its title {in_title}" if in_title is not None else None
 
 

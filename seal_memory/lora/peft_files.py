@@ -213,7 +213,7 @@ def _check_base(metadata: Mapping[str, Any], expected: str | None, where: str) -
     if version != FORMAT_VERSION:
         raise CorruptAdapterError(
             f"The adapter in {where} has format version {version!r}, expected {FORMAT_VERSION!r}: it was "
-            "written by a newer seal-memory; update seal-memory."
+            "written by another version of seal-memory; update seal-memory."
         )
     found = metadata.get("base_fingerprint")
     if expected is not None and found != expected:
