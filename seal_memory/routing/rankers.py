@@ -80,7 +80,7 @@ class Weights:
 
 @cache
 def fitted() -> Weights:
-    """The weights that ship, for words and MiniLM's cosines (benchmarks/LOG.md, row R10)."""
+    """The weights that ship, for words and MiniLM's cosines (lab log, row R10)."""
     found = json.loads((files("seal_memory") / "data" / "router.json").read_text(encoding="utf-8"))
     return Weights(dict(found["features"]), float(found["bias"]), float(found["threshold"]))
 
@@ -105,7 +105,7 @@ def by_weights(weights: Weights, found: Sequence[Evidence], *, least: float) -> 
     """The hits by the probability of their evidence; of equal ones in the search's order.
 
     The score is that probability, or 0 where less than `least` of the question is covered: what is near in meaning and
-    shares hardly a word is a text of the same kind, about something else (LOG.md, row R10).
+    shares hardly a word is a text of the same kind, about something else (lab log, row R10).
     """
     sure = [weights.probability(e) for e in found]
     order = sorted(range(len(sure)), key=lambda n: -sure[n])
