@@ -1,7 +1,7 @@
 """Recite a few times, keep what fits the question: how the weights are asked.
 
 An adapter knows its statements better than which of them is asked for: it begins with the wrong words, and then says
-the wrong statement to its end (benchmarks/LOG.md). So it recites greedily and by sampling, and the *untouched base*
+the wrong statement to its end (lab log). So it recites greedily and by sampling, and the *untouched base*
 says how likely the question is behind each recitation: query likelihood (Ponte and Croft 1998), the channel model of
 arXiv 2108.04106, over recitations (arXiv 2210.01296). How likely the adapter found its own words counts half: the
 question tells statements apart, but not "12:10" from "12:1". No stored text is read; all that is compared came out of

@@ -1,7 +1,7 @@
 """Training plans: which rows of a self-edit stand in which optimizer step.
 
 Questions are drawn anew for every epoch, by genre; the text itself is read in steps of its own, mixed among them:
-measured, prose needs both (benchmarks/LOG.md, rows 28 on). Not here: the steps themselves (`inner_loop`).
+measured, prose needs both (lab log, rows 28 on). Not here: the steps themselves (`inner_loop`).
 """
 
 from __future__ import annotations

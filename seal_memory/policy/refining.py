@@ -30,7 +30,7 @@ NOTES, ARMS = "notes", "arms"
 REFINE = "refine"  # the phase that is told between two explored episodes
 MOST_TOKENS = 400_000  # trained, after which a round explores no further episode: set by hand
 TOGETHER = 2  # episodes of one stack: each is the other's rival
-MOST_JUDGES = 24  # what a writer gains is as small as what a few judges err by (benchmarks/LOG.md, P14, P28 to P30)
+MOST_JUDGES = 24  # what a writer gains is as small as what a few judges err by (lab log, P14, P28 to P30)
 MOST_SAMPLED = 64  # shards that one round of rejection sampling reads, whatever the budget is: nothing is trained
 SAMPLINGS = 2  # before the first writer is judged: one is too small a step for the judges (LOG, P28 to P30)
 SAMPLED = "sampled"
@@ -138,7 +138,7 @@ class Refiner:
     def _sampled(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
         """Survivors of the round trip: ReST-EM without an inner loop, each sampling by the writer that the last taught.
 
-        All samplings are one round: one alone is too small a step for the judges (benchmarks/LOG.md, P28 to P30).
+        All samplings are one round: one alone is too small a step for the judges (lab log, P28 to P30).
         """
         drawn = random.Random(f"{self.settings.seed}:{number}").sample(shards, min(len(shards), MOST_SAMPLED))
         for turn in range(SAMPLINGS):

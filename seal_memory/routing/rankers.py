@@ -79,7 +79,7 @@ class Weights:
 
 @cache
 def shipped_weights() -> Weights:
-    """The shipped weights, for words and MiniLM's cosines (docs/lab-log/routing.md, row R10)."""
+    """The shipped weights, for words and MiniLM's cosines (lab log, row R10)."""
     found = json.loads((files("seal_memory") / "data" / "router.json").read_text(encoding="utf-8"))
     return Weights(dict(found["features"]), float(found["bias"]), float(found["threshold"]))
 
@@ -104,7 +104,7 @@ def rank_by_probability(weights: Weights, found: Sequence[Evidence], *, min_cove
     """The hits by the probability of their evidence; ties in the search's order.
 
     The score is that probability, or 0 where less than `min_coverage` of the question is covered: a text close in
-    meaning that shares hardly a word is of the same kind, but about something else (docs/lab-log/routing.md, row R10).
+    meaning that shares hardly a word is of the same kind, but about something else (lab log, row R10).
     """
     sure = [weights.probability(e) for e in found]
     order = sorted(range(len(sure)), key=lambda n: -sure[n])

@@ -111,7 +111,7 @@ def make_self_edit(
     document = all(i.role is Role.DOCUMENT for i in episode.interactions)
     if (
         document and settings.document_readings
-    ):  # what is said in a dialogue is learned better by questions alone (LOG.md, row 48)
+    ):  # what is said in a dialogue is learned better by questions alone (lab log, row 48)
         wanted.add(Genre.PASSAGE)
     items = tuple(i for i in (*fit, *written) if i.genre in wanted)
     rows = max(1, round(settings.rows_per_statement * len(statements)))

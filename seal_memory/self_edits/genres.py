@@ -2,7 +2,7 @@
 
 Every question but cloze has the *statement* as its target (of a long one, the clause that holds the answer), so
 that a question, however it is put, recalls the words that answer it: measured, that beats training short answers by
-far (benchmarks/LOG.md). Not here: genres that the model writes (`writer`), how often each is trained (`generator`).
+far (lab log). Not here: genres that the model writes (`writer`), how often each is trained (`generator`).
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ def test_a_closed_memory_is_no_reason_to_fail(vllm_engine: VllmEngine, fake: Any
             vllm_engine.remove_source(self)
             raise LedgerError("closed")
 
-        def keep(self, blank: Any) -> str:
+        def store_blank(self, blank: Any) -> str:
             raise AssertionError
 
     vllm_engine.remove_source(source)
