@@ -136,7 +136,7 @@ def test_of_two_that_say_the_same_the_newer_answers() -> None:
     for ranker in (CoverageRanker(), learned(shipped_weights(), [old, new])):
         for hits, ages in (([old, new], [0, 1]), ([new, old], [1, 0])):
             best = ranker.rank("Who is the owner of the Korrin mill?", hits, ages)[0]  # type: ignore[attr-defined]
-            assert hits[best.place] is new
+            assert hits[best.index] is new
 
 
 @given(st.lists(st.tuples(texts, st.floats(0, 20)), min_size=1, max_size=5), texts)
