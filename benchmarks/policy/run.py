@@ -27,8 +27,8 @@ from seal_memory.policy.refining import explored_from
 from seal_memory.policy.rest_em import explore, how_reliable, improve, select, write_sets
 from seal_memory.records import Genre, PolicyExample, PolicyVersion
 from seal_memory.self_edits.generator import ARMS
+from seal_memory.self_edits.genres import MODEL_GENRES
 from seal_memory.self_edits.statements import statements_of
-from seal_memory.self_edits.writer import MODEL_GENRES
 
 Record = dict[str, Any]
 

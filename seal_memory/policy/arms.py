@@ -22,7 +22,7 @@ from seal_memory.policy.rewards import Trial, efforts, measure, rivals
 from seal_memory.records import SelfEdit
 from seal_memory.routing.router import MakeRouter
 from seal_memory.self_edits.generator import Arm
-from seal_memory.self_edits.writer import MODEL_GENRES
+from seal_memory.self_edits.genres import MODEL_GENRES
 
 
 def arm_source(ledger: Ledger, engine: TransformersEngine, settings: Settings, *, routers: MakeRouter) -> ArmSource:

@@ -184,7 +184,7 @@ def test_training_lowers_the_loss_on_the_examples(
     torch.testing.assert_close(one.flat, again.flat, atol=1e-5, rtol=0)
     assert not torch.equal(one.flat, other.flat)
     memory.engine.put("writer", one)
-    from seal_memory.self_edits.writer import writing_prompt
+    from seal_memory.self_edits.genres import writing_prompt
 
     asked = [(writing_prompt(e.genre, e.statement, e.answer, taught=True), e.target) for e in examples]
     base, taught = (memory.engine.score([(Prompt(m, a), t) for m, t in asked]) for a in (None, "writer"))
