@@ -237,7 +237,7 @@ class Run:
     def _bandit(self) -> dict[str, Answers]:
         """Arms learned on the training passages, notes by the untouched base; beside it the arm it began with."""
         here = self.here
-        arms = BanditArms(here.ledger, here.engine, here.settings, routers=here.memory.routers)
+        arms = BanditArms(here.memory.workbench)
         if "bandit/learned" not in self._known:
             units = here.units["train"][: self.options.bandit_passages]
             self._chunks("bandit/learn", units, partial(self._learn_arms, arms))

@@ -84,12 +84,7 @@ def trim(notes: Sequence[TrainingItem], study: Study, candidates: Candidates) ->
 def _works(batches: Sequence[Sequence[tuple[Entry, int]]], candidates: Candidates) -> list[Work]:
     """Each batch of (entry, seed) as one stack; what the old would lose is looked up once for all of them."""
     episodes = {e.study.episode.id: e.study.episode for batch in batches for e, _ in batch}
-    old = attracted(
-        list(episodes.values()),
-        ledger=candidates.ledger,
-        engine=candidates.engine,
-        routers=candidates.routers,
-    )
+    old = attracted(list(episodes.values()), candidates.bench)
     return [_work(batch, old, candidates) for batch in batches]
 
 
