@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,8 +38,8 @@ if TYPE_CHECKING:  # these rooms need torch
     from seal_memory.engines.base import Engine
     from seal_memory.engines.local import TransformersEngine
     from seal_memory.engines.priority_lock import BackgroundHold
+    from seal_memory.learning.workbench import Workbench
     from seal_memory.ledger import Ledger
-    from seal_memory.routing.router import MakeRouter
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class WorkerMemory(Protocol):
     def answering(self) -> Engine: ...
 
     @property
-    def routers(self) -> MakeRouter: ...
+    def workbench(self) -> Workbench: ...
 
     @property
     def progress(self) -> Progress: ...
@@ -275,15 +275,8 @@ class Worker:
 
         memory = self.memory
         tried = {str(job.payload.get("shard")) for job in self.queue.jobs() if job.kind == REBUILD}
-        auditor = Auditor(
-            memory.ledger,
-            memory.answering,
-            memory.settings.background,
-            memory.settings.gate,
-            routers=memory.routers,
-            clock=self._clock,
-        )
-        for found in auditor.run():
+        bench = replace(memory.workbench, clock=self._clock)
+        for found in Auditor(bench, memory.answering).run():
             shard = found.audit.adapter_id
             if found.too_weak and shard not in tried:
                 self._queue(REBUILD, {"shard": shard})

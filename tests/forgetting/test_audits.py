@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -52,14 +53,9 @@ def memory(open_memory: Open) -> SealMemory:
 def test_a_shard_is_asked_about_what_it_answers_for(memory: SealMemory) -> None:
     """What the later shard forgot is not held against the day it was told on."""
     due = max(d.due for d in memory.ledger.audits.due())
-    found = Auditor(
-        memory.ledger,
-        Knows(),
-        SETTINGS.background,
-        SETTINGS.gate,
-        routers=router_maker(SETTINGS.answering),
-        clock=lambda: due + 1,
-    ).run()
+    routers = router_maker(SETTINGS.answering)
+    bench = replace(memory.workbench, settings=SETTINGS, routers=routers, clock=lambda: due + 1)
+    found = Auditor(bench, Knows()).run()
     assert {f.audit.adapter_id: (f.audit.items, f.audit.recall) for f in found} == {"day": (1, 1.0), "petra": (1, 0.0)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,10 +171,7 @@ def test_audits_ask_the_server(memory: SealMemory, fake: Any) -> None:
     (shard,) = _shards(memory)
     ahead = memory.settings.background.audit_interval + 1e6
     clock = memory._clock
-    auditor = Auditor(
-        memory.ledger, memory.answering, memory.settings.background, memory.settings.gate,
-        routers=memory.routers, clock=lambda: clock() + ahead,
-    )  # fmt: skip
+    auditor = Auditor(replace(memory.workbench, clock=lambda: clock() + ahead), memory.answering)
     auditor.ledger.audits.schedule(1.0)
     (found,) = auditor.run()
     assert found.audit.adapter_id == shard
