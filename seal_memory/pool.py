@@ -116,7 +116,7 @@ class MemoryPool:
         Raises `ModelUnavailableError`, and `EngineUnavailableError` when the server cannot be reached.
         """
         if self._by_server:
-            self._server_engine().greet()
+            self._server_engine().connect()
         else:
             self.engine  # noqa: B018 (the property loads it)
 

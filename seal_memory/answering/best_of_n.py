@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from seal_memory import prompts
 from seal_memory.config import AnsweringSettings
-from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, Score, continued
+from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, Score, continue_prompts
 
 TEMPERATURE = 0.8  # of the samples after the greedy one (lab log, A1 to A7)
 OWN_WEIGHT = 0.5  # of log p(sample | question) beside log p(question | sample), both in nats
@@ -56,7 +56,9 @@ def complete(
     several = [n for n, (p, _) in enumerate(asked) if p.adapter is not None] if options.count > 1 else []
     once = sorted(set(range(len(asked))).difference(several))
     streamed = None if on_text is None else lambda row, piece: on_text(once[row], piece)
-    done = dict(zip(once, continued(engine, [asked[n][0] for n in once], decoding, on_text=streamed), strict=True))
+    done = dict(
+        zip(once, continue_prompts(engine, [asked[n][0] for n in once], decoding, on_text=streamed), strict=True)
+    )
     working: OnText | None = None if on_text is None else lambda row, piece: on_text(several[row], "")
     best = sample_best([asked[n] for n in several], engine, decoding, options, on_text=working)
     for n, chosen in zip(several, best, strict=True):
@@ -83,7 +85,7 @@ def sample_best(
         sampled = replace(decoding, temperature=options.temperature, seed=decoding.seed + 1)
     rows = [replace(p, greedy=decoding.temperature == 0 and k == 0) for p, _ in asked for k in range(count)]
     by_prompt: OnText | None = None if on_text is None else lambda row, piece: on_text(row // count, piece)
-    completions = continued(engine, rows, sampled, on_text=by_prompt)
+    completions = continue_prompts(engine, rows, sampled, on_text=by_prompt)
     samples = [completions[n * count : (n + 1) * count] for n in range(len(asked))]
     distinct = [_distinct(own) for own in samples]
     compared = [(n, c) for n, own in enumerate(distinct) if len(own) > 1 for c in own]

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
+from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.note_writer import BootstrapPlan, bootstrap, different, train_note_writers
@@ -55,11 +56,11 @@ class RefineReport:
 
 
 class Refiner:
-    """Refines one memory's policy with its candidates and note-writers."""
+    """Refines one memory's edit policy, under its lease."""
 
-    def __init__(self, candidates: Candidates, writers: NoteWriters, *, plan: RoundPlan | None = None) -> None:
-        self.candidates, self.writers = candidates, writers
-        self.ledger, self.settings = candidates.ledger, candidates.settings
+    def __init__(self, bench: Workbench, *, plan: RoundPlan | None = None) -> None:
+        self.bench, self.ledger, self.settings = bench, bench.ledger, bench.settings
+        self.candidates, self.writers = Candidates(bench), NoteWriters(bench)
         self.plan = plan if plan is not None else RoundPlan()
 
     def run(self, number: int) -> RefineReport:
@@ -79,18 +80,9 @@ class Refiner:
         """Several arms per episode, each candidate rewarded; what they earned is in the ledger."""
         seed = self._seed(number)
         settings = self.settings.changed(learning={"candidates": max(2, self.settings.learning.candidates)}, seed=seed)
-        old = self.candidates
-        bandit = BanditArms(self.ledger, old.engine, settings, routers=old.routers)
-        making = Candidates(
-            self.ledger,
-            old.engine,
-            settings,
-            routers=old.routers,
-            clock=old.clock,
-            make_id=old.make_id,
-            progress=old.progress,
-            arms=bandit,
-        )
+        bench = self.bench.with_settings(settings)
+        bandit = BanditArms(bench)
+        making = Candidates(bench, arms=bandit)
         for episodes in self._affordable(number, ARMS):
             studies = making.study(episodes)
             edits = [e for s in studies for e in s.edits]

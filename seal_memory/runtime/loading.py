@@ -107,7 +107,7 @@ def _fetch(ledger: Ledger, store: AdapterStore, engine: TransformersEngine, adap
 
 
 class StoredAdapters:
-    """Adapter folders of one memory by the paths that a vLLM server sees; a `Shelf`.
+    """Adapter folders of one memory by the paths that a vLLM server sees; an `AdapterSource`.
 
     `server_folder`: the memory's folder as the server sees it; None: the same path.
     """
@@ -127,7 +127,7 @@ class StoredAdapters:
             raise CorruptAdapterError(f"The adapter in {self._store.folder(adapter_id)} is damaged or missing.")
         return self._server_path(self._store.folder(adapter_id))
 
-    def keep(self, blank: Blank) -> str:
+    def store_blank(self, blank: Blank) -> str:
         """Write a blank adapter's files, once; their path. Raises `AdapterError` when they cannot be written."""
         folder = self._folder / "engine" / blank.name
         try:
