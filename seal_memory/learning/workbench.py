@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from seal_memory._internal.progress import Progress, with_heartbeat, silent
+from seal_memory._internal.progress import Progress, silent, with_heartbeat
 from seal_memory.config import Settings
 from seal_memory.ledger import Ledger
 
