@@ -21,7 +21,7 @@ from seal_memory.answering.quiz_report import QuizReport, ask_quiz, items_in_use
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
-from seal_memory.forgetting.edits import chosen, corrected, forgotten, roll_back
+from seal_memory.forgetting.edits import correct_interaction, forget_interactions, ids_to_forget, roll_back
 from seal_memory.intake.admission import from_messages, from_texts
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
@@ -374,7 +374,7 @@ class SealMemory:
         """
         with lease(self.ledger, "consolidate") as heartbeat:
             self._engines.open_server()  # what cannot be told that an adapter is gone is no place to begin
-            return corrected(self.ledger, self._deletion(heartbeat), id, text, settings=self.settings)
+            return correct_interaction(self.ledger, self._deletion(heartbeat), id, text, settings=self.settings)
 
     def forget(
         self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
@@ -383,8 +383,8 @@ class SealMemory:
 
         Raises `UnknownIdError` when nothing matches, `InputError` when nothing is named, `BusyError` as `correct`.
         """
-        wanted = chosen(self.ledger, ids, session=session, source=source)
-        return forgotten(self.ledger, wanted, look=self._guard.usable, deletion=self._deletion)
+        wanted = ids_to_forget(self.ledger, ids, session=session, source=source)
+        return forget_interactions(self.ledger, wanted, check_snapshot=self._guard.usable, deletion=self._deletion)
 
     def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion

@@ -21,14 +21,14 @@ if TYPE_CHECKING:  # torch
 
 @dataclass(frozen=True, slots=True)
 class PruneReport:
-    """Versions that left, and adapters whose files went."""
+    """Pruned versions, and adapters whose files were deleted."""
 
     snapshots: tuple[int, ...]
     adapters: tuple[str, ...]
 
 
 def needed(ledger: Ledger) -> set[str]:
-    """Adapters whose files somebody may still ask for: a snapshot names them, or a version of the note-writer."""
+    """Adapters whose files are in use: a snapshot names them, or a version of the note-writer."""
     shards = {a for s in ledger.history() for a in s.manifest.adapter_ids}
     return shards | {v.adapter_id for v in ledger.policy.versions() if v.adapter_id is not None}
 
@@ -36,7 +36,7 @@ def needed(ledger: Ledger) -> set[str]:
 def prune_snapshots(
     ledger: Ledger, store: AdapterStore, *, keep: int, drop: Callable[[str], None] = lambda adapter_id: None
 ) -> PruneReport:
-    """Prune to the newest `keep` snapshots; 0 keeps all. `drop(adapter_id)` lets the engine go of it.
+    """Prune to the newest `keep` snapshots; 0 keeps all. `drop(adapter_id)` removes it from the engine.
 
     The caller holds the namespace's lease. Raises `InputError` for a negative number.
     """
