@@ -130,7 +130,7 @@ class SealMemory:
     @cached_property
     def routers(self) -> MakeRouter:
         """What makes the router of a manifest: the one handed to `open`, or as the settings say."""
-        from seal_memory.routing.making import router_maker
+        from seal_memory.routing.builtin import router_maker
 
         return self._given_router or router_maker(self.settings.answering)
 

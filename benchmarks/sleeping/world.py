@@ -28,7 +28,7 @@ from seal_memory.learning.workbench import Workbench
 from seal_memory.memory import SealMemory
 from seal_memory.quizzes.metrics import contains
 from seal_memory.records import Manifest, Status
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.router import Router
 
 Record = dict[str, Any]

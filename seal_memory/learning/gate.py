@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from seal_memory.config import GateSettings
 from seal_memory.learning.grading import Result
 
-MAX_MISROUTED = 0.5  # share of unrelated prompts that may reach a shard; the shipped router stays far below (LOG)
+MAX_MISROUTED = 0.5  # share of unrelated prompts that may reach a shard; the shipped router stays far below
 MANY_ITEMS = 16  # from here on the allowed loss is rounded up to a whole item
 ROUNDING = 1e-9  # in floating point 0.8 - 0.7 is more than 0.1; a margin that is just met is met
 

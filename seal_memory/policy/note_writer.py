@@ -35,8 +35,8 @@ from seal_memory.self_edits.statements import Statement
 from seal_memory.self_edits.writer import Draft, write_drafts
 
 BATCH_ROWS = 4
-LEARNING_RATE = 1e-3  # of the writer's adapter; as in LOG, P13 and P14
-EPOCHS = 4  # over its examples; as in LOG, P13 and P14
+LEARNING_RATE = 1e-3  # of the writer's adapter; as in the lab log, P13 and P14
+EPOCHS = 4  # over its examples; as in the lab log, P13 and P14
 MAX_ROWS = 480  # of one training: examples add up round by round
 
 

@@ -35,11 +35,11 @@ MAX_COMPARED = 24  # notes compared with each other, evenly spaced: pairs grow w
 
 @dataclass(frozen=True, slots=True)
 class RewardWeights:
-    """The weight of each part. Only `drift` was measured (LOG, P28 to P30); the others were set by hand."""
+    """The weight of each part. Only `drift` was measured (lab log, P28 to P30); the others were set by hand."""
 
     probability: float = 0.5  # of the answers' probability in recall; the rest is the share of tokens with p > 0.5
     specificity: float = 1.0  # per recall that an adapter of another memory gains
-    drift: float = 0.1  # per nat a token; at 0.5 its noise hides what notes gain (LOG, P28 to P30)
+    drift: float = 0.1  # per nat a token; at 0.5 its noise hides what notes gain (lab log, P28 to P30)
     old_loss: float = 1.0  # per recall lost on audited old quizzes: as dear as recall gained
     diversity: float = 0.05  # for notes that have nothing in common
     length: float = 0.2  # per share of tokens over the budget

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from seal_memory.language.spans import Span, answer_spans
-from seal_memory.language.speech_acts import Speech, classify
+from seal_memory.language.speech_acts import SpeechAct, classify
 from seal_memory.language.text import content_words, sentences, strip_markup
 from seal_memory.records import Episode, Interaction, Role
 from seal_memory.self_edits.clauses import clause_around
@@ -49,7 +49,7 @@ def _stand_alone(sentence: str, interaction: Interaction) -> str | None:
     if len(content_words(sentence)) < 2:
         return None
     is_dialogue = interaction.role is not Role.DOCUMENT
-    if is_dialogue and classify(sentence, to_assistant=interaction.role is Role.USER) is not Speech.STATEMENT:
+    if is_dialogue and classify(sentence, to_assistant=interaction.role is Role.USER) is not SpeechAct.STATEMENT:
         return None
     if is_dialogue and _FIRST_PERSON.search(sentence):
         return f"The {interaction.role.value} said: {sentence}"

@@ -26,7 +26,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from seal_memory.errors import BusyError, EngineUnavailableError, InputError, SealMemoryError
-from seal_memory.ledger.leases import LEASE_SECONDS, is_dead, this_process
+from seal_memory.ledger.leases import LEASE_SECONDS, is_dead, process_owner
 from seal_memory.ledger.queue import MAX_ATTEMPTS
 from seal_memory.policy.schedule import next_round, published_episodes
 from seal_memory.records import JobState, QueuedJob, Status
@@ -167,7 +167,7 @@ class Worker:
         """Enqueue what is due and run one job; the job as it ended, or None when none can run now."""
         try:
             self.plan()
-            job = self.queue.lease_next_job(tuple(PRIORITY), owner=this_process(), lease_seconds=LEASE_SECONDS)
+            job = self.queue.lease_next_job(tuple(PRIORITY), owner=process_owner(), lease_seconds=LEASE_SECONDS)
         except BusyError as error:  # another process kept the ledger for long
             logger.info("the queue cannot be read now: %s", error)
             return None
@@ -256,7 +256,7 @@ class Worker:
         if self.stopping:
             raise _StopRequest
         lock = self.memory.engine.lock  # loads the model
-        with lock.behind(self._check) as self._hold:
+        with lock.background(self._check) as self._hold:
             if job.kind == CONSOLIDATE:
                 self.memory.consolidate(core=bool(job.payload.get("core")), progress=self._progress)
             elif job.kind == REBUILD:

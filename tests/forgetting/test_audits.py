@@ -13,7 +13,7 @@ from seal_memory.forgetting.audits import Auditor
 from seal_memory.learning.consolidate import reopen
 from seal_memory.memory import SealMemory
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, QuizItem, ShardEntry, Status
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 
 Open = Callable[..., SealMemory]
 BEES, HOME, FERRY = "Petra Varley keeps bees.", "Petra Varley lives in Nardmoor.", "The ferry leaves from pier nine."

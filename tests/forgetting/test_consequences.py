@@ -26,7 +26,7 @@ from seal_memory.records import (
     ShardEntry,
     Status,
 )
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 
 MOST = 5  # interactions
 CORE = "a-" + "c" * 24

@@ -13,7 +13,7 @@ from seal_memory.learning.old_recall import AUDIT_ITEMS, OldRecall, audit_old
 from seal_memory.learning.workbench import Workbench
 from seal_memory.memory import SealMemory
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, QuizItem, ShardEntry, Snapshot
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 
 Open = Callable[..., SealMemory]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.ledger.leases import lease, this_process
+from seal_memory.ledger.leases import lease, process_owner
 from seal_memory.server.logs import JsonLines
 from seal_memory.server.state import Limits
 
@@ -120,7 +120,7 @@ def test_busy_unknown_and_bad_have_their_own_answers(site: Site) -> None:
     with site.server.pool.memory("errors") as memory, lease(memory.ledger, "consolidate"):
         busy = site.post("/v1/memory/forget", {"session": "monday"}, **here)
     assert (busy.status_code, busy.headers["Retry-After"], busy.json()["error"]["code"]) == (409, "5", "busy")
-    assert this_process() not in busy.text
+    assert process_owner() not in busy.text
     assert site.post("/v1/memory/forget", {"ids": ["nothing"]}, **here).status_code == 404
     assert site.post("/v1/memory/rollback", {"version": 9}, **here).status_code == 404
     assert site.get("/v1/memory/jobs/nothing/events", **here).status_code == 404
@@ -161,7 +161,7 @@ def test_chat_answers_while_a_consolidation_runs(
 
 
 def _trains(site: Site) -> bool:
-    phase, done, _ = site.server.doing.get("default", ("", 0, 0))
+    phase, done, _ = site.server.progress.get("default", ("", 0, 0))
     return "train" in phase and done > 0
 
 
@@ -194,7 +194,7 @@ def test_a_full_queue_says_so(make_site: Callable[..., Site], tmp_path: Path) ->
     with site.server.pool.engine.lock:
         waiting = threading.Thread(target=lambda: site.post("/v1/chat/completions", CHAT))
         waiting.start()
-        site.until(lambda: site.server.places._taken)
+        site.until(lambda: site.server.slots._taken)
         full = site.post("/v1/chat/completions", CHAT)
         assert (full.status_code, full.headers["Retry-After"]) == (503, "1")
         assert site.post("/v1/memory/recall", {"query": "lighthouse"}).status_code == 200

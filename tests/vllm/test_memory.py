@@ -113,7 +113,7 @@ def test_without_the_server_it_observes_and_learns(memory: SealMemory, fake: Any
     with pytest.raises(EngineUnavailableError):
         memory.ask(FACTS["monday"][1])
     assert memory.recall("lighthouse")
-    memory.answering.server._gone_until = -1.0  # type: ignore[union-attr]  # the pause is over
+    memory.answering.server._paused_until = -1.0  # type: ignore[union-attr]  # the pause is over
     again = fake.again()
     try:
         assert memory.ask(FACTS["monday"][1], mode="weights").shards  # type: ignore[union-attr]
