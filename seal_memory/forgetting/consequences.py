@@ -1,4 +1,4 @@
-"""Consequences of a forget, told beforehand: counts from the ledger alone, no torch and no model.
+"""Consequences of a forget, before it happens: counts from the ledger alone, no torch and no model.
 
 Not here: forgetting (`deletion`), asking for consent (the command line, the server's page).
 """

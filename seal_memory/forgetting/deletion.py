@@ -164,7 +164,7 @@ class Deletion:
         try:
             return self._ask(items, snapshot)
         except SealMemoryError as error:
-            logger.warning("What the model recalls of the forgotten cannot be measured: %s", error)
+            logger.warning("The recall of the forgotten items cannot be measured: %s", error)
             return None
 
     def _ask(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float:

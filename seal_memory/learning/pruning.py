@@ -1,4 +1,4 @@
-"""Old snapshots and their files: what may go when the settings limit how many are kept.
+"""Pruning: deletes old snapshots and their adapters' files beyond the number that the settings keep.
 
 The rule: the published snapshot and the newest `snapshots_kept` stay; an older one keeps its number, parent and time,
 and can no longer be rolled back to. An adapter's files go when no snapshot that is left and no version of the

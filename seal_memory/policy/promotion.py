@@ -62,7 +62,7 @@ def decide(old: Sequence[float], new: Sequence[float], *, seed: int) -> Promotio
     """The verdict over paired rewards of the old and the new writer."""
     if len(old) < MIN_VALIDATION_EPISODES:
         reason = (
-            f"{len(old)} interactions can judge the new note-writer; at least {MIN_VALIDATION_EPISODES} are needed."
+            f"{len(old)} interactions can validate the new note-writer; at least {MIN_VALIDATION_EPISODES} are needed."
         )
         return Promotion(False, (reason,), {"pairs": float(len(old))})
     found = paired_bootstrap(old, new, seed=seed)

@@ -1,4 +1,4 @@
-"""One round of refining the edit policy on what the ledger holds: arms explored, and the note-writer improved.
+"""Refining the edit policy, one round: explores arms and improves the note-writer on published episodes.
 
 Bounded: no further episode is explored once the round has trained `MAX_TOKENS` tokens (training and validating the
 writer come on top). Every explored episode is recorded at once, so a killed round goes on where it was; its version,

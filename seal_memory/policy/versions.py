@@ -125,7 +125,7 @@ class NoteWriters:
             adapter,
             examples,
             seed=settings.seed,
-            reasons=[f"Version {lost.version}, which was lost, trained again on what is left of its examples."],
+            reasons=[f"Version {lost.version}, which was lost, trained again on its remaining examples."],
             measures={k: v for k, v in lost.measures.items() if k in INHERITED} | {"examples": float(len(examples))},
             parent=lost.version,
         )

@@ -120,7 +120,7 @@ def check_merge(members: Sequence[MergeComparison], settings: GateSettings, *, f
     for member in members:
         name = f"shard {member.shard.adapter_id}"
         if not member.before:
-            reasons.append(f"No held-out question asks about what {name} holds, so nothing proves that it is kept.")
+            reasons.append(f"No held-out question asks about {name}, so nothing proves that it is kept.")
         elif not check_old(member.before, member.after, settings).accepted:
             reasons.append(
                 f"Held-out recall of {name} would fall from {mean(member.before):.2f} to {mean(member.after):.2f} "

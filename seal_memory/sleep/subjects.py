@@ -111,4 +111,4 @@ def _packed(
 
 def _why(found: Sequence[str]) -> str:
     """The reason of a topic: the number of subjects, without their names, which are observed text."""
-    return f"{len(found)} subjects from several sessions" if found else "what names nobody twice"
+    return f"{len(found)} subjects from several sessions" if found else "interactions without a subject"

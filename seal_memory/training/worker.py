@@ -173,7 +173,7 @@ class Worker:
             return None
         return self._do(job) if job is not None else None
 
-    # -- what there is to do ----------------------------------------------------------------------
+    # -- enqueueing -------------------------------------------------------------------------------
 
     def plan(self) -> None:
         """Enqueue what is due, and hand back jobs of dead workers."""
@@ -365,7 +365,7 @@ def _place(error: Exception) -> str:
 
 @contextmanager
 def stopping_on_signals(worker: Worker) -> Iterator[None]:
-    """SIGTERM and SIGINT stop the worker; a second one does what it did before. Only in the main thread."""
+    """Let SIGTERM and SIGINT stop the worker; a second signal gets its earlier handler. Main thread only."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def stop(number: int, frame: FrameType | None) -> None:
