@@ -21,7 +21,7 @@ from seal_memory.answering.quiz_report import QuizReport, ask_quiz, user_items, 
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
-from seal_memory.forgetting.edits import chosen, corrected, forgotten, roll_back
+from seal_memory.forgetting.edits import correct_interaction, forget_interactions, ids_to_forget, roll_back
 from seal_memory.intake.admission import AdmissionRules, from_messages, from_texts
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
@@ -516,7 +516,7 @@ class SealMemory:
         """
         with lease(self.ledger, "consolidate") as heartbeat:
             self._engines.open_server()  # connect first: the vLLM server must be told to drop adapters
-            return corrected(self.ledger, self._deletion(heartbeat), id, text, rules=self._admission_rules)
+            return correct_interaction(self.ledger, self._deletion(heartbeat), id, text, rules=self._admission_rules)
 
     def forget(
         self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
@@ -539,8 +539,8 @@ class SealMemory:
             UnknownIdError: An id is unknown, or nothing matches.
             BusyError: Another process trains this namespace.
         """
-        wanted = chosen(self.ledger, ids, session=session, source=source)
-        return forgotten(self.ledger, wanted, look=self._guard.usable, deletion=self._deletion)
+        wanted = ids_to_forget(self.ledger, ids, session=session, source=source)
+        return forget_interactions(self.ledger, wanted, check_snapshot=self._guard.usable, deletion=self._deletion)
 
     def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion

@@ -23,8 +23,8 @@ from seal_memory.learning.candidates import candidate_id
 from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.bandit import arm_name
 from seal_memory.policy.note_writer import BootstrapPlan, bootstrap
-from seal_memory.policy.refining import explored_from
-from seal_memory.policy.rest_em import explore, how_reliable, improve, select, write_sets
+from seal_memory.policy.refining import exploration_from_record
+from seal_memory.policy.rest_em import explore, improve, reward_reliability, select, write_sets
 from seal_memory.records import Genre, PolicyExample, PolicyVersion
 from seal_memory.self_edits.generator import ARMS
 from seal_memory.self_edits.genres import MODEL_GENRES
@@ -159,7 +159,7 @@ class Run:
 
         def work() -> Record:
             kept = select(tried, margin=self.options.plan.margin)
-            reliable = how_reliable(tried, seed=seed)
+            reliable = reward_reliability(tried, seed=seed)
             sets = sum(len(e.sets) for e in tried)
             return {
                 **self._improved(number, kept),
@@ -173,7 +173,7 @@ class Run:
         if f"round{number}/improve" in self._known:
             return self._stepped(f"round{number}/improve", work)
         found = self._chunks(f"round{number}/explore", self._taking_turns(number), explored)
-        tried = [explored_from(r) for r in found]
+        tried = [exploration_from_record(r) for r in found]
         return self._stepped(f"round{number}/improve", work)
 
     def _taking_turns(self, number: int) -> list[Unit]:

@@ -42,7 +42,7 @@ class Surroundings:
 
     def studies(self, units: Sequence[Unit]) -> list[Study]:
         """The units' studies with their quizzes, which are made when first asked for."""
-        return self.candidates.quizzed([self.episode(u) for u in units])
+        return self.candidates.make_quizzes([self.episode(u) for u in units])
 
     def episode(self, unit: Unit) -> Episode:
         """A passage is an episode of its own."""

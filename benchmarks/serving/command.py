@@ -40,7 +40,7 @@ def main(arguments: Sequence[str], parse_setting: Callable[[str], tuple[str, Any
             tokens=given.max_tokens,
             count=given.namespaces,
             trained=given.facts,
-            on_address=partial(print, file=sys.stderr, flush=True),
+            tell=partial(print, file=sys.stderr, flush=True),
         )
     whole = {"provenance": where, "note": given.note, **found}
     given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ def _merged(way: str, world: World, max_tokens: int) -> list[Record]:
     gated = forced = world.manifest
     tried: list[Record] = []
     for topic in sleeper.topics():
-        edit = merging.merged_edit(topic, sleeper.candidates)
+        edit = merging.merge_edit(topic, sleeper.candidates)
         if edit is not None:
             entry, verdict = _merge(topic, edit, gated, sleeper)
             forced = merging.with_merged(forced, topic, entry)
@@ -81,7 +81,7 @@ def _merge(topic: Topic, edit: SelfEdit, manifest: Manifest, sleeper: Sleeper) -
     ledger = sleeper.ledger
     ledger.add_self_edits([edit])
     adapter = sleeper.candidates.train([edit])[edit.id]
-    verdict, _ = sleeper.judge(topic, edit, manifest, finite=adapter.is_finite())
+    verdict, _ = sleeper.check(topic, edit, manifest, finite=adapter.is_finite())
     record = sleeper.publisher.store(edit, adapter, AdapterKind.SHARD)
     ledger.add_adapter(record)
     sleeper.engine.drop(candidate_id(edit))
@@ -103,7 +103,7 @@ def _core(way: str, world: World, manifest: Manifest, max_tokens: int, changes: 
     began = perf_counter()
     edit = core_room.core_edit(world.memory.ledger, manifest, candidates)
     core = core_room.train_core(edit, candidates)
-    strength = core_room.hold_back(edit, core, candidates)
+    strength = core_room.scale_to_drift_limit(edit, core, candidates)
     seconds = perf_counter() - began
     found = world.one_adapter(candidate_id(edit), max_tokens=max_tokens)
     world.engine.drop(candidate_id(edit))

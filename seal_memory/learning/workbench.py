@@ -1,4 +1,4 @@
-"""`Workbench`: what every trainer of one memory works with, handed down as one object.
+"""`Workbench`: one memory's ledger, engine, store and settings, handed to everything that trains it.
 
 Each room reads its own group of the settings only. Not here: opening any of it (`SealMemory`, `runtime`).
 """

@@ -1,7 +1,7 @@
-"""What trains a memory, each piece of work under the namespace's lease: consolidating, sleep, and refining the policy.
+"""Trainer: consolidates, sleeps and refines the policy of one memory, under the namespace's lease.
 
-Before anything is built the published snapshot is looked at. Not here: the work itself (`learning`, `policy`), when it
-is done (`worker`).
+The published snapshot is verified first. Not here: the work itself (`learning`, `sleep`, `policy`), its schedule
+(`worker`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Trainer:
         self.bench = bench
 
     def consolidate(self, *, core: bool, rebuild: Sequence[str]) -> ConsolidateReport:
-        """As `SealMemory.consolidate`; then what the settings no longer keep is pruned."""
+        """As `SealMemory.consolidate`; then snapshots beyond `storage.snapshots_kept` are pruned."""
         self._sweep()
         bench, settings = self.bench, self.bench.settings
         seed = (settings.seed + (reopen(bench.ledger, rebuild) if rebuild else 0)) % (1 << 32)
@@ -53,7 +53,7 @@ class Trainer:
         return report
 
     def sleep(self, *, merge: bool, core: bool, again: bool) -> SleepReport:
-        """As `SealMemory.sleep`; then what the settings no longer keep is pruned."""
+        """As `SealMemory.sleep`; then snapshots beyond `storage.snapshots_kept` are pruned."""
         self._sweep()
         report = Sleeper(self.bench).run(merge=merge, core=core, again=again)
         self._prune()

@@ -24,7 +24,7 @@ from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.plans import trained_tokens
 from seal_memory.policy.arms import BanditArms, arm_source
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
-from seal_memory.policy.old_quizzes import attracted, losses
+from seal_memory.policy.old_quizzes import attracted_items, losses
 from seal_memory.policy.rewards import measure
 from seal_memory.records import Episode
 from seal_memory.self_edits.generator import ARMS, make_self_edit
@@ -145,7 +145,7 @@ Open = Callable[..., SealMemory]
 def _easy_quiz(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seal_memory.quizzes.generator.MIN_GAIN", -100.0)
     monkeypatch.setattr("seal_memory.policy.guards.MIN_GAIN", -100.0)
-    monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
+    monkeypatch.setattr("seal_memory.policy.guards.MIN_LOGPROB_WITH", -100.0)
 
 
 def _candidates(memory: SealMemory) -> tuple[Candidates, list[Any]]:
@@ -244,7 +244,7 @@ def test_a_candidate_pays_for_an_old_question_that_it_attracts(
         lambda engine, asked: [Score(math.log(shown.get(p.adapter, 0.9) or 1e-9), 0.0, 1) for p, _ in asked],
     )
     episodes = [Episode(f"e-{i.id}", None, tuple(memory.ledger.interactions(ids=[i.id]))) for i in (new, other)]
-    old = attracted(episodes, memory.workbench)
+    old = attracted_items(episodes, memory.workbench)
     asked = [("new", old[episodes[0].id]), ("other", old[episodes[1].id])]
     assert [len(own.items) for _, own in asked] == [1, 0]
     lost = losses(asked, memory.engine)
