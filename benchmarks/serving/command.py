@@ -1,6 +1,6 @@
-"""python -m benchmarks serve --clients 1 8 32 --requests 96 --namespaces 200
+"""`python -m benchmarks serve --clients 1 8 32 --requests 96 --namespaces 200`: load test of the server.
 
-The server's load run, bounded by its number of requests. The last line of standard output is one JSON object.
+Bounded by the number of requests. The last line of standard output is one JSON object.
 """
 
 from __future__ import annotations
