@@ -23,7 +23,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from seal_memory.errors import InputError
-from seal_memory.quizzes.grader import Trees, judge_all
+from seal_memory.quizzes.grader import Trees, grade_answers
 from seal_memory.quizzes.grader_features import DIRECTIONS, FEATURES, features
 from seal_memory.quizzes.metrics import contains, token_f1
 
@@ -145,7 +145,7 @@ def out_of_fold(rows: Sequence[Row], verdicts: Array, *, folds: int, seed: int) 
     for k in range(folds):
         trees = to_trees(fit(x[fold != k], verdicts[fold != k]))
         held_out = np.flatnonzero(fold == k)
-        found[held_out] = [j.probability for j in judge_all([rows[i] for i in held_out.tolist()], trees=trees)]
+        found[held_out] = [j.probability for j in grade_answers([rows[i] for i in held_out.tolist()], trees=trees)]
     return found
 
 

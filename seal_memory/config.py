@@ -5,7 +5,7 @@ keyword `learning={"rank": 4}` or `**{"learning.rank": 4}`, command line `--set 
 `SEAL_MEMORY_LEARNING__RANK=4`, and in `<memory folder>/settings.toml` a table `[learning]` with `rank = 4`.
 
 Precedence: keyword (the command line) > environment > the file > default. Unknown names are refused everywhere, with
-the nearest known one; names that were settings once are in `_internal.renamed_settings`.
+the nearest known one; those that were settings once are in `_internal.setting_messages`.
 
 Not here: which memory folder, model or namespace to open (arguments of `SealMemory.open`), what a single self-edit
 chose for its own training (`records.Hyperparameters`; the defaults come from here), and numbers that nobody should
@@ -16,20 +16,19 @@ This module imports pydantic, so it is imported only when settings are needed, n
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from seal_memory._internal.renamed_settings import REMOVED, RENAMED
+from seal_memory._internal.setting_messages import explain, unknown
 from seal_memory.errors import SettingsError
 from seal_memory.records import Role
 
@@ -294,7 +293,8 @@ class Settings(_Group):
         try:
             super().__init__(**_nested(given))
         except ValidationError as error:
-            raise SettingsError(_explain(error, given)) from None
+            origins = {name: each.origin for name, each in given.items()}
+            raise SettingsError(explain(error, origins, setting_fields())) from None
 
     @classmethod
     def load(cls, folder: Path | None = None, **explicit: Any) -> Settings:
@@ -370,7 +370,7 @@ def _named(values: Mapping[str, Any], origin: str = "") -> dict[str, _Given]:
     flat = _flat(values)
     for name in flat:
         if name not in setting_fields():
-            raise SettingsError(f"{origin}{_unknown(name, f'setting {name!r}', str)}")
+            raise SettingsError(f"{origin}{unknown(name, f'setting {name!r}', setting_fields())}")
     return {name: _Given(value, origin) for name, value in flat.items()}
 
 
@@ -397,7 +397,7 @@ def _from_environment() -> dict[str, _Given]:
             continue
         name = variable[len(ENV_PREFIX) :].lower().replace("__", ".")
         if name not in setting_fields():
-            raise SettingsError(_unknown(name, f"environment variable {variable}", _variable))
+            raise SettingsError(unknown(name, f"environment variable {variable}", setting_fields(), shown=_variable))
         given[name] = _Given(value, f"environment variable {variable}: ")
     return given
 
@@ -405,33 +405,3 @@ def _from_environment() -> dict[str, _Given]:
 def _variable(name: str) -> str:
     """The environment variable of a setting."""
     return ENV_PREFIX + name.upper().replace(".", "__")
-
-
-def _unknown(name: str, told: str, shown: Callable[[str], str]) -> str:
-    """What to say of a name that is no setting: its new name, why it went, or the nearest known name."""
-    if name in RENAMED:
-        return f"{told} is now {shown(RENAMED[name])}"
-    if name in REMOVED:
-        return f"{told} was removed: {REMOVED[name]}"
-    if name in _groups():
-        inner = next(known for known in setting_fields() if known.startswith(f"{name}."))
-        return f"{told} is a group of settings; expected one of them, such as {shown(inner)}"
-    spellings = {known.rpartition(".")[2]: known for known in reversed(list(setting_fields()))}
-    spellings |= {**RENAMED} | {known: known for known in setting_fields()}
-    found = difflib.get_close_matches(name, spellings, n=1)
-    if found:
-        return f"unknown {told}; did you mean {shown(spellings[found[0]])}?"
-    return f"unknown {told}; known settings: " + ", ".join(shown(known) for known in setting_fields())
-
-
-def _explain(error: ValidationError, given: Mapping[str, _Given]) -> str:
-    """Pydantic's problems as one sentence each: where, which setting, which value, what was expected."""
-    sentences = []
-    for problem in error.errors(include_url=False):
-        parts = [str(part) for part in problem["loc"]]
-        name = ".".join(parts[:2] if parts[0] in _groups() else parts[:1])
-        where = given[name].origin if name in given else ""
-        expected = problem["msg"][0].lower() + problem["msg"][1:]
-        meaning = setting_fields()[name].description
-        sentences.append(f"{where}setting {name} ({meaning}) is {problem['input']!r}: {expected}")
-    return "; ".join(sentences)

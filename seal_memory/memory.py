@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only
     from seal_memory.engines.vllm.engine import VllmEngine
     from seal_memory.forgetting.deletion import Deletion, ForgetReport
     from seal_memory.learning.consolidate import ConsolidateReport
+    from seal_memory.learning.workbench import Workbench
     from seal_memory.lora.store import AdapterStore
     from seal_memory.policy.refining import RefineReport
     from seal_memory.routing.router import MakeRouter, Route, Router
@@ -128,7 +130,7 @@ class SealMemory:
     @cached_property
     def routers(self) -> MakeRouter:
         """What makes the router of a manifest: the one handed to `open`, or as the settings say."""
-        from seal_memory.routing.making import router_maker
+        from seal_memory.routing.builtin import router_maker
 
         return self._given_router or router_maker(self.settings.answering)
 
@@ -150,6 +152,23 @@ class SealMemory:
     def answering(self) -> AnsweringEngine:
         """What answers: `engine`, or a vLLM server's, which is not spoken to yet. Raises as `engine`."""
         return self._engines.answering
+
+    @property
+    def workbench(self) -> Workbench:
+        """What trains this memory: ledger, engine (loaded when first used), adapter store, settings, routers, clock."""
+        from seal_memory.learning.workbench import Workbench
+
+        return Workbench(
+            self.ledger,
+            lambda: self.engine,
+            self.store,
+            self.settings,
+            routers=self.routers,
+            base_model=self.model,
+            clock=self._clock,
+            make_id=self._make_id,
+            progress=self.progress,
+        )
 
     # -- taking in --------------------------------------------------------------------------------
 
@@ -258,9 +277,9 @@ class SealMemory:
         from seal_memory.runtime.loading import check_base
         from seal_memory.training.trainer import leased
 
-        told = progress or self.progress
-        with leased(self, self._guard, clock=self._clock, make_id=self._make_id, progress=told) as trainer:
-            check_base(trainer.engine.fingerprint, self.model, self.ledger)  # a rollback may have published another's
+        bench = replace(self.workbench, progress=progress or self.progress)
+        with leased(bench, self._guard) as trainer:
+            check_base(bench.engine.fingerprint, self.model, self.ledger)  # a rollback may have published another's
             yield trainer
 
     def start_background(self, *, poll_seconds: float = 2.0) -> Background:
@@ -370,16 +389,7 @@ class SealMemory:
     def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
 
-        return Deletion(
-            self.ledger,
-            self.store,
-            self.settings.gate,
-            routers=self.routers,
-            engine=lambda: self.engine,
-            drop=self._engines.drop,
-            clock=self._clock,
-            heartbeat=heartbeat,
-        )
+        return Deletion(replace(self.workbench, heartbeat=heartbeat), drop=self._engines.drop)
 
     def history(self) -> list[Snapshot]:
         """Published snapshots, newest first."""

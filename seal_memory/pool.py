@@ -102,7 +102,7 @@ class MemoryPool:
     def get_ready(self) -> None:
         """Load what answers, or greet its server. Raises `ModelUnavailableError`, `EngineUnavailableError`."""
         if self._by_server:
-            self._server_engine().greet()
+            self._server_engine().connect()
         else:
             self.engine  # noqa: B018 (the property loads it)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal_memory._internal.renamed_settings import REMOVED, RENAMED
+from seal_memory._internal.setting_messages import REMOVED, RENAMED
 from seal_memory.config import ENV_PREFIX, LLAMA_LINEAR, SETTINGS_FILE, LearningSettings, Settings, setting_fields
 from seal_memory.errors import SettingsError
 from seal_memory.records import Role

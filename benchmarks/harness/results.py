@@ -127,12 +127,12 @@ def _pairs(found: Mapping[str, Any], earlier: Mapping[str, Any]) -> Iterator[tup
 
 def judge(run: Run) -> list[Judged]:
     """Grade every answer. The right answer to an unanswerable question is an abstention."""
-    from seal_memory.quizzes.grader import judge_all
+    from seal_memory.quizzes.grader import grade_answers
 
     questions = {q.id: q for u in run.task.units for q in u.questions}
     answers = [r for r in run.records if r["kind"] == "answer"]
     pairs = [(questions[r["question"]], r) for r in answers if questions[r["question"]].answers]
-    local = judge_all([(q.text, q.answers[0], r["text"]) for q, r in pairs])
+    local = grade_answers([(q.text, q.answers[0], r["text"]) for q, r in pairs])
     verdicts = {id(r): v.correct for (_, r), v in zip(pairs, local, strict=True)}
     return [{**r, **_marks(questions[r["question"]], r["text"], verdicts.get(id(r)))} for r in answers]
 

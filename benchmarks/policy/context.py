@@ -5,8 +5,8 @@ After a kill the same folder is reused; data in the ledger is not made again. No
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.policy.options import Options
@@ -17,7 +17,6 @@ from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
 from seal_memory.learning.candidates import Candidates, Study
-from seal_memory.ledger.encoding import sortable_id
 from seal_memory.memory import SealMemory
 from seal_memory.policy.versions import NoteWriters
 from seal_memory.records import Episode, Interaction
@@ -34,27 +33,12 @@ class PolicyContext:
         self.memory = SealMemory.open(work / "memory", model=options.model, settings=settings, engine=engine)
         self.ledger = self.memory.ledger
         self.candidates = self.making(settings, progress)
-        self.writers = NoteWriters(
-            self.ledger,
-            self.memory.engine,
-            self.memory.store,
-            settings,
-            base_model=options.model,
-            clock=time.time,
-        )
+        self.writers = NoteWriters(self.memory.workbench)
         self._interactions = self._observe()
 
     def making(self, settings: Settings, progress: Progress) -> Candidates:
         """Candidates under other settings (more of them, say), over the same ledger."""
-        return Candidates(
-            self.ledger,
-            self.memory.engine,
-            settings,
-            routers=self.memory.routers,
-            clock=time.time,
-            make_id=sortable_id,
-            progress=progress,
-        )
+        return Candidates(replace(self.memory.workbench, settings=settings, progress=progress))
 
     def studies(self, units: Sequence[Unit]) -> list[Study]:
         """The units' studies with their quizzes, made on first use."""

@@ -27,8 +27,8 @@ from seal_memory.policy.refining import explored_from
 from seal_memory.policy.rest_em import explore, how_reliable, improve, select, write_sets
 from seal_memory.records import Genre, PolicyExample, PolicyVersion
 from seal_memory.self_edits.generator import ARMS
+from seal_memory.self_edits.genres import MODEL_GENRES
 from seal_memory.self_edits.statements import statements_of
-from seal_memory.self_edits.writer import MODEL_GENRES
 
 Record = dict[str, Any]
 
@@ -237,7 +237,7 @@ class Run:
     def _bandit(self) -> dict[str, Answers]:
         """Arms learned on the training passages with the untouched base's notes, compared with the initial arm."""
         here = self.here
-        arms = BanditArms(here.ledger, here.engine, here.settings, routers=here.memory.routers)
+        arms = BanditArms(here.memory.workbench)
         if "bandit/learned" not in self._known:
             units = here.units["train"][: self.options.bandit_passages]
             self._chunks("bandit/learn", units, partial(self._learn_arms, arms))

@@ -97,14 +97,14 @@ class Study:
         from seal_memory.config import Settings
         from seal_memory.engines.minilm import MiniLM
         from seal_memory.routing.embeddings import CachedEmbedder
-        from seal_memory.routing.rankers import fitted
+        from seal_memory.routing.rankers import shipped_weights
 
         self.given, self.engine = given, engine
         self.calibration, self.reporting = splits(passages)
         self.embedder = CachedEmbedder(MiniLM.find())
         self.least = Settings().answering.router_threshold  # as it ships
         self.thresholds: dict[str, float] = {}
-        self.weights: Weights = fitted()  # until they are calibrated
+        self.weights: Weights = shipped_weights()  # until they are calibrated
         self.calibrated: Record = {}
         self.counts: list[Record] = []
 

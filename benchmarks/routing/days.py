@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmarks import metrics
 from benchmarks.routing.worlds import World, diary_world
 from seal_memory.config import AnsweringSettings
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.router import MakeRouter
 
 if TYPE_CHECKING:

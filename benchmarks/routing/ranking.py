@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from benchmarks.routing.worlds import World
 from seal_memory.records import Hit
+from seal_memory.routing.builtin import OVERSAMPLING, STATUSES, build_index, hybrid_search
 from seal_memory.routing.embeddings import Embedder
 from seal_memory.routing.features import Evidence, evidence
-from seal_memory.routing.making import DEEPER, STATUSES, by_both, index_of
-from seal_memory.routing.rankers import CoverageRanker, Weights, by_weights
+from seal_memory.routing.rankers import CoverageRanker, Weights, rank_by_probability
 from seal_memory.routing.router import CANDIDATES, SearchRouter
 
 WORDS, LEARNED = "words", "learned"  # as the setting `router` calls them
@@ -46,14 +46,14 @@ class Ranker:
     def evidence(self, embedder: Embedder) -> list[QuestionEvidence]:
         """The learned router's evidence, one per question."""
         held = sorted(self.shard_of)
-        index = index_of(held, self.world.ledger, embedder)
-        search = by_both(self.words, index)
+        index = build_index(held, self.world.ledger, embedder)
+        search = hybrid_search(self.words, index)
         found = []
         for asked in self.world.asked:
             hits = [h for h in search(asked.text, CANDIDATES) if h.interaction.id in self.shard_of]
             ages = [self.age[self.shard_of[h.interaction.id]] for h in hits]
-            cosines, rests = index.cosines(asked.text, hits), index.rests(asked.text, hits)
-            made = evidence(asked.text, hits, rows=len(held), ages=ages, cosines=cosines, rests=rests)
+            cosines, rest_cosines = index.cosines(asked.text, hits), index.rest_cosines(asked.text, hits)
+            made = evidence(asked.text, hits, rows=len(held), ages=ages, cosines=cosines, rest_cosines=rest_cosines)
             found.append(QuestionEvidence(tuple(hits), tuple(made)))
         return found
 
@@ -62,16 +62,16 @@ class Ranker:
         rankings = []
         for one in found:
             episodes = [self.shard_of[h.interaction.id] for h in one.hits]
-            judged = by_weights(weights, one.evidence, least=least)
+            judged = rank_by_probability(weights, one.evidence, min_coverage=least)
             best: dict[str, float] = {}
             for j in judged:
-                best.setdefault(episodes[j.place], j.score)
+                best.setdefault(episodes[j.index], j.score)
             rankings.append(list(best.items()))
         return rankings
 
     def words(self, question: str, limit: int) -> list[Hit]:
         """BM25, each question searched once."""
         if question not in self._words:
-            deep = DEEPER * CANDIDATES
+            deep = OVERSAMPLING * CANDIDATES
             self._words[question] = self.world.ledger.search(question, limit=deep, statuses=STATUSES)
         return self._words[question][:limit]

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.sleeping.figures import HALF
 from benchmarks.sleeping.world import Record, World
-from seal_memory.learning.candidates import candidate_id
+from seal_memory.learning.candidates import Candidates, candidate_id
 from seal_memory.learning.gate import GateVerdict
 from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
 from seal_memory.sleep import core as core_room
@@ -58,12 +58,11 @@ def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, A
 def _merged(way: str, world: World, max_tokens: int) -> list[Record]:
     """Train every topic's merged shard once; ask the manifest with those that pass, and with all."""
     began = perf_counter()
-    candidates, publisher = world.candidates(sleep={"by": MERGED[way]}), world.publisher()
-    sleeper = Sleeper(candidates, publisher, heartbeat=lambda: None)
+    sleeper = Sleeper(world.workbench(sleep={"by": MERGED[way]}))
     gated = forced = world.manifest
     tried: list[Record] = []
     for topic in sleeper.topics():
-        edit = merging.merged_edit(topic, candidates)
+        edit = merging.merged_edit(topic, sleeper.candidates)
         if edit is not None:
             entry, verdict = _merge(topic, edit, gated, sleeper)
             forced = merging.with_merged(forced, topic, entry)
@@ -98,7 +97,7 @@ def _half(world: World, max_tokens: int, changes: Mapping[str, Any]) -> Record:
 
 def _core(way: str, world: World, manifest: Manifest, max_tokens: int, changes: Mapping[str, Any]) -> Record:
     """Train a core over a manifest's shards with these settings, as far as the gate allows, and ask it everything."""
-    candidates = world.candidates(**changes)
+    candidates = Candidates(world.workbench(**changes))
     candidates.take_tokens()
     began = perf_counter()
     edit = core_room.core_edit(world.memory.ledger, manifest, candidates)

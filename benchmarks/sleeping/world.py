@@ -23,13 +23,12 @@ from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
 from seal_memory.learning import drift
-from seal_memory.learning.candidates import Candidates
 from seal_memory.learning.episodes import group_episodes
-from seal_memory.learning.publishing import Publisher
+from seal_memory.learning.workbench import Workbench
 from seal_memory.memory import SealMemory
 from seal_memory.quizzes.metrics import contains
 from seal_memory.records import Manifest, Status
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.router import Router
 
 Record = dict[str, Any]
@@ -123,31 +122,9 @@ class World:
         current = self.memory.ledger.current()
         return replace(current.manifest, core=None) if current is not None else Manifest()
 
-    def candidates(self, **changes: Any) -> Candidates:
-        """`Candidates` with changed settings, for training."""
-        settings = self.settings.changed(**changes)
-        return Candidates(
-            self.memory.ledger,
-            self.engine,
-            settings,
-            routers=self.memory.routers,
-            clock=self.memory._clock,
-            make_id=self.memory._make_id,
-            progress=self.progress,
-        )
-
-    def publisher(self) -> Publisher:
-        """The publisher that writes adapter files into this memory's store."""
-        memory = self.memory
-        return Publisher(
-            memory.ledger,
-            self.engine,
-            memory.store,
-            self.settings.gate,
-            routers=memory.routers,
-            base_model=memory.model,
-            clock=memory._clock,
-        )
+    def workbench(self, **changes: Any) -> Workbench:
+        """The memory's workbench with changed settings."""
+        return replace(self.memory.workbench, settings=self.settings.changed(**changes), progress=self.progress)
 
     def router(self, manifest: Manifest, **changes: Any) -> Router:
         """The router of a manifest, with other settings."""

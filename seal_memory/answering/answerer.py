@@ -15,7 +15,16 @@ from enum import StrEnum
 from seal_memory import prompts
 from seal_memory.answering import best_of_n as reciting
 from seal_memory.config import AnsweringSettings
-from seal_memory.engines.base import Completion, Decoding, Engine, Finish, OnText, Prompt, TokenLogprob, continued
+from seal_memory.engines.base import (
+    Completion,
+    Decoding,
+    Engine,
+    Finish,
+    OnText,
+    Prompt,
+    TokenLogprob,
+    continue_prompts,
+)
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Status
@@ -169,7 +178,7 @@ class Answerer:
         asked = [
             _with_passages(t.prompt, [h.interaction.text for h in hits]) for t, hits in zip(turns, found, strict=True)
         ]
-        completions = continued(self.engine, asked, decoding, on_text=_placed(on_text, turns))
+        completions = continue_prompts(self.engine, asked, decoding, on_text=_placed(on_text, turns))
         return {
             t.place: self._answer(c, Mode.RETRIEVAL, (), tuple(h.interaction.id for h in hits))
             for c, t, hits in zip(completions, turns, found, strict=True)

@@ -1,7 +1,7 @@
 """Recite a few times, keep what fits the question: how the weights are asked.
 
 An adapter knows its statements better than which of them is asked for: it begins with the wrong words, and then says
-the wrong statement to its end (benchmarks/LOG.md). So it recites greedily and by sampling, and the *untouched base*
+the wrong statement to its end (lab log). So it recites greedily and by sampling, and the *untouched base*
 says how likely the question is behind each recitation: query likelihood (Ponte and Croft 1998), the channel model of
 arXiv 2108.04106, over recitations (arXiv 2210.01296). How likely the adapter found its own words counts half: the
 question tells statements apart, but not "12:10" from "12:1". No stored text is read; all that is compared came out of
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from seal_memory import prompts
 from seal_memory.config import AnsweringSettings
-from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, Score, continued
+from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, Score, continue_prompts
 
 TEMPERATURE = 0.8  # of the recitations after the first (LOG, A1 to A7)
 OWN_WEIGHT = 0.5  # of log p(recitation | question) beside log p(question | recitation), both in nats
@@ -55,7 +55,7 @@ def ask(
     several = [n for n, (p, _) in enumerate(asked) if p.adapter is not None] if recitals.count > 1 else []
     once = sorted(set(range(len(asked))).difference(several))
     told = None if on_text is None else lambda row, piece: on_text(once[row], piece)
-    done = dict(zip(once, continued(engine, [asked[n][0] for n in once], decoding, on_text=told), strict=True))
+    done = dict(zip(once, continue_prompts(engine, [asked[n][0] for n in once], decoding, on_text=told), strict=True))
     silent: OnText | None = None if on_text is None else lambda row, piece: on_text(several[row], "")
     recited = recite([asked[n] for n in several], engine, decoding, recitals, on_text=silent)
     for n, chosen in zip(several, recited, strict=True):
@@ -82,7 +82,7 @@ def recite(
         sampled = replace(decoding, temperature=recitals.temperature, seed=decoding.seed + 1)
     rows = [replace(p, greedy=decoding.temperature == 0 and k == 0) for p, _ in asked for k in range(count)]
     heard: OnText | None = None if on_text is None else lambda row, piece: on_text(row // count, piece)
-    spoken = continued(engine, rows, sampled, on_text=heard)
+    spoken = continue_prompts(engine, rows, sampled, on_text=heard)
     made = [spoken[n * count : (n + 1) * count] for n in range(len(asked))]
     distinct = [_distinct(own) for own in made]
     compared = [(n, c) for n, own in enumerate(distinct) if len(own) > 1 for c in own]

@@ -173,13 +173,13 @@ def _engine(name: str, settings: Settings) -> dict[str, Any]:
     from seal_memory.runtime.loading import vllm_engine
 
     with closing(vllm_engine(name, settings.engine)) as engine:
-        served = engine.greet()
+        served = engine.connect()
         return {
             "url": engine.server.url,
             "model": served.base,
             "context": served.max_length,
             "adapters": len(served.adapters),
-            "most_adapters": engine.most_adapters,
+            "most_adapters": engine.max_adapters,
         }
 
 

@@ -51,13 +51,13 @@ def quarantine(
 
 
 def _show(action: Action, found: Sequence[Interaction], out: Console) -> None:
-    from seal_memory.safety.obfuscation import revealed
+    from seal_memory.safety.obfuscation import escape_invisible
 
     if not found:
         say(out, "None.")
         return
     rows: list[tuple[Any, ...]] = [
-        (one.id, one.role.value, one.source, one.reason, one.sightings, shorten(revealed(one.text), 60))
+        (one.id, one.role.value, one.source, one.reason, one.sightings, shorten(escape_invisible(one.text), 60))
         for one in found
     ]
     out.print(table(["id!", "role", "source", "because", "seen>", "text"], rows))

@@ -7,16 +7,14 @@ Not here: the schedule's rows (`ledger.audits`), what the results say (`retentio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seal_memory.config import BackgroundSettings, GateSettings
 from seal_memory.engines.base import Engine
 from seal_memory.learning import grading
-from seal_memory.ledger import Ledger
+from seal_memory.learning.workbench import Workbench
 from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Audit, AuditDue, QuizItem, Snapshot
-from seal_memory.routing.router import MakeRouter
 
 TOGETHER = 8  # shards asked in one batch; each batch is on record before the next
 
@@ -31,24 +29,15 @@ class AuditOutcome:
 
 
 class Auditor:
-    """Audits the shards of one ledger's published snapshot."""
+    """Audits the shards of one memory's published snapshot; `engine` answers, in process or as a server's."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        engine: Engine,
-        settings: BackgroundSettings,
-        gate: GateSettings,
-        *,
-        routers: MakeRouter,
-        clock: Callable[[], float],
-    ) -> None:
-        self.ledger, self.engine, self.settings, self.gate = ledger, engine, settings, gate
-        self.routers, self.clock = routers, clock
+    def __init__(self, bench: Workbench, engine: Engine) -> None:
+        self.bench, self.ledger, self.engine = bench, bench.ledger, engine
+        self.settings, self.gate = bench.settings.background, bench.settings.gate
 
     def run(self) -> list[AuditOutcome]:
         """Audit what is due now. A shard without a held-out item is only dated anew."""
-        now = self.clock()
+        now = self.bench.clock()
         self.ledger.audits.schedule(self.settings.audit_interval)
         due = self.ledger.audits.due(now)
         found: list[AuditOutcome] = []
@@ -60,7 +49,7 @@ class Auditor:
 
     def _together(self, due: Sequence[AuditDue], snapshot: Snapshot, now: float) -> list[AuditOutcome]:
         items = {d.adapter_id: self._items(d.adapter_id, snapshot) for d in due}
-        router = self.routers(snapshot.manifest, self.ledger)
+        router = self.bench.routers(snapshot.manifest, self.ledger)
         asked = [(item, router.route(item.question).adapter_id) for own in items.values() for item in own]
         grades = grading.grade(
             asked,

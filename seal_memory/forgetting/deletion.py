@@ -12,17 +12,13 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from seal_memory.config import GateSettings
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import BaseModelMismatchError, BusyError, ModelUnavailableError, SealMemoryError
 from seal_memory.forgetting.consequences import less, to_relearn, versions_with
 from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
-from seal_memory.ledger import Ledger
-from seal_memory.lora.store import AdapterStore
+from seal_memory.learning.workbench import Workbench
 from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Manifest, QuizItem, Snapshot, Status
-from seal_memory.routing.router import MakeRouter
 
 logger = logging.getLogger(__name__)
 
@@ -58,25 +54,13 @@ class CompletedForget:
 
 
 class Deletion:
-    """Forgets and corrects in one ledger and adapter store. `engine` may load the model late, `drop` never does.
+    """Forgets and corrects in one memory, under its lease. The model is loaded only to report recall.
 
-    `heartbeat` renews the lease that the caller holds, and raises `BusyError` when it is lost.
+    `drop(adapter_id)` lets the engines go of an adapter, and loads no model.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        store: AdapterStore,
-        settings: GateSettings,
-        *,
-        routers: MakeRouter,
-        engine: Callable[[], TransformersEngine],
-        drop: Callable[[str], None],
-        clock: Callable[[], float],
-        heartbeat: Callable[[], None],
-    ) -> None:
-        self.ledger, self.store, self.settings, self.routers = ledger, store, settings, routers
-        self.engine, self.drop, self.clock, self.heartbeat = engine, drop, clock, heartbeat
+    def __init__(self, bench: Workbench, *, drop: Callable[[str], None]) -> None:
+        self.bench, self.ledger, self.store, self.drop = bench, bench.ledger, bench.store, drop
 
     def forget(self, ids: Sequence[str]) -> CompletedForget:
         """Destroy the interactions, their earlier wordings and everything derived from them.
@@ -85,10 +69,10 @@ class Deletion:
         """
         chain = self.ledger.with_predecessors(list(ids))
         items = self.ledger.quiz_items(interaction_ids=chain)
-        self.heartbeat()
+        self.bench.heartbeat()
         before = self._recall(items, self.ledger.current())
         with self.ledger.atomic():
-            self.heartbeat()  # loading the model takes long: who lost the lease meanwhile deletes nothing
+            self.bench.heartbeat()  # loading the model takes long: who lost the lease meanwhile deletes nothing
             purged_adapters = self.ledger.adapters_trained_on(chain)
             snapshot, destroyed, relearn = self._without(purged_adapters, chain)
             report = self.ledger.purge(chain)
@@ -167,7 +151,7 @@ class Deletion:
     def _sweep(self) -> None:
         """What a killed trainer left. Who took the lease over has files that no row names yet, and sweeps later."""
         try:
-            self.heartbeat()
+            self.bench.heartbeat()
         except BusyError:
             return
         self.store.sweep(needed(self.ledger))
@@ -184,14 +168,14 @@ class Deletion:
 
     def _asked(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float:
         manifest = snapshot.manifest if snapshot is not None else Manifest()
-        engine = self.engine()
-        router = self.routers(manifest, self.ledger)
+        engine = self.bench.engine
+        router = self.bench.routers(manifest, self.ledger)
         pairs = [(item, router.route(item.question).adapter_id) for item in items]
         grades = grading.grade(
             pairs,
             engine,
-            max_tokens=self.settings.quiz_answer_tokens,
+            max_tokens=self.bench.settings.gate.quiz_answer_tokens,
             snapshot_version=snapshot.version if snapshot else None,
-            clock=self.clock,
+            clock=self.bench.clock,
         )
         return mean(float(bool(g.correct)) for g in grades)

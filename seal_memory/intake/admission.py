@@ -19,10 +19,10 @@ from typing import Any
 
 from seal_memory.errors import InputError
 from seal_memory.intake.messages import Message, parse_message, parse_role
-from seal_memory.language.speech_acts import Speech, classify
+from seal_memory.language.speech_acts import SpeechAct, classify
 from seal_memory.language.text import chunks, is_binary_junk
 from seal_memory.records import Interaction, NewInteraction, Role, Status
-from seal_memory.safety.injection import injection
+from seal_memory.safety.injection import find_injection
 
 __all__ = [
     "LEARN_ROLES",
@@ -45,12 +45,12 @@ MAX_CHARS = 4000  # about a thousand tokens of English
 _log = logging.getLogger(__name__)
 
 _REASONS = {
-    Speech.QUESTION: "question: nothing stated",
-    Speech.REQUEST: "request to the assistant: nothing stated",
-    Speech.ACKNOWLEDGEMENT: "acknowledgement: nothing stated",
-    Speech.GREETING: "greeting: nothing stated",
-    Speech.FRAGMENT: "fragment: too short to state anything",
-    Speech.EMPTY: "no words: nothing stated",
+    SpeechAct.QUESTION: "question: nothing stated",
+    SpeechAct.REQUEST: "request to the assistant: nothing stated",
+    SpeechAct.ACKNOWLEDGEMENT: "acknowledgement: nothing stated",
+    SpeechAct.GREETING: "greeting: nothing stated",
+    SpeechAct.FRAGMENT: "fragment: too short to state anything",
+    SpeechAct.EMPTY: "no words: nothing stated",
 }
 
 
@@ -79,17 +79,17 @@ def admit(
         speaker = "a document" if role is Role.DOCUMENT else f"the {role}"
         return Admission(Status.SKIPPED, f"said by {speaker}: recorded, not learned")
     speech = classify(text, to_assistant=role in (Role.USER, Role.SYSTEM))
-    if speech is Speech.STATEMENT:
+    if speech is SpeechAct.STATEMENT:
         return Admission(Status.PENDING)
     return Admission(Status.SKIPPED, _REASONS[speech])
 
 
 def _injection(text: str, title: str | None, role: Role) -> str | None:
-    spoken = role not in (Role.TOOL, Role.DOCUMENT)  # in a dialogue orders are ordinary
-    found = injection(text, spoken=spoken)
+    in_dialogue = role not in (Role.TOOL, Role.DOCUMENT)  # where instructions are ordinary
+    found = find_injection(text, in_dialogue=in_dialogue)
     if found is not None or not title:
         return found
-    in_title = injection(title, spoken=spoken)
+    in_title = find_injection(title, in_dialogue=in_dialogue)
     return f"its title {in_title}" if in_title is not None else None
 
 

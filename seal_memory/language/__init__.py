@@ -1,1 +1,1 @@
-"""Language: pure functions on English text: sentences, spans, quantities, speech acts, cloze questions."""
+"""Language: pure functions on English text (sentences, spans, quantities, speech acts, cloze questions)."""

@@ -1,7 +1,7 @@
-"""Questions made from a sentence without a model: a span becomes a question word.
+"""Cloze questions from a sentence, without a model: a span is replaced by a question word.
 
-Unsupervised cloze questions (Lewis et al., arXiv 1906.04980), in four shapes. Not fluent English, but they pair
-the sentence's own words with the span, which is what a small model needs to be taught, and quizzed on.
+Unsupervised cloze questions (Lewis et al., arXiv 1906.04980), in four shapes. They are not fluent English, but pair
+the words of the sentence with the span, which suffices to train and quiz a small model.
 Not here: choosing spans (`spans`), model-written questions (`self_edits.writer`).
 """
 
@@ -27,7 +27,7 @@ _WH: dict[SpanKind, tuple[str, ...]] = {
 
 
 class Shape(IntEnum):
-    """How the sentence around the span is arranged."""
+    """Arrangement of the sentence's words in the question."""
 
     IN_PLACE = 0  # ... bought the workshop from who?
     FRONTED = 1  # Who: bought the workshop from?
@@ -36,9 +36,9 @@ class Shape(IntEnum):
 
 
 def cloze_question(sentence: str, span: Span, *, shape: Shape, rng: random.Random, window: int = 12) -> str | None:
-    """A question that `span` answers, with at most `window` words kept on either side.
+    """Question that `span` answers, with at most `window` words of the sentence on either side.
 
-    None when too little is left around the span to ask by.
+    None when fewer than two content words remain around the span.
     """
     left, right = sentence[: span.start].split(), sentence[span.end :].split()
     left, right = left[-window:], right[:window]
@@ -60,7 +60,7 @@ def cloze_question(sentence: str, span: Span, *, shape: Shape, rng: random.Rando
 
 
 def random_cloze_question(sentence: str, span: Span, rng: random.Random) -> str | None:
-    """A question of a random shape and window (never `BLANK`, which is cloze's own)."""
+    """Question of a random shape and window; never `BLANK`, which the cloze genre uses."""
     shape = rng.choice((Shape.IN_PLACE, Shape.FRONTED, Shape.KEYWORDS))
     return cloze_question(sentence, span, shape=shape, rng=rng, window=rng.randint(4, 14))
 

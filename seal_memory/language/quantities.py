@@ -1,7 +1,7 @@
-"""What a span is, and the spans made of figures: dates, numbers, money, clock times, codes.
+"""Quantity spans in a sentence: dates, numbers, money, clock times, codes; and the `Span` record.
 
-Rules for English, on figures and number words. Not covered: names, quotes and chunks
-(`spans.py`), relative dates ('tomorrow'), converting a number to a value.
+Rules for English, on figures and number words. Not here: names, quotes and chunks (`spans`), relative dates
+('tomorrow'), converting a number to a value.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Span", "SpanKind", "dates", "make_span", "numbers"]
 
 
 class SpanKind(StrEnum):
-    """What a span is, in the order in which `answer_spans` ranks; chooses the question word."""
+    """Kind of a span, in the ranking order of `answer_spans`; decides the question word."""
 
     NAME = "name"  # who / which: people, companies, products
     PLACE = "place"  # where
@@ -30,7 +30,7 @@ class SpanKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """`text` is the sentence's `[start:end]`, exactly."""
+    """Slice of a sentence: `text == sentence[start:end]`."""
 
     start: int
     end: int
@@ -39,7 +39,7 @@ class Span:
 
 
 def make_span(sentence: str, start: int, end: int, kind: SpanKind) -> Span:
-    """The span `[start:end]` of a sentence."""
+    """Span for `sentence[start:end]`."""
     return Span(start, end, sentence[start:end], kind)
 
 
@@ -136,7 +136,7 @@ def _matches(sentence: str, patterns: Iterable[re.Pattern[str]], kind: SpanKind)
 
 
 def _without_overlap(spans: Iterable[Span]) -> list[Span]:
-    """The spans in reading order; of two that overlap, the one that came first in `spans`."""
+    """Spans in reading order; of two that overlap, the earlier one in `spans` is kept."""
     kept: list[Span] = []
     for span in spans:
         if all(span.end <= other.start or other.end <= span.start for other in kept):
@@ -145,23 +145,23 @@ def _without_overlap(spans: Iterable[Span]) -> list[Span]:
 
 
 def dates(sentence: str) -> list[Span]:
-    """Dates with a month, weekdays, seasons, decades, centuries; a bare year is in `numbers`."""
+    """Find dates with a month, weekdays, seasons, decades and centuries; bare years are in `numbers`."""
     return _without_overlap(_matches(sentence, _DATES, SpanKind.DATE))
 
 
 def numbers(sentence: str) -> list[Span]:
-    """Amounts with their units, money, clock times, years (kind date), ordinals, number words, codes.
+    """Find amounts with units, money, clock times, years (kind date), ordinals, number words and codes.
 
-    Figures that belong to a date such as '9 November' are left to `dates`.
+    Figures inside a date such as '9 November' are left to `dates`.
     """
-    taken = dates(sentence)
+    date_spans = dates(sentence)
     codes = (s for s in _matches(sentence, _CODES, SpanKind.CODE) if not _NOT_CODE.match(s.text))
     found = [
-        *taken,
+        *date_spans,
         *_matches(sentence, _MONEY, SpanKind.MONEY),
         *_matches(sentence, _TIMES, SpanKind.TIME),
         *codes,
         *_matches(sentence, _YEARS, SpanKind.DATE),
         *_matches(sentence, _NUMBERS, SpanKind.NUMBER),
     ]
-    return [span for span in _without_overlap(found) if span not in taken]
+    return [span for span in _without_overlap(found) if span not in date_spans]

@@ -1,8 +1,8 @@
-"""Spans inside one sentence that an answer could be: names, numbers, dates, quotes, noun-ish chunks.
+"""Answer spans in one sentence: names, numbers, dates, quotes, noun-like chunks.
 
-Rules on capital letters, figures and word lists, no model: quick, repeatable, English. They aim
-for recall; whoever trains on a span checks it. Not covered: part-of-speech tagging, coreference,
-names written in lower case, languages that capitalise every noun; figures are in `figures.py`.
+Rules for English on capital letters, figures and word lists, without a model: fast and deterministic. They aim for
+recall; callers check a span before training on it. Not here: numbers and dates (`quantities`), part-of-speech tagging,
+coreference, names written in lower case, languages that capitalise every noun.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ _DAYS_AND_MONTHS = word_set(
 )
 _ALSO_FIRST_NAMES = frozenset({"april", "may", "june", "august"})
 _BEFORE_MONTHS = word_set("in on since until till by of from last next this every early late mid")
-# Capitalised only because a sentence begins with them; stop words are added to these.
-_STARTERS = word_set(
+# Not names when they are the capitalised first word of a sentence; stop words are added to these.
+_OPENING_WORDS = word_set(
     """according additionally afterwards allergic anyway attention besides big bring call careful clearly
     correct currently customers dear despite eventually exactly finally first firstly following
     fortunately furthermore generally good great hello hence hey hi important indeed inside instead last
@@ -71,8 +71,8 @@ _STARTERS = word_set(
     similarly six some sometimes somehow soon ten thanks third three today tomorrow tonight two
     unfortunately unlike update usually whenever yes yesterday"""
 )
-# In front of a full name at a sentence's start these say what somebody is: "Foreman Iwan Sorrel".
-_ROLES = word_set(
+# Occupations, cut off in front of a full name at a sentence's start: "Foreman Iwan Sorrel".
+_OCCUPATIONS = word_set(
     """actor actress apprentice architect artist assistant author baker builder butcher carpenter chef
     chemist clerk client coach colleague composer cook customer dentist designer director driver
     engineer farmer foreman fisherman gardener guard guest harbourmaster historian journalist lawyer
@@ -98,10 +98,10 @@ _HEADER = re.compile(r"\W*\w+(?: [a-z]\S*){0,5}: ")
 
 
 def names(sentence: str) -> list[Span]:
-    """Runs of capitalised words, joined across 'of', 'de', '&' and the like, as name or place.
+    """Find names and places: runs of capitalised words, joined across 'of', 'de', '&' and the like.
 
-    The sentence's first word counts alone only when it is no common opening word. Months and
-    weekdays are dates, words with figures are codes, a sentence in capitals has no names.
+    A single first word of the sentence counts only when it is not a common opening word. Months and weekdays are
+    dates, words with figures are codes, and a sentence in capitals has no names.
     """
     words = _words(sentence)
     if sentence.isupper() and len(words) > 2:
@@ -133,7 +133,7 @@ def _continues(sentence: str, words: list[_Word], last: int) -> int | None:
         word = words[index]
         if word.is_capital:
             return index
-        if word.lower in _CONNECTORS or (word.text == "the" and _takes_the(words, index, last)):
+        if word.lower in _CONNECTORS or (word.text == "the" and _the_inside_name(words, index, last)):
             continue
         return None
     return None
@@ -147,31 +147,31 @@ def _adjacent(sentence: str, word: _Word, following: _Word) -> bool:
     return dotted and gap in (".", ". ")
 
 
-def _takes_the(words: list[_Word], index: int, last: int) -> bool:
+def _the_inside_name(words: list[_Word], index: int, last: int) -> bool:
     if index > last + 1:  # 'Museum of the Sea'
         return True
     return index + 1 < len(words) and words[index + 1].lower in _EPITHETS
 
 
 def _trim(sentence: str, words: list[_Word], first: int, last: int) -> tuple[int, int] | None:
-    """Cut what is capitalised for another reason off a run; None when nothing remains."""
+    """Cut words that are capitalised for another reason off a run's start; None when nothing remains."""
     opening = first == 0 or sentence[: words[first].start].rstrip()[-1:] in tuple('.!?"“‘(')
-    begun = first
-    while first <= last and _is_no_name(words, first, last, opening and first == begun):
+    run_start = first
+    while first <= last and _is_not_name(words, first, last, opening and first == run_start):
         first += 1
         while first <= last and words[first].lower in (*_CONNECTORS, "the"):
             first += 1
     if first > last:
         return None
-    if opening and first == begun:
-        if last - first >= 2 and words[first].lower in _ROLES:
+    if opening and first == run_start:
+        if last - first >= 2 and words[first].lower in _OCCUPATIONS:
             return first + 1, last
         if first == last and not _first_word_is_name(sentence, words, first):
             return None
     return first, last
 
 
-def _is_no_name(words: list[_Word], index: int, last: int, opening: bool) -> bool:
+def _is_not_name(words: list[_Word], index: int, last: int, opening: bool) -> bool:
     word = words[index].lower
     if word in _DAYS_AND_MONTHS:
         before = words[index - 1].lower if index else ""
@@ -183,7 +183,7 @@ def _is_no_name(words: list[_Word], index: int, last: int, opening: bool) -> boo
             return True
     if word in ("the", "a", "an", "my", "our", "your", "his", "her", "their", "this", "that"):
         return True
-    return opening and (word in STOP_WORDS or word in _STARTERS)
+    return opening and (word in STOP_WORDS or word in _OPENING_WORDS)
 
 
 def _first_word_is_name(sentence: str, words: list[_Word], index: int) -> bool:
@@ -219,7 +219,7 @@ _IRREGULAR = word_set(
 _AUXILIARIES = word_set("is are was were be been being has have had")
 _PRONOUNS = word_set("who that which i we they he she it")
 _CHUNK_BREAKS = word_set("called named nicknamed inside outside exactly ago per later earlier")
-_LONGEST_CHUNK = 3
+_MAX_CHUNK_WORDS = 3
 
 
 def _quotes(sentence: str) -> Iterator[Span]:
@@ -230,7 +230,7 @@ def _quotes(sentence: str) -> Iterator[Span]:
 
 
 def _chunks(sentence: str) -> Iterator[Span]:
-    """Runs of one to three content words between function words, without a verb in front."""
+    """Runs of one to three content words between function words, without a leading verb."""
     words = _words(sentence)
     index = 0
     while index < len(words):
@@ -241,7 +241,7 @@ def _chunks(sentence: str) -> Iterator[Span]:
         while _chunk_continues(sentence, words, last):
             last += 1
         first = index + 1 if _opens_with_verb(sentence, words, index) else index
-        if first <= last < first + _LONGEST_CHUNK and last > 0:
+        if first <= last < first + _MAX_CHUNK_WORDS and last > 0:
             yield make_span(sentence, words[first].start, words[last].end, SpanKind.CHUNK)
         index = last + 1
     yield from _after_called(sentence)
@@ -261,7 +261,7 @@ def _chunk_continues(sentence: str, words: list[_Word], last: int) -> bool:
 
 
 def _opens_with_verb(sentence: str, words: list[_Word], index: int) -> bool:
-    """Behind a name or an auxiliary comes a verb: 'Velmar Timber | brings larch planks', 'was | built'."""
+    """Whether the word is a verb after a name or auxiliary: 'Velmar Timber | brings larch planks', 'was | built'."""
     if index == 0 or sentence[words[index - 1].end : words[index].start] != " ":
         return False
     before, word = words[index - 1], words[index].lower
@@ -283,10 +283,10 @@ def _after_called(sentence: str) -> Iterator[Span]:
 
 
 def answer_spans(sentence: str) -> list[Span]:
-    """All spans that an answer could be, best kinds first, then in reading order.
+    """Find all spans that could be an answer, ordered by `SpanKind`, then in reading order.
 
-    No two have the same bounds. A number inside a name or a name inside a code is left out; a
-    chunk may contain a name, number or quote whole, but never a part of one.
+    No two have the same bounds. A number inside a name or a name inside a code is dropped; a chunk may contain a
+    whole name, number or quote, but never a part of one.
     """
     dated, numbered = dates(sentence), numbers(sentence)
     codes = [span for span in numbered if span.kind is SpanKind.CODE]
@@ -298,7 +298,7 @@ def answer_spans(sentence: str) -> list[Span]:
     for span in typed:
         bounds.setdefault((span.start, span.end), span)
     for span in _chunks(sentence):
-        if not any(_cuts(span, other) for other in typed):
+        if not any(_splits(span, other) for other in typed):
             bounds.setdefault((span.start, span.end), span)
     return sorted(bounds.values(), key=lambda span: (_RANK[span.kind], span.start, span.end))
 
@@ -307,7 +307,7 @@ def _inside(span: Span, others: list[Span]) -> bool:
     return any(other.start <= span.start and span.end <= other.end for other in others)
 
 
-def _cuts(chunk: Span, other: Span) -> bool:
-    """Whether the chunk holds a part of the other span, but not all of it."""
+def _splits(chunk: Span, other: Span) -> bool:
+    """Whether the chunk contains a part of the other span, but not all of it."""
     overlap = chunk.start < other.end and other.start < chunk.end
     return overlap and not (chunk.start <= other.start and other.end <= chunk.end)

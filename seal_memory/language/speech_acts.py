@@ -1,8 +1,8 @@
-"""Tells statements from questions, requests, greetings and acknowledgements, by rules for English.
+"""SpeechAct act classifier: statement, question, request, greeting or acknowledgement, by rules for English.
 
-One sentence that states something makes a text a statement, and so does one clause of a
-question ("My name is Ada, can you help?"). When in doubt it is a statement. Not covered: whether
-the statement is true, new or worth knowing; irony; other languages (statements, all of them).
+A text is a statement if one of its sentences is, or one clause of a question ("My name is Ada, can you help?"). When in
+doubt, it is a statement. Not here: whether a statement is true, new or useful; irony; other languages, whose texts
+all count as statements.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from enum import StrEnum
 
 from seal_memory.language.text import sentences, strip_markup, word_set
 
-__all__ = ["Speech", "classify"]
+__all__ = ["SpeechAct", "classify"]
 
 
-class Speech(StrEnum):
-    """What a text or sentence does; the order is the one in which a text's kind is chosen."""
+class SpeechAct(StrEnum):
+    """SpeechAct act of a text or sentence; a text takes the first in this order that one of its sentences has."""
 
     STATEMENT = "statement"
     QUESTION = "question"
@@ -27,38 +27,38 @@ class Speech(StrEnum):
     EMPTY = "empty"
 
 
-_ORDER = {speech: rank for rank, speech in enumerate(Speech)}
+_ORDER = {speech: rank for rank, speech in enumerate(SpeechAct)}
 
 
-def classify(text: str, *, to_assistant: bool = True) -> Speech:
-    """The kind of a text: the first kind in `Speech` that one of its sentences has.
+def classify(text: str, *, to_assistant: bool = True) -> SpeechAct:
+    """Classify a text as the first member of `SpeechAct` that one of its sentences has.
 
-    `to_assistant`: the text speaks to the assistant, so that a bare command is a request; in a
-    document or a tool's result "Write the date first." is a statement.
+    `to_assistant`: the text addresses the assistant, so that a bare command is a request; in a document or a tool's
+    result "Write the date first." is a statement.
     """
-    found = Speech.EMPTY
+    found = SpeechAct.EMPTY
     for sentence in sentences(text):
         kind = _classify_sentence(strip_markup(sentence), to_assistant)
-        if kind is Speech.STATEMENT:
+        if kind is SpeechAct.STATEMENT:
             return kind
         found = min(found, kind, key=_ORDER.__getitem__)
     return found
 
 
-def _classify_sentence(sentence: str, to_assistant: bool) -> Speech:
+def _classify_sentence(sentence: str, to_assistant: bool) -> SpeechAct:
     opening, rest = _strip_courtesies(sentence.replace("’", "'").strip("\"'“”‘ "))
     if not re.search(r"\w", rest):
-        return opening or Speech.EMPTY
+        return opening or SpeechAct.EMPTY
     if _is_question(rest):
-        return Speech.STATEMENT if _question_states(rest) else Speech.QUESTION
-    if _FRAME.match(rest) or (to_assistant and _is_command(rest)):
-        stated = any(_declares(clause) for clause in _clauses(rest)[1:])
-        return Speech.STATEMENT if stated else Speech.REQUEST
+        return SpeechAct.STATEMENT if _question_contains_statement(rest) else SpeechAct.QUESTION
+    if _REQUEST_START.match(rest) or (to_assistant and _is_command(rest)):
+        stated = any(_is_declarative(clause) for clause in _clauses(rest)[1:])
+        return SpeechAct.STATEMENT if stated else SpeechAct.REQUEST
     if _EMPTY_REPLY.match(rest) or all(word in _REPLY_WORDS for word in _lower_words(rest)):
-        return Speech.ACKNOWLEDGEMENT
+        return SpeechAct.ACKNOWLEDGEMENT
     if _is_fragment(rest):
-        return opening or Speech.FRAGMENT
-    return Speech.STATEMENT
+        return opening or SpeechAct.FRAGMENT
+    return SpeechAct.STATEMENT
 
 
 def _lower_words(text: str) -> list[str]:
@@ -108,49 +108,49 @@ _REPLY = re.compile(
 )
 _GAP = re.compile(r"\s*(?:[,;:!.…–—-]+\s*|$)")
 _VOCATIVE = re.compile(r",?\s+(?:dear\s+)?(?:[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*)?|team|folks)(?=\s*(?:[,!.…–—]|$))")
-_FOR = re.compile(
+_THANKS_FOR = re.compile(
     r"\s+(?:for|to (?:you|all|everyone))\b[^,;:–—]*?(?=$|\s*[,;:.!?–—]|\s+(?:and|but) (?:the|my|our|i|we"
     r"|please|now)\b)",
     re.IGNORECASE,
 )
-_DEAR = re.compile(r"dear\s+[^,]{1,40}(?:,|$)", re.IGNORECASE)
+_SALUTATION = re.compile(r"dear\s+[^,]{1,40}(?:,|$)", re.IGNORECASE)
 _AND = re.compile(r"\s*(?:and|but)\s+", re.IGNORECASE)
 
 
-def _strip_courtesies(sentence: str) -> tuple[Speech | None, str]:
-    """Cut greetings and acknowledgements off the front; what the first of them was, and the rest."""
-    first: Speech | None = None
+def _strip_courtesies(sentence: str) -> tuple[SpeechAct | None, str]:
+    """Cut greetings and acknowledgements off the front; returns the kind of the first, and the rest."""
+    first: SpeechAct | None = None
     rest = sentence.strip()
     while rest:
-        end, kind = _courtesy(rest)
+        end, kind = _match_courtesy(rest)
         if end == 0:
             break
-        first = kind if first is None or kind is Speech.ACKNOWLEDGEMENT else first
+        first = kind if first is None or kind is SpeechAct.ACKNOWLEDGEMENT else first
         rest = rest[end:].strip()
         joined = _AND.match(rest)
         rest = rest[joined.end() :] if joined else rest
     return first, rest
 
 
-def _courtesy(text: str) -> tuple[int, Speech]:
-    """Length of the courtesy at the text's beginning (0: none) and its kind."""
-    dear = _DEAR.match(text)
+def _match_courtesy(text: str) -> tuple[int, SpeechAct]:
+    """Length of the greeting or acknowledgement that the text begins with (0: none), and its kind."""
+    dear = _SALUTATION.match(text)
     if dear:
-        return dear.end(), Speech.GREETING
-    for pattern, kind in ((_GREETING, Speech.GREETING), (_REPLY, Speech.ACKNOWLEDGEMENT)):
+        return dear.end(), SpeechAct.GREETING
+    for pattern, kind in ((_GREETING, SpeechAct.GREETING), (_REPLY, SpeechAct.ACKNOWLEDGEMENT)):
         match = pattern.match(text)
         if match is None:
             continue
         end = match.end()
         if match.group().lower().startswith(("thank", "thx", "sorry", "many thanks", "welcome", "congrat")):
-            end = _end_of(_FOR, text, _end_of(_FILLERS, text, end))
+            end = _end_of(_THANKS_FOR, text, _end_of(_FILLERS, text, end))
         end = _end_of(_FILLERS, text, end)
         end = _end_of(_VOCATIVE, text, end)
         gap = _GAP.match(text, end)
         bare = re.match(r"hi|hello|hey", text, re.IGNORECASE)
         if gap or bare or text[end:].strip() == "?" or _AND.match(text, end):
             return (gap.end() if gap else end + (text[end:].strip() == "?")), kind
-    return 0, Speech.EMPTY
+    return 0, SpeechAct.EMPTY
 
 
 def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
@@ -215,12 +215,12 @@ _INDIRECT = re.compile(
     rf"\s*(?:\w+ )?questions?\b",
     re.IGNORECASE,
 )
-_TAG = re.compile(
+_TAG_QUESTION = re.compile(
     r",\s*(?:right|correct|ok(?:ay)?|yes|no|true|eh|huh|or not|am i right"
     rf"|{_AUX}(?: not|n't)?\s+(?:i|you|we|he|she|it|they|there)(?: not)?)\s*\?+\W*$",
     re.IGNORECASE,
 )
-_TOLD = re.compile(
+_DO_YOU_KNOW = re.compile(
     rf"{_LEAD}(?:did|do) you know (?:that )?(?!{_WH}\b|if\b|whether\b|how\b|about\b|of\b|any)"
     r"(?=.* (?:is|are|was|were|has|have|had|will|can|\w+ed|\w+s) )"
     r"|did i (?:tell|mention to) you (?:yet )?that\b|did i mention that\b",
@@ -235,25 +235,25 @@ def _is_question(sentence: str) -> bool:
 
 
 _IN_SITU = re.compile(rf"\b(?:what|which|whom|who)\b(?!.*\b{_AUX}\b)", re.IGNORECASE)
-_ADDED = re.compile(
+_ADDED_CLAUSE = re.compile(
     r"(?:\bbecause (?!(?:of|it|they|he|she|there)\b)"
     r"|[,;:–—]\s+(?:and |but |so |because |since )?(?=(?:i|my|we|our)\b))",
     re.IGNORECASE,
 )
 
 
-def _question_states(sentence: str) -> bool:
-    """Whether a question also tells something: before the asking, or added behind it."""
-    if _TOLD.match(sentence):
+def _question_contains_statement(sentence: str) -> bool:
+    """Whether a question also contains a statement, before or after the question itself."""
+    if _DO_YOU_KNOW.match(sentence):
         return True
-    if _TAG.search(sentence):
+    if _TAG_QUESTION.search(sentence):
         return False
     if _QUESTION_START.match(sentence):
-        return any(_declares(clause) for clause in _ADDED.split(sentence)[1:])
+        return any(_is_declarative(clause) for clause in _ADDED_CLAUSE.split(sentence)[1:])
     clauses = _clauses(sentence)
     if len(clauses) < 2 or _IN_SITU.search(clauses[-1]):
         return False
-    return any(_declares(clause) for clause in clauses[:-1])
+    return any(_is_declarative(clause) for clause in clauses[:-1])
 
 
 # --- requests ----------------------------------------------------------------------------------
@@ -269,8 +269,8 @@ _VERBS = word_set(
     classify extract keep skip cancel forget ignore wait think use teach walk guide ask ping call log
     save copy move update store take bring get"""
 )
-# Nouns as well, or rules worth keeping ("Use oat milk"): commands only before an object.
-_DOUBTFUL = word_set(
+# Also nouns, or verbs of lasting rules ("Use oat milk"): commands only in front of an object.
+_AMBIGUOUS_VERBS = word_set(
     """check print answer format plan book schedule list name order design quote walk guide call log copy
     move update store play set turn put add remove take bring get use keep start stop open run search
     try review count draft draw say think skip cancel forget ignore ask ping save delete correct test
@@ -280,8 +280,8 @@ _OBJECTS = word_set(
     """me us it this that these those them all again up out off down on for to about through from over
     everything some any three two five ten"""
 )
-# Orders about how to behave from now on are facts about the user: "Call me Bo", "Use metric units".
-_LASTING = re.compile(
+# Lasting instructions are facts about the user: "Call me Bo", "Use metric units".
+_LASTING_VERB = re.compile(
     r"(?:call|keep|use|put|take|bring|get|ignore|skip|say|move|store|add|set|turn|remove|stop|start|ask)\b",
     re.IGNORECASE,
 )
@@ -291,7 +291,7 @@ _SUBORDINATE = re.compile(rf"\b(?:{_WH}|if|whether|that|because|so)\b", re.IGNOR
 _POLITE = re.compile(
     r"(?:(?:and|but|so|then|now|next|also|first|finally|please|kindly|just|ok|okay)[,:]?\s+)+", re.IGNORECASE
 )
-_FRAME = re.compile(
+_REQUEST_START = re.compile(
     rf"{_LEAD}(?:i(?:'d| would) (?:like|love|appreciate it if) (?:you|your help)|i (?:want|need) you to"
     r"|i (?:need|could use|want) (?:your |some |a bit of )?(?:help|assistance|advice)|i would like you to"
     r"|you (?:can|could|may|should) (?:now )?(?:write|stop|start|continue|go|show|tell|proceed|close|delete)"
@@ -303,15 +303,15 @@ _FRAME = re.compile(
 
 
 def _is_command(sentence: str) -> bool:
-    """Whether a sentence only orders the assistant to do something now."""
+    """Whether a sentence only tells the assistant to do something now."""
     polite = _POLITE.match(sentence)
     bare = sentence[polite.end() :] if polite else sentence
     words = _lower_words(bare)
     if not words or words[0] not in _VERBS or _REMIND.match(bare):
         return False
     asked = bool(polite) and "please" in sentence.lower()
-    if words[0] in _DOUBTFUL and not asked:
-        if _LASTING.match(bare) and words[0] not in ("stop", "start"):
+    if words[0] in _AMBIGUOUS_VERBS and not asked:
+        if _LASTING_VERB.match(bare) and words[0] not in ("stop", "start"):
             return False
         if len(words) > 1 and words[1] not in _OBJECTS | {
             "the",
@@ -331,7 +331,7 @@ def _is_command(sentence: str) -> bool:
     return subordinate is not None and subordinate.start() < verb.start()
 
 
-# --- clauses that state ------------------------------------------------------------------------
+# --- declarative clauses -----------------------------------------------------------------------
 
 _CLAUSE = re.compile(
     r"[,;:–—]\s+|\s+-\s+|\s*\b(?:because|but)\s+|\s+(?:and|so)\s+(?=(?:i|my|we|our|he|she|they|the)\s)", re.I
@@ -350,7 +350,7 @@ _FINITE = re.compile(
     r"|built|born"
     r"|[a-z]\w+ed|[a-z]\w+[^s'\W]s)\b"
 )
-_NOT_STATING = re.compile(
+_NOT_DECLARATIVE = re.compile(
     r"(?:and |but |so )*(?:if|when|whenever|unless|whether|while|though|although|as|in case|for|about|given"
     r"|assuming|suppose|i (?:wonder|need|want|think"
     r"|guess|know|have a question|don't know|do not know|am (?:wondering|curious|not sure)|would"
@@ -364,7 +364,7 @@ def _clauses(sentence: str) -> list[str]:
     return [clause for clause in _CLAUSE.split(sentence) if clause.strip()]
 
 
-_ASKING = re.compile(rf"{_WH}\b", re.IGNORECASE)
+_WH_START = re.compile(rf"{_WH}\b", re.IGNORECASE)
 _ADVERBIAL = re.compile(
     r"(?:according|after|along|among|at|before|besides|between|by|despite|due|during|following|from|in|like"
     r"|of|on|since|to"
@@ -373,17 +373,17 @@ _ADVERBIAL = re.compile(
 )
 
 
-def _declares(clause: str) -> bool:
-    """Whether a clause states something: a subject in front, then a finite verb."""
+def _is_declarative(clause: str) -> bool:
+    """Whether a clause is declarative: a subject in front, then a finite verb."""
     bare = clause.strip(" \"'.!")
-    if any(pattern.match(bare) for pattern in (_QUESTION_START, _NOT_STATING, _ADVERBIAL, _ASKING)):
+    if any(pattern.match(bare) for pattern in (_QUESTION_START, _NOT_DECLARATIVE, _ADVERBIAL, _WH_START)):
         return False
     subject = _SUBJECT_START.match(bare[:1].lower() + bare[1:]) or _SUBJECT_START.match(bare)
     return bool(subject) and bool(_FINITE.search(bare, 1)) and len(bare.split()) >= 3
 
 
 def _is_fragment(sentence: str) -> bool:
-    """One or two words that are no sentence. A script without spaces is never called a fragment."""
+    """Whether a text is one or two words without a sentence; never for a script without spaces."""
     if any(ord(char) > 0x2E7F for char in sentence):
         return False
     words = sentence.split()

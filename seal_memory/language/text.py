@@ -1,8 +1,7 @@
-"""Pure functions on text: normalising, sentences, words, chunks, junk.
+"""Text functions: answer normalisation, sentence splitting, content words, chunking, binary detection.
 
-Works by rules for English (and does no harm to other languages that put a space after a full
-stop). Not covered: tokenisation for a model, spans inside a sentence (`spans.py`), whether a
-text is worth learning (`observation.py`), code blocks (their lines are treated like prose).
+Rules for English, harmless in other languages that put a space after a full stop. Not here: tokenisation for a model,
+spans inside a sentence (`spans`), choosing texts to learn (`intake.admission`), code blocks (treated like prose).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ __all__ = [
 
 
 def word_set(words: str) -> frozenset[str]:
-    """The set of the words in a string that lists them, separated by whitespace."""
+    """Set of the whitespace-separated words of a string."""
     return frozenset(words.split())
 
 
@@ -66,7 +65,7 @@ def _is_punctuation(char: str) -> bool:
 def normalise(text: str) -> str:
     """SQuAD's answer normalisation: lower case, no punctuation, no articles, single spaces.
 
-    Punctuation of all scripts goes, not ASCII's alone. Idempotent; may return "".
+    Removes the punctuation of all scripts, not only ASCII's. Idempotent; may return "".
     """
     lowered = unicodedata.normalize("NFC", text).lower()
     kept = "".join(char for char in lowered if not _is_punctuation(char))
@@ -78,10 +77,9 @@ _WORD = re.compile(r"\d+(?:[.,:/]\d+)+|[^\W_]+(?:-[^\W_]*\d[^\W_]*)*(?:['’][^\
 
 
 def content_words(text: str) -> list[str]:
-    """The lower-cased words that carry meaning, in order, with repetitions.
+    """Lower-cased words without stop words and question words, in order, with repetitions.
 
-    Stop words and question words go, numbers and codes ('3,200', '6:40', 'k-7741') stay whole,
-    other hyphenated words are taken apart, a possessive 's is cut.
+    Numbers and codes ('3,200', '6:40', 'k-7741') stay whole, other hyphenated words are split, a possessive 's is cut.
     """
     words = (match.group().lower().replace("’", "'") for match in _WORD.finditer(text))
     bare = (word.removesuffix("'s") for word in words)
@@ -89,7 +87,7 @@ def content_words(text: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """A crude stem: enough to match plural, past tense, possessive and "-ion", nothing more."""
+    """Crude stem that matches plural, past tense, possessive and "-ion"."""
     for ending in ("'s", "ing", "ion", "ed", "es", "s", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return word[: -len(ending)]
@@ -98,18 +96,18 @@ def stem(word: str) -> str:
 
 # --- sentences ---------------------------------------------------------------------------------
 
-# Never the end of a sentence: something always follows.
+# Abbreviations that never end a sentence.
 _TITLES = word_set(
     """dr mr mrs ms prof st sgt capt cpt lt col gen cmdr rev hon pres gov sen rep mt ft messrs mx e.g i.e
     cf vs v viz approx ca fig figs eq eqs sec vol vols pp ed eds nos al resp incl est jan feb mar apr
     jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri sat sun"""
 )
-# Only an abbreviation in front of a figure: "No. 5", "p. 12".
+# Abbreviations only in front of a figure: "No. 5", "p. 12".
 _BEFORE_FIGURES = word_set("no p art ch ext tel par")
-# May stand at the end of a sentence; the next word decides.
+# Abbreviations that may end a sentence; the next word decides.
 _MAY_END = word_set("""etc inc ltd co corp jr sr bros u.s u.k u.s.a u.n e.u d.c a.m p.m ph.d b.a m.a m.d b.c a.d n.b""")
-# Words that open a sentence much more often than they follow an abbreviation.
-_OPENERS = word_set(
+# Words that begin a sentence much more often than they follow an abbreviation.
+_OPENING_WORDS = word_set(
     """a after all although an and another are as at before both but by can did do does during each every
     for from had has have he her here his how however i if in instead is it its later many may more most
     my no not on once one only our please several she since so some such that the their then there these
@@ -117,18 +115,18 @@ _OPENERS = word_set(
     yes you your"""
 )
 
-_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_]*+(?=\s)|(?<![。！？])[。！？]++[」』”’）]*+")
-_NEXT = re.compile(r"\s*[\"'“‘«(\[*_]*(?P<word>[^\W_]{0,40})")
-_BLOCK = re.compile(r"\s{0,12}(?:[-*+•–]\s|\d{1,3}[.)]\s|[a-z]\)\s|#{1,6}\s|>|\||```|~~~)")
-_RULE = re.compile(r"\s*(?:=+|-{2,}|\*{3,})\s*$")
-_WRAP = 50  # a line shorter than this was ended by its writer, not by a line-wrapping program
+_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_]*+(?=\s)|(?<![。！？])[。！？]++[」』”’）]*+")
+_NEXT_WORD = re.compile(r"\s*[\"'“‘«(\[*_]*(?P<word>[^\W_]{0,40})")
+_BLOCK_START = re.compile(r"\s{0,12}(?:[-*+•–]\s|\d{1,3}[.)]\s|[a-z]\)\s|#{1,6}\s|>|\||```|~~~)")
+_HORIZONTAL_RULE = re.compile(r"\s*(?:=+|-{2,}|\*{3,})\s*$")
+_MIN_WRAPPED = 50  # characters; a shorter line was ended by its writer, not by a line-wrapping program
 
 
 def sentences(text: str) -> list[str]:
     """Split text into sentences, each with its whitespace collapsed.
 
-    Nothing is lost: the pieces joined give the text up to whitespace. Blank lines, headings,
-    list items, table rows and short unwrapped lines end a sentence too.
+    Lossless up to whitespace. Blank lines, headings, list items, table rows and short unwrapped lines end a
+    sentence, too.
     """
     pieces: list[str] = []
     start = 0
@@ -141,13 +139,13 @@ def sentences(text: str) -> list[str]:
 
 
 def _sentence_ends(text: str) -> list[int]:
-    """Offsets just behind each sentence, ascending; the text's own end may be missing."""
+    """End offsets of the sentences, ascending; the end of the text may be missing."""
     ends: list[int] = []
     starts = [*_block_starts(text), len(text)]
     for start, stop in pairwise(starts):
         casual = _first_letter_is_lower(text, start, stop)
         sentence = start
-        for match in _END.finditer(text, start, stop):
+        for match in _SENTENCE_END.finditer(text, start, stop):
             if _ends_sentence(text, sentence, match, casual):
                 ends.append(match.end())
                 sentence = match.end()
@@ -157,7 +155,7 @@ def _sentence_ends(text: str) -> list[int]:
 
 
 def _block_starts(text: str) -> list[int]:
-    """Offsets of the lines that begin a new block: paragraph, heading, list item, short line."""
+    """Offsets of the lines that begin a block: paragraph, heading, list item, short line."""
     starts = [0]
     offset = 0
     previous = ""
@@ -171,13 +169,13 @@ def _block_starts(text: str) -> list[int]:
 
 def _begins_block(previous: str, line: str) -> bool:
     before = previous.strip()
-    if not before or _BLOCK.match(line) or before.startswith(("#", "|")):
+    if not before or _BLOCK_START.match(line) or before.startswith(("#", "|")):
         return True
-    if _RULE.match(line):
+    if _HORIZONTAL_RULE.match(line):
         return False
-    if _RULE.match(previous):
+    if _HORIZONTAL_RULE.match(previous):
         return True
-    if len(before) >= _WRAP or before[-1] in ".!?…,;&-–—":
+    if len(before) >= _MIN_WRAPPED or before[-1] in ".!?…,;&-–—":
         return False
     first = line.lstrip()[0]
     return (first.isupper() or first.isdigit()) and before.split()[-1].lower() not in STOP_WORDS
@@ -191,9 +189,9 @@ def _first_letter_is_lower(text: str, start: int, stop: int) -> bool:
 
 
 def _ends_sentence(text: str, start: int, match: re.Match[str], casual: bool) -> bool:
-    """Whether the punctuation at `match`, in a sentence begun at `start`, ends that sentence."""
+    """Whether the punctuation at `match` ends the sentence that begins at `start`."""
     mark = match.group()
-    following = _NEXT.match(text, match.end())
+    following = _NEXT_WORD.match(text, match.end())
     word = following.group("word") if following else ""
     before = text[max(start, match.start() - 24) : match.start()].split()
     token = before[-1].lstrip("\"'“‘«([*_") if before else ""
@@ -226,7 +224,7 @@ def _full_stop_ends(token: str, word: str, casual: bool, *, first: bool) -> bool
         return False
     initial = len(token) == 1 and token.isalpha() and token.isupper()
     if initial or name in _MAY_END or re.fullmatch(r"(?:[^\W\d_]\.)+[^\W\d_]", token):
-        return word.lower() in _OPENERS and word[0].isupper()
+        return word.lower() in _OPENING_WORDS and word[0].isupper()
     return casual or not word[0].islower()
 
 
@@ -234,7 +232,7 @@ _MARKUP = re.compile(r"^\s*(?:#{1,6}\s+|[-*+•–]\s+|\d{1,3}[.)]\s+|[a-z]\)\s+
 
 
 def strip_markup(sentence: str) -> str:
-    """The sentence without the heading, list or quote marks in front of it."""
+    """Remove heading, list and quote marks in front of a sentence."""
     return _MARKUP.sub("", sentence).strip()
 
 
@@ -244,10 +242,10 @@ _PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
 
 
 def chunks(text: str, max_chars: int) -> list[str]:
-    """Cut a text into pieces of at most `max_chars`, at paragraphs, else sentences, words, anywhere.
+    """Split a text into pieces of at most `max_chars`, at paragraphs, else sentences, words, anywhere.
 
-    Pieces are verbatim slices without the whitespace around them; nothing else is lost.
-    A text of whitespace gives []. Raises InputError when `max_chars` is below 1.
+    Pieces are verbatim slices, stripped; only whitespace is lost. A text of whitespace gives []. Raises InputError
+    when `max_chars` is below 1.
     """
     if max_chars < 1:
         raise InputError(f"max_chars is {max_chars}; expected at least 1")
@@ -296,7 +294,7 @@ _JUNK_SHARE = 0.1
 
 
 def is_binary_junk(text: str) -> bool:
-    """True for text with a NUL or with more than a tenth of control or replacement characters."""
+    """Whether a text has a NUL, or more than a tenth of control or replacement characters."""
     if "\x00" in text:
         return True
     return bool(text) and len(_CONTROL.findall(text)) > _JUNK_SHARE * len(text)

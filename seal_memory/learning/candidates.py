@@ -6,23 +6,22 @@ Not here: what may be published (`gate`), publishing (`consolidate`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from seal_memory._internal.progress import Progress, silent
-from seal_memory.config import LearningSettings, Settings
+from seal_memory.config import LearningSettings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
 from seal_memory.learning.grading import Result
 from seal_memory.learning.inner_loop import TrainingJob, train
 from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.learning.screen import Choice, Contest, choose
-from seal_memory.ledger import Ledger
+from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.quizzes.generator import QuizPlan, hold_out, make_late_quiz, make_quiz
 from seal_memory.records import Episode, Grade, QuizItem, SelfEdit
-from seal_memory.routing.router import MakeRouter
 from seal_memory.self_edits.generator import ARMS, Arm, make_self_edits
 from seal_memory.self_edits.statements import Statement, statements_of
 from seal_memory.self_edits.writer import Written, write_items
@@ -154,23 +153,11 @@ def run_jobs(
 
 
 class Candidates:
-    """Makes and trains candidates with one engine; writes what it makes to the ledger."""
+    """Makes and trains the candidates of one memory; quizzes and self-edits are written to the ledger."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        engine: TransformersEngine,
-        settings: Settings,
-        *,
-        routers: MakeRouter,
-        clock: Callable[[], float],
-        make_id: Callable[[], str],
-        progress: Progress,
-        arms: ArmSource | None = None,
-        note_writer: str | None = None,
-    ) -> None:
-        self.ledger, self.engine, self.settings, self.routers = ledger, engine, settings, routers
-        self.clock, self.make_id, self.progress = clock, make_id, progress
+    def __init__(self, bench: Workbench, *, arms: ArmSource | None = None, note_writer: str | None = None) -> None:
+        self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings
+        self.clock, self.make_id, self.progress = bench.clock, bench.make_id, bench.progress
         self.arms: ArmSource = arms or RoundRobinArms()
         self._tokens = 0
         self.note_writer = note_writer  # the adapter that writes notes; None: the untouched base

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from seal_memory._internal import commit_points
 from seal_memory.learning import gate, grading
-from seal_memory.learning.candidates import Candidates, TrainedCandidate
+from seal_memory.learning.candidates import ArmSource, Candidates, TrainedCandidate
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import GateVerdict
 from seal_memory.learning.publishing import Publisher, without_replaced
+from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger import Ledger
 from seal_memory.records import (
     AdapterKind,
@@ -66,12 +67,12 @@ class _Tally:
 
 
 class Consolidator:
-    """Runs consolidations; `heartbeat` raises where the namespace's lease is lost."""
+    """Runs the consolidations of one memory, under its lease."""
 
-    def __init__(self, candidates: Candidates, publisher: Publisher, *, heartbeat: Callable[[], None]) -> None:
-        self.candidates, self.publisher, self.heartbeat = candidates, publisher, heartbeat
-        self.ledger, self.engine, self.settings = candidates.ledger, candidates.engine, candidates.settings
-        self.clock, self.make_id = candidates.clock, candidates.make_id
+    def __init__(self, bench: Workbench, *, arms: ArmSource | None = None, note_writer: str | None = None) -> None:
+        self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings
+        self.candidates = Candidates(bench, arms=arms, note_writer=note_writer)
+        self.publisher = Publisher(bench)
 
     def run(self) -> ConsolidateReport:
         """Everything pending, wave by wave; each wave publishes its own snapshot."""
@@ -152,7 +153,7 @@ class Consolidator:
         """One transaction: adapters, snapshot, decisions, grades, statuses. All or nothing."""
         commit_points.reached("snapshot-before-commit")
         with self.ledger.atomic():
-            self.heartbeat()  # raises when another process took the lease over: then nothing is published
+            self.bench.heartbeat()  # raises when another process took the lease over: then nothing is published
             version = None
             if manifest is not None:
                 for t, v in zip(trained, verdicts, strict=True):
@@ -186,14 +187,14 @@ class Consolidator:
         self, t: TrainedCandidate, v: GateVerdict, whole: GateVerdict, record: AdapterRecord | None, version: int | None
     ) -> Decision:
         return Decision(
-            self.make_id(),
+            self.bench.make_id(),
             record.id if record is not None and v.accepted else None,
             t.study.episode.id,
             v.accepted,
             v.reasons,
             {**v.measures, **whole.measures},
             version if v.accepted else None,
-            self.clock(),
+            self.bench.clock(),
         )
 
     def _add_grades(self, t: TrainedCandidate, decision: Decision) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from seal_memory import prompts
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt, Score
-from seal_memory.quizzes.grader import judge
+from seal_memory.quizzes.grader import grade_answer
 from seal_memory.quizzes.grader_forms import tokenise
 from seal_memory.quizzes.metrics import contains, mean
 from seal_memory.records import Grade, QuizItem
@@ -58,7 +58,7 @@ def is_right(item: QuizItem, answer: str) -> bool:
     if contains(answer, item.answer):
         return True
     free = item.origin == "user" and tokenise(item.answer)
-    return bool(free) and judge(item.question, item.answer, answer).correct
+    return bool(free) and grade_answer(item.question, item.answer, answer).correct
 
 
 def _prompt(question: Question) -> Prompt:

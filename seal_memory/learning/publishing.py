@@ -7,50 +7,37 @@ files' format and the crash safety of writing them (`lora.store`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from seal_memory.config import GateSettings
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import drift, gate
 from seal_memory.learning.candidates import data_hash
 from seal_memory.learning.gate import GateVerdict
 from seal_memory.learning.old_recall import kept
-from seal_memory.ledger import Ledger
+from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, SelfEdit, ShardEntry, Snapshot
-from seal_memory.routing.router import MakeRouter, Router
+from seal_memory.routing.router import Router
 
 
 class Publisher:
-    """Prepares publications of one ledger, engine and adapter store."""
+    """Prepares publications of one memory."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        engine: TransformersEngine,
-        store: AdapterStore,
-        settings: GateSettings,
-        *,
-        routers: MakeRouter,
-        base_model: str,
-        clock: Callable[[], float],
-    ) -> None:
-        self.ledger, self.engine, self.adapters, self.settings = ledger, engine, store, settings
-        self.routers, self.base_model, self.clock = routers, base_model, clock
+    def __init__(self, bench: Workbench) -> None:
+        self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings.gate
 
     def store(self, edit: SelfEdit, adapter: LoraAdapter, kind: AdapterKind) -> AdapterRecord:
         """The adapter's files on disk, and the engine holding it under its lasting id."""
         record = store_adapter(
-            self.adapters,
+            self.bench.store,
             adapter,
             kind=kind,
-            base_model=self.base_model,
+            base_model=self.bench.base_model,
             base_fingerprint=self.engine.fingerprint,
             interaction_ids=edit.interaction_ids,
             seed=edit.seed,
             data_hash=data_hash(edit),
-            now=self.clock(),
+            now=self.bench.clock(),
             episode_id=edit.episode_id,
             self_edit_id=edit.id,
         )
@@ -62,11 +49,11 @@ class Publisher:
         known = {a.id for a in self.ledger.adapters()}
         for adapter_id in {r.id for r in records} - known:
             self.engine.drop(adapter_id)
-            self.adapters.remove(adapter_id)
+            self.bench.store.remove(adapter_id)
 
     def router(self, manifest: Manifest) -> Router:
         """The router of a manifest that is published, or may be."""
-        return self.routers(manifest, self.ledger)
+        return self.bench.routers(manifest, self.ledger)
 
     def judge_whole(self, current: Snapshot | None, manifest: Manifest) -> GateVerdict:
         """Audit of the old through the router of `manifest`, and drift."""
@@ -78,7 +65,7 @@ class Publisher:
             ledger=self.ledger,
             engine=self.engine,
             settings=self.settings,
-            clock=self.clock,
+            clock=self.bench.clock,
             moved=_moved(current.manifest, manifest) if current else frozenset(),
         )
         old = gate.judge_old(found.before, found.after, self.settings)

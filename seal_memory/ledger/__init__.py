@@ -1,9 +1,9 @@
-"""The ledger: a memory's only database, and the only code that writes it.
+"""The ledger: the SQLite database of a memory, and the only code that writes it.
 
-One SQLite file per memory folder (`ledger.sqlite`), several namespaces in it; a `Ledger` is bound
-to one. What the agent saw is the truth here, everything else is derived from it.
+One file per memory folder (`ledger.sqlite`) holds several namespaces; a `Ledger` is bound to one. The interactions
+are the source of truth; everything else is derived from them.
 
-Not covered: adapter files (`seal_memory.lora`), and any decision about what to learn or publish.
+Not here: adapter files (`seal_memory.lora`), decisions about what to learn or publish.
 """
 
 from __future__ import annotations

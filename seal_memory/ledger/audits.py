@@ -1,9 +1,9 @@
-"""Audits of published shards: when each is due, and what each found. The results are append-only.
+"""Audit rows of published shards: the schedule, and the append-only results.
 
-Every shard of the published snapshot has a place in the schedule; shards that are no longer published lose theirs,
-and keep their results as long as the adapter is on record. Intervals double from audit to audit.
+Every shard of the published snapshot has a row in the schedule. A shard that is no longer published loses its row and
+keeps its results until its adapter is deleted. Intervals double from audit to audit.
 
-Not covered: asking the questions (`forgetting.audits`), and what follows from the results (`forgetting.retention`).
+Not here: asking the questions (`forgetting.audits`), acting on the results (`forgetting.retention`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import sqlite3
 
 from seal_memory.ledger import snapshots
 from seal_memory.ledger.connection import Scope
-from seal_memory.ledger.encoding import finite, id_list
+from seal_memory.ledger.encoding import id_list, not_nan
 from seal_memory.records import Audit, AuditDue, Manifest, ShardEntry
 
-LONGEST_STEP = 12  # from one hour, twelve doublings are half a year
+MAX_STEP = 12  # doublings of the first interval: from one hour to half a year
 
 
 class Audits:
@@ -25,9 +25,9 @@ class Audits:
         self._scope = scope
 
     def schedule(self, first_interval: float) -> None:
-        """Bring the schedule in line with the published snapshot; what is new is due in `first_interval` seconds.
+        """Match the schedule to the published snapshot; new shards are due in `first_interval` seconds.
 
-        The first result of a new shard is what its grades said when it was published.
+        The first result of a new shard is the mean of its grades at publishing.
         """
         scope = self._scope
         with scope.connection.atomic():
@@ -40,11 +40,11 @@ class Audits:
             known = {due.adapter_id for due in self.due()}
             for shard in manifest.shards:
                 if shard.adapter_id not in known:
-                    self._set(AuditDue(shard.adapter_id, shard.episode_id, scope.clock() + first_interval, 0))
+                    self._schedule(AuditDue(shard.adapter_id, shard.episode_id, scope.clock() + first_interval, 0))
                     self._record_first(shard)
 
     def due(self, at: float | None = None) -> list[AuditDue]:
-        """What is due by a time (None: ever), the most overdue first."""
+        """Audits due by the time `at` (None: all that are scheduled), the most overdue first."""
         rows = self._scope.connection.rows(
             "SELECT * FROM audit_schedule WHERE namespace = ? AND (? IS NULL OR due <= ?) ORDER BY due, adapter_id",
             (self._scope.namespace, at, at),
@@ -52,16 +52,16 @@ class Audits:
         return [AuditDue(row["adapter_id"], row["episode_id"], row["due"], row["step"]) for row in rows]
 
     def record(self, audit: Audit, *, weakened: bool, first_interval: float) -> AuditDue:
-        """Append a result, and set the next date: twice as far as the last, or the first interval if it weakened.
+        """Append a result and schedule the next audit: double the interval, or back to the first if `weakened`.
 
         Raises:
-            UnknownIdError: the adapter is not on record (see `Ledger.adapters`).
+            UnknownIdError: the ledger has no such adapter (see `Ledger.adapters`).
         """
         with self._scope.connection.atomic():
-            step = 0 if weakened else min(LONGEST_STEP, self._step(audit.adapter_id) + 1)
+            step = 0 if weakened else min(MAX_STEP, self._step(audit.adapter_id) + 1)
             self._append(audit)
             due = AuditDue(audit.adapter_id, audit.episode_id, audit.time + first_interval * 2.0**step, step)
-            self._set(due)
+            self._schedule(due)
         return due
 
     def results(self, *, adapter_id: str | None = None) -> list[Audit]:
@@ -79,7 +79,7 @@ class Audits:
         )
         return int(rows[0]["step"]) if rows else 0
 
-    def _set(self, due: AuditDue) -> None:
+    def _schedule(self, due: AuditDue) -> None:
         self._scope.connection.run(
             "INSERT OR REPLACE INTO audit_schedule (namespace, adapter_id, episode_id, due, step)"
             " VALUES (?, ?, ?, ?, ?)",
@@ -92,12 +92,12 @@ class Audits:
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 self._scope.namespace, audit.adapter_id, audit.episode_id, audit.snapshot_version, audit.time,
-                finite(audit.recall, f"the recall of {audit.adapter_id}"), audit.items,
+                not_nan(audit.recall, f"the recall of {audit.adapter_id}"), audit.items,
             ),
         )  # fmt: skip
 
     def _record_first(self, shard: ShardEntry) -> None:
-        """What was measured at publishing; nothing where that is on record already, or no grade is left."""
+        """Append the recall measured at publishing, unless the shard has a result already or no grades are left."""
         if self.results(adapter_id=shard.adapter_id):
             return
         rows = self._scope.connection.rows(

@@ -1,7 +1,7 @@
-"""Looking through the interactions of a namespace, a page at a time, newest first: for people, not for prompts.
+"""Browsing: pages of a namespace's interactions, filtered, newest first, for people to read.
 
-What is superseded, quarantined or rejected is shown, too. Words are looked for as they stand, anywhere in a text or
-title (SQLite's LIKE: upper and lower case differ outside ASCII). Not covered: the best match (`search.py`).
+Superseded, quarantined and rejected interactions are included. Words match literally, anywhere in a text or title
+(SQLite's LIKE: case-insensitive in ASCII only). Not here: ranked full-text search (`search`).
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from seal_memory.ledger.encoding import id_list
 from seal_memory.ledger.interactions import COLUMNS, interaction_from
 from seal_memory.records import Interaction, Role, Status
 
-MOST_WORDS = 20
+MAX_WORDS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class InteractionRow:
-    """One interaction, and the id of the one that took its place."""
+    """One interaction, and the id of the one that superseded it."""
 
     interaction: Interaction
     superseded_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
-    """Some of the interactions that meet a filter; `total` counts them all."""
+class InteractionPage:
+    """One page of the interactions that pass a filter; `total` counts all of them."""
 
     items: tuple[InteractionRow, ...]
     total: int
 
 
 class Browsing:
-    """The interactions of one namespace, to leaf through."""
+    """Paged listings of one namespace's interactions and sessions."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -51,15 +51,15 @@ class Browsing:
         source: str | None = None,
         limit: int = 25,
         offset: int = 0,
-    ) -> Leaf:
-        """Those that meet every filter and hold every word, newest first. Session and source match any sighting.
+    ) -> InteractionPage:
+        """Interactions that pass every filter and contain every word, newest first.
 
-        An id that is not in this namespace finds nothing.
+        Session and source match any sighting. Ids that are not in this namespace are ignored.
 
-        Raises `InputError` for more than 20 words, or a limit or offset that is negative.
+        Raises `InputError` for more than 20 words, or a negative limit or offset.
         """
         if limit < 0 or offset < 0:
-            raise InputError(f"limit {limit} and offset {offset} cannot be used; expected 0 or more.")
+            raise InputError(f"limit is {limit} and offset is {offset}; expected 0 or more.")
         where, values = self._filter(words, ids, status, role, session, source)
         connection = self._scope.connection
         with connection.reading():
@@ -69,10 +69,12 @@ class Browsing:
                 " ORDER BY i.time DESC, i.seq DESC LIMIT ? OFFSET ?",
                 (*values, limit, offset),
             )
-        return Leaf(tuple(InteractionRow(interaction_from(row), row["superseded_by"]) for row in rows), int(total))
+        return InteractionPage(
+            tuple(InteractionRow(interaction_from(row), row["superseded_by"]) for row in rows), int(total)
+        )
 
     def sessions(self, limit: int = 200) -> list[tuple[str, int]]:
-        """(session, how many interactions were seen in it), the latest seen first."""
+        """(session, number of its interactions) pairs, the most recent session first."""
         rows = self._scope.connection.rows(
             "SELECT s.session, count(DISTINCT s.interaction_seq) FROM sightings s"
             " JOIN interactions i ON i.seq = s.interaction_seq WHERE i.namespace = ? AND s.session IS NOT NULL"
@@ -104,19 +106,19 @@ class Browsing:
             if wanted is not None:
                 where.append(f"i.seq IN (SELECT interaction_seq FROM sightings WHERE {column} = ?)")
                 values.append(wanted)
-        for word in _cut(words):
+        for word in _split_words(words):
             where.append("(i.text LIKE ? ESCAPE '\\' OR i.title LIKE ? ESCAPE '\\')")
-            values += [_anywhere(word)] * 2
+            values += [_like_pattern(word)] * 2
         return " AND ".join(where), values
 
 
-def _cut(words: str) -> list[str]:
+def _split_words(words: str) -> list[str]:
     found = words.split()
-    if len(found) > MOST_WORDS:
-        raise InputError(f"{len(found)} words are too many to look for; expected at most {MOST_WORDS}.")
+    if len(found) > MAX_WORDS:
+        raise InputError(f"the search has {len(found)} words; expected at most {MAX_WORDS}.")
     return found
 
 
-def _anywhere(word: str) -> str:
+def _like_pattern(word: str) -> str:
     escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"

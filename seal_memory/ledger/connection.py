@@ -1,15 +1,14 @@
-"""One locked SQLite connection to a ledger file: opening, transactions, and the error boundary.
+"""SQLite connection to a ledger file: opening, locking, transactions, error translation.
 
-Every statement of the ledger goes through `Connection`, so this is the one place where errors of
-`sqlite3` become errors of seal-memory. Several threads may share a connection: a re-entrant lock
-serialises them, and `atomic()` holds it for its whole block. Several processes may share the file:
-SQLite's own lock serialises writers, and who waits longer than `BUSY_SECONDS` gets `BusyError`.
+Every statement of the ledger goes through `Connection`, the one place where `sqlite3` errors become seal-memory
+errors. Threads may share a connection: a re-entrant lock serialises them, and `atomic()` holds it for its whole
+block. Processes may share the file: SQLite's lock serialises writers, and a writer that waits longer than
+`BUSY_SECONDS` gets `BusyError`.
 
-Commits are flushed to disk (`synchronous=FULL`): what `observe` or a publish returned survives a
-power cut. That costs one fsync a transaction, so callers write in batches.
+Commits are flushed to disk (`synchronous=FULL`), so that a returned `observe` or publish survives a power cut. That
+costs one fsync per transaction: write in batches.
 
-Not covered: the tables (`schema.py`), what is written in them, and sharing a connection across
-`os.fork` (open the ledger again in the child).
+Not here: the tables (`schema`), their rows, sharing a connection across `os.fork` (reopen the ledger in the child).
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ Parameters = Sequence[Any] | dict[str, Any]
 
 
 class Connection:
-    """A database handle with a lock, nested transactions and translated errors."""
+    """Database handle with a lock, nested transactions and translated errors."""
 
     def __init__(self, database: Database, path: Path, *, read_only: bool) -> None:
         self.database = database
@@ -50,32 +49,32 @@ class Connection:
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
-        with self._lock, self.translated():
+        with self._lock, self.translated_errors():
             return list(self.database.execute(sql, parameters).fetchall())
 
     def run(self, sql: str, parameters: Parameters = ()) -> int:
         """Execute one statement; the number of rows it changed."""
-        with self._lock, self.translated():
+        with self._lock, self.translated_errors():
             self._require_transaction()
             return int(self.database.execute(sql, parameters).rowcount)
 
     def run_many(self, sql: str, parameters: Iterable[Parameters]) -> int:
         """Execute one statement for many rows; the number of rows it changed."""
-        with self._lock, self.translated():
+        with self._lock, self.translated_errors():
             self._require_transaction()
             return int(self.database.conn.executemany(sql, parameters).rowcount)
 
-    def run_bare(self, sql: str) -> list[sqlite3.Row]:
-        """Execute a statement that must stand outside any transaction (VACUUM, a PRAGMA)."""
-        with self._lock, self.translated():
+    def run_outside_transaction(self, sql: str) -> list[sqlite3.Row]:
+        """Execute a statement that SQLite allows only outside a transaction (VACUUM, some PRAGMAs)."""
+        with self._lock, self.translated_errors():
             return list(self.database.conn.execute(sql).fetchall())
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
-        """All or nothing: BEGIN IMMEDIATE … COMMIT, or ROLLBACK on any exception.
+        """Write transaction: BEGIN IMMEDIATE … COMMIT, or ROLLBACK on any exception.
 
-        A nested block joins the outer one: its own failure undoes its own writes only, and
-        nothing is durable before the outermost block ends.
+        A nested block joins the outer one: its failure undoes its own writes only, and nothing is durable before
+        the outermost block ends.
 
         Raises:
             BusyError: another process kept the write lock for longer than `BUSY_SECONDS`.
@@ -100,7 +99,7 @@ class Connection:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Several reads that all see the same state; joins `atomic()` when inside one."""
+        """Read transaction: all reads in the block see the same state. Joins `atomic()` when inside one."""
         with self._lock:
             if self._depth:
                 yield
@@ -112,16 +111,16 @@ class Connection:
                 self._roll_back()
 
     def after_commit(self, callback: Callable[[], None]) -> None:
-        """Call this once the outermost transaction is durable; forgotten if it rolls back."""
+        """Call `callback` once the outermost transaction is durable; dropped if it rolls back."""
         self._after_commit.append(callback)
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
-        """The error boundary: whatever sqlite3 raises in the block becomes one of our errors."""
+    def translated_errors(self) -> Iterator[None]:
+        """Turn sqlite3, overflow and encoding errors raised in the block into seal-memory errors."""
         try:
             yield
         except sqlite3.Error as error:
-            raise translate(error, self.path) from error
+            raise translate_error(error, self.path) from error
         except OverflowError as error:
             raise InputError("a number is too large for the ledger: expected at most 64 bits") from error
         except UnicodeEncodeError as error:
@@ -136,22 +135,22 @@ class Connection:
 
     @contextmanager
     def _translate_outer(self) -> Iterator[None]:
-        """Translate only what sqlite3 itself raises; the caller's own exceptions pass through."""
+        """Translate sqlite3's errors only; other exceptions of the caller pass through."""
         try:
             yield
         except sqlite3.Error as error:
-            raise translate(error, self.path) from error
+            raise translate_error(error, self.path) from error
 
     def _begin(self, statement: str) -> None:
         if self.read_only and statement != "BEGIN":
             raise LedgerError(f"{self.path.parent} is read-only: this memory can be read, not changed")
-        with self.translated():
+        with self.translated_errors():
             self.database.conn.execute(statement)
         self._depth = 1
 
     def _commit(self) -> None:
         try:
-            with self.translated():
+            with self.translated_errors():
                 self._require_transaction()
                 self.database.conn.execute("COMMIT")
         except BaseException:
@@ -166,14 +165,14 @@ class Connection:
             self.database.conn.execute("ROLLBACK")
 
     def _require_transaction(self) -> None:
-        """A full disk may end a transaction early; then nothing more may be written in its block."""
+        """Raise LedgerError when the transaction is over: a full disk may end it early, inside its block."""
         if not (self._depth and self.database.conn.in_transaction):
             raise LedgerError(f"the transaction on {self.path} was undone by an earlier error; run it again")
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What every ledger function works with: the connection, one namespace, a clock, an id-maker."""
+    """Context of every ledger function: connection, namespace, clock (seconds), id generator."""
 
     connection: Connection
     namespace: str
@@ -182,12 +181,12 @@ class Scope:
 
 
 def open_connection(path: Path) -> Connection:
-    """Open the ledger file at `path` for writing, or for reading where it cannot be written.
+    """Open the ledger file at `path` for writing, or read-only where it cannot be written.
 
-    The file and its folder are created when missing. Nothing is written to a file that exists.
+    A missing file or folder is created. An existing file is not changed.
 
     Raises:
-        LedgerError: the folder cannot be made, or the file cannot be opened or is no database.
+        LedgerError: the folder cannot be made, the file cannot be opened, or it is not a database.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,12 +198,12 @@ def open_connection(path: Path) -> Connection:
     try:
         database = _connect(str(path), uri=False)
     except sqlite3.Error as error:
-        raise translate(error, path) from error
+        raise translate_error(error, path) from error
     return Connection(database, path, read_only=False)
 
 
-def translate(error: sqlite3.Error, path: Path) -> LedgerError:
-    """Our error for one of sqlite3's, with the file and the way out in its message."""
+def translate_error(error: sqlite3.Error, path: Path) -> LedgerError:
+    """Map a sqlite3 error to `LedgerError` or `BusyError`; the message names the file and the remedy."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -238,14 +237,14 @@ def _connect(target: str, *, uri: bool) -> Database:
 
 
 def _open_for_reading(path: Path) -> Database:
-    """Read-only; `immutable` is the last resort because it cannot see a write-ahead log."""
+    """Open read-only; `immutable` comes last because it ignores the write-ahead log."""
     address = f"file:{quote(str(path.absolute()))}"
     try:
         return _connect(f"{address}?mode=ro", uri=True)
     except sqlite3.Error as error:
         log = path.with_name(path.name + "-wal")
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
-            raise translate(error, path) from error
+            raise translate_error(error, path) from error
         if log.exists() and log.stat().st_size:
             raise LedgerError(
                 f"{path.parent} is read-only and its last writer left {log.name} behind: "
@@ -254,4 +253,4 @@ def _open_for_reading(path: Path) -> Database:
     try:
         return _connect(f"{address}?mode=ro&immutable=1", uri=True)
     except sqlite3.Error as error:
-        raise translate(error, path) from error
+        raise translate_error(error, path) from error

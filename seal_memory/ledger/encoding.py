@@ -1,6 +1,6 @@
-"""How values become columns: JSON, normalised text, content hashes, sortable ids.
+"""Encoding of column values: JSON, normalised text, content hashes, sortable ids.
 
-Not covered: which columns there are (`schema.py`).
+Not here: the columns themselves (`schema`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from seal_memory.errors import InputError
 _SEPARATOR = "\x1f"
 
 
-def to_json(value: Any, what: str) -> str:
-    """Compact JSON; raises InputError naming `what` when the value has no JSON form."""
+def to_json(value: Any, name: str) -> str:
+    """Compact JSON; raises InputError with `name` in its message when the value has no JSON form."""
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
     except (TypeError, ValueError) as error:
-        raise InputError(f"{what} cannot be stored as JSON: {error}") from error
+        raise InputError(f"{name} cannot be stored as JSON: {error}") from error
 
 
 def from_json(text: str) -> Any:
@@ -32,22 +32,22 @@ def from_json(text: str) -> Any:
 
 
 def id_list(ids: Iterable[str | int]) -> str:
-    """Ids as a JSON array, for `IN (SELECT value FROM json_each(?))`: any number of them."""
+    """Ids as a JSON array for `IN (SELECT value FROM json_each(?))`, which has no limit on their number."""
     if isinstance(ids, str):
         raise InputError(f"expected a list of ids, got the text {ids!r}: write [{ids!r}]")
     return json.dumps(list(ids))
 
 
 def normalise(text: str) -> str:
-    """NFC, with every run of white space as one blank and none at the ends."""
+    """Unicode NFC, runs of white space collapsed to one space, ends stripped."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def content_hash(role: str, title: str | None, text: str) -> str:
-    """sha256 over role, title and text, the latter two normalised.
+    """SHA-256 over the role and the normalised title and text.
 
-    The title counts because "Weight: 2 kg" under two titles is two facts. Source, session and
-    time do not count: they tell one sighting from another, not one memory from another.
+    The title is included because "Weight: 2 kg" under two titles is two facts. Source, session and time are not:
+    they distinguish sightings, not interactions.
 
     Raises:
         InputError: a text holds a lone surrogate, which UTF-8 cannot carry.
@@ -62,7 +62,7 @@ def content_hash(role: str, title: str | None, text: str) -> str:
 
 
 def question_key(question: str) -> str:
-    """What makes two questions the same question: their normalised, case-folded text."""
+    """Key under which equal questions match: the normalised, case-folded text."""
     return normalise(question).casefold()
 
 
@@ -71,8 +71,8 @@ def sortable_id() -> str:
     return f"{int(time.time() * 1000) & 0xFFFFFFFFFFFF:012x}{secrets.token_hex(10)}"
 
 
-def finite(value: float, what: str) -> float:
-    """The value; raises InputError for NaN, which SQLite would silently turn into NULL."""
+def not_nan(value: float, name: str) -> float:
+    """`value` as a float; raises InputError for NaN, which SQLite would silently store as NULL."""
     if math.isnan(value):
-        raise InputError(f"{what} is not a number (NaN)")
+        raise InputError(f"{name} is not a number (NaN)")
     return float(value)

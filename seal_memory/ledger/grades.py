@@ -1,6 +1,6 @@
-"""Grades of quiz items and the publish gate's decisions: append-only records of what was measured.
+"""Rows of quiz grades and of the publish gate's decisions, both append-only.
 
-Not covered: how grades are made, and averages over them (the retention matrix).
+Not here: grading (`learning.grading`), averages over grades (the retention matrix).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Final, Literal
 
 from seal_memory.errors import UnknownIdError
 from seal_memory.ledger.connection import Scope
-from seal_memory.ledger.encoding import finite, from_json, id_list, to_json
+from seal_memory.ledger.encoding import from_json, id_list, not_nan, to_json
 from seal_memory.records import Decision, Grade
 
 
-class _Any(Enum):
+class _NoFilter(Enum):
     ANY = "any"
 
 
-ANY: Final = _Any.ANY  # no filter; None means the untouched base
-Anything = Literal[_Any.ANY]
+ANY: Final = _NoFilter.ANY  # no filter; None selects grades of the untouched base
+NoFilter = Literal[_NoFilter.ANY]
 
 
 def add_grades(scope: Scope, items: Sequence[Grade]) -> None:
@@ -34,8 +34,8 @@ def add_grades(scope: Scope, items: Sequence[Grade]) -> None:
             [
                 (
                     grade.adapter_id, grade.snapshot_version,
-                    finite(grade.logprob, f"the log-probability of {grade.quiz_item_id}"),
-                    finite(grade.share_likely, f"the share of likely tokens of {grade.quiz_item_id}"),
+                    not_nan(grade.logprob, f"the log-probability of {grade.quiz_item_id}"),
+                    not_nan(grade.share_likely, f"the share of likely tokens of {grade.quiz_item_id}"),
                     None if grade.correct is None else int(grade.correct), grade.time,
                     scope.namespace, grade.quiz_item_id,
                 )
@@ -48,8 +48,8 @@ def grades(
     scope: Scope,
     *,
     quiz_item_ids: Collection[str] | None,
-    adapter_id: str | Anything | None,
-    snapshot_version: int | Anything | None,
+    adapter_id: str | NoFilter | None,
+    snapshot_version: int | NoFilter | None,
 ) -> list[Grade]:
     where: list[str] = ["q.namespace = ?"]
     values: list[str | int | None] = [scope.namespace]

@@ -1,10 +1,9 @@
-"""Interactions: what the agent saw, how often, and what became of it in training.
+"""Interaction rows: the observed texts, their sightings and their status.
 
-An interaction's text is never changed; a correction is a new interaction that supersedes the old
-one, and both stay in history until `purge.py` removes them. The same role, title and text seen
-again is a further *sighting* of one interaction.
+An interaction's text is never changed. A correction is a new interaction that supersedes the old one; both stay until
+`purge` removes them. The same role, title and text observed again is another *sighting* of one interaction.
 
-Not covered: deciding a status (the observation gate does that), full-text search (`search.py`).
+Not here: choosing a status (`intake.admission`), full-text search (`search`).
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from collections.abc import Collection, Sequence
 
 from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
-from seal_memory.ledger.encoding import content_hash, finite, from_json, id_list, normalise, to_json
-from seal_memory.ledger.reviews import readmitted
+from seal_memory.ledger.encoding import content_hash, from_json, id_list, normalise, not_nan, to_json
+from seal_memory.ledger.reviews import restored_status
 from seal_memory.records import WITHHELD, Interaction, NewInteraction, Observed, Role, Status
 
 COLUMNS = """
@@ -24,13 +23,13 @@ COLUMNS = """
     (SELECT count(*) FROM sightings s WHERE s.interaction_seq = i.seq) AS sightings
 """
 
-_INSERT = """
+_INSERT_INTERACTION = """
     INSERT INTO interactions
         (namespace, id, status, time, role, content_hash, source, session, title, reason, metadata, text)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-_SIGHT = """
+_INSERT_SIGHTING = """
     INSERT INTO sightings (interaction_seq, time, session, source)
     SELECT seq, ?, ?, ? FROM interactions WHERE namespace = ? AND id = ?
 """
@@ -47,7 +46,7 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
         results: list[Observed] = []
         for item, digest in zip(items, hashes, strict=True):
             seen = known.get(digest)
-            time = scope.clock() if item.time is None else finite(item.time, "the time of an interaction")
+            time = scope.clock() if item.time is None else not_nan(item.time, "the time of an interaction")
             if seen is None:
                 seen = Observed(scope.make_id(), True, item.status, item.reason)
                 known[digest] = Observed(seen.id, False, seen.status, seen.reason)
@@ -55,8 +54,8 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
             if seen.new or not item.replayed:
                 sightings.append((time, item.session, item.source, scope.namespace, seen.id))
             results.append(seen)
-        scope.connection.run_many(_INSERT, rows)
-        scope.connection.run_many(_SIGHT, sightings)
+        scope.connection.run_many(_INSERT_INTERACTION, rows)
+        scope.connection.run_many(_INSERT_SIGHTING, sightings)
     return results
 
 
@@ -92,7 +91,7 @@ def set_status(scope: Scope, ids: Collection[str], status: Status, *, reason: st
     if status is Status.SUPERSEDED:
         raise InputError("an interaction is superseded by another one: use supersede(id, new)")
     if status in WITHHELD:
-        raise InputError(f"an interaction is {status} by the observation gate or a person: use ledger.quarantine")
+        raise InputError(f"the status {status} is set by admission or by a person: use ledger.quarantine")
     with scope.connection.atomic():
         require_interactions(scope, ids)
         return scope.connection.run(
@@ -112,7 +111,7 @@ def supersede(scope: Scope, old_id: str, new: NewInteraction) -> Observed:
         if observed.id == old_id:
             raise InputError(f"the correction of {old_id} has the same role, title and text: nothing to correct")
         if observed.status is Status.SUPERSEDED:
-            observed = _revive(scope, observed.id, new)
+            observed = _restore(scope, observed.id, new)
         scope.connection.run(
             "UPDATE interactions SET status = ?, superseded_by = ? WHERE namespace = ? AND id = ?",
             (Status.SUPERSEDED, observed.id, scope.namespace, old_id),
@@ -150,7 +149,7 @@ def counts(scope: Scope) -> dict[Status, int]:
 
 
 def require_interactions(scope: Scope, ids: Collection[str]) -> None:
-    """Raises UnknownIdError naming the ids that this namespace does not hold, or has forgotten."""
+    """Raise UnknownIdError naming the ids that this namespace does not hold or has forgotten."""
     rows = scope.connection.rows(
         "SELECT DISTINCT j.value, t.time IS NOT NULL FROM json_each(?) j"
         " LEFT JOIN tombstones t ON t.namespace = ? AND t.interaction_id = j.value"
@@ -164,7 +163,7 @@ def require_interactions(scope: Scope, ids: Collection[str]) -> None:
 
 
 def require_learnable(scope: Scope, ids: Collection[str]) -> None:
-    """Raises like `require_interactions`, and InputError when one of them is in quarantine or was rejected."""
+    """Raise like `require_interactions`, and InputError for a quarantined or rejected interaction."""
     require_interactions(scope, ids)
     rows = scope.connection.rows(
         "SELECT id, status FROM interactions WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
@@ -172,7 +171,7 @@ def require_learnable(scope: Scope, ids: Collection[str]) -> None:
         (scope.namespace, id_list(ids), id_list(WITHHELD)),
     )
     if rows:
-        raise InputError(f"interaction {rows[0][0]} is {rows[0][1]}: nothing is made of it before a person approves it")
+        raise InputError(f"interaction {rows[0][0]} is {rows[0][1]}: it cannot be used before a person approves it")
 
 
 def interaction_from(row: sqlite3.Row) -> Interaction:
@@ -199,7 +198,7 @@ def _checked_hash(item: NewInteraction) -> str:
     if item.status is Status.SUPERSEDED:
         raise InputError("a new interaction cannot be superseded already: use supersede(id, new)")
     if item.status is Status.REJECTED:
-        raise InputError("a new interaction cannot be rejected already: quarantine it, then a person decides")
+        raise InputError("a new interaction cannot be rejected already: quarantine it, so that a person decides")
     return content_hash(item.role, item.title, item.text)
 
 
@@ -220,9 +219,9 @@ def _row(scope: Scope, item: NewInteraction, new_id: str, time: float, digest: s
     )  # fmt: skip
 
 
-def _revive(scope: Scope, interaction_id: str, new: NewInteraction) -> Observed:
-    """A correction back to an earlier wording makes that earlier interaction the valid one."""
-    status, reason = readmitted(scope, interaction_id, new)
+def _restore(scope: Scope, interaction_id: str, new: NewInteraction) -> Observed:
+    """Make a superseded interaction valid again, after a correction back to its wording."""
+    status, reason = restored_status(scope, interaction_id, new)
     scope.connection.run(
         "UPDATE interactions SET status = ?, reason = ?, superseded_by = NULL WHERE namespace = ? AND id = ?",
         (status, reason, scope.namespace, interaction_id),

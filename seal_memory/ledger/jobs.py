@@ -1,13 +1,12 @@
-"""Jobs with leases: how two processes never train one namespace at the same time.
+"""Job rows with leases, so that two processes never train one namespace at the same time.
 
-A job of a kind holds its namespace until it finishes or its lease runs out. Whoever finds a
-lease run out takes over and marks the old job failed; the old owner learns it from its next
-`heartbeat` or `finish_job`, which raise. Do one of them in the `atomic()` block that publishes,
-and a process that lost its lease cannot publish.
+A job of a kind holds its namespace until it finishes or its lease expires. A process that finds an expired lease takes
+over and marks the old job failed; the old owner's next `heartbeat` or `finish_job` raises. Call one of them in the
+`atomic()` block that publishes: then a process that lost its lease cannot publish.
 
-Leases use the wall clock that the ledger was opened with; processes on one machine share it.
+Leases use the clock that the ledger was opened with (by default wall time, which processes on one machine share).
 
-Not covered: running the work (`worker.py`), work that waits (`queue.py`).
+Not here: doing the work (`training`), waiting work (`queue`).
 """
 
 from __future__ import annotations

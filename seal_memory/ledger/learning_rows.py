@@ -1,13 +1,12 @@
-"""What learning makes out of interactions: self-edits, quiz items, adapters.
+"""Rows of self-edits, quiz items and adapters, linked to the interactions they were made from.
 
-Each row is linked to every interaction it was made from (a self-edit also to those that only its
-replayed items name). Rows can only be added for interactions that the ledger still holds: a
-trainer that did not notice a forget cannot bring forgotten text back.
+A self-edit is linked to the interactions of its replayed items, too. Rows can only be added for interactions that the
+ledger still holds, so that a trainer that missed a forget cannot bring the text back.
 
-The law of this module: a held-out quiz item is held out for good. Its question can never be a
-training question of the same interactions, nor the other way round.
+Invariant: a held-out quiz item stays held out. Its question can never be a training question of the same
+interactions, nor the other way round.
 
-Not covered: adapter files (the snapshot store), grades (`grades.py`), deleting (`purge.py`).
+Not here: adapter files (`lora.store`), grades (`grades`), deletion (`purge`).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 
 from seal_memory.errors import InputError
 from seal_memory.ledger.connection import Scope
-from seal_memory.ledger.encoding import finite, from_json, id_list, question_key, to_json
+from seal_memory.ledger.encoding import from_json, id_list, not_nan, question_key, to_json
 from seal_memory.ledger.interactions import require_interactions, require_learnable
 from seal_memory.records import (
     AdapterKind,
@@ -47,7 +46,7 @@ def add_self_edits(scope: Scope, edits: Sequence[SelfEdit]) -> None:
             }
             made_from = [*edit.interaction_ids, *(i for item in edit.items for i in item.interaction_ids)]
             if _is_new(scope, "self_edits", values):
-                _add(scope, "self_edits", values, made_from)
+                _insert(scope, "self_edits", values, made_from)
 
 
 def self_edits(
@@ -74,12 +73,12 @@ def add_quiz_items(scope: Scope, items: Sequence[QuizItem]) -> None:
                 "held_out": int(item.held_out),
                 "phrasing": item.phrasing,
                 "origin": item.origin,
-                "logprob_with": _optional(item.logprob_with, item.id),
-                "logprob_without": _optional(item.logprob_without, item.id),
+                "logprob_with": _not_nan_or_none(item.logprob_with, item.id),
+                "logprob_without": _not_nan_or_none(item.logprob_without, item.id),
             }
             if _is_new(scope, "quiz_items", values, compared=("question", "answer", "held_out")):
-                _check_sides(scope, item)
-                _add(scope, "quiz_items", values, item.interaction_ids)
+                _check_held_out(scope, item)
+                _insert(scope, "quiz_items", values, item.interaction_ids)
 
 
 def quiz_items(
@@ -111,7 +110,7 @@ def add_adapter(scope: Scope, adapter: AdapterRecord) -> None:
     }
     with scope.connection.atomic():
         if _is_new(scope, "adapters", values, compared=("sha256", "base_fingerprint")):
-            _add(scope, "adapters", values, adapter.interaction_ids)
+            _insert(scope, "adapters", values, adapter.interaction_ids)
 
 
 def adapters(
@@ -138,7 +137,7 @@ def delete_adapters(scope: Scope, ids: Collection[str]) -> int:
 
 
 def _is_new(scope: Scope, table: str, values: Mapping[str, Any], *, compared: Collection[str] | None = None) -> bool:
-    """False when the very same row is there; raises InputError when the id names another one."""
+    """False when an equal row exists; raises InputError when the id belongs to a different one."""
     rows = scope.connection.rows(
         f"SELECT * FROM {table} WHERE namespace = ? AND id = ?", (scope.namespace, values["id"])
     )
@@ -155,10 +154,10 @@ def _is_new(scope: Scope, table: str, values: Mapping[str, Any], *, compared: Co
     return False
 
 
-def _add(scope: Scope, table: str, values: Mapping[str, Any], made_from: Iterable[str]) -> None:
+def _insert(scope: Scope, table: str, values: Mapping[str, Any], made_from: Iterable[str]) -> None:
     interaction_ids = list(dict.fromkeys(made_from))
-    handed_in = values.get("origin") == "user"  # a person's own question waits for the approval like the text
-    (require_interactions if handed_in else require_learnable)(scope, interaction_ids)
+    from_user = values.get("origin") == "user"  # a user's quiz item may be added before its text is approved
+    (require_interactions if from_user else require_learnable)(scope, interaction_ids)
     marks = ", ".join("?" for _ in values)
     scope.connection.run(
         f"INSERT INTO {table} (namespace, {', '.join(values)}) VALUES (?, {marks})",
@@ -194,10 +193,10 @@ def _select(
     return scope.connection.rows(f"SELECT * FROM {table} WHERE {' AND '.join(conditions)} ORDER BY seq", values)
 
 
-def _check_sides(scope: Scope, item: QuizItem) -> None:
-    """Raises InputError when the same question of the same interactions is on the other side.
+def _check_held_out(scope: Scope, item: QuizItem) -> None:
+    """Raise InputError when a question is held out and used for training for the same interactions.
 
-    Items that name no interaction belong to the whole memory and clash with any other.
+    Items that name no interaction belong to the whole memory and conflict with any other.
     """
     rows = scope.connection.rows(
         "SELECT id, interaction_ids FROM quiz_items WHERE namespace = ? AND question_key = ? AND held_out != ?",
@@ -213,8 +212,8 @@ def _check_sides(scope: Scope, item: QuizItem) -> None:
             )
 
 
-def _optional(value: float | None, item_id: str) -> float | None:
-    return None if value is None else finite(value, f"a log-probability of quiz item {item_id}")
+def _not_nan_or_none(value: float | None, item_id: str) -> float | None:
+    return None if value is None else not_nan(value, f"a log-probability of quiz item {item_id}")
 
 
 def _self_edit_from(row: sqlite3.Row) -> SelfEdit:
@@ -234,7 +233,7 @@ def _training_item_from(item: Mapping[str, Any]) -> TrainingItem:
 
 
 def _hyperparameters_from(stored: Mapping[str, Any]) -> Hyperparameters:
-    """Fields that a later version added take their defaults; fields it dropped are ignored."""
+    """Hyperparameters from JSON: missing fields take their defaults, unknown fields are ignored."""
     known = {f.name: stored[f.name] for f in fields(Hyperparameters) if f.name in stored}
     mix = tuple((Genre(genre), float(weight)) for genre, weight in stored.get("genre_mix", ()))
     return Hyperparameters(**{**known, "genre_mix": mix})

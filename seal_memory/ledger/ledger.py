@@ -1,11 +1,10 @@
-"""`Ledger`: one namespace of a ledger file, with a verb for everything that may be done to it.
+"""`Ledger`: all reads and writes of one namespace of a ledger file.
 
-The methods only delegate; each table family has its module. Every method may raise `LedgerError`
-(the file cannot be read or written) and `BusyError` (another process kept the write lock for too
-long); docstrings name what else they raise. A method that writes is atomic by itself; several
-become one with `atomic()`. A `Ledger` may be shared by threads, a file by processes.
+The methods only delegate; each family of tables has its module. Every method may raise `LedgerError` (the file cannot
+be read or written) and `BusyError` (another process kept the write lock for too long); docstrings name further errors.
+A method that writes is atomic by itself; `atomic()` joins several. Threads may share a `Ledger`, processes a file.
 
-Not covered: what the records mean and who makes them (`records.py`, the rooms above).
+Not here: the records' meaning (`records`), making them (the packages above).
 """
 
 from __future__ import annotations
@@ -18,13 +17,12 @@ from types import TracebackType
 from typing import Any
 
 from seal_memory.errors import InputError
-from seal_memory.ledger import grades, interactions, jobs, learning_rows, meta, policy_rows, purge, schema, search
+from seal_memory.ledger import grades, interactions, jobs, learning_rows, namespaces, policy_rows, purge, schema, search
 from seal_memory.ledger import snapshots as snapshot_rows
 from seal_memory.ledger.audits import Audits
 from seal_memory.ledger.browsing import Browsing
 from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.ledger.namespaces import Namespaces
 from seal_memory.ledger.quarantine import Quarantine
 from seal_memory.ledger.queue import JobQueue
 from seal_memory.records import (
@@ -45,14 +43,14 @@ from seal_memory.records import (
 
 
 class Ledger:
-    """The record of one memory. Make one with `Ledger.open`; close it, or use it in `with`."""
+    """Database of one memory's namespace. Make one with `Ledger.open`; close it, or use it in `with`."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self.queue, self.audits = JobQueue(scope), Audits(scope)  # the background trainer's
+        self.queue, self.audits = JobQueue(scope), Audits(scope)
         self.quarantine = Quarantine(scope)
-        self.policy = policy_rows.PolicyRows(scope)  # the note-writer's versions, examples, and what arms earned
-        self.namespaces, self.browsing = Namespaces(scope), Browsing(scope)
+        self.policy = policy_rows.PolicyRows(scope)
+        self.namespaces, self.browsing = namespaces.Namespaces(scope), Browsing(scope)
 
     @classmethod
     def open(
@@ -65,13 +63,13 @@ class Ledger:
     ) -> Ledger:
         """Open or create the ledger of a memory folder (or a file, when `path` ends in .sqlite).
 
-        Where the folder cannot be written, the ledger opens for reading and every write raises
-        `LedgerError`. A purge whose last step was interrupted is completed here.
+        In a read-only folder the ledger opens for reading and every write raises `LedgerError`. An interrupted wipe
+        after a purge is completed here.
 
         Raises:
             InputError: the namespace is empty.
             NewerSchemaError: a newer seal-memory wrote this ledger.
-            LedgerError: the file is damaged, of another program, or the folder cannot be made.
+            LedgerError: the file is damaged or another program's, or the folder cannot be made.
         """
         if not namespace:
             raise InputError("the namespace is empty: expected a name such as 'default'")
@@ -111,20 +109,19 @@ class Ledger:
         return self._scope.connection.read_only
 
     def atomic(self) -> AbstractContextManager[None]:
-        """All writes in the block or none; nested blocks join. Other threads and processes wait.
+        """Transaction: all writes in the block or none; nested blocks join. Other threads and processes wait.
 
-        The outermost block commits, to disk. Keep it short: do not train or generate inside.
+        The outermost block commits to disk. Keep it short: do not train or generate inside.
         """
         return self._scope.connection.atomic()
 
     # -- interactions ------------------------------------------------------------------------
 
     def observe(self, items: Sequence[NewInteraction]) -> list[Observed]:
-        """Record what was seen, in one transaction; one result per item, in order.
+        """Record interactions in one transaction; one result per item, in order.
 
-        The same role, title and text (NFC, white space collapsed) again is a further sighting of
-        the known interaction: `new` is False and its status stays what it was. What is
-        `replayed` and known is no sighting.
+        A known role, title and text (NFC, white space collapsed) is another sighting of that interaction: `new` is
+        False and the status does not change. A known item with `replayed` set is not counted as a sighting.
 
         Raises:
             InputError: a text is empty or not valid Unicode, or metadata has no JSON form.
@@ -140,26 +137,25 @@ class Ledger:
         status: Status | Collection[Status] | None = None,
         limit: int | None = None,
     ) -> list[Interaction]:
-        """Interactions that meet every filter, oldest first. Session and source match any sighting.
+        """Interactions that pass every filter, oldest first. Session and source match any sighting.
 
         Raises `UnknownIdError` naming an id that is not in this namespace.
         """
         return interactions.select(self._scope, ids=ids, session=session, source=source, status=status, limit=limit)
 
     def set_status(self, ids: Collection[str], status: Status, reason: str | None = None) -> int:
-        """Set status and reason; how many changed. What is superseded, quarantined or rejected stays so.
+        """Set status and reason; returns how many changed. Superseded, quarantined and rejected ones are skipped.
 
         Raises:
             UnknownIdError: an id is not in this namespace.
-            InputError: the status is SUPERSEDED, which needs `supersede`, or QUARANTINED or REJECTED.
+            InputError: the status is SUPERSEDED (use `supersede`), QUARANTINED or REJECTED (use `quarantine`).
         """
         return interactions.set_status(self._scope, ids, status, reason=reason)
 
     def supersede(self, id: str, new: NewInteraction) -> Observed:
-        """Correct an interaction: `new` takes its place, the old one stays in history.
+        """Correct an interaction: `new` supersedes it, the old one stays in history.
 
-        Where `new` is an interaction that is known already, that one takes its place; if it had
-        been superseded itself, it is valid again.
+        If `new` is known already, that interaction is used; if it was superseded itself, it becomes valid again.
 
         Raises:
             UnknownIdError: the id is not in this namespace.
@@ -172,21 +168,21 @@ class Ledger:
         return interactions.successor(self._scope, id)
 
     def with_predecessors(self, ids: Collection[str]) -> list[str]:
-        """These ids and those of every earlier wording that they corrected. Raises `UnknownIdError`."""
+        """These ids and the ids of all earlier versions that they superseded. Raises `UnknownIdError`."""
         return interactions.with_predecessors(self._scope, ids)
 
     def counts(self) -> dict[Status, int]:
-        """How many interactions have each status; every status is a key."""
+        """Number of interactions per status; every status is a key."""
         return interactions.counts(self._scope)
 
     def search(self, query: str, *, limit: int = 5, statuses: Collection[Status] | None = None) -> list[Hit]:
-        """The best matches by BM25, best first; any text is a valid query. Never superseded or withheld."""
+        """Best BM25 matches, best first; any text is a valid query. Superseded and withheld texts are never found."""
         return search.search(self._scope, query, limit=limit, statuses=statuses)
 
-    # -- what learning makes -----------------------------------------------------------------
+    # -- self-edits, quiz items, adapters ----------------------------------------------------
 
     def add_self_edits(self, edits: Sequence[SelfEdit]) -> None:
-        """Add self-edits; one that is there already is left alone.
+        """Add self-edits; an equal one that exists is left alone.
 
         Raises:
             UnknownIdError: an interaction is unknown or was forgotten.
@@ -201,16 +197,16 @@ class Ledger:
         episode_id: str | None = None,
         interaction_ids: Collection[str] | None = None,
     ) -> list[SelfEdit]:
-        """Self-edits that meet every filter; `interaction_ids` matches any of them, replay included."""
+        """Self-edits that pass every filter; `interaction_ids` matches any of their interactions, replayed ones too."""
         return learning_rows.self_edits(self._scope, ids=ids, episode_id=episode_id, interaction_ids=interaction_ids)
 
     def add_quiz_items(self, items: Sequence[QuizItem]) -> None:
-        """Add quiz items; one that is there already (same id, question, answer) is left alone.
+        """Add quiz items; an equal one that exists (same id, question, answer) is left alone.
 
         Raises:
             UnknownIdError: an interaction is unknown or was forgotten.
-            InputError: the id is taken, or the same question of the same interactions is on the
-                other side of the held-out line.
+            InputError: the id is taken, or one question would be both held out and trained on for the same
+                interactions.
         """
         learning_rows.add_quiz_items(self._scope, items)
 
@@ -221,7 +217,7 @@ class Ledger:
         held_out: bool | None = None,
         ids: Collection[str] | None = None,
     ) -> list[QuizItem]:
-        """Quiz items that meet every filter, in the order they were added."""
+        """Quiz items that pass every filter, in the order they were added."""
         return learning_rows.quiz_items(self._scope, interaction_ids=interaction_ids, held_out=held_out, ids=ids)
 
     def add_adapter(self, adapter: AdapterRecord) -> None:
@@ -236,18 +232,18 @@ class Ledger:
     def adapters(
         self, *, ids: Collection[str] | None = None, interaction_ids: Collection[str] | None = None
     ) -> list[AdapterRecord]:
-        """Adapters that meet every filter, in the order they were added."""
+        """Adapters that pass every filter, in the order they were added."""
         return learning_rows.adapters(self._scope, ids=ids, interaction_ids=interaction_ids)
 
     def adapters_trained_on(self, interaction_ids: Collection[str]) -> list[str]:
-        """Ids of the adapters trained on any of these; answers after a purge of them, too."""
+        """Ids of the adapters trained on any of these interactions; works after their purge, too."""
         return learning_rows.adapter_ids_trained_on(self._scope, interaction_ids)
 
     def remove_adapters(self, ids: Collection[str]) -> int:
-        """Remove adapter rows; how many there were.
+        """Remove adapter rows; returns how many.
 
         Raises:
-            InputError: a snapshot that is not destroyed still holds one of them.
+            InputError: a snapshot that is not destroyed still contains one of them.
         """
         return snapshot_rows.remove_adapters(self._scope, ids)
 
@@ -259,8 +255,8 @@ class Ledger:
         """Publish: store the manifest under the next version and make it current.
 
         Raises:
-            UnknownIdError: an adapter or the parent is unknown, or an adapter was trained on
-                something that was forgotten meanwhile.
+            UnknownIdError: an adapter or the parent is unknown, or an adapter was trained on an interaction that was
+                forgotten meanwhile.
             BaseModelMismatchError: an adapter is of another base model than `base_fingerprint`.
         """
         return snapshot_rows.add_snapshot(
@@ -284,7 +280,7 @@ class Ledger:
         return snapshot_rows.history(self._scope, include_destroyed=include_destroyed)
 
     def set_current(self, version: int | None) -> None:
-        """Roll back (or forth) to a version; 0 or None is the untouched base.
+        """Make a version current (roll back or forward); 0 or None is the untouched base.
 
         Raises:
             UnknownIdError: there is none of that version, or a forget destroyed it.
@@ -292,9 +288,9 @@ class Ledger:
         snapshot_rows.set_current(self._scope, version)
 
     def destroy_snapshots(self, versions: Collection[int], *, note: str = snapshot_rows.DESTROYED_NOTE) -> int:
-        """Erase their manifests for good; how many had one. Destroying the current one leaves the base.
+        """Erase manifests permanently; returns how many had one. Destroying the current one leaves the base.
 
-        `note` is kept with each and is what a rollback to it is told ("snapshot 3 was ...").
+        `note` is kept with each and becomes the error message of a rollback to it ("snapshot 3 was ...").
 
         Raises:
             UnknownIdError: there is none of one of these versions.
@@ -316,10 +312,10 @@ class Ledger:
         self,
         *,
         quiz_item_ids: Collection[str] | None = None,
-        adapter_id: str | grades.Anything | None = grades.ANY,
-        snapshot_version: int | grades.Anything | None = grades.ANY,
+        adapter_id: str | grades.NoFilter | None = grades.ANY,
+        snapshot_version: int | grades.NoFilter | None = grades.ANY,
     ) -> list[Grade]:
-        """Grades that meet every filter, oldest first. None as a filter means "none": the base."""
+        """Grades that pass every filter, oldest first. The filter value None selects the untouched base."""
         return grades.grades(
             self._scope,
             quiz_item_ids=quiz_item_ids,
@@ -338,10 +334,10 @@ class Ledger:
     # -- jobs --------------------------------------------------------------------------------
 
     def start_job(self, kind: str, payload: Mapping[str, Any], *, owner: str, lease_seconds: float) -> Job:
-        """Start the only running job of this kind, taking over an expired one: the lease on training.
+        """Take the lease on a kind of work, replacing an expired job.
 
         Raises:
-            BusyError: another one is running; the message names its owner and lease.
+            BusyError: another job of this kind is running; the message names its owner and lease.
         """
         return jobs.start_job(self._scope, kind, payload, owner=owner, lease_seconds=lease_seconds)
 
@@ -349,7 +345,7 @@ class Ledger:
         """Extend the lease to `lease_seconds` from now.
 
         Raises:
-            BusyError: the job no longer runs: its lease expired and another process took over.
+            BusyError: the job is no longer running: its lease expired and another process took over.
             UnknownIdError: there is no such job.
         """
         return jobs.heartbeat(self._scope, job_id, lease_seconds=lease_seconds)
@@ -362,13 +358,13 @@ class Ledger:
         """Jobs, newest first."""
         return jobs.jobs(self._scope, limit=limit)
 
-    # -- purge and the rest ------------------------------------------------------------------
+    # -- purge, meta -------------------------------------------------------------------------
 
     def purge(self, interaction_ids: Collection[str]) -> purge.PurgeReport:
         """Delete interactions and all text made from them, then overwrite the bytes.
 
-        Inside `atomic()` the overwriting follows the outermost commit. Running it again with ids
-        that are already gone is fine.
+        Inside `atomic()` the bytes are overwritten after the outermost commit. Ids that were purged before are
+        accepted.
 
         Raises:
             UnknownIdError: an id was never in this namespace.
@@ -376,17 +372,17 @@ class Ledger:
         return purge.purge(self._scope, interaction_ids)
 
     def wipe(self) -> None:
-        """Overwrite deleted bytes now, also in the log. Needed only where a purge said `wiped=False`.
+        """Overwrite deleted bytes now, also in the log. Needed only after a purge that reported `wiped=False`.
 
         Raises:
-            BusyError: another process is reading; the wipe stays due for the next open.
+            BusyError: another process is reading; the next `open` tries again.
         """
         purge.wipe(self._scope.connection)
 
     def meta_get(self, key: str) -> str | None:
-        """A fact about this memory, or None."""
-        return meta.meta_get(self._scope, key)
+        """Value stored under `key` for this namespace, or None."""
+        return namespaces.meta_get(self._scope, key)
 
     def meta_set(self, key: str, value: str | None) -> None:
-        """Remember a fact about this memory; None forgets it. Never put observed text here."""
-        meta.meta_set(self._scope, key, value)
+        """Store a value under `key`; None deletes it. Never put observed text here: a purge does not look here."""
+        namespaces.meta_set(self._scope, key, value)

@@ -1,20 +1,21 @@
-"""What a ledger file holds across its namespaces: their names, and which of them have background work.
+"""Namespaces of a ledger file: their names, which have background work, and a key/value store for each.
 
-Everything else in the ledger sees one namespace. Not here: deciding who may see another's name (`server.auth`).
+`Namespaces` is the only part of the ledger that sees more than one namespace. The key/value store holds facts about a
+memory itself; a purge does not look there. Not here: access control between namespaces (`server.auth`).
 """
 
 from __future__ import annotations
 
 from seal_memory.ledger.connection import Scope
 
-_WAITING = """
+_ANY_WORK = """
     SELECT namespace FROM interactions WHERE status = 'pending'
     UNION SELECT namespace FROM audit_schedule WHERE due <= :now
     UNION SELECT namespace FROM queued_jobs WHERE state IN ('queued', 'failed') AND not_before <= :now
     UNION SELECT namespace FROM queued_jobs WHERE state = 'running'
     ORDER BY 1
 """
-_ASKED = """
+_QUEUED = """
     SELECT namespace FROM queued_jobs WHERE state IN ('queued', 'failed') AND not_before <= :now
     UNION SELECT namespace FROM queued_jobs WHERE state = 'running'
     ORDER BY 1
@@ -28,12 +29,29 @@ class Namespaces:
         self._scope = scope
 
     def names(self) -> list[str]:
-        """Where something was ever observed or published, sorted."""
+        """Names of the namespaces with an interaction or a snapshot, sorted."""
         connection = self._scope.connection
         rows = connection.rows("SELECT namespace FROM interactions UNION SELECT namespace FROM snapshots ORDER BY 1")
         return [row[0] for row in rows]
 
     def with_work(self, *, asked_only: bool = False) -> list[str]:
-        """Where a worker would find something to do now; `asked_only`: only jobs that are queued already."""
-        sql = _ASKED if asked_only else _WAITING
+        """Names of the namespaces with background work now; `asked_only` counts queued jobs only."""
+        sql = _QUEUED if asked_only else _ANY_WORK
         return [row[0] for row in self._scope.connection.rows(sql, {"now": self._scope.clock()})]
+
+
+def meta_get(scope: Scope, key: str) -> str | None:
+    rows = scope.connection.rows("SELECT value FROM meta WHERE namespace = ? AND key = ?", (scope.namespace, key))
+    return rows[0][0] if rows else None
+
+
+def meta_set(scope: Scope, key: str, value: str | None) -> None:
+    with scope.connection.atomic():
+        if value is None:
+            scope.connection.run("DELETE FROM meta WHERE namespace = ? AND key = ?", (scope.namespace, key))
+        else:
+            scope.connection.run(
+                "INSERT INTO meta (namespace, key, value) VALUES (?, ?, ?)"
+                " ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value",
+                (scope.namespace, key, value),
+            )

@@ -1,11 +1,11 @@
-"""The edit policy's rows: versions of the note-writer, the notes it learned from, what arms earned.
+"""Rows of the edit policy: note-writer versions, their training examples, trials, arm rewards.
 
 A version's adapter is a row of `adapters` (kind `policy`), linked to every interaction that it was trained on: a
-forget removes it like any other derivative, and the version, left without an adapter, is no longer used. Its examples
-are linked one by one, so that what is left of them can be trained again. Arm rewards are appended, never summed: their
-posterior cannot depend on the order of updates. No text but that of the examples is stored here.
+forget removes it like any other derivative, and a version without its adapter is no longer used. Examples are linked
+one by one, so that the remaining ones can be trained again. Arm rewards are appended, never summed, so that the
+posterior does not depend on the order of updates. Text is stored only in examples and in trials of open rounds.
 
-Not covered: the adapters' files, and deciding what is promoted (`seal_memory.policy`).
+Not here: adapter files (`lora.store`), deciding on promotion (`seal_memory.policy`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
-from seal_memory.ledger.encoding import finite, from_json, id_list, to_json
+from seal_memory.ledger.encoding import from_json, id_list, not_nan, to_json
 from seal_memory.ledger.interactions import require_learnable
 from seal_memory.records import ArmReward, Genre, PolicyExample, PolicyTrial, PolicyVersion
 
@@ -86,7 +86,7 @@ CREATE INDEX policy_trial_links_by_owner ON policy_trial_links (owner);
 
 
 class PolicyRows:
-    """One namespace's rows of the edit policy; each verb is atomic by itself and joins an outer `atomic()`."""
+    """Edit policy of one namespace. Each method is atomic by itself and joins an outer `atomic()`."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -102,7 +102,7 @@ class PolicyRows:
         measures: dict[str, float],
         base_fingerprint: str,
     ) -> PolicyVersion:
-        """Record a version and what it learned from; its number is the next one.
+        """Record a version and its training examples under the next version number.
 
         Raises `UnknownIdError` when the ledger lacks the adapter, or an example's interaction was forgotten, and
         `InputError` for a promoted version without an adapter.
@@ -121,7 +121,7 @@ class PolicyRows:
         return made
 
     def versions(self) -> list[PolicyVersion]:
-        """All versions, oldest first; one whose adapter a forget removed has `adapter_id` None."""
+        """All versions, oldest first; `adapter_id` is None where a forget removed the adapter."""
         rows = self._scope.connection.rows(
             "SELECT v.*, a.id AS held FROM policy_versions v LEFT JOIN adapters a"
             " ON a.namespace = v.namespace AND a.id = v.adapter_id WHERE v.namespace = ? ORDER BY v.version",
@@ -130,7 +130,7 @@ class PolicyRows:
         return [_version_from(row) for row in rows]
 
     def examples(self, version: int) -> list[PolicyExample]:
-        """What is left of the examples of a version, in their order."""
+        """Remaining examples of a version, in the order they were added."""
         rows = self._scope.connection.rows(
             "SELECT * FROM policy_examples WHERE namespace = ? AND version = ? ORDER BY seq",
             (self._scope.namespace, version),
@@ -138,9 +138,9 @@ class PolicyRows:
         return [_example_from(row) for row in rows]
 
     def add_trials(self, trials: Sequence[PolicyTrial]) -> None:
-        """Record explored episodes; one that the round has already keeps what it has.
+        """Record trials; one that the round has already (same kind and episode) is left alone.
 
-        Raises `UnknownIdError` where an interaction was forgotten meanwhile.
+        Raises `UnknownIdError` when an interaction was forgotten meanwhile.
         """
         scope = self._scope
         with scope.connection.atomic():
@@ -151,7 +151,7 @@ class PolicyRows:
                     " tokens) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (
                         scope.namespace, trial.round, trial.kind, trial.episode_id, id_list(trial.interaction_ids),
-                        to_json(dict(trial.found), "what a trial found"), trial.tokens,
+                        to_json(dict(trial.found), "the results of a trial"), trial.tokens,
                     ),
                 )  # fmt: skip
                 scope.connection.run(
@@ -162,7 +162,7 @@ class PolicyRows:
                 )
 
     def trials(self, round: int) -> list[PolicyTrial]:
-        """What a round has explored so far, in that order."""
+        """Trials of a round so far, in the order they were added."""
         rows = self._scope.connection.rows(
             "SELECT * FROM policy_trials WHERE namespace = ? AND round = ? ORDER BY seq",
             (self._scope.namespace, round),
@@ -176,7 +176,7 @@ class PolicyRows:
         ]  # fmt: skip
 
     def blank_trials(self, round: int) -> int:
-        """Erase what a finished round's trials found, which quotes notes; that they were made stays. How many."""
+        """Erase the results of a finished round's trials, which quote notes; their rows stay. Returns how many."""
         with self._scope.connection.atomic():
             return self._scope.connection.run(
                 "UPDATE policy_trials SET found = '{}' WHERE namespace = ? AND round = ?",
@@ -184,7 +184,7 @@ class PolicyRows:
             )
 
     def add_arm_rewards(self, rewards: Sequence[tuple[str, str, float]]) -> int:
-        """Append (self-edit id, arm name, reward); a self-edit that has one keeps it. Returns how many were new.
+        """Append (self-edit id, arm name, reward) rows; an existing reward is kept. Returns how many were new.
 
         Raises `InputError` for a reward that is not finite.
         """
@@ -199,7 +199,7 @@ class PolicyRows:
             )
 
     def arm_rewards(self) -> list[ArmReward]:
-        """What arms earned, oldest first."""
+        """All arm rewards, oldest first."""
         rows = self._scope.connection.rows(
             "SELECT edit_id, arm, reward, time FROM arm_rewards WHERE namespace = ? ORDER BY seq",
             (self._scope.namespace,),
@@ -234,7 +234,7 @@ class PolicyRows:
     def _add_example(self, version: int, example: PolicyExample) -> None:
         scope = self._scope
         require_learnable(scope, example.interaction_ids)
-        reward = None if example.reward is None else finite(example.reward, f"the reward of example {example.id}")
+        reward = None if example.reward is None else not_nan(example.reward, f"the reward of example {example.id}")
         scope.connection.run(
             "INSERT INTO policy_examples (namespace, id, version, interaction_ids, genre, statement, answer, target,"
             " reward) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

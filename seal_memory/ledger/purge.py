@@ -1,14 +1,12 @@
-"""Purge: take interactions and everything made from them out of the file, down to the bytes.
+"""Purge: delete interactions and everything made from them, and overwrite their bytes in the file.
 
-Deleting happens in one transaction. After it commits the file is *wiped*: the search index is
-merged (FTS5 keeps deleted words until then), the database rebuilt (`secure_delete` overwrites
-deleted rows already; a rebuilt file cannot hold anything else), and the log emptied. A mark in the
-same transaction says that the wipe is due, so one that was interrupted, or that another process
-prevented, is done by the next `open` or `wipe`.
+Rows are deleted in one transaction. After its commit the file is *wiped*: the search index is merged (FTS5 keeps
+deleted words until then), the database rebuilt (`secure_delete` has overwritten deleted rows; rebuilding leaves no
+other remains), and the log emptied. The same transaction marks the wipe as due, so that the next `open` or `wipe`
+finishes one that was interrupted or blocked by another process.
 
-Not covered: adapter rows and files, and snapshots. They hold no text but were derived from it;
-the report names them, and the caller destroys them. Nor copies outside the ledger: backups, file
-system snapshots, blocks that a disk has remapped.
+Not here: adapter rows, adapter files and snapshots (the report names them, the caller destroys them); copies outside
+the ledger, such as backups, file system snapshots and remapped disk blocks.
 """
 
 from __future__ import annotations
@@ -27,18 +25,18 @@ from seal_memory.ledger.snapshots import versions_holding
 logger = logging.getLogger(__name__)
 
 REMOVED = "removed by a forget"
-_SHARED = ""  # the namespace of marks that belong to the whole file
+_WHOLE_FILE = ""  # namespace of `meta` rows about the whole file
 _WIPE_DUE = "wipe_due"
 
-_THESE = "IN (SELECT value FROM json_each(?))"
+_IN_IDS = "IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
 class PurgeReport:
-    """What a purge removed (row counts), and what the caller still has to destroy.
+    """Counts of removed rows, and the adapters and snapshots that the caller still has to destroy.
 
-    `decisions` and `jobs` lost their free text and keep their row. `wiped` is False when the
-    bytes are still to be overwritten: inside an outer `atomic()`, or another process was reading.
+    `decisions` and `jobs` count rows that stay and lost their free text. `wiped` is False while the bytes are not yet
+    overwritten: inside an outer `atomic()`, or when another process was reading.
     """
 
     interactions: int
@@ -74,44 +72,44 @@ def purge(scope: Scope, interaction_ids: Collection[str]) -> PurgeReport:
 
 
 def mark_wipe_due(connection: Connection) -> None:
-    """Wipe after the running transaction commits, or at the latest when the ledger is next opened."""
-    connection.run("INSERT OR REPLACE INTO meta (namespace, key, value) VALUES (?, ?, '1')", (_SHARED, _WIPE_DUE))
+    """Schedule a wipe for after the commit of the running transaction, or else for the next `open`."""
+    connection.run("INSERT OR REPLACE INTO meta (namespace, key, value) VALUES (?, ?, '1')", (_WHOLE_FILE, _WIPE_DUE))
     connection.after_commit(lambda: wipe_if_due(connection))
 
 
 def is_wipe_due(connection: Connection) -> bool:
-    rows = connection.rows("SELECT 1 FROM meta WHERE namespace = ? AND key = ?", (_SHARED, _WIPE_DUE))
+    rows = connection.rows("SELECT 1 FROM meta WHERE namespace = ? AND key = ?", (_WHOLE_FILE, _WIPE_DUE))
     return bool(rows)
 
 
 def wipe_if_due(connection: Connection) -> None:
-    """Wipe now if it is due; if it cannot be done now, it stays due."""
+    """Wipe if one is due; on failure log a warning and leave it due."""
     if connection.read_only or not is_wipe_due(connection):
         return
     try:
         wipe(connection)
     except LedgerError as error:
-        logger.warning("deleted rows are not yet overwritten, will try again: %s", error)
+        logger.warning("deleted rows are not overwritten yet, will try again: %s", error)
 
 
 def wipe(connection: Connection) -> None:
     with connection.atomic():
         connection.run("INSERT INTO interactions_fts (interactions_fts) VALUES ('optimize')")
-    connection.run_bare("VACUUM")
-    busy = connection.run_bare("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
+    connection.run_outside_transaction("VACUUM")
+    busy = connection.run_outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
     if busy:
         raise BusyError(
             f"another process is reading {connection.path}, whose log cannot be emptied: "
             "stop it, or call wipe() again later"
         )
     with connection.atomic():
-        connection.run("DELETE FROM meta WHERE namespace = ? AND key = ?", (_SHARED, _WIPE_DUE))
+        connection.run("DELETE FROM meta WHERE namespace = ? AND key = ?", (_WHOLE_FILE, _WIPE_DUE))
 
 
 def _require_known(scope: Scope, interaction_ids: Collection[str]) -> None:
-    """Ids that were purged before are fine: an interrupted forget may be run again."""
+    """Raise UnknownIdError for unknown ids; purged ones are accepted, so that a forget can be repeated."""
     rows = scope.connection.rows(
-        f"SELECT interaction_id FROM tombstones WHERE namespace = ? AND interaction_id {_THESE}",
+        f"SELECT interaction_id FROM tombstones WHERE namespace = ? AND interaction_id {_IN_IDS}",
         (scope.namespace, id_list(interaction_ids)),
     )
     require_interactions(scope, set(interaction_ids) - {row[0] for row in rows})
@@ -121,7 +119,7 @@ def _delete_interactions(scope: Scope, interaction_ids: Collection[str]) -> tupl
     ids = id_list(interaction_ids)
     sightings = scope.connection.run(
         "DELETE FROM sightings WHERE interaction_seq IN"
-        f" (SELECT seq FROM interactions WHERE namespace = ? AND id {_THESE})",
+        f" (SELECT seq FROM interactions WHERE namespace = ? AND id {_IN_IDS})",
         (scope.namespace, ids),
     )
     scope.connection.run(
@@ -129,44 +127,44 @@ def _delete_interactions(scope: Scope, interaction_ids: Collection[str]) -> tupl
         (scope.namespace, scope.clock(), ids),
     )
     scope.connection.run(
-        f"UPDATE interactions SET superseded_by = NULL WHERE namespace = ? AND superseded_by {_THESE}",
+        f"UPDATE interactions SET superseded_by = NULL WHERE namespace = ? AND superseded_by {_IN_IDS}",
         (scope.namespace, ids),
     )
     interactions = scope.connection.run(
-        f"DELETE FROM interactions WHERE namespace = ? AND id {_THESE}", (scope.namespace, ids)
+        f"DELETE FROM interactions WHERE namespace = ? AND id {_IN_IDS}", (scope.namespace, ids)
     )
     return sightings, interactions
 
 
-def _delete_made_from(scope: Scope, what: str, interaction_ids: Collection[str]) -> int:
+def _delete_made_from(scope: Scope, kind: str, interaction_ids: Collection[str]) -> int:
     return scope.connection.run(
-        f"DELETE FROM {what}s WHERE namespace = ? AND seq IN"
-        f" (SELECT owner FROM {what}_links WHERE interaction_id {_THESE})",
+        f"DELETE FROM {kind}s WHERE namespace = ? AND seq IN"
+        f" (SELECT owner FROM {kind}_links WHERE interaction_id {_IN_IDS})",
         (scope.namespace, id_list(interaction_ids)),
     )
 
 
 def _count_grades(scope: Scope, interaction_ids: Collection[str]) -> int:
-    """Grades that go with their quiz items (ON DELETE CASCADE does not report them)."""
+    """Number of grades that ON DELETE CASCADE will remove with their quiz items."""
     rows = scope.connection.rows(
         "SELECT count(*) FROM grades g JOIN quiz_items q ON q.seq = g.quiz_item WHERE q.namespace = ?"
-        f" AND q.seq IN (SELECT owner FROM quiz_item_links WHERE interaction_id {_THESE})",
+        f" AND q.seq IN (SELECT owner FROM quiz_item_links WHERE interaction_id {_IN_IDS})",
         (scope.namespace, id_list(interaction_ids)),
     )
     return int(rows[0][0])
 
 
 def _blank_decisions(scope: Scope, interaction_ids: Collection[str], adapter_ids: Collection[str]) -> int:
-    """Reasons may quote the text. Found by adapter, or by the episode of a self-edit or adapter."""
+    """Replace the reasons, which may quote the text, of decisions on these adapters or their episodes."""
     episodes = scope.connection.rows(
         f"SELECT episode_id FROM self_edits WHERE namespace = ? AND seq IN"
-        f" (SELECT owner FROM self_edit_links WHERE interaction_id {_THESE})"
-        f" UNION SELECT episode_id FROM adapters WHERE namespace = ? AND id {_THESE}",
+        f" (SELECT owner FROM self_edit_links WHERE interaction_id {_IN_IDS})"
+        f" UNION SELECT episode_id FROM adapters WHERE namespace = ? AND id {_IN_IDS}",
         (scope.namespace, id_list(interaction_ids), scope.namespace, id_list(adapter_ids)),
     )
     return scope.connection.run(
         "UPDATE decisions SET reasons = ?"
-        f" WHERE namespace = ? AND (adapter_id {_THESE} OR episode_id {_THESE})",
+        f" WHERE namespace = ? AND (adapter_id {_IN_IDS} OR episode_id {_IN_IDS})",
         (
             to_json([REMOVED], "reasons"), scope.namespace, id_list(adapter_ids),
             id_list(row[0] for row in episodes if row[0] is not None),
@@ -175,7 +173,7 @@ def _blank_decisions(scope: Scope, interaction_ids: Collection[str], adapter_ids
 
 
 def _blank_jobs(scope: Scope, interaction_ids: Collection[str]) -> int:
-    """Jobs whose payload names the interactions lose payload and error text."""
+    """Erase payload and error text of jobs whose payload names one of the interactions."""
     return sum(
         scope.connection.run(
             f"UPDATE {table} SET payload = '{{}}', error = CASE WHEN error IS NULL THEN NULL ELSE ? END"

@@ -1,8 +1,8 @@
-"""The quarantine: interactions that instruct the model wait here until a person decides about them.
+"""Quarantine: interactions that instruct the model, held until a person approves or rejects them.
 
-The only way out. Approved ones are pending and, from then on, like any other; rejected ones stay on record with the
-reason and are never learned, however often they are seen again. `Ledger.set_status` leaves both alone.
-Not covered: what gets in (`observation`, before the ledger), and interactions that were superseded meanwhile.
+Approved ones become pending, like any other. Rejected ones stay on record with the reason and are never learned, even
+when observed again. Only `approve` releases an interaction; `Ledger.set_status` skips these statuses.
+Not here: what is quarantined (`intake.admission`), interactions that were superseded meanwhile.
 """
 
 from __future__ import annotations
@@ -23,61 +23,63 @@ class Quarantine:
         self._scope = scope
 
     def held(self, *, rejected: bool = False) -> list[Interaction]:
-        """What waits for a decision, or (`rejected`) what was rejected; oldest first."""
+        """Quarantined interactions, or the rejected ones if `rejected`; oldest first."""
         wanted = Status.REJECTED if rejected else Status.QUARANTINED
         return interactions.select(self._scope, ids=None, session=None, source=None, status=wanted, limit=None)
 
     def approve(self, ids: Collection[str], reason: str | None = None) -> list[Interaction]:
-        """Make them pending, all or none; also what was rejected before. How they stand now, oldest first.
+        """Make quarantined or rejected interactions pending, all or none. Returns them updated, oldest first.
 
         Raises:
             UnknownIdError: an id is not in this namespace.
             InputError: one of them is neither quarantined nor rejected.
         """
-        return self._decide(ids, Status.PENDING, reason, of=WITHHELD)
+        return self._decide(ids, Status.PENDING, reason, allowed=WITHHELD)
 
     def reject(self, ids: Collection[str], reason: str | None = None) -> list[Interaction]:
-        """Reject them for good, all or none. How they stand now, oldest first; the reason says why they were held, too.
+        """Reject quarantined interactions, all or none. Returns them updated, oldest first.
+
+        The stored reason also keeps the reason for the quarantine.
 
         Raises:
             UnknownIdError: an id is not in this namespace.
             InputError: one of them is not quarantined.
         """
-        return self._decide(ids, Status.REJECTED, reason, of=frozenset({Status.QUARANTINED}))
+        return self._decide(ids, Status.REJECTED, reason, allowed=frozenset({Status.QUARANTINED}))
 
     def reviews(self, ids: Collection[str] | None = None) -> list[Review]:
-        """What happened in the quarantine, oldest first."""
+        """Log of quarantines and decisions, oldest first; None means all ids."""
         return reviews(self._scope, ids)
 
     def _decide(
-        self, ids: Collection[str], to: Status, reason: str | None, *, of: frozenset[Status]
+        self, ids: Collection[str], to: Status, reason: str | None, *, allowed: frozenset[Status]
     ) -> list[Interaction]:
         with self._scope.connection.atomic():
-            for one in self._named(ids):
-                if one.status not in of:
-                    raise InputError(_not_held(one, to))
-                said = _reason(one, to, reason)
-                add_review(self._scope, one.id, to, said)
+            for interaction in self._select(ids):
+                if interaction.status not in allowed:
+                    raise InputError(_wrong_status(interaction, to))
+                full_reason = _full_reason(interaction, to, reason)
+                add_review(self._scope, interaction.id, to, full_reason)
                 self._scope.connection.run(
                     "UPDATE interactions SET status = ?, reason = ? WHERE namespace = ? AND id = ?",
-                    (to, said, self._scope.namespace, one.id),
+                    (to, full_reason, self._scope.namespace, interaction.id),
                 )
-            return self._named(ids)
+            return self._select(ids)
 
-    def _named(self, ids: Collection[str]) -> list[Interaction]:
+    def _select(self, ids: Collection[str]) -> list[Interaction]:
         return interactions.select(self._scope, ids=ids, session=None, source=None, status=None, limit=None)
 
 
-def _reason(one: Interaction, to: Status, reason: str | None) -> str:
-    decided = "approved" if to is Status.PENDING else "rejected"
-    why = f"{decided}: {reason}" if reason else decided
-    return f"{why} ({one.reason})" if one.reason else why
+def _full_reason(interaction: Interaction, to: Status, reason: str | None) -> str:
+    decision = "approved" if to is Status.PENDING else "rejected"
+    decision = f"{decision}: {reason}" if reason else decision
+    return f"{decision} ({interaction.reason})" if interaction.reason else decision
 
 
-def _not_held(one: Interaction, to: Status) -> str:
+def _wrong_status(interaction: Interaction, to: Status) -> str:
     verb = "approved" if to is Status.PENDING else "rejected"
-    way = {
-        Status.REJECTED: "it is kept out for good; approve releases it",
-        Status.SUPERSEDED: "a correction has taken its place",
-    }.get(one.status, "correct or forget it to get it out of the memory" if verb == "rejected" else "nothing to do")
-    return f"interaction {one.id} is {one.status} and cannot be {verb}: {way}"
+    advice = {
+        Status.REJECTED: "it was rejected before; approve releases it",
+        Status.SUPERSEDED: "a correction has superseded it",
+    }.get(interaction.status, "correct or forget it instead" if verb == "rejected" else "it is not held")
+    return f"interaction {interaction.id} is {interaction.status} and cannot be {verb}: {advice}"

@@ -1,11 +1,11 @@
-"""The queue of background work: jobs that wait, run under a lease, are tried again, or are given up with a reason.
+"""Job queue of the background trainer: leases, retries with back-off, dead letters.
 
-queued → running → done, or → failed (waits for its next attempt) → running … → dead. A running job whose lease ran
-out, or whose owner died, is queued again. An attempt counts when it begins; a job that is handed back unharmed
-(`release_job`) does not lose one. At most one job of a namespace runs at a time, and whoever held a job before is
-told when they touch it again: `leases` counts every start, so that an old holder is known even under the same name.
+queued → running → done, or → failed (waits for its next attempt) → running … → dead. A running job whose lease expired
+or whose owner died is queued again. An attempt counts when it begins; `release_job` gives it back. At most one job of
+a namespace runs at a time. `leases` counts every start, so that a former holder gets `BusyError` even under the same
+owner name.
 
-Not covered: doing the work (`worker.py`), and who may train at all: the leases in `jobs.py` stay the law on that.
+Not here: doing the work (`training.worker`), the lease on training itself (`jobs`).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import from_json, id_list, to_json
 from seal_memory.records import JobState, QueuedJob
 
-FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0  # seconds before the second attempt, and before any later one at most
-MAX_ATTEMPTS = 5  # times that a job is tried before it is given up
+MIN_DELAY, MAX_DELAY = 30.0, 3600.0  # seconds before the second attempt, and at most before any later one
+MAX_ATTEMPTS = 5  # attempts before a job is dead
 EXPIRED, OWNER_DIED = "its lease expired", "its process died"
 
 
 class JobQueue:
-    """The jobs of one namespace. A call that hands in a job it holds no more raises `BusyError`."""
+    """Queued jobs of one namespace. Methods that take a running job raise `BusyError` when its lease was lost."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -41,7 +41,7 @@ class JobQueue:
         not_before: float | None = None,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> QueuedJob:
-        """Add a job, or find the equal one (kind and payload) that waits already. Larger priorities go first.
+        """Add a job, or return the waiting one of equal kind and payload. Higher priorities run first.
 
         Raises:
             InputError: the payload has no JSON form, or max_attempts is under 1.
@@ -70,9 +70,9 @@ class JobQueue:
             return _row(scope, job_id)
 
     def lease_next_job(self, kinds: Collection[str], *, owner: str, lease_seconds: float) -> QueuedJob | None:
-        """Begin the waiting job whose time has come, the most urgent and then the oldest first.
+        """Start the next waiting job: highest priority first, then oldest; jobs before their `not_before` are skipped.
 
-        None when there is none, or while a job of this namespace runs under a lease that holds.
+        None when there is none, or while a job of this namespace runs under a valid lease.
         """
         if not lease_seconds > 0:
             raise InputError(f"lease_seconds is {lease_seconds!r}, expected more than 0")
@@ -82,7 +82,7 @@ class JobQueue:
             for job in self.jobs(states=[JobState.RUNNING]):
                 if job.lease_until is not None and job.lease_until > now:
                     return None
-                _start_over(scope, job, EXPIRED)
+                _requeue(scope, job, EXPIRED)
             rows = scope.connection.rows(
                 "SELECT * FROM queued_jobs WHERE namespace = ? AND state IN ('queued', 'failed') AND not_before <= ?"
                 " AND kind IN (SELECT value FROM json_each(?)) ORDER BY priority DESC, seq LIMIT 1",
@@ -105,22 +105,22 @@ class JobQueue:
             return _row(self._scope, job.id)
 
     def complete_job(self, job: QueuedJob) -> QueuedJob:
-        """It is done."""
+        """End a running job as done."""
         with self._scope.connection.atomic():
             _require_held(self._scope, job)
             return _end(self._scope, job.id, JobState.DONE, error=None)
 
     def fail_job(self, job: QueuedJob, error: str) -> QueuedJob:
-        """It went wrong: it waits (`wait_before`) for its next attempt, or is dead after the last."""
+        """End an attempt with an error: the job waits `retry_delay` for the next, or is dead after the last."""
         with self._scope.connection.atomic():
             held = _require_held(self._scope, job)
             if _is_last(held):
                 return _end(self._scope, job.id, JobState.DEAD, error=error)
-            _update(self._scope, job.id, not_before=self._scope.clock() + wait_before(held.attempts + 1))
+            _update(self._scope, job.id, not_before=self._scope.clock() + retry_delay(held.attempts + 1))
             return _end(self._scope, job.id, JobState.FAILED, error=error)
 
     def release_job(self, job: QueuedJob, *, not_before: float | None = None) -> QueuedJob:
-        """Hand it back unharmed: it is queued again, and this start was no attempt."""
+        """Queue a running job again without counting this attempt."""
         with self._scope.connection.atomic():
             held = _require_held(self._scope, job)
             later = self._scope.clock() if not_before is None else not_before
@@ -128,11 +128,11 @@ class JobQueue:
             return _end(self._scope, job.id, JobState.QUEUED, error=held.error)
 
     def abandon_job(self, job: QueuedJob, reason: str = OWNER_DIED) -> QueuedJob:
-        """Its holder is known to be gone: queued again, or dead after the last attempt. Fine if it is so already."""
+        """Requeue a job whose owner is gone, or mark it dead after the last attempt; no effect if it runs no more."""
         with self._scope.connection.atomic():
             held = _row(self._scope, job.id)
             if held.state is JobState.RUNNING and held.leases == job.leases:
-                _start_over(self._scope, held, reason)
+                _requeue(self._scope, held, reason)
             return _row(self._scope, job.id)
 
     def job(self, job_id: str) -> QueuedJob:
@@ -140,12 +140,12 @@ class JobQueue:
         return _row(self._scope, job_id)
 
     def prune_jobs(self, keep: int, *, spare: Collection[str] = ()) -> int:
-        """Delete done jobs but the newest `keep` and those whose ids are in `spare`; how many went.
+        """Delete done jobs, except the newest `keep` and the ids in `spare`; returns how many.
 
-        What waits or runs stays, and so does every dead letter. Raises `InputError` for a negative number.
+        Waiting, running and dead jobs stay. Raises `InputError` when `keep` is negative.
         """
         if keep < 0:
-            raise InputError(f"{keep} done jobs are to be kept, expected 0 or more")
+            raise InputError(f"cannot keep {keep} done jobs, expected 0 or more")
         scope = self._scope
         with scope.connection.atomic():
             return scope.connection.run(
@@ -166,11 +166,11 @@ class JobQueue:
         return [_job_from(row) for row in rows]
 
 
-def wait_before(attempt: int) -> float:
-    """Seconds between the end of the attempt before and this one, counted from 1: grows exponentially."""
+def retry_delay(attempt: int) -> float:
+    """Seconds to wait before an attempt (counted from 1) after the previous one failed: exponential back-off."""
     state = RetryCallState(Retrying(), None, (), {})
     state.attempt_number = max(1, attempt - 1)
-    return wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)(state)
+    return wait_exponential(multiplier=MIN_DELAY, max=MAX_DELAY)(state)
 
 
 def _is_last(job: QueuedJob) -> bool:
@@ -179,8 +179,8 @@ def _is_last(job: QueuedJob) -> bool:
     return stop_after_attempt(job.max_attempts)(state)
 
 
-def _start_over(scope: Scope, job: QueuedJob, reason: str) -> None:
-    """A job whose holder is gone waits again, unless that was its last attempt."""
+def _requeue(scope: Scope, job: QueuedJob, reason: str) -> None:
+    """Queue a job whose owner is gone, or mark it dead if that was its last attempt."""
     if _is_last(job):
         _end(scope, job.id, JobState.DEAD, error=f"{reason} in the last of {job.attempts} attempts")
     else:
@@ -210,7 +210,7 @@ def _require_held(scope: Scope, job: QueuedJob) -> QueuedJob:
     if found.state is not JobState.RUNNING or found.leases != job.leases:
         raise BusyError(
             f"job {job.id} ({job.kind}) is {found.state.value} and no longer yours: its lease ran out; "
-            "stop working on it, whoever holds it now goes on"
+            "stop working on it"
         )
     return found
 

@@ -1,8 +1,8 @@
-"""What happened to quarantined interactions, and their absence from the search index.
+"""Review log of the quarantine, and the triggers that keep withheld texts out of the search index.
 
-Append-only: one row when an interaction comes into quarantine, one for each decision about it. A status may be
-overwritten by a correction; the last row still says whether the text may ever be learned. Rows go with their
-interaction when it is purged. Not covered: who decides (`quarantine.py`, a person).
+Append-only: one row when an interaction is quarantined, one for each decision about it. A correction may overwrite a
+status; the last row still says whether the text may be learned. A purge deletes the rows with their interaction.
+Not here: the decisions (`quarantine`, made by a person).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import id_list
 from seal_memory.records import NewInteraction, Review, Status
 
-# The index holds what may be found. A text is never changed, so entering and leaving it follow the status alone.
+# Only searchable texts are indexed. Texts never change, so the status alone decides on adding and removing them.
 QUARANTINE_TABLES = """
 CREATE TABLE reviews (
     seq INTEGER PRIMARY KEY,
@@ -68,8 +68,8 @@ def reviews(scope: Scope, ids: Collection[str] | None = None) -> list[Review]:
     return [Review(row[0], Status(row[1]), row[2], row[3]) for row in rows]
 
 
-def readmitted(scope: Scope, interaction_id: str, new: NewInteraction) -> tuple[Status, str | None]:
-    """The status of a known text that a correction makes valid again: what was decided about it holds."""
+def restored_status(scope: Scope, interaction_id: str, new: NewInteraction) -> tuple[Status, str | None]:
+    """Status and reason of a known text that a correction makes valid again; the last decision on it holds."""
     last = next(reversed(reviews(scope, [interaction_id])), None)
     if last is None:
         if new.status is Status.QUARANTINED:

@@ -1,14 +1,13 @@
-"""The tables, as numbered migrations, and the check that a file is a ledger we can use.
+"""Database schema as numbered migrations, and the check that a file is a usable ledger.
 
-A migration is one SQL script; it and the new `PRAGMA user_version` commit together or not at
-all. Never edit a released migration: append a new one.
+A migration is one SQL script; it commits together with the new `PRAGMA user_version`. Never edit a released
+migration: append a new one.
 
-Conventions: `seq` is the internal row number (never reused), `namespace` is on every table that
-is not reached through a parent row, ids are unique within a namespace, lists and mappings are
-JSON. The `*_links` tables tell which interactions a row was made from: they are what lets a
-forget reach every derivative.
+Conventions: `seq` is the internal row number, `namespace` is on every table that is not reached through a parent row,
+ids are unique within a namespace, lists and mappings are JSON. The `*_links` tables record which interactions a row was
+made from, so that a forget reaches every derivative.
 
-Not covered: reading and writing rows (the other modules of this room).
+Not here: reading and writing rows (the other modules of this package).
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from seal_memory.ledger.connection import Connection
 from seal_memory.ledger.policy_rows import POLICY_TABLES, TRIAL_TABLES
 from seal_memory.ledger.reviews import QUARANTINE_TABLES
 
-APPLICATION_ID = 0x5EA17E40  # says "a seal-memory ledger" in the file's header
+APPLICATION_ID = 0x5EA17E40  # marks a seal-memory ledger in the SQLite file header
 
-_FIRST = """
+_TABLES = """
 CREATE TABLE interactions (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     namespace TEXT NOT NULL,
@@ -222,8 +221,8 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 """
 
-# The background trainer: its queue (the table `jobs` stays what says who trains), and the audits of published shards.
-_SECOND = """
+# Background trainer: its job queue (the lease on training stays in `jobs`), and the audits of published shards.
+_QUEUE_TABLES = """
 CREATE TABLE queued_jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     namespace TEXT NOT NULL,
@@ -269,24 +268,30 @@ CREATE TABLE audit_schedule (
 ) STRICT, WITHOUT ROWID;
 """
 
-# An interaction's status was called its standing; the triggers on the column are renamed with it.
-_STATUS = """
+# Renames the column `standing` to `status`; SQLite updates the triggers on it.
+_STATUS_COLUMN = """
 ALTER TABLE interactions RENAME COLUMN standing TO status;
 ALTER TABLE reviews RENAME COLUMN standing TO status;
 DROP INDEX interactions_by_standing;
 CREATE INDEX interactions_by_status ON interactions (namespace, status, time);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, POLICY_TABLES, QUARANTINE_TABLES, TRIAL_TABLES, _STATUS)
+MIGRATIONS: tuple[str, ...] = (
+    _TABLES,
+    _QUEUE_TABLES,
+    POLICY_TABLES,
+    QUARANTINE_TABLES,
+    TRIAL_TABLES,
+    _STATUS_COLUMN,
+)
 
 
 def prepare(connection: Connection, *, migrations: Sequence[str] = MIGRATIONS) -> None:
-    """Bring the file to the newest schema, or say why it cannot be used. Safe to run at once in
-    several processes.
+    """Migrate the file to the newest schema. Safe to run in several processes at once.
 
     Raises:
         NewerSchemaError: a newer seal-memory wrote this ledger.
-        LedgerError: another program's database, or an old ledger that is read-only.
+        LedgerError: the file is another program's database, or an old ledger that is read-only.
     """
     version = _checked_version(connection, len(migrations))
     if connection.read_only:
@@ -296,7 +301,7 @@ def prepare(connection: Connection, *, migrations: Sequence[str] = MIGRATIONS) -
                 "open it once where it can be written"
             )
         return
-    connection.run_bare("PRAGMA journal_mode=WAL")
+    connection.run_outside_transaction("PRAGMA journal_mode=WAL")
     while version < len(migrations):
         with connection.atomic():
             version = _checked_version(connection, len(migrations))
@@ -320,7 +325,7 @@ def _checked_version(connection: Connection, known: int) -> int:
 
 
 def _migrate(connection: Connection, version: int, script: str) -> None:
-    with connection.translated():
+    with connection.translated_errors():
         connection.database.executescript(script)
         connection.database.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.database.execute(f"PRAGMA user_version={version}")

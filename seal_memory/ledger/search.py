@@ -1,16 +1,14 @@
-"""Full-text search over interactions: FTS5's BM25, made sensible for tiny memories.
+"""Full-text search over interactions: FTS5's BM25, corrected for small memories.
 
-FTS5 gives a term that occurs in more than half of all rows a weight of almost nothing, and it
-counts the rows of every namespace in the file. Both hurt a young memory. So each term is asked
-for on its own, FTS5's inverse document frequency is divided out of its score, and the usual
-never-negative one, log(1 + (N - n + .5) / (n + .5)), taken over this namespace, goes in. For a
-large memory the order is FTS5's own.
+FTS5 gives almost no weight to a term that occurs in more than half of all rows, and it counts the rows of every
+namespace in the file. Both hurt a small memory. So each term is queried on its own, FTS5's inverse document frequency
+is divided out of its score, and the non-negative log(1 + (N - n + .5) / (n + .5)), counted over this namespace, is
+multiplied in. For a large memory the ranking is FTS5's own.
 
-The user's text is never parsed as FTS5 syntax: it is cut into words, and each word is quoted.
+A query is never parsed as FTS5 syntax: it is split into words, and each word is quoted. Quarantined and rejected
+interactions are not indexed and not counted.
 
-What is in quarantine is not in the index at all, and no number above counts it.
-
-Not covered: embeddings, chunking (one row is one interaction), a threshold (the router's).
+Not here: embeddings, chunking (one row is one interaction), a score threshold (`routing`).
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from seal_memory.records import WITHHELD, Hit, Status
 
 TEXT_WEIGHT = 1.0
 TITLE_WEIGHT = 2.0
-MOST_TERMS = 256  # of one query: a whole document may be handed in
+MAX_TERMS = 256  # of one query, which may be a whole document
 
 _STOP_WORDS = """
     a about after all also am an and any are as at be because been before but by can could did do does
@@ -36,9 +34,9 @@ _STOP_WORDS = """
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
-_FINDABLE = frozenset(Status) - {Status.SUPERSEDED} - WITHHELD
+_SEARCHABLE = frozenset(Status) - {Status.SUPERSEDED} - WITHHELD
 _WORD = re.compile(r"\w+")
-_LEAST_IDF = 1e-6  # what FTS5 uses where the logarithm would not be positive
+_MIN_IDF = 1e-6  # FTS5's value where the logarithm would not be positive
 
 _MATCH = """
     SELECT f.rowid, -bm25(interactions_fts, ?, ?), i.namespace = ? AND i.status != ?
@@ -51,7 +49,7 @@ def search(scope: Scope, query: str, *, limit: int, statuses: Collection[Status]
     terms = query_terms(query)
     if not terms or limit < 1:
         return []
-    wanted = set(_FINDABLE if statuses is None else statuses) & _FINDABLE
+    wanted = set(_SEARCHABLE if statuses is None else statuses) & _SEARCHABLE
     with scope.connection.reading():
         scores = _scores(scope, terms)
         rows = scope.connection.rows(
@@ -63,17 +61,17 @@ def search(scope: Scope, query: str, *, limit: int, statuses: Collection[Status]
 
 
 def query_terms(query: str) -> list[str]:
-    """The distinct words of a query, without stop words unless there is nothing else."""
+    """Distinct words of a query without stop words; all words if there are only stop words."""
     words = {word.casefold(): word for word in _WORD.findall(query) if word.strip("_")}
-    telling = [word for folded, word in words.items() if folded not in STOP_WORDS]
-    return (telling or list(words.values()))[:MOST_TERMS]
+    content = [word for folded, word in words.items() if folded not in STOP_WORDS]
+    return (content or list(words.values()))[:MAX_TERMS]
 
 
 def _scores(scope: Scope, terms: list[str]) -> dict[int, float]:
-    """BM25 of every matching row of the namespace that is not superseded."""
+    """BM25 score by row number, for every matching row of the namespace that is not superseded."""
     indexed = "SELECT count(*) FROM interactions WHERE status NOT IN (SELECT value FROM json_each(?))"
-    everywhere = int(scope.connection.rows(indexed, (id_list(WITHHELD),))[0][0])
-    here = int(
+    rows_in_file = int(scope.connection.rows(indexed, (id_list(WITHHELD),))[0][0])
+    rows_in_namespace = int(
         scope.connection.rows(
             f"{indexed} AND namespace = ? AND status != ?",
             (id_list(WITHHELD), scope.namespace, Status.SUPERSEDED),
@@ -84,16 +82,16 @@ def _scores(scope: Scope, terms: list[str]) -> dict[int, float]:
         values = (TEXT_WEIGHT, TITLE_WEIGHT, scope.namespace, Status.SUPERSEDED, f'"{term}"')
         matches = scope.connection.rows(_MATCH, values)
         ours = [(row[0], row[1]) for row in matches if row[2]]
-        weight = _smooth_idf(here, len(ours)) / _fts5_idf(everywhere, len(matches))
+        weight = _smooth_idf(rows_in_namespace, len(ours)) / _fts5_idf(rows_in_file, len(matches))
         for seq, score in ours:
             scores[seq] = scores.get(seq, 0.0) + score * weight
     return scores
 
 
 def _best(scope: Scope, scores: dict[int, float], statuses: set[Status], limit: int) -> list[int]:
-    """The rows with the highest scores; of equal ones the newest."""
+    """Row numbers with the highest scores, best first; the newer row wins a tie."""
     ranked = sorted(scores, key=lambda seq: (-scores[seq], -seq))
-    if statuses == _FINDABLE:
+    if statuses == _SEARCHABLE:
         return ranked[:limit]
     rows = scope.connection.rows(
         "SELECT seq FROM interactions WHERE namespace = ? AND status IN (SELECT value FROM json_each(?))",
@@ -109,4 +107,4 @@ def _smooth_idf(rows: int, hits: int) -> float:
 
 def _fts5_idf(rows: int, hits: int) -> float:
     ratio = (rows - hits + 0.5) / (hits + 0.5)
-    return math.log(ratio) if ratio > 1 else _LEAST_IDF
+    return math.log(ratio) if ratio > 1 else _MIN_IDF

@@ -1,9 +1,9 @@
-"""Snapshots: the published versions of a memory, and which of them is current.
+"""Snapshot rows: the published versions of a memory, and the current one.
 
-Versions count from 1 in each namespace and are never reused. A destroyed snapshot keeps its
-number, its parent and its time; its manifest and note are gone.
+Versions count from 1 in each namespace and are never reused. A destroyed snapshot keeps its number, parent and time;
+its manifest is erased and its note replaced.
 
-Not covered: adapter files (the snapshot store) and deciding what may be published (the gate).
+Not here: adapter files (`lora.store`), deciding on publication (`learning.gate`).
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ def destroy_snapshots(scope: Scope, versions: Collection[int], *, note: str = DE
 
 
 def versions_holding(scope: Scope, *, adapter_ids: Collection[str], interaction_ids: Collection[str] = ()) -> list[int]:
-    """Versions, oldest first, that name one of these adapters, or a shard of these interactions."""
-    unwanted, texts = set(adapter_ids), set(interaction_ids)
+    """Versions, oldest first, that contain one of these adapters or a shard of one of these interactions."""
+    adapters, interactions = set(adapter_ids), set(interaction_ids)
     return [
         snapshot.version
         for snapshot in reversed(history(scope, include_destroyed=False))
-        if unwanted.intersection(snapshot.manifest.adapter_ids)
-        or any(texts.intersection(shard.interaction_ids) for shard in snapshot.manifest.shards)
+        if adapters.intersection(snapshot.manifest.adapter_ids)
+        or any(interactions.intersection(shard.interaction_ids) for shard in snapshot.manifest.shards)
     ]
 
 
@@ -121,7 +121,7 @@ def remove_adapters(scope: Scope, ids: Collection[str]) -> int:
 
 
 def _check_manifest(scope: Scope, manifest: Manifest) -> None:
-    """Raises UnknownIdError for adapters the ledger lacks or that were trained on forgotten text."""
+    """Raise UnknownIdError for adapters that are unknown or were trained on forgotten text."""
     rows = scope.connection.rows(
         "SELECT j.value FROM json_each(?) j WHERE NOT EXISTS"
         " (SELECT 1 FROM adapters a WHERE a.namespace = ? AND a.id = j.value)",
@@ -142,7 +142,7 @@ def _check_manifest(scope: Scope, manifest: Manifest) -> None:
 
 
 def _refuse_policies(scope: Scope, manifest: Manifest) -> None:
-    """Raises InputError for a note-writer's adapter: it is never mixed with memory adapters."""
+    """Raise InputError for a note-writer's adapter, which must not be published."""
     rows = scope.connection.rows(
         "SELECT id FROM adapters WHERE namespace = ? AND kind = ? AND id IN (SELECT value FROM json_each(?))",
         (scope.namespace, AdapterKind.POLICY, id_list(manifest.adapter_ids)),
@@ -152,7 +152,7 @@ def _refuse_policies(scope: Scope, manifest: Manifest) -> None:
 
 
 def _check_base(scope: Scope, manifest: Manifest, base_fingerprint: str) -> None:
-    """Raises BaseModelMismatchError for an adapter of another base model: one model answers with all of a version."""
+    """Raise BaseModelMismatchError for an adapter of another base model than the snapshot's."""
     rows = scope.connection.rows(
         "SELECT id, base_fingerprint FROM adapters WHERE namespace = ? AND base_fingerprint != ?"
         " AND id IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT 1",

@@ -1,1 +1,1 @@
-"""LoRA: stacked layers, adapters in memory, PEFT-format files, the adapter store."""
+"""LoRA: adapters in memory, stacked layers, PEFT-format files, the adapter store on disk."""

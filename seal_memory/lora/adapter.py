@@ -1,7 +1,7 @@
-"""One LoRA adapter in memory: named (A, B) pairs over one flat fp32 buffer.
+"""LoRA adapter in memory: named (A, B) pairs over one flat fp32 buffer.
 
-Covers creation, the flat views that make optimizer steps and checks cheap, and conversion to
-and from plain state dicts. Not here: layers that apply adapters (`stack`), files (`peft_files`).
+Covers creation, the flat views that make optimizer steps and checks cheap, and the state dict.
+Not here: layers that apply adapters (`stack`), files (`peft_files`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class LoraConfig:
-    """LoRA geometry (Hu et al., arXiv 2106.09685); the scale applied is `alpha / rank`."""
+    """LoRA geometry (Hu et al., arXiv 2106.09685). The update is scaled by `alpha / rank`."""
 
     rank: int
     alpha: float
@@ -28,10 +28,10 @@ class LoraConfig:
 
 
 class LoraAdapter:
-    """A (rank, d_in) and B (d_out, rank) for every adapted linear layer.
+    """Matrices A (rank, d_in) and B (d_out, rank) of every adapted linear layer.
 
-    All pairs are views of `flat`, one fp32 vector, so that an optimizer step, a finite check or
-    a checksum is one pass over one tensor.
+    All pairs are views of `flat`, one fp32 vector, so that an optimizer step, a finite check or a checksum is one
+    pass over one tensor.
     """
 
     def __init__(self, config: LoraConfig, shapes: Mapping[str, tuple[int, int]], device: torch.device) -> None:
@@ -42,12 +42,12 @@ class LoraAdapter:
         self.pairs = self._views(self.flat)
 
     def _views(self, flat: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        pairs, at, rank = {}, 0, self.config.rank
+        pairs, offset, rank = {}, 0, self.config.rank
         for name, (d_out, d_in) in self.shapes.items():
-            a = flat[at : at + rank * d_in].view(rank, d_in)
-            at += rank * d_in
-            b = flat[at : at + d_out * rank].view(d_out, rank)
-            at += d_out * rank
+            a = flat[offset : offset + rank * d_in].view(rank, d_in)
+            offset += rank * d_in
+            b = flat[offset : offset + d_out * rank].view(d_out, rank)
+            offset += d_out * rank
             pairs[name] = (a, b)
         return pairs
 
@@ -55,7 +55,7 @@ class LoraAdapter:
     def create(
         cls, config: LoraConfig, shapes: Mapping[str, tuple[int, int]], *, seed: int, device: torch.device
     ) -> LoraAdapter:
-        """A fresh adapter: A uniform (PEFT's Kaiming with a = sqrt(5)), B zero, so it starts as the base."""
+        """New adapter: A is uniform (PEFT's Kaiming with a = sqrt(5)), B is zero, so that it starts as the base."""
         adapter = cls(config, shapes, device)
         rng = torch.Generator().manual_seed(seed)
         for a, _ in adapter.pairs.values():
@@ -64,7 +64,7 @@ class LoraAdapter:
         return adapter
 
     def begin_training(self) -> Tensor:
-        """Make every pair a leaf whose `.grad` is a view of one flat buffer; returns that buffer."""
+        """Make every matrix a leaf whose `.grad` is a view of one flat buffer; returns that buffer."""
         grad = torch.zeros_like(self.flat)
         for (a, b), (grad_a, grad_b) in zip(self.pairs.values(), self._views(grad).values(), strict=True):
             for leaf, view in ((a, grad_a), (b, grad_b)):
@@ -87,7 +87,7 @@ class LoraAdapter:
         return state
 
     def scale_update(self, factor: float) -> None:
-        """Take so much of the update `B A`, in place."""
+        """Multiply the update `B A` by `factor`, in place."""
         for _, b in self.pairs.values():
             b.detach().mul_(factor)
 

@@ -1,12 +1,12 @@
-"""One adapter as files in PEFT's own format: `adapter_config.json` and `adapter_model.safetensors`.
+"""PEFT-format adapter files: `adapter_config.json` and `adapter_model.safetensors`.
 
-The files load in `peft.PeftModel` as they are; modules carry the names they have in the untouched model. The
-safetensors header also says which base the adapter was trained on and which version of our format it is.
-The bytes depend on the adapter alone, so that equal adapters have equal checksums. Weights are float32 unless
-asked otherwise: a 16-bit type halves the file and changes the answers a little.
+The files load in `peft.PeftModel` unchanged; modules have their names in the untouched model. The safetensors header
+also holds the fingerprint of the base model and the version of this format. The bytes depend on the adapter alone, so
+that equal adapters have equal checksums. Weights are float32 by default; a 16-bit type halves the file and changes the
+answers a little.
 
-Not here: where the files lie and how they get there whole (`store`), PEFT options that `LoraAdapter` has not
-(DoRA, rank patterns, biases: such files are refused), and pickled weights, which are never read.
+Not here: atomic writing and file locations (`store`), PEFT options that `LoraAdapter` lacks (DoRA, rank patterns,
+biases: such files are refused), pickled weights, which are never read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FORMAT_VERSION = "1"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 ShapesOf = Callable[[Sequence[str]], Mapping[str, tuple[int, int]]]
-"""Target names -> module name -> (d_out, d_in): `StackedLora.shapes` is one."""
+"""Function from target names to {module name: (d_out, d_in)}, such as `StackedLora.shapes`."""
 
 _PREFIX = "base_model.model."
 _CPU = torch.device("cpu")
@@ -51,7 +51,7 @@ _UNSUPPORTED = (
 
 @dataclass(frozen=True, slots=True)
 class AdapterFiles:
-    """The bytes of the two files."""
+    """Contents of the two files."""
 
     tensors: bytes
     config: bytes
@@ -65,9 +65,9 @@ def save(
     base_fingerprint: str,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write the adapter's two files into `folder`, which is made if need be. Not atomic: see `store`.
+    """Write the adapter's two files into `folder`, created if missing. Not atomic: see `store`.
 
-    Raises `AdapterError` for values that are not finite, another dtype, or when the disk refuses.
+    Raises `AdapterError` for values that are not finite, a dtype not in `DTYPES`, or an error of the file system.
     """
     files = encode(adapter, base_model=base_model, base_fingerprint=base_fingerprint, dtype=dtype)
     try:
@@ -81,7 +81,7 @@ def save(
 def load(
     folder: Path, *, shapes: ShapesOf, base_fingerprint: str | None = None, device: torch.device = _CPU
 ) -> LoraAdapter:
-    """The adapter in `folder`, for the model whose layers `shapes` knows (`stack.shapes`).
+    """Load the adapter in `folder` for the model whose layers `shapes` knows (`StackedLora.shapes`).
 
     Raises `CorruptAdapterError` for missing or damaged files, `BaseModelMismatchError` when it was trained on
     another base than `base_fingerprint` (None: not compared).
@@ -92,7 +92,7 @@ def load(
 
 
 def read_bytes(folder: Path) -> AdapterFiles:
-    """Both files of `folder`, unchecked. Raises `CorruptAdapterError` when one cannot be read."""
+    """Read both files of `folder`, unchecked. Raises `CorruptAdapterError` when one cannot be read."""
     try:
         return AdapterFiles((folder / TENSORS_FILE).read_bytes(), (folder / CONFIG_FILE).read_bytes())
     except OSError as error:
@@ -105,7 +105,7 @@ def read_bytes(folder: Path) -> AdapterFiles:
 def encode(
     adapter: LoraAdapter, *, base_model: str, base_fingerprint: str, dtype: torch.dtype = torch.float32
 ) -> AdapterFiles:
-    """The bytes of the adapter's files; the same adapter gives the same bytes.
+    """Encode an adapter as file contents; the same adapter gives the same bytes.
 
     Raises `AdapterError` for a dtype that is not in `DTYPES`, or values that are not finite in it.
     """
@@ -130,7 +130,7 @@ def decode(
     base_fingerprint: str | None = None,
     device: torch.device = _CPU,
 ) -> LoraAdapter:
-    """The adapter in `files`; `where` names them in messages. Raises as `load`."""
+    """Decode file contents into an adapter; `where` names them in error messages. Raises as `load`."""
     metadata = _metadata(files.tensors, where)
     _check_base(metadata, base_fingerprint, where)
     config = _parse_config(files.config, where)
@@ -155,21 +155,21 @@ def _key(module: str, letter: str) -> str:
 
 
 def _canonical(serialized: bytes, metadata: Mapping[str, str]) -> bytes:
-    """The same safetensors with `metadata` in its header, in sorted order.
+    """Insert `metadata` into a safetensors header, in sorted order.
 
-    The library keeps metadata in a hash map, so that two runs would write two orders and two checksums.
+    The library keeps metadata in a hash map: its order, and with it the checksum, would differ between runs.
     """
     length = int.from_bytes(serialized[:8], "little")
     header = json.loads(serialized[8 : 8 + length])
     text = json.dumps(
         {"__metadata__": dict(sorted(metadata.items())), **header}, separators=(",", ":"), ensure_ascii=True
     )
-    text += " " * (-len(text) % 8)  # the format's own padding: the data begins at a multiple of 8
+    text += " " * (-len(text) % 8)  # the format aligns the data to 8 bytes
     return len(text).to_bytes(8, "little") + text.encode("ascii") + serialized[8 + length :]
 
 
 def _config_bytes(config: LoraConfig, base_model: str) -> bytes:
-    """PEFT's LoraConfig as JSON; what is left out has PEFT's default."""
+    """PEFT's LoraConfig as JSON; omitted fields have PEFT's defaults."""
     values: dict[str, object] = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -194,16 +194,16 @@ def _config_bytes(config: LoraConfig, base_model: str) -> bytes:
 
 
 def _metadata(tensors: bytes, where: str) -> Mapping[str, Any]:
-    """The metadata in the header of a safetensors file."""
+    """Metadata in the header of a safetensors file. Raises `CorruptAdapterError`."""
     length = int.from_bytes(tensors[:8], "little")
     try:
         if len(tensors) < 8 + length:
             raise ValueError(f"{len(tensors)} bytes where the header alone should have {8 + length}")
         header = json.loads(tensors[8 : 8 + length])
         if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
-            raise ValueError("the header is no table")
+            raise ValueError("the header is not an object")
     except ValueError as error:
-        raise CorruptAdapterError(f"{TENSORS_FILE} in {where} is no safetensors file: {error}.") from error
+        raise CorruptAdapterError(f"{TENSORS_FILE} in {where} is not a safetensors file: {error}.") from error
     found: dict[str, Any] = header.get("__metadata__", {})
     return found
 
@@ -213,7 +213,7 @@ def _check_base(metadata: Mapping[str, Any], expected: str | None, where: str) -
     if version != FORMAT_VERSION:
         raise CorruptAdapterError(
             f"The adapter in {where} has format version {version!r}, expected {FORMAT_VERSION!r}: it was "
-            "written by another seal-memory; update seal-memory."
+            "written by another version of seal-memory; update seal-memory."
         )
     found = metadata.get("base_fingerprint")
     if expected is not None and found != expected:
@@ -224,21 +224,21 @@ def _check_base(metadata: Mapping[str, Any], expected: str | None, where: str) -
 
 
 def _parse_config(raw: bytes, where: str) -> LoraConfig:
-    problem = f"{CONFIG_FILE} in {where}"
+    file = f"{CONFIG_FILE} in {where}"
     try:
         values = json.loads(raw)
     except ValueError as error:
-        raise CorruptAdapterError(f"{problem} is no JSON: {error}.") from error
+        raise CorruptAdapterError(f"{file} is not JSON: {error}.") from error
     if not isinstance(values, dict) or values.get("peft_type") != "LORA":
-        raise CorruptAdapterError(f"{problem} describes no LoRA adapter; expected peft_type LORA.")
+        raise CorruptAdapterError(f"{file} describes no LoRA adapter; expected peft_type LORA.")
     used = [name for name in _UNSUPPORTED if values.get(name)]
     if used or values.get("bias", "none") != "none":
-        raise CorruptAdapterError(f"{problem} uses {used or ['bias']}, which seal-memory does not support.")
+        raise CorruptAdapterError(f"{file} uses {used or ['bias']}, which seal-memory does not support.")
     rank, alpha, targets = values.get("r", 0), values.get("lora_alpha", 0), values.get("target_modules")
     if type(rank) is not int or rank < 1 or type(alpha) not in (int, float) or not 0 < alpha < math.inf:
-        raise CorruptAdapterError(f"{problem} has r {rank!r} and lora_alpha {alpha!r}; expected positive numbers.")
+        raise CorruptAdapterError(f"{file} has r {rank!r} and lora_alpha {alpha!r}; expected positive numbers.")
     if not isinstance(targets, list) or not targets or not all(isinstance(t, str) for t in targets):
-        raise CorruptAdapterError(f"{problem} has target_modules {targets!r}; expected a list of names.")
+        raise CorruptAdapterError(f"{file} has target_modules {targets!r}; expected a list of names.")
     return LoraConfig(rank, float(alpha), tuple(targets))
 
 

@@ -1,9 +1,8 @@
-"""Linear layers that apply many LoRA adapters in one batch, each row its own.
+"""Stacked LoRA: linear layers that apply several adapters in one batch, one adapter per row.
 
-`StackedLora` wraps the target linears of a frozen model once. Inside `with stack.rows(...)`, the
-batch's rows are grouped by adapter and every group gets its own update, in training (K candidates
-at once, arXiv 2506.10943's inner loop without its one-by-one) and in inference. Outside, the model
-is the untouched base, bit for bit.
+`StackedLora` wraps the linears of a frozen model once. Inside `with stack.rows(...)`, the rows of the batch are grouped
+by adapter and every group gets its own update, in inference and in training (K candidates at once, where
+arXiv 2506.10943's inner loop trains them one by one). Outside, the model is the untouched base, bit for bit.
 
 Each update is added to the base's own output in place, one group after another. Measured (Zen 3, float32, one
 thread, a 576 x 1536 layer forward and backward, K of 4 to 16, rank 8 to 128): up to 17 % less time than autograd's
@@ -11,8 +10,8 @@ own graph of split, two linears and cat; one `baddbmm` over all groups, which ne
 rank and a copy of every matrix, was within 3 % of it. A pass without gradients stays out of autograd, and a single
 row is multiplied as a vector: one token of one prompt took about 0.93 of the time (135M, rank 32, two threads, noisy).
 
-Not here: what is trained (`learning`), files (`peft_files`), choosing rows (`routing`), and threads: one
-batch at a time per model, whoever runs it holds a lock.
+Not here: training (`learning`), files (`peft_files`), choosing adapters (`routing`), thread safety: one batch at a
+time per model, under the caller's lock.
 """
 
 from __future__ import annotations
@@ -31,24 +30,24 @@ from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 
 
 @dataclass(slots=True)
-class _Active:
-    """The groups of the batch that is running: `counts[i]` rows in a row use `adapters[i]`."""
+class _RowGroups:
+    """Groups of the running batch: the next `counts[i]` rows use `adapters[i]`."""
 
     adapters: list[LoraAdapter | None]  # None: the base
     counts: list[int]
 
 
 @dataclass(slots=True)
-class _Slot:
-    """What runs now; shared by all adapted layers of one model."""
+class _BatchSlot:
+    """Row groups of the running batch, shared by all adapted layers of one model; None: the base."""
 
-    active: _Active | None = None
+    active: _RowGroups | None = None
 
 
 class StackedLinear(nn.Module):
     """A frozen linear plus, per group of rows, `scale * (x A^T) B^T`."""
 
-    def __init__(self, name: str, base: nn.Linear, slot: _Slot) -> None:
+    def __init__(self, name: str, base: nn.Linear, slot: _BatchSlot) -> None:
         super().__init__()
         self.base = base
         self._name = name
@@ -62,22 +61,22 @@ class StackedLinear(nn.Module):
             return y
         counts = active.counts if len(groups) > 1 else [len(x)]
         if not torch.is_grad_enabled():
-            return _answered(x, self.base, groups, counts)
-        # autograd has to see one tensor that wants a gradient: the first layers' x wants none
+            return _forward_without_grad(x, self.base, groups, counts)
+        # autograd needs one input that requires a gradient; the first layers' x does not
         leaf = next((g.a for g in groups if g is not None and g.a.requires_grad), None)
-        adapted: Tensor = _Adapted.apply(x, leaf, self.base, groups, counts)  # type: ignore[no-untyped-call]
+        adapted: Tensor = _AdaptedLinear.apply(x, leaf, self.base, groups, counts)  # type: ignore[no-untyped-call]
         return adapted
 
-    def _groups(self, active: _Active) -> list[_Update | None]:
+    def _groups(self, active: _RowGroups) -> list[_LayerUpdate | None]:
         return [self._update(a) for a in active.adapters]
 
-    def _update(self, adapter: LoraAdapter | None) -> _Update | None:
+    def _update(self, adapter: LoraAdapter | None) -> _LayerUpdate | None:
         pair = None if adapter is None else adapter.pairs.get(self._name)
-        return None if adapter is None or pair is None else _Update(*pair, adapter.config.scale)
+        return None if adapter is None or pair is None else _LayerUpdate(*pair, adapter.config.scale)
 
 
 @dataclass(frozen=True, slots=True)
-class _Update:
+class _LayerUpdate:
     """One adapter's update of one layer: A (rank, d_in), B (d_out, rank)."""
 
     a: Tensor
@@ -85,11 +84,11 @@ class _Update:
     scale: float
 
 
-def _answered(x: Tensor, base: nn.Linear, groups: list[_Update | None], counts: list[int]) -> Tensor:
-    """The adapted linear where nobody wants a gradient."""
+def _forward_without_grad(x: Tensor, base: nn.Linear, groups: list[_LayerUpdate | None], counts: list[int]) -> Tensor:
+    """Adapted linear without gradients; x (B, T, d_in) -> (B, T, d_out)."""
     x = x.contiguous()
     y: Tensor = base(x)
-    for rows, out, update in zip(_flat(x, counts), _flat(y, counts), groups, strict=True):
+    for rows, out, update in zip(_group_views(x, counts), _group_views(y, counts), groups, strict=True):
         if update is None:
             continue
         a, b = update.a.to(x.dtype), update.b.to(x.dtype)
@@ -100,22 +99,22 @@ def _answered(x: Tensor, base: nn.Linear, groups: list[_Update | None], counts: 
     return y
 
 
-class _Adapted(torch.autograd.Function):
-    """The whole adapted linear as one step of autograd.
+class _AdaptedLinear(torch.autograd.Function):
+    """Adapted linear as one autograd function.
 
-    It keeps x and the small `x A^T`, makes no gradient for the frozen weight, and adds the adapters' gradients
-    straight to the float32 `.grad` that `LoraAdapter.begin_training` gave them (so `torch.autograd.grad` with
-    respect to A or B finds nothing).
+    It saves x and the small `x A^T`, computes no gradient of the frozen weight, and adds the adapters' gradients
+    directly to the float32 `.grad` set by `LoraAdapter.begin_training` (so `torch.autograd.grad` with respect to A
+    or B returns nothing).
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, _leaf: Tensor | None, base: nn.Linear, groups: list[_Update | None], counts: list[int]
+        ctx: Any, x: Tensor, _leaf: Tensor | None, base: nn.Linear, groups: list[_LayerUpdate | None], counts: list[int]
     ) -> Tensor:
         x = x.contiguous()
         y: Tensor = base(x)
         inner = []  # (rows x T, rank) each
-        for rows, out, update in zip(_flat(x, counts), _flat(y, counts), groups, strict=True):
+        for rows, out, update in zip(_group_views(x, counts), _group_views(y, counts), groups, strict=True):
             if update is not None:
                 h = rows @ update.a.to(x.dtype).t()
                 out.addmm_(h, update.b.to(x.dtype).t(), alpha=update.scale)
@@ -130,17 +129,17 @@ class _Adapted(torch.autograd.Function):
         x, *inner = ctx.saved_tensors
         dy = dy.contiguous()
         dx = dy @ ctx.weight if ctx.needs_input_grad[0] else None
-        parts: Sequence[Tensor | None] = [None] * len(ctx.groups) if dx is None else _flat(dx, ctx.counts)
+        parts: Sequence[Tensor | None] = [None] * len(ctx.groups) if dx is None else _group_views(dx, ctx.counts)
         at = iter(inner)
-        cuts = zip(_flat(x, ctx.counts), _flat(dy, ctx.counts), parts, ctx.groups, strict=True)
+        cuts = zip(_group_views(x, ctx.counts), _group_views(dy, ctx.counts), parts, ctx.groups, strict=True)
         for rows, d_out, d_rows, update in cuts:
             if update is not None:
                 _add_gradients(update, rows, next(at), d_out, d_rows)
         return dx, None, None, None, None
 
 
-def _add_gradients(update: _Update, x: Tensor, h: Tensor, dy: Tensor, dx: Tensor | None) -> None:
-    """One group's share of the backward pass, all of it added in place; x (N, d_in), h (N, rank), dy (N, d_out)."""
+def _add_gradients(update: _LayerUpdate, x: Tensor, h: Tensor, dy: Tensor, dx: Tensor | None) -> None:
+    """Backward pass of one group, added in place; x (N, d_in), h (N, rank), dy (N, d_out), dx (N, d_in)."""
     dh = torch.mm(dy, update.b.to(dy.dtype)).mul_(update.scale)
     if dx is not None:
         dx.addmm_(dh, update.a.to(dy.dtype))
@@ -149,8 +148,8 @@ def _add_gradients(update: _Update, x: Tensor, h: Tensor, dy: Tensor, dx: Tensor
 
 
 def _add_product(leaf: Tensor, left: Tensor, right: Tensor, scale: float) -> None:
-    """Add `scale * left @ right` to the leaf's gradient, which is float32 whatever the base is."""
-    if leaf.grad is None:  # an adapter that only answers, beside one that trains
+    """Add `scale * left @ right` to the leaf's gradient, which is float32 for any dtype of the base."""
+    if leaf.grad is None:  # an adapter in inference, in a batch with one in training
         return
     if left.dtype == leaf.grad.dtype:
         leaf.grad.addmm_(left, right, alpha=scale)
@@ -158,17 +157,17 @@ def _add_product(leaf: Tensor, left: Tensor, right: Tensor, scale: float) -> Non
         leaf.grad.add_(left @ right, alpha=scale)
 
 
-def _flat(x: Tensor, counts: list[int]) -> list[Tensor]:
-    """(B, T, D), contiguous, as one (rows x T, D) view for every group."""
+def _group_views(x: Tensor, counts: list[int]) -> list[Tensor]:
+    """Split a contiguous (B, T, D) into one (rows x T, D) view per group."""
     if len(counts) == 1:
         return [x.view(-1, x.shape[-1])]
     return [part.view(-1, x.shape[-1]) for part in torch.split(x, counts)]
 
 
 class StackedLora:
-    """The adapted linears of one model; the model stays usable as the base.
+    """All wrapped linears of one model; outside `rows` the model is the base.
 
-    On a model that is adapted already, the layers that are there are used again.
+    A model that is wrapped already keeps its layers: two stacks share them.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -177,7 +176,7 @@ class StackedLora:
         if self._layers:
             self._slot = next(iter(self._layers.values())).slot
             return
-        self._slot = _Slot()
+        self._slot = _BatchSlot()
         names = [n for n, m in model.named_modules() if type(m) is nn.Linear and "lm_head" not in n]
         for name in names:
             parent_name, _, child = name.rpartition(".")
@@ -187,7 +186,7 @@ class StackedLora:
             self._layers[name] = layer
 
     def shapes(self, target_modules: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Module name -> (d_out, d_in) of every linear whose last name part is a target.
+        """{module name: (d_out, d_in)} of every linear whose last name part is in `target_modules`.
 
         Raises `SettingsError` when a target names no linear layer of this model.
         """
@@ -205,18 +204,18 @@ class StackedLora:
         }
 
     def create(self, config: LoraConfig, *, seed: int) -> LoraAdapter:
-        """A fresh adapter for this model, on its device."""
+        """New adapter for this model, on its device."""
         device = next(self.model.parameters()).device
         return LoraAdapter.create(config, self.shapes(config.target_modules), seed=seed, device=device)
 
     def base_state_dict(self) -> dict[str, Tensor]:
-        """The base model's weights under their original names, as if nothing were wrapped."""
+        """Weights of the base model under their original names, without the wrappers."""
         wrapped = {f"{name}.base.{kind}": f"{name}.{kind}" for name in self._layers for kind in ("weight", "bias")}
         return {wrapped.get(name, name): tensor for name, tensor in self.model.state_dict().items()}
 
     @contextmanager
     def rows(self, row_adapters: Sequence[LoraAdapter | None]) -> Iterator[None]:
-        """Run a batch whose row i uses `row_adapters[i]`; equal neighbours form one group."""
+        """Apply `row_adapters[i]` to row i of batches run inside the block; None: the base."""
         previous = self._slot.active
         self._slot.active = group_rows(row_adapters)
         try:
@@ -225,8 +224,8 @@ class StackedLora:
             self._slot.active = previous
 
 
-def group_rows(row_adapters: Sequence[LoraAdapter | None]) -> _Active | None:
-    """Neighbouring rows of one adapter as one group; None when every row is the base."""
+def group_rows(row_adapters: Sequence[LoraAdapter | None]) -> _RowGroups | None:
+    """Group neighbouring rows of one adapter; None when every row uses the base."""
     if all(a is None for a in row_adapters):
         return None
     adapters: list[LoraAdapter | None] = []
@@ -237,4 +236,4 @@ def group_rows(row_adapters: Sequence[LoraAdapter | None]) -> _Active | None:
         else:
             adapters.append(adapter)
             counts.append(1)
-    return _Active(adapters, counts)
+    return _RowGroups(adapters, counts)

@@ -1,12 +1,11 @@
-"""The adapter store: content-addressed folders of adapters that are either whole or not there.
+"""Adapter store: content-addressed folders on disk, written and removed atomically.
 
-An adapter's id is made from the bytes of its files, so an id never names other bytes. Writing goes to a
-temporary folder beside the final place, is flushed to the disk, and becomes visible by one rename; removing
-renames first and deletes then. What a crash leaves behind has a name that begins with a dot, or an id that
-the ledger does not know: `sweep` removes it.
+An adapter's id is derived from the bytes of its files. A write goes to a temporary folder, is flushed to disk and
+becomes visible by one rename; a removal renames first, then deletes. Leftovers of a crash have a name that begins with
+a dot, or an id that the ledger does not know: `sweep` deletes them.
 
-Not here: which adapters are published (the ledger's snapshots), the files' format (`peft_files`), locking
-against other processes: call `sweep` and `remove` only while holding the memory's lock.
+Not here: which adapters are published (the ledger's snapshots), the file format (`peft_files`), locking between
+processes: call `sweep` and `remove` only while holding the memory's lock.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ __all__ = ["AdapterStore", "StoredAdapter", "folder_name"]
 logger = logging.getLogger(__name__)
 
 _ID = re.compile(r"a-[0-9a-f]{24}")
-_TEMPORARY, _GONE = ".tmp-", ".gone-"
+_TEMPORARY, _DELETING = ".tmp-", ".gone-"
 _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAdapter:
-    """An adapter on disk. `sha256` is over the safetensors' bytes followed by the config's."""
+    """An adapter on disk. `sha256` covers the safetensors file followed by the config; `bytes` is the size of both."""
 
     id: str
     folder: Path
@@ -49,21 +48,21 @@ class StoredAdapter:
 
 
 class AdapterStore:
-    """The adapters under one folder, which is made with the first one."""
+    """Adapters under one root folder, created with the first one."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def folder(self, adapter_id: str) -> Path:
-        """Where the adapter lies or would lie. Raises `AdapterError` for what is no adapter id."""
+        """Folder of an adapter, stored or not. Raises `AdapterError` for a malformed id."""
         if not _ID.fullmatch(adapter_id):
-            raise AdapterError(f"{adapter_id!r} is no adapter id; expected 'a-' and 24 hexadecimal digits.")
+            raise AdapterError(f"{adapter_id!r} is not an adapter id; expected 'a-' and 24 hexadecimal digits.")
         return self.root / adapter_id
 
     def write(self, adapter: LoraAdapter, *, base_model: str, base_fingerprint: str) -> StoredAdapter:
-        """Store the adapter so that it survives a crash; one that is there already, and whole, is left alone.
+        """Store the adapter durably; an intact stored copy is left alone.
 
-        Raises `AdapterError` when the disk is full or read-only, or the adapter is not finite.
+        Raises `AdapterError` when the disk is full or read-only, or the adapter has values that are not finite.
         """
         files = peft_files.encode(adapter, base_model=base_model, base_fingerprint=base_fingerprint)
         sha256 = _sha256(files)
@@ -91,10 +90,10 @@ class AdapterStore:
         base_fingerprint: str | None = None,
         device: torch.device = _CPU,
     ) -> LoraAdapter:
-        """The adapter, after its checksum; `shapes` is the loaded model's `stack.shapes`.
+        """Load an adapter after checking its checksum; `shapes` is `StackedLora.shapes` of the loaded model.
 
-        Raises `CorruptAdapterError` when it is missing or its bytes are not those of `sha256`,
-        `BaseModelMismatchError` when it was trained on another base.
+        Raises `CorruptAdapterError` when it is missing or does not match `sha256`, `BaseModelMismatchError` when it
+        was trained on another base.
         """
         folder = self.folder(adapter_id)
         where = f"{folder} (adapter {adapter_id})"
@@ -108,14 +107,14 @@ class AdapterStore:
         return peft_files.decode(files, where=where, shapes=shapes, base_fingerprint=base_fingerprint, device=device)
 
     def verify(self, adapter_id: str, sha256: str) -> bool:
-        """Whether the adapter is there and its bytes are those of `sha256`."""
+        """Whether the adapter is stored and matches `sha256`."""
         try:
             return _sha256(peft_files.read_bytes(self.folder(adapter_id))) == sha256
         except CorruptAdapterError:
             return False
 
     def stamp(self, adapter_id: str) -> str | None:
-        """Changes when the adapter's files are written again (their sizes, times, places on disk); None: not there."""
+        """String that changes when the files are rewritten (sizes, times, inodes); None when they are missing."""
         try:
             found = [(self.folder(adapter_id) / name).stat() for name in (TENSORS_FILE, CONFIG_FILE)]
         except OSError:
@@ -123,16 +122,16 @@ class AdapterStore:
         return " ".join(f"{s.st_size}-{s.st_mtime_ns}-{s.st_ino}" for s in found)
 
     def remove(self, adapter_id: str) -> bool:
-        """Delete an adapter; False when it was not there. There is never a half adapter under its id.
+        """Delete an adapter atomically; False when it was not stored.
 
-        Raises `AdapterError` when the disk refuses.
+        Raises `AdapterError` when it cannot be removed.
         """
         folder = self.folder(adapter_id)
-        gone = self.root / f"{_GONE}{adapter_id}-{uuid.uuid4().hex[:8]}"
+        deleting = self.root / f"{_DELETING}{adapter_id}-{uuid.uuid4().hex[:8]}"
         try:
-            os.rename(folder, gone)
+            os.rename(folder, deleting)
             _fsync_folder(self.root)
-            shutil.rmtree(gone)
+            shutil.rmtree(deleting)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -140,25 +139,25 @@ class AdapterStore:
         return True
 
     def sweep(self, known_ids: Collection[str]) -> tuple[str, ...]:
-        """Delete what a crash left: temporary folders, and adapters that are not in `known_ids`.
+        """Delete leftovers of a crash: temporary folders, and adapters that are not in `known_ids`.
 
-        Returns the names of what it deleted. Other files in the folder are not touched.
-        Raises `AdapterError` when the disk refuses.
+        Returns the names of the deleted folders. Other files are not touched.
+        Raises `AdapterError` when one cannot be removed.
         """
         removed = []
         for path in self._entries():
             name = path.name
-            if name.startswith((_TEMPORARY, _GONE)):
+            if name.startswith((_TEMPORARY, _DELETING)):
                 self._delete(path)
             elif not _ID.fullmatch(name) or name in known_ids or not self.remove(name):
                 continue
             removed.append(name)
         if removed:
-            logger.info("swept %d leftovers from %s", len(removed), self.root)
+            logger.info("deleted %d leftover adapter folders in %s", len(removed), self.root)
         return tuple(removed)
 
     def ids(self) -> tuple[str, ...]:
-        """The ids of all adapters that are here, sorted."""
+        """Ids of all stored adapters, sorted."""
         return tuple(path.name for path in self._entries() if _ID.fullmatch(path.name))
 
     def _publish(self, files: AdapterFiles, temporary: Path, stored: StoredAdapter) -> None:
@@ -176,7 +175,7 @@ class AdapterStore:
         _fsync_folder(temporary)
         commit_points.reached("adapter-fsynced")
         if stored.folder.exists() and not self.verify(stored.id, stored.sha256):
-            self.remove(stored.id)  # damaged: its place is taken by the whole one
+            self.remove(stored.id)  # damaged: replaced by this copy
         try:
             os.rename(temporary, stored.folder)
         except OSError:
@@ -202,7 +201,7 @@ class AdapterStore:
 
 
 def folder_name(namespace: str) -> str:
-    """A namespace's folder of adapters: its own name where every file system can carry that, else a hash."""
+    """Folder name of a namespace's adapters: the namespace if every file system allows it, else a hash."""
     if re.fullmatch(r"[a-z0-9_-]{1,64}", namespace):
         return namespace
     return f"n-{hashlib.sha256(namespace.encode()).hexdigest()[:24]}"
@@ -223,6 +222,6 @@ def _fsync(path: Path, flags: int) -> None:
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Flush a folder's list of names; a system that cannot open folders (Windows) has no such call."""
+    """Flush a folder's entries to disk; does nothing where folders cannot be opened (Windows)."""
     if hasattr(os, "O_DIRECTORY"):
         _fsync(folder, os.O_RDONLY | os.O_DIRECTORY)

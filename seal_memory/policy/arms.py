@@ -10,40 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from seal_memory.config import Settings
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import ArmSource, RoundRobinArms, Study, candidate_id
 from seal_memory.learning.plans import trained_tokens
-from seal_memory.ledger import Ledger
+from seal_memory.learning.workbench import Workbench
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
 from seal_memory.policy.guards import usable_quiz
 from seal_memory.policy.old_quizzes import AttractedItems, attracted, losses
 from seal_memory.policy.rewards import Trial, efforts, measure, rivals
 from seal_memory.records import SelfEdit
-from seal_memory.routing.router import MakeRouter
 from seal_memory.self_edits.generator import Arm
-from seal_memory.self_edits.writer import MODEL_GENRES
+from seal_memory.self_edits.genres import MODEL_GENRES
 
 
-def arm_source(ledger: Ledger, engine: TransformersEngine, settings: Settings, *, routers: MakeRouter) -> ArmSource:
-    """The bandit, or arms that take turns where the settings say so."""
-    return BanditArms(ledger, engine, settings, routers=routers) if settings.policy.bandit else RoundRobinArms()
+def arm_source(bench: Workbench) -> ArmSource:
+    """The bandit, or arms that take turns, as `policy.bandit` says."""
+    return BanditArms(bench) if bench.settings.policy.bandit else RoundRobinArms()
 
 
 class BanditArms:
     """An `ArmSource` whose rewards are in the ledger."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        engine: TransformersEngine,
-        settings: Settings,
-        *,
-        routers: MakeRouter,
-        arms: Sequence[Arm] = POLICY_ARMS,
-    ) -> None:
-        self.ledger, self.engine, self.settings = ledger, engine, settings
-        self.routers, self.arms = routers, tuple(arms)
+    def __init__(self, bench: Workbench, *, arms: Sequence[Arm] = POLICY_ARMS) -> None:
+        self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings
+        self.arms = tuple(arms)
 
     def bandit(self) -> Bandit:
         """What is known now."""
@@ -86,7 +75,7 @@ class BanditArms:
     def _losses(self, studies: Sequence[Study], groups: Mapping[str, Sequence[str]]) -> dict[str, float]:
         """What each candidate would cost the old memories."""
         episodes = [s.episode for s in studies if s.episode.id in groups]
-        old = attracted(episodes, ledger=self.ledger, engine=self.engine, routers=self.routers)
+        old = attracted(episodes, self.bench)
         asked: list[tuple[str, AttractedItems]] = [(a, old[e]) for e, own in groups.items() for a in own]
         lost = losses(asked, self.engine)
         return {adapter: loss for (adapter, _), loss in zip(asked, lost, strict=True)}

@@ -16,7 +16,7 @@ from seal_memory.language.text import content_words, normalise
 from seal_memory.quizzes.generator import MIN_GAIN
 from seal_memory.quizzes.metrics import contains
 from seal_memory.records import QuizItem, TrainingItem
-from seal_memory.safety.injection import injection
+from seal_memory.safety.injection import find_injection
 from seal_memory.safety.obfuscation import unmask
 from seal_memory.self_edits.checks import too_close
 
@@ -48,7 +48,7 @@ def is_instruction(text: str) -> bool:
 
     All that the quarantine would hold, and what is only suspicious.
     """
-    return injection(text) is not None or bool(_INSTRUCTION.search(_folded(text)))
+    return find_injection(text) is not None or bool(_INSTRUCTION.search(_folded(text)))
 
 
 def talks_to_grader(text: str, source: str = "") -> bool:

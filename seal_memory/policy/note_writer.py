@@ -30,10 +30,10 @@ from seal_memory.learning.plans import plan_batches
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.policy.guards import is_fit, is_instruction
 from seal_memory.records import Genre, PolicyExample
+from seal_memory.self_edits.genres import QUESTION_GENRES, writing_prompt
 from seal_memory.self_edits.statements import Statement
-from seal_memory.self_edits.writer import Draft, write_drafts, writing_prompt
+from seal_memory.self_edits.writer import Draft, write_drafts
 
-QUESTION_GENRES = (Genre.QA, Genre.REVERSED)
 BATCH_ROWS = 4
 LEARNING_RATE = 1e-3  # of the writer's adapter; as in LOG, P13 and P14
 EPOCHS = 4  # over the notes that it learns from; as in LOG, P13 and P14

@@ -15,10 +15,10 @@ from seal_memory import prompts
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
 from seal_memory.learning.old_recall import spread
+from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger import Ledger
 from seal_memory.policy.rewards import recall
 from seal_memory.records import Episode, Manifest, QuizItem, ShardEntry
-from seal_memory.routing.router import MakeRouter
 
 MOST_ITEMS = 32  # audited items that are routed, spread over the memory
 
@@ -31,16 +31,14 @@ class AttractedItems:
     among: int = 0
 
 
-def attracted(
-    episodes: Sequence[Episode], *, ledger: Ledger, engine: Engine, routers: MakeRouter
-) -> dict[str, AttractedItems]:
+def attracted(episodes: Sequence[Episode], bench: Workbench) -> dict[str, AttractedItems]:
     """What each episode would attract, were it published; by episode id."""
-    current = ledger.current()
-    items = _audited_items(ledger, {i for e in episodes for i in e.interaction_ids})
+    current = bench.ledger.current()
+    items = _audited_items(bench.ledger, {i for e in episodes for i in e.interaction_ids})
     if current is None or not items:
         return {e.id: AttractedItems() for e in episodes}
-    moved = _moved(items, current.manifest, episodes, ledger, routers)
-    known = _recalls([(item, before) for item, before, _ in moved], engine)
+    moved = _moved(items, current.manifest, episodes, bench)
+    known = _recalls([(item, before) for item, before, _ in moved], bench.engine)
     own: dict[str, list[tuple[QuizItem, float]]] = {e.id: [] for e in episodes}
     for (item, _, episode_id), share in zip(moved, known, strict=True):
         own[episode_id].append((item, share))
@@ -76,16 +74,12 @@ def _audited_items(ledger: Ledger, new: set[str]) -> list[QuizItem]:
 
 
 def _moved(
-    items: Sequence[QuizItem],
-    manifest: Manifest,
-    episodes: Sequence[Episode],
-    ledger: Ledger,
-    routers: MakeRouter,
+    items: Sequence[QuizItem], manifest: Manifest, episodes: Sequence[Episode], bench: Workbench
 ) -> list[tuple[QuizItem, str | None, str]]:
     """Items that the router would send to a new episode: (item, its adapter now, that episode's id)."""
     new = tuple(ShardEntry(f"new:{e.id}", e.id, e.interaction_ids) for e in episodes)
     grown = Manifest((*manifest.shards, *new), manifest.core, manifest.router)
-    then, now = routers(manifest, ledger), routers(grown, ledger)
+    then, now = bench.routers(manifest, bench.ledger), bench.routers(grown, bench.ledger)
     attracted = {s.adapter_id for s in new}
     found = []
     for item in items:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
+from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.note_writer import BootstrapPlan, bootstrap, different, train_note_writers
@@ -30,7 +31,7 @@ NOTES, ARMS = "notes", "arms"
 REFINE = "refine"  # the phase that is told between two explored episodes
 MOST_TOKENS = 400_000  # trained, after which a round explores no further episode: set by hand
 TOGETHER = 2  # episodes of one stack: each is the other's rival
-MOST_JUDGES = 24  # what a writer gains is as small as what a few judges err by (benchmarks/LOG.md, P14, P28 to P30)
+MOST_JUDGES = 24  # what a writer gains is as small as what a few judges err by (lab log, P14, P28 to P30)
 MOST_SAMPLED = 64  # shards that one round of rejection sampling reads, whatever the budget is: nothing is trained
 SAMPLINGS = 2  # before the first writer is judged: one is too small a step for the judges (LOG, P28 to P30)
 SAMPLED = "sampled"
@@ -55,11 +56,11 @@ class RefineReport:
 
 
 class Refiner:
-    """Refines one memory's policy with its candidates and note-writers."""
+    """Refines one memory's edit policy, under its lease."""
 
-    def __init__(self, candidates: Candidates, writers: NoteWriters, *, plan: RoundPlan | None = None) -> None:
-        self.candidates, self.writers = candidates, writers
-        self.ledger, self.settings = candidates.ledger, candidates.settings
+    def __init__(self, bench: Workbench, *, plan: RoundPlan | None = None) -> None:
+        self.bench, self.ledger, self.settings = bench, bench.ledger, bench.settings
+        self.candidates, self.writers = Candidates(bench), NoteWriters(bench)
         self.plan = plan if plan is not None else RoundPlan()
 
     def run(self, number: int) -> RefineReport:
@@ -79,18 +80,9 @@ class Refiner:
         """Several arms per episode, each candidate rewarded; what they earned is in the ledger."""
         seed = self._seed(number)
         settings = self.settings.changed(learning={"candidates": max(2, self.settings.learning.candidates)}, seed=seed)
-        old = self.candidates
-        bandit = BanditArms(self.ledger, old.engine, settings, routers=old.routers)
-        making = Candidates(
-            self.ledger,
-            old.engine,
-            settings,
-            routers=old.routers,
-            clock=old.clock,
-            make_id=old.make_id,
-            progress=old.progress,
-            arms=bandit,
-        )
+        bench = self.bench.with_settings(settings)
+        bandit = BanditArms(bench)
+        making = Candidates(bench, arms=bandit)
         for episodes in self._affordable(number, ARMS):
             studies = making.study(episodes)
             edits = [e for s in studies for e in s.edits]
@@ -138,7 +130,7 @@ class Refiner:
     def _sampled(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
         """Survivors of the round trip: ReST-EM without an inner loop, each sampling by the writer that the last taught.
 
-        All samplings are one round: one alone is too small a step for the judges (benchmarks/LOG.md, P28 to P30).
+        All samplings are one round: one alone is too small a step for the judges (lab log, P28 to P30).
         """
         drawn = random.Random(f"{self.settings.seed}:{number}").sample(shards, min(len(shards), MOST_SAMPLED))
         for turn in range(SAMPLINGS):

@@ -28,7 +28,8 @@ from seal_memory.policy.versions import NoteWriters
 from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Genre, PolicyExample, PolicyVersion, TrainingItem
 from seal_memory.self_edits.generator import Arm
-from seal_memory.self_edits.writer import MODEL_GENRES, Draft, write_drafts
+from seal_memory.self_edits.genres import MODEL_GENRES
+from seal_memory.self_edits.writer import Draft, write_drafts
 
 NOTHING_GAINED = "No note set beat the baseline by more than the reward's noise."
 NEW_WRITER = "candidate:note-writer"  # how the engine calls a writer that has no name on disk yet

@@ -17,9 +17,12 @@ from seal_memory.policy.old_quizzes import AttractedItems, attracted
 from seal_memory.policy.rewards import Reward, Trial, rivals
 from seal_memory.records import Genre, SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import Arm, make_self_edit
+from seal_memory.self_edits.genres import MODEL_GENRES, mix
 
 # The text itself and the model's own notes: what the policy is judged by must not drown in model-free rows.
-NOTES_ARM = Arm(((Genre.QA, 1.0), (Genre.REVERSED, 0.5), (Genre.REWRITE, 1.0), (Genre.IMPLICATIONS, 0.5)))
+NOTES_ARM = Arm(
+    mix({Genre.QA: 1.0, Genre.REVERSED: 0.5, Genre.REWRITE: 1.0, Genre.IMPLICATIONS: 0.5}, among=MODEL_GENRES)
+)
 NOTE_BUDGET = 3.0  # tokens of notes that are free, as a multiple of the text's
 HARD_BUDGET = 1.5  # times that budget: what is longer is cut
 
@@ -81,12 +84,7 @@ def trim(notes: Sequence[TrainingItem], study: Study, candidates: Candidates) ->
 def _works(batches: Sequence[Sequence[tuple[Entry, int]]], candidates: Candidates) -> list[Work]:
     """Each batch of (entry, seed) as one stack; what the old would lose is looked up once for all of them."""
     episodes = {e.study.episode.id: e.study.episode for batch in batches for e, _ in batch}
-    old = attracted(
-        list(episodes.values()),
-        ledger=candidates.ledger,
-        engine=candidates.engine,
-        routers=candidates.routers,
-    )
+    old = attracted(list(episodes.values()), candidates.bench)
     return [_work(batch, old, candidates) for batch in batches]
 
 

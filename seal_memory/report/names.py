@@ -6,7 +6,7 @@ Not here: where the names are shown (`page`, the server).
 from __future__ import annotations
 
 from seal_memory.ledger import Ledger
-from seal_memory.safety.obfuscation import revealed
+from seal_memory.safety.obfuscation import escape_invisible
 
 
 def episode_names(ledger: Ledger) -> dict[str, str]:
@@ -16,7 +16,7 @@ def episode_names(ledger: Ledger) -> dict[str, str]:
     for record in ledger.adapters():
         first = next((texts[i] for i in record.interaction_ids if i in texts), None)
         if first is not None and record.episode_id is not None:
-            named[record.episode_id] = short(revealed(first))
+            named[record.episode_id] = short(escape_invisible(first))
     return named
 
 

@@ -18,7 +18,7 @@ from seal_memory.records import Audit, Decision, Interaction, QueuedJob, Status
 from seal_memory.report import charts, policy
 from seal_memory.report.names import episode_names, short
 from seal_memory.results import MemoryStatus
-from seal_memory.safety.obfuscation import revealed
+from seal_memory.safety.obfuscation import escape_invisible
 
 LATEST = 20  # rows of a table at most
 
@@ -147,7 +147,7 @@ def _refused(ledger: Ledger) -> str:
 def _held(ledger: Ledger) -> str:
     found = [*ledger.quarantine.held(rejected=True)[-LATEST:], *ledger.quarantine.held()[-LATEST:]]
     rows = (
-        (i.status.value, i.reason or "–", i.source or i.role.value, short(revealed(i.text)), i.id)
+        (i.status.value, i.reason or "–", i.source or i.role.value, short(escape_invisible(i.text)), i.id)
         for i in reversed(found)
     )
     return _table(("", "because", "from", "text", "id"), rows) or _nothing("None.")

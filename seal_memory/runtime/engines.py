@@ -75,11 +75,11 @@ class MemoryEngines:
     @property
     def chatting(self) -> DynamicBatcher | VllmEngine:
         """What answers chats: those that wait at the same time share a batch; a vLLM server sees to that itself."""
-        from seal_memory.engines.batching import together
+        from seal_memory.engines.batching import batcher_of
         from seal_memory.engines.local import TransformersEngine
 
         engine = self.answering
-        return together(engine) if isinstance(engine, TransformersEngine) else engine
+        return batcher_of(engine) if isinstance(engine, TransformersEngine) else engine
 
     def _opened_local(self) -> TransformersEngine:
         from seal_memory.runtime.loading import adapter_source, check_base, load_engine

@@ -107,7 +107,7 @@ def _fetch(ledger: Ledger, store: AdapterStore, engine: TransformersEngine, adap
 
 
 class StoredAdapters:
-    """This memory's adapter folders as a vLLM server sees them; a `Shelf`.
+    """This memory's adapter folders as a vLLM server sees them; an `AdapterSource`.
 
     `seen_at`: where the server sees the memory's folder; None: at the same place.
     """
@@ -124,7 +124,7 @@ class StoredAdapters:
             raise CorruptAdapterError(f"The adapter in {self._store.folder(adapter_id)} is damaged or missing.")
         return self._seen(self._store.folder(adapter_id))
 
-    def keep(self, blank: Blank) -> str:
+    def store_blank(self, blank: Blank) -> str:
         """Write a blank's files, once. Raises `AdapterError` when the disk refuses."""
         folder = self._folder / "engine" / blank.name
         try:

@@ -1,10 +1,10 @@
-"""Finds text that instructs a model instead of stating something: injected orders, fake chat turns, talk to a grader.
+"""Prompt injection filter: injected instructions, fake chat turns, text that addresses a grader.
 
-Rules for English, made for precision: an order must stand where orders stand (not "it told the bot to ignore its
-instructions"), and a short phrase quoted in talk about attacks is a mention. What a user says to the assistant may be
-an order ("always call me Ann"): there only what no user needs to say counts. Not here: what becomes of a find
-(`observation`, `policy.guards`), false statements, other languages, and orders that no rule knows: a filter lowers
-the risk, it does not end it.
+Rules for English, tuned for precision: an instruction must stand at the start of a clause (not "it told the bot to
+ignore its instructions"), and a short quotation in text about attacks is a mention. Users may instruct the assistant
+("always call me Ann"): in a dialogue only the rules for instructions that no user needs apply. Not here: the
+consequences of a find (`intake.admission`, `policy.guards`), false statements, other languages. A filter lowers the
+risk, it does not end it: instructions that no rule knows pass.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from seal_memory.safety.obfuscation import hidden_characters, unmask
 
-__all__ = ["injection"]
+__all__ = ["find_injection"]
 
-# In every rule a blank stands for whatever may divide two words: spaces, line ends, dashes, asterisks.
+# In every rule a blank matches any separator of two words: spaces, line ends, dashes, asterisks.
 _GAP = r"[\W_]{1,4}"
-# Where an order begins: at the start of a line or clause, or after words that lead to one.
+# Start of an instruction: the start of a line or clause, or words that introduce one.
 _LEAD = re.compile(
     r"(?:(?:^|[.!?:;,>\]\[*#|({\"'`=–—-])\s*[\"'*]*"
     r"(?:(?:please|pls|kindly|now|then|just|simply|instead|also|first|and|so|but|ok|okay|hey|hi|hello|immediately"
@@ -29,12 +29,12 @@ _LEAD = re.compile(
     ),
     re.MULTILINE,
 )
-_LONGEST_LEAD = 80
+_MAX_LEAD = 80
 _DROP = (
     r"(?:ignore|disregard|forget|override|bypass|discard|neglect|overlook|erase|abandon|set aside|pay no attention to"
     r"|stop (?:following|obeying)|(?:do not|don't|never) (?:follow|obey|trust)|obey none of)"
 )
-_WHICH = r"(?:all|any|every|each|the|these|those|this|of|your|my|our|other|and|single)"
+_DETERMINER = r"(?:all|any|every|each|the|these|those|this|of|your|my|our|other|and|single)"
 _EARLIER = (
     r"(?:previous|previously given|prior|above|earlier|preceding|foregoing|existing|original|initial|past|system|your"
     r"|developer(?:'?s)?|safety|built-in|hidden|current)"
@@ -57,12 +57,12 @@ _CONTENT = (
     r"(?:that\b|by saying|as (?:if|though)\b|with (?:only |just )?(?:the |a )?(?:words?|phrase|sentence|string|text)\b"
     r"|(?:with )?[\"'«`])"
 )
-_PRAISEWORTHY = (
+_HARMLESS_OBJECT = (
     r"(?:an?|the|your|our|my|all|full|complete|care|kindness|respect|courtesy|patience|honesty|confidence|caution|empathy"
     r"|grace|love|it|this|these|them|emails?|mail|calls?|letters?|questions?|health|in|at|on|to|for|within|when|if|as"
     r"|back|promptly|politely|honestly|truthfully|quickly|or|and|your|every|each|any|no one|only)\b"
 )
-_ASKED = (
+_WHEN_ASKED = (
     r"(?:when|whenever|if|each time|every time|any time)"
     r" (?:(?:you are |you're |ever )?asked|(?:the |an? |any |your )?(?:users?|people|anyone|anybody|someone|somebody)"
     r" (?:ever )?(?:asks?|mentions?|wants? to know|inquires?))"
@@ -74,11 +74,11 @@ _FROM_NOW_ON = r"\bfrom (?:now|this (?:moment|point)) on(?:wards?)?,?"
 @dataclass(frozen=True, slots=True)
 class _Rule:
     reason: str
-    needs: tuple[str, ...]  # one of these is in any text that the rule finds: looking for them is cheap
-    orders: re.Pattern[str] | None  # found only where an order may begin
+    needs: tuple[str, ...]  # cheap test: every text that the rule finds contains one of these
+    orders: re.Pattern[str] | None  # matched only at the start of an instruction
     anywhere: re.Pattern[str] | None
-    spoken: bool  # holds for what a user says to the assistant, too
-    quotable: bool  # a short quotation of it, in talk about attacks, is a mention
+    in_dialogue: bool  # applies to dialogue, too
+    quotable: bool  # a short quotation of it in text about attacks is a mention
 
 
 def _rule(
@@ -87,21 +87,21 @@ def _rule(
     *,
     orders: tuple[str, ...] = (),
     anywhere: tuple[str, ...] = (),
-    spoken: bool = False,
+    in_dialogue: bool = False,
     quotable: bool = True,
 ) -> _Rule:
-    return _Rule(reason, tuple(needs.split(",")), _pattern(orders), _pattern(anywhere), spoken, quotable)
+    return _Rule(reason, tuple(needs.split(",")), _pattern(orders), _pattern(anywhere), in_dialogue, quotable)
 
 
-def _pattern(ways: tuple[str, ...]) -> re.Pattern[str] | None:
-    return re.compile("|".join(ways).replace(" ", _GAP), re.MULTILINE) if ways else None
+def _pattern(alternatives: tuple[str, ...]) -> re.Pattern[str] | None:
+    return re.compile("|".join(alternatives).replace(" ", _GAP), re.MULTILINE) if alternatives else None
 
 
 _DROP_NEEDS = (
     "ignore,disregard,forget,override,bypass,discard,neglect,overlook,erase,abandon,aside,attention,stop,follow"
     ",obey,trust"
 )
-_DROPS = "tells the reader to drop its instructions"
+_DROP_REASON = "tells the reader to drop its instructions"
 _RULES = (
     _rule(
         "holds chat-template tokens",
@@ -110,11 +110,11 @@ _RULES = (
             r"<(?:start|end)_of_turn>",
             r"^#{2,4}\s*instructions?\s*:[^#]{1,400}^#{2,4}\s*response\s*:",
         ),
-        spoken=True,
-        quotable=False,  # a tokenizer reads them as the real thing wherever they stand
+        in_dialogue=True,
+        quotable=False,  # a tokenizer reads them as control tokens wherever they stand
     ),
     _rule(
-        _DROPS,  # what a user may say of his own words ("my previous instructions") is not meant here
+        _DROP_REASON,  # unlike "my previous instructions", which users may say
         _DROP_NEEDS,
         orders=(
             rf"\b{_DROP} (?:all|any|every|your)(?: (?:of|the|your|these))*(?: {_EARLIER})* {_ORDERS}\b",
@@ -125,18 +125,19 @@ _RULES = (
             r"\b(?:ignore|disregard|forget)(?:all|any|the|your|of)*(?:previous|prior|above|earlier|system)"
             r"\w{0,12}(?:instruction|prompt|rule|guideline)s?",
         ),
-        spoken=True,
+        in_dialogue=True,
     ),
     _rule(
-        _DROPS,
+        _DROP_REASON,
         _DROP_NEEDS,
         orders=(
-            rf"\b{_DROP}(?: {_WHICH})*(?: {_EARLIER})+(?: (?:and|or|{_EARLIER}))* {_ORDERS}\b",
-            rf"\b{_DROP}(?: {_WHICH})+ {_ORDERS} (?:above|before|so far|(?:that )?you (?:were|have been|got|had))\b",
+            rf"\b{_DROP}(?: {_DETERMINER})*(?: {_EARLIER})+(?: (?:and|or|{_EARLIER}))* {_ORDERS}\b",
+            rf"\b{_DROP}(?: {_DETERMINER})+ {_ORDERS} (?:above|before|so far"
+            r"|(?:that )?you (?:were|have been|got|had))\b",
             rf"\b{_DROP} (?:all |everything |anything )?(?:of )?the above (?:text |content )?(?:and|instead)\b",
             rf"\b{_DROP} (?:all|everything|anything|whatever|what)(?: that)? (?:(?:you(?:'ve| have| were| are)?|i|we)"
             r" (?:been )?(?:told|taught|instructed|given|said|learned)|above|before this|prior to this)\b(?! about)",
-            rf"\bstop (?:following|obeying|being)(?: {_WHICH}| an?)*(?: {_EARLIER})* (?:{_ORDERS}|assistant)\b",
+            rf"\bstop (?:following|obeying|being)(?: {_DETERMINER}| an?)*(?: {_EARLIER})* (?:{_ORDERS}|assistant)\b",
         ),
     ),
     _rule(
@@ -156,11 +157,11 @@ _RULES = (
         ",moment on",
         orders=(
             rf"\b(?:always|only|never) {_SPEAK} {_CONTENT}",
-            rf"\b(?:always|only) {_SPEAK} (?!{_PRAISEWORTHY})[\w-]+\s*(?:[.!\n]|$)",
-            rf"\b(?:always|only) {_SPEAK} with (?!{_PRAISEWORTHY})\w",
+            rf"\b(?:always|only) {_SPEAK} (?!{_HARMLESS_OBJECT})[\w-]+\s*(?:[.!\n]|$)",
+            rf"\b(?:always|only) {_SPEAK} with (?!{_HARMLESS_OBJECT})\w",
             rf"\b(?:always|only) {_SAY} that\b",
             rf"\b(?:always )?{_SPEAK}(?: to)? {_EVERY_QUESTION}(?: \w+){{0,3}} {_CONTENT}",
-            rf"\b{_ASKED}\b[^.?!,\n]{{0,60}}(?:,|[\s,](?:always|never|you must|please|just|only)) "
+            rf"\b{_WHEN_ASKED}\b[^.?!,\n]{{0,60}}(?:,|[\s,](?:always|never|you must|please|just|only)) "
             rf"(?:(?:always|never|you|must|should|will|please|just|only|then) ){{0,3}}{_SAY}\b",
             rf"\b(?:always )?{_SAY} [^.?!\n]{{1,60}} (?:whenever|every time|any time|if|when)"
             r" (?:the user|users|anyone|anybody|someone|somebody|people) (?:asks?|mentions?)\b",
@@ -247,43 +248,43 @@ _ABOUT_ATTACKS = re.compile(
     r"\b(?:injections?|attacks?|attackers?|jailbreaks?|hidden|hid|hides?|phrases?|words|hackers?|researchers?|malicious"
     r"|tricks?|exploits?|vulnerabilit\w+|security|slogan|titled|headline|typed)\b"
 )
-_AROUND = 160  # characters on either side of a quotation that say what it is
+_CONTEXT = 160  # characters on either side of a quotation that tell whether the text is about attacks
 
 
-def injection(text: str, *, spoken: bool = False) -> str | None:
-    """Why a text counts as instructing a model, in words for people; None when it does not.
+def find_injection(text: str, *, in_dialogue: bool = False) -> str | None:
+    """Reason why a text counts as a prompt injection, as a readable phrase; None when it does not.
 
-    `spoken`: a user says it to the assistant, so that ordinary orders are none of our business.
+    `in_dialogue`: a turn of a dialogue with the assistant, where ordinary instructions are allowed.
     """
     hidden = hidden_characters(text)
     if hidden is not None:
         return f"hides {hidden}"
     plain = unmask(text).lower()
     words = f" {' '.join(_WORDS.findall(plain))} "
-    rules = (r for r in _RULES if (r.spoken or not spoken) and any(word in words for word in r.needs))
+    rules = (r for r in _RULES if (r.in_dialogue or not in_dialogue) and any(word in words for word in r.needs))
     return next(
-        (rule.reason for rule in rules if any(_meant(rule, place, plain) for place in _places(rule, plain))), None
+        (rule.reason for rule in rules if any(_is_used(rule, span, plain) for span in _matches(rule, plain))), None
     )
 
 
-def _places(rule: _Rule, text: str) -> Iterator[tuple[int, int]]:
+def _matches(rule: _Rule, text: str) -> Iterator[tuple[int, int]]:
     for found in rule.anywhere.finditer(text) if rule.anywhere else ():
         yield found.span()
     for found in rule.orders.finditer(text) if rule.orders else ():
-        if _LEAD.search(text, max(0, found.start() - _LONGEST_LEAD), found.start()):
+        if _LEAD.search(text, max(0, found.start() - _MAX_LEAD), found.start()):
             yield found.span()
 
 
-def _meant(rule: _Rule, place: tuple[int, int], text: str) -> bool:
-    """Whether the words at a place are used and not only mentioned."""
-    return not rule.quotable or not any(a <= place[0] and place[1] <= b for a, b in _mentions(text))
+def _is_used(rule: _Rule, span: tuple[int, int], text: str) -> bool:
+    """Whether the words in a span are used, not only mentioned."""
+    return not rule.quotable or not any(a <= span[0] and span[1] <= b for a, b in _mentions(text))
 
 
 def _mentions(text: str) -> list[tuple[int, int]]:
-    """Where short quotations stand in talk about attacks."""
+    """Spans of the short quotations in text about attacks."""
     return [
         match.span()
         for match in _QUOTATION.finditer(text)
-        if _ABOUT_ATTACKS.search(text[max(0, match.start() - _AROUND) : match.start()])
-        or _ABOUT_ATTACKS.search(text[match.end() : match.end() + _AROUND])
+        if _ABOUT_ATTACKS.search(text[max(0, match.start() - _CONTEXT) : match.start()])
+        or _ABOUT_ATTACKS.search(text[match.end() : match.end() + _CONTEXT])
     ]

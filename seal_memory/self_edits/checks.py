@@ -14,7 +14,7 @@ from difflib import SequenceMatcher
 
 from seal_memory.language.spans import dates, names, numbers
 from seal_memory.language.text import content_words, normalise, stem
-from seal_memory.safety.injection import injection
+from seal_memory.safety.injection import find_injection
 
 MAX_COPY = 0.8  # similarity of word sequences from which two questions count as the same
 _MARKUP = re.compile(r"<\||\|>|https?://|```|\n")
@@ -51,7 +51,7 @@ def good_question(question: str, answer: str, source: str) -> bool:
     shared with it, the answer occurring in the source but not in the question.
     """
     words = question.split()
-    if _MARKUP.search(question) or injection(question) or not question.endswith("?") or not 4 <= len(words) <= 30:
+    if _MARKUP.search(question) or find_injection(question) or not question.endswith("?") or not 4 <= len(words) <= 30:
         return False
     wanted = normalise(answer)
     if not wanted or f" {wanted} " in f" {normalise(question)} " or f" {wanted} " not in f" {normalise(source)} ":
@@ -64,6 +64,6 @@ def good_question(question: str, answer: str, source: str) -> bool:
 def good_note(note: str, source: str) -> bool:
     """A rewrite or implication worth training: grounded, about the source, new words, of sane length."""
     words = note.split()
-    if _MARKUP.search(note) or injection(note) or not 4 <= len(words) <= 60 or note.endswith("?"):
+    if _MARKUP.search(note) or find_injection(note) or not 4 <= len(words) <= 60 or note.endswith("?"):
         return False
     return grounded(note, source) and about_source(note, source) and not too_close(note, [source], limit=0.95)

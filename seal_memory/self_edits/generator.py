@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from seal_memory.config import LearningSettings
 from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, Role, SelfEdit, TrainingItem
 from seal_memory.self_edits import checks
-from seal_memory.self_edits.genres import model_free_items
+from seal_memory.self_edits.genres import RUNNING_TEXT, Mix, mix, rule_items
 from seal_memory.self_edits.statements import Statement
 
 
@@ -22,41 +22,49 @@ from seal_memory.self_edits.statements import Statement
 class Arm:
     """A training plan to try: how often each genre is drawn, how hot, how long, and how wide."""
 
-    mix: tuple[tuple[Genre, float], ...]
+    mix: Mix
     learning_rate_factor: float = 1.0
     steps_factor: float = 1.0
     rank_factor: float = 1.0
 
 
+# A genre that an arm does not name has its default weight, so that a new genre is drawn by all of them.
 ARMS = (
+    Arm(mix()),
     Arm(
-        (
-            (Genre.ENTITY_STATEMENT, 1.0),
-            (Genre.CLOZE_QUESTION, 1.5),
-            (Genre.SENTENCES, 0.2),
-            (Genre.QA, 0.5),
-            (Genre.REVERSED, 0.3),
-            (Genre.REWRITE, 0.1),
-        )
-    ),
-    Arm(
-        (
-            (Genre.ENTITY_STATEMENT, 0.7),
-            (Genre.CLOZE_QUESTION, 2.0),
-            (Genre.SENTENCES, 0.1),
-            (Genre.QA, 0.8),
-            (Genre.REVERSED, 0.4),
+        mix(
+            {
+                Genre.ENTITY_STATEMENT: 0.7,
+                Genre.CLOZE_QUESTION: 2.0,
+                Genre.SENTENCES: 0.1,
+                Genre.QA: 0.8,
+                Genre.REVERSED: 0.4,
+                Genre.REWRITE: 0.0,
+            }
         ),
         0.7,
     ),
-    Arm(((Genre.ENTITY_STATEMENT, 2.0), (Genre.CLOZE_QUESTION, 1.0), (Genre.SENTENCES, 0.5))),
     Arm(
-        (
-            (Genre.ENTITY_STATEMENT, 1.0),
-            (Genre.CLOZE_QUESTION, 1.0),
-            (Genre.REWRITE, 0.5),
-            (Genre.IMPLICATIONS, 0.3),
-            (Genre.QA, 0.5),
+        mix(
+            {
+                Genre.ENTITY_STATEMENT: 2.0,
+                Genre.CLOZE_QUESTION: 1.0,
+                Genre.SENTENCES: 0.5,
+                Genre.QA: 0.0,
+                Genre.REVERSED: 0.0,
+                Genre.REWRITE: 0.0,
+            }
+        )
+    ),
+    Arm(
+        mix(
+            {
+                Genre.CLOZE_QUESTION: 1.0,
+                Genre.SENTENCES: 0.0,
+                Genre.REVERSED: 0.0,
+                Genre.REWRITE: 0.5,
+                Genre.IMPLICATIONS: 0.3,
+            }
         ),
         0.7,
     ),
@@ -105,19 +113,17 @@ def make_self_edit(
     id: str,
 ) -> SelfEdit:
     """One self-edit under one arm; items that copy a held-out question are left out."""
-    free = model_free_items(statements, title=episode.title, seed=seed)
-    fit = [i for i in free if not checks.too_close(i.prompt, held_out)]
+    made = rule_items(statements, title=episode.title, seed=seed)
+    fit = [i for i in made if not checks.too_close(i.prompt, held_out)]
     wanted = {genre for genre, weight in arm.mix if weight > 0}
     document = all(i.role is Role.DOCUMENT for i in episode.interactions)
-    if (
-        document and settings.document_readings
-    ):  # what is said in a dialogue is learned better by questions alone (LOG.md, row 48)
-        wanted.add(Genre.PASSAGE)
+    if document and settings.document_readings:  # dialogue is learned better by questions alone (lab log, row 48)
+        wanted |= RUNNING_TEXT
     items = tuple(i for i in (*fit, *written) if i.genre in wanted)
     rows = max(1, round(settings.rows_per_statement * len(statements)))
-    questions = sum(i.genre is not Genre.PASSAGE for i in items)
+    questions = sum(i.genre not in RUNNING_TEXT for i in items)
     plan = _training_plan(arm, rows, questions=questions, document=document, settings=settings)
-    yields = (*_yields(free, fit), *written_yields)
+    yields = (*_yields(made, fit), *written_yields)
     return SelfEdit(id, episode.id, episode.interaction_ids, items, plan, seed, yields)
 
 

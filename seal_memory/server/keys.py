@@ -23,7 +23,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from seal_memory.errors import InputError, UnknownIdError
-from seal_memory.ledger.connection import BUSY_SECONDS, translate
+from seal_memory.ledger.connection import BUSY_SECONDS, translate_error
 from seal_memory.pool import check_name
 
 FILE_NAME = "keys.sqlite"
@@ -158,7 +158,7 @@ class KeyStore:
             try:
                 yield
             except sqlite3.Error as error:
-                raise translate(error, self.path) from error
+                raise translate_error(error, self.path) from error
 
 
 def _hash(secret: str) -> str:

@@ -26,7 +26,7 @@ from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, Self
 from seal_memory.sleep.replay import Replay, replay
 from seal_memory.sleep.topics import Topic
 
-TELLING_APART = 2  # times `epochs`: statements about one name are harder to tell apart (LOG.md, rows T9 and T10)
+TELLING_APART = 2  # times `epochs`: statements about one name are harder to tell apart (lab log, rows T9 and T10)
 DIVERGED = "The adapter's weights are not finite: training diverged; lower learning_rate."
 UNPROVEN = "No held-out question asks about these statements, so nothing proves that they are kept."
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from seal_memory.ledger import Ledger
-from seal_memory.records import Genre, SelfEdit, ShardEntry, TrainingItem
+from seal_memory.records import SelfEdit, ShardEntry, TrainingItem
 from seal_memory.self_edits.checks import too_close
+from seal_memory.self_edits.genres import RUNNING_TEXT, Mix
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,12 @@ class Replay:
     shares: tuple[float, ...]
     items: tuple[TrainingItem, ...]
     interaction_ids: tuple[str, ...]
-    genre_mix: tuple[tuple[Genre, float], ...]
+    genre_mix: Mix
 
     @property
     def statements(self) -> int:
         """Distinct targets, texts not counted."""
-        return len({item.target for item in self.items if item.genre is not Genre.PASSAGE})
+        return len({item.target for item in self.items if item.genre not in RUNNING_TEXT})
 
 
 def replay(ledger: Ledger, shards: Sequence[ShardEntry], *, about: Set[str] | None = None) -> Replay:

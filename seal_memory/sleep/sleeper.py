@@ -9,7 +9,7 @@ the lease (`training`), when to sleep (`bedtime`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory._internal import commit_points
@@ -18,7 +18,7 @@ from seal_memory.learning.candidates import Candidates, candidate_id
 from seal_memory.learning.gate import GateVerdict
 from seal_memory.learning.old_recall import by_route
 from seal_memory.learning.publishing import Publisher
-from seal_memory.ledger import Ledger
+from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.records import (
     AdapterKind,
@@ -59,15 +59,11 @@ class SleepReport:
 
 
 class Sleeper:
-    """Works over one memory's published shards; `heartbeat` renews the lease and raises `BusyError` when it is lost."""
+    """Merges one memory's published shards and builds its core, under its lease."""
 
-    def __init__(self, candidates: Candidates, publisher: Publisher, *, heartbeat: Callable[[], None]) -> None:
-        self.candidates, self.publisher, self.heartbeat = candidates, publisher, heartbeat
-        self.engine, self.settings = candidates.engine, candidates.settings
-
-    @property
-    def ledger(self) -> Ledger:
-        return self.candidates.ledger
+    def __init__(self, bench: Workbench) -> None:
+        self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings
+        self.candidates, self.publisher = Candidates(bench), Publisher(bench)
 
     def run(self, *, merge: bool, core: bool, again: bool) -> SleepReport:
         """Merge topics, then build the core over what came of it; `again`: also topics that were refused before."""
@@ -75,7 +71,7 @@ class Sleeper:
         decisions = self.merge(again=again) if merge else []
         found = len(decisions)
         if core:
-            self.candidates.progress(SLEEP, found, found + 1)
+            self.bench.progress(SLEEP, found, found + 1)
         built = self.build_core() if core else None
         decisions += [built] if built is not None else []
         after = self._size()
@@ -108,7 +104,7 @@ class Sleeper:
             edits = [(t, e) for t, e in edits if e.episode_id not in tried]
         done: list[Decision] = []
         for n, (topic, edit) in enumerate(edits):
-            self.candidates.progress(SLEEP, n, len(edits))
+            self.bench.progress(SLEEP, n, len(edits))
             adapter = self.candidates.train([edit])[edit.id]
             current = self.ledger.current()
             if current is not None and set(topic.shards) <= set(current.manifest.shards):
@@ -165,7 +161,7 @@ class Sleeper:
         self, topic: Topic, edit: SelfEdit, manifest: Manifest, *, finite: bool
     ) -> tuple[GateVerdict, list[Grade]]:
         """The verdict on what the engine holds as this edit's candidate, were it added to `manifest`; its grades."""
-        ledger, engine, settings, clock = self.ledger, self.engine, self.settings.gate, self.candidates.clock
+        ledger, engine, settings, clock = self.ledger, self.engine, self.settings.gate, self.bench.clock
         adapter = candidate_id(edit)
         if not topic.split:
             members = merging.compared(topic, adapter, ledger, engine, settings, clock=clock)
@@ -192,7 +188,7 @@ class Sleeper:
         """One transaction: adapter, snapshot, decision, grades, audits. All or nothing; a refused one's files go."""
         commit_points.reached("snapshot-before-commit")
         with self.ledger.atomic():
-            self.heartbeat()
+            self.bench.heartbeat()
             self.ledger.add_self_edits([edit])
             version = None
             if record is not None and verdict.accepted:
@@ -219,7 +215,7 @@ class Sleeper:
         self.ledger.add_self_edits([edit])
         core = core_room.train_core(edit, self.candidates)
         strength = core_room.hold_back(edit, core, self.candidates)
-        self.heartbeat()
+        self.bench.heartbeat()
         verdict = core_room.judge_core(edit, core, self.ledger, self.candidates, published=current.manifest.core)
         verdict = replace(verdict, measures={**verdict.measures, "core_strength": strength})
         return self._commit_core(edit, core, verdict, current)
@@ -227,7 +223,7 @@ class Sleeper:
     def _commit_core(self, edit: SelfEdit, core: LoraAdapter, verdict: GateVerdict, current: Snapshot) -> Decision:
         record = self.publisher.store(edit, core, AdapterKind.CORE) if verdict.accepted else None
         with self.ledger.atomic():
-            self.heartbeat()
+            self.bench.heartbeat()
             version = None
             if record is not None:
                 self.ledger.add_adapter(record)
@@ -246,14 +242,14 @@ class Sleeper:
     def _decision(self, edit: SelfEdit, adapter_id: str | None, verdict: GateVerdict, version: int | None) -> Decision:
         """The verdict, on record."""
         made = Decision(
-            self.candidates.make_id(),
+            self.bench.make_id(),
             adapter_id,
             edit.episode_id,
             verdict.accepted,
             verdict.reasons,
             verdict.measures,
             version,
-            self.candidates.clock(),
+            self.bench.clock(),
         )
         self.ledger.add_decision(made)
         return made

@@ -1,7 +1,7 @@
 """Subjects: what was told about one thing on many days, taken out of its sessions and put together. No model is asked.
 
 A session is about whatever came up, a question about one thing. Where the same few people come up day after day, the
-statement a question means lies in one of many shards that all name them, and the router guesses (benchmarks/LOG.md,
+statement a question means lies in one of many shards that all name them, and the router guesses (lab log,
 "Twenty days"). Together they are one shard, which every question about them reaches. A document is about one thing
 already and stays as it is. Not here: shards that are alike as a whole (`topics`), training and judging (`merging`).
 """

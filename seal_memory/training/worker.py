@@ -20,13 +20,13 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from seal_memory.errors import BusyError, EngineUnavailableError, InputError, SealMemoryError
-from seal_memory.ledger.leases import LEASE_SECONDS, is_dead, this_process
+from seal_memory.ledger.leases import LEASE_SECONDS, is_dead, process_owner
 from seal_memory.ledger.queue import MAX_ATTEMPTS
 from seal_memory.policy.schedule import next_round, published_episodes
 from seal_memory.records import JobState, QueuedJob, Status
@@ -38,8 +38,8 @@ if TYPE_CHECKING:  # these rooms need torch
     from seal_memory.engines.base import Engine
     from seal_memory.engines.local import TransformersEngine
     from seal_memory.engines.priority_lock import BackgroundHold
+    from seal_memory.learning.workbench import Workbench
     from seal_memory.ledger import Ledger
-    from seal_memory.routing.router import MakeRouter
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class WorkerMemory(Protocol):
     def answering(self) -> Engine: ...
 
     @property
-    def routers(self) -> MakeRouter: ...
+    def workbench(self) -> Workbench: ...
 
     @property
     def progress(self) -> Progress: ...
@@ -161,7 +161,7 @@ class Worker:
         """Enqueue what is due and do one job; the job as it ended, or None when nothing can be done now."""
         try:
             self.plan()
-            job = self.queue.lease_next_job(tuple(PRIORITY), owner=this_process(), lease_seconds=LEASE_SECONDS)
+            job = self.queue.lease_next_job(tuple(PRIORITY), owner=process_owner(), lease_seconds=LEASE_SECONDS)
         except BusyError as error:  # another process kept the ledger for long
             logger.info("the queue cannot be read now: %s", error)
             return None
@@ -250,7 +250,7 @@ class Worker:
         if self.stopping:
             raise _Stopped
         lock = self.memory.engine.lock  # loads the model
-        with lock.behind(self._check) as self._stay:
+        with lock.background(self._check) as self._stay:
             if job.kind == CONSOLIDATE:
                 self.memory.consolidate(core=bool(job.payload.get("core")), progress=self._progress)
             elif job.kind == REBUILD:
@@ -275,15 +275,8 @@ class Worker:
 
         memory = self.memory
         tried = {str(job.payload.get("shard")) for job in self.queue.jobs() if job.kind == REBUILD}
-        auditor = Auditor(
-            memory.ledger,
-            memory.answering,
-            memory.settings.background,
-            memory.settings.gate,
-            routers=memory.routers,
-            clock=self._clock,
-        )
-        for found in auditor.run():
+        bench = replace(memory.workbench, clock=self._clock)
+        for found in Auditor(bench, memory.answering).run():
             shard = found.audit.adapter_id
             if found.too_weak and shard not in tried:
                 self._queue(REBUILD, {"shard": shard})

@@ -15,7 +15,7 @@ from seal_memory.errors import InputError
 from seal_memory.intake.admission import to_interactions
 from seal_memory.ledger import Ledger
 from seal_memory.records import Manifest, ShardEntry, Status
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."

@@ -19,7 +19,7 @@ from seal_memory.errors import InputError
 from seal_memory.policy.refining import explored_from
 from seal_memory.policy.rest_em import Exploration
 from seal_memory.records import Genre, PolicyExample
-from seal_memory.self_edits.writer import MODEL_GENRES
+from seal_memory.self_edits.genres import MODEL_GENRES
 
 NAMES = ("Maud Ellery", "Tomas Lind", "Iwan Sorrel", "Rosa Klein", "Ada Bell", "Nils Berg")
 

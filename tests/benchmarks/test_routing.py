@@ -16,8 +16,8 @@ from benchmarks.routing.worlds import EVERYDAY, FOREIGN_KIND, UNTOLD, Split, Wor
 from benchmarks.tasks.base import Chunk, Question, Task, Unit
 from seal_memory.config import AnsweringSettings
 from seal_memory.errors import InputError
+from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.features import FEATURES
-from seal_memory.routing.making import router_maker
 
 
 def passage(n: int) -> Unit:

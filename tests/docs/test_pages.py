@@ -90,6 +90,25 @@ def test_the_reference_names_every_setting_and_command(generate: ModuleType) -> 
     assert [c for c in commands if f"## {' '.join(c)}\n" not in text] == []
 
 
+@pytest.mark.parametrize("page", [p for p in PAGES if "lab-log" not in p.parts], ids=name)
+def test_pages_name_settings_that_exist(page: Path, generate: ModuleType) -> None:
+    """`learning.rank`, as code, in a table or after --set."""
+    from seal_memory.config import Settings
+
+    settings = {path for path, _ in generate.settings_of(Settings)}
+    groups = "|".join(sorted({path[0] for path in settings if len(path) > 1}))
+    said = re.findall(rf"(?<![\w./])({groups})\.([a-z_]+)\b(?![(./])", page.read_text(encoding="utf-8"))
+    assert [".".join(one) for one in said if one not in settings and one[1] not in ("md", "py")] == []
+
+
+def test_the_changelog_tells_where_every_old_setting_went() -> None:
+    """By its name of 0.1; the error for an old name says the same."""
+    from seal_memory._internal.setting_messages import REMOVED, RENAMED
+
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert [name for name in (*RENAMED, *REMOVED) if f"`{name}`" not in text and f"`{name}=" not in text] == []
+
+
 def test_the_front_pages_stay_short() -> None:
     """A reader who has one minute."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

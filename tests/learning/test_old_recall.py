@@ -12,7 +12,7 @@ from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.learning.old_recall import AUDIT_ITEMS, OldRecall, kept
 from seal_memory.memory import SealMemory
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, QuizItem, ShardEntry, Snapshot
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 
 Open = Callable[..., SealMemory]
 

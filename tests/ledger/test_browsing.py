@@ -1,4 +1,4 @@
-"""`browsing`: every interaction is met once, leaf by leaf; filters and words only ever narrow."""
+"""`browsing`: pages cover every interaction exactly once; filters and words only narrow the result."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def test_what_cannot_be_looked_for_is_told(ledger: Ledger) -> None:
 
 @settings(max_examples=25)
 @given(times=st.lists(st.integers(0, 5), max_size=12), limit=st.integers(1, 5))
-def test_leafing_meets_everything_once(tmp_path_factory: pytest.TempPathFactory, times: list[int], limit: int) -> None:
-    """Law: the leaves are the whole, in the order of time, whatever their size."""
-    folder: Path = tmp_path_factory.mktemp("leaves")
+def test_pages_cover_everything_once(tmp_path_factory: pytest.TempPathFactory, times: list[int], limit: int) -> None:
+    """Pages of any size, joined, are the whole list in time order."""
+    folder: Path = tmp_path_factory.mktemp("pages")
     with Ledger.open(folder) as ledger:
         ledger.observe([NewInteraction(f"Text {n}.", time=float(t)) for n, t in enumerate(times)])
         met = []
         for offset in range(0, len(times) + 1, limit):
-            leaf = ledger.browsing.interactions(limit=limit, offset=offset)
-            assert leaf.total == len(times)
-            met += [one.interaction for one in leaf.items]
+            page = ledger.browsing.interactions(limit=limit, offset=offset)
+            assert page.total == len(times)
+            met += [one.interaction for one in page.items]
         assert len({one.id for one in met}) == len(met) == len(times)
         assert [one.time for one in met] == sorted(map(float, times), reverse=True)

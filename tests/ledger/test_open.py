@@ -151,7 +151,7 @@ def test_a_full_disk_changes_nothing_and_says_so(ledger: Ledger) -> None:
 
 def test_after_a_transaction_is_lost_nothing_more_is_written_in_its_block(ledger: Ledger) -> None:
     """SQLite may end a transaction by itself; who swallows that error must not write half a block."""
-    ledger._scope.connection.run_bare(
+    ledger._scope.connection.run_outside_transaction(
         "CREATE TEMP TRIGGER lose BEFORE INSERT ON interactions BEGIN SELECT RAISE(ROLLBACK, 'lost'); END"
     )
 

@@ -1,4 +1,4 @@
-"""The quarantine's law: learned only after an approval, in whatever order things happen; and nothing is lost."""
+"""Quarantine: texts are learned only after approval, in any order of events; nothing is lost."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from seal_memory.errors import BusyError, InputError, UnknownIdError
 from seal_memory.ledger import Ledger
-from seal_memory.ledger.queue import LONGEST_WAIT, MAX_ATTEMPTS, wait_before
+from seal_memory.ledger.queue import MAX_ATTEMPTS, MAX_DELAY, retry_delay
 from seal_memory.records import JobState, QueuedJob
 
 KINDS = ("consolidate", "audit", "rebuild")
@@ -95,7 +95,7 @@ def test_attempts_are_bounded_and_the_waits_grow(ledger: Ledger, clock: Callable
 
 @given(st.integers(2, 500))
 def test_a_wait_is_never_shorter_than_the_one_before_nor_longer_than_the_longest(attempt: int) -> None:
-    assert 0 < wait_before(attempt) <= wait_before(attempt + 1) <= LONGEST_WAIT
+    assert 0 < retry_delay(attempt) <= retry_delay(attempt + 1) <= MAX_DELAY
 
 
 def test_a_job_that_is_handed_back_lost_no_attempt(ledger: Ledger) -> None:

@@ -142,9 +142,9 @@ def test_a_stack_reads_its_own_adapters(load_tiny: Callable[[], Any], store: Ada
 @pytest.mark.parametrize("bad", ["", "a-123", "../a-" + "0" * 24, "a-" + "0" * 23 + "G"])
 def test_what_is_no_id_never_reaches_the_disk(store: AdapterStore, bad: str) -> None:
     """Paths in particular."""
-    with pytest.raises(AdapterError, match="no adapter id"):
+    with pytest.raises(AdapterError, match="not an adapter id"):
         store.verify(bad, "0" * 64)
-    with pytest.raises(AdapterError, match="no adapter id"):
+    with pytest.raises(AdapterError, match="not an adapter id"):
         store.remove(bad)
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,8 @@ def made(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[SealMemory
     for n, text in enumerate(TEXTS):
         memory.observe(text, role="document", session=str(n))
     candidates = Candidates(
-        memory.ledger, memory.engine, memory.settings, routers=memory.routers, clock=lambda: 0.0,
-        make_id=lambda: f"id{next(number)}", progress=silent,
-    )  # fmt: skip
+        replace(memory.workbench, clock=lambda: 0.0, make_id=lambda: f"id{next(number)}", progress=silent)
+    )
     episodes = group_episodes(memory.ledger.interactions(), max_tokens=120, count_tokens=memory.engine.count_tokens)
     studies = judged(candidates.quizzed(episodes))
     assert len(studies) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -263,9 +264,7 @@ def test_a_round_begins_with_the_writer_that_a_forget_took(
         PolicyExample(f"x{n}", (seen[n % 2],), Genre.QA, "A lighthouse stands there.", "1887", f"When, {n}?")
         for n in range(8)
     ]
-    writers = NoteWriters(
-        learned.ledger, learned.engine, learned.store, learned.settings, base_model="tiny", clock=lambda: 0.0
-    )
+    writers = NoteWriters(replace(learned.workbench, clock=lambda: 0.0))
     (adapter,) = train_note_writers([examples], learned.engine, learned.settings.learning, seed=0)
     lost = writers.promote(adapter, examples, seed=0, reasons=[], measures={"round": 1.0, "gain": 0.1, "accepted": 1.0})
     learned.forget([seen[0]])

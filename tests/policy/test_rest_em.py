@@ -139,9 +139,8 @@ def workshop(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> Workshop:
         memory.add_quiz([(f"Who was engineer number {n} there?", TEXTS[n].split(" built")[0])], interaction_ids=[seen])
     number = count()
     candidates = Candidates(
-        memory.ledger, memory.engine, memory.settings, routers=memory.routers, clock=lambda: 0.0,
-        make_id=lambda: f"id{next(number)}", progress=silent,
-    )  # fmt: skip
+        replace(memory.workbench, clock=lambda: 0.0, make_id=lambda: f"id{next(number)}", progress=silent)
+    )
     episodes = group_episodes(memory.ledger.interactions(), max_tokens=120, count_tokens=memory.engine.count_tokens)
     studies = candidates.study(episodes)
     turn = count()
@@ -150,9 +149,7 @@ def workshop(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> Workshop:
         return [Completion(_say(p, next(turn)), 1, 1, 1.0) for p in asked]
 
     monkeypatch.setattr(memory.engine, "complete", complete)
-    writers = NoteWriters(
-        memory.ledger, memory.engine, memory.store, memory.settings, base_model="tiny", clock=lambda: 0.0
-    )
+    writers = NoteWriters(replace(memory.workbench, clock=lambda: 0.0))
     return Workshop(memory, candidates, writers, studies)
 
 

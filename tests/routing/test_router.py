@@ -19,7 +19,7 @@ from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import MAX_MISROUTED
 from seal_memory.ledger import Ledger
 from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Status
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.rankers import CoverageRanker
 from seal_memory.routing.router import SearchRouter
 from seal_memory.routing.words import coverage, restates

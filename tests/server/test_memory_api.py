@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.ledger.leases import lease, this_process
+from seal_memory.ledger.leases import lease, process_owner
 from seal_memory.server.logs import JsonLines
 from seal_memory.server.state import Limits
 
@@ -120,7 +120,7 @@ def test_busy_unknown_and_bad_have_their_own_answers(site: Site) -> None:
     with site.server.pool.memory("errors") as memory, lease(memory.ledger, "consolidate"):
         busy = site.post("/v1/memory/forget", {"session": "monday"}, **here)
     assert (busy.status_code, busy.headers["Retry-After"], busy.json()["error"]["code"]) == (409, "5", "busy")
-    assert this_process() not in busy.text
+    assert process_owner() not in busy.text
     assert site.post("/v1/memory/forget", {"ids": ["nothing"]}, **here).status_code == 404
     assert site.post("/v1/memory/rollback", {"version": 9}, **here).status_code == 404
     assert site.get("/v1/memory/jobs/nothing/events", **here).status_code == 404

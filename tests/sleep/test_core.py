@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,13 +48,7 @@ def _manifest(memory: SealMemory) -> Manifest:
 def _candidates(memory: SealMemory, **changes: Any) -> Candidates:
     settings = memory.settings.changed(**changes)
     return Candidates(
-        memory.ledger,
-        memory.engine,
-        settings,
-        routers=memory.routers,
-        clock=lambda: 0.0,
-        make_id=lambda: "e",
-        progress=silent,
+        replace(memory.workbench, clock=lambda: 0.0, make_id=lambda: "e", progress=silent, settings=settings)
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from seal_memory.config import AnsweringSettings
 from seal_memory.ledger import Ledger
 from seal_memory.records import Manifest, NewInteraction, QuizItem, ShardEntry
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.rankers import CoverageRanker
 from seal_memory.routing.router import Router, SearchRouter
 from seal_memory.sleep import topics as room

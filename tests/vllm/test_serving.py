@@ -186,7 +186,7 @@ def test_the_command_line_knows_the_engine(tmp_path: Path, fake: Any, tiny_model
     run = CliRunner().invoke
     folder, model = ["--folder", str(tmp_path / "memory")], ["--model", str(tiny_model_folder)]
     assert "only of use with --engine vllm" in run(command_line, ["serve", *folder, "--engine-url", fake.url]).output
-    assert "needed with engine=vllm" in run(command_line, ["serve", *folder, "--engine", "vllm"]).output
+    assert "needed with engine.name=vllm" in run(command_line, ["serve", *folder, "--engine", "vllm"]).output
     chosen = [
         "--set",
         "engine.name=vllm",

@@ -1,14 +1,18 @@
-"""Names of settings before 0.2.0, when all stood in one flat class: the new name of each, or why it was removed.
+"""Messages about settings: a name that is unknown, renamed or removed, and a value that is bad.
 
-`config` reads this to say what to write instead. Not here: the settings themselves, or reading a value under its
-old name: an old name is an error.
+Before 0.2.0 all settings stood in one flat class. `RENAMED` has the new name of each, `REMOVED` why it went. Not here:
+the settings themselves (`config`), or reading a value under its old name: an old name is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Callable, Mapping
 
-__all__ = ["REMOVED", "RENAMED"]
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+__all__ = ["REMOVED", "RENAMED", "explain", "unknown"]
 
 _GROUPS: Mapping[str, Mapping[str, str]] = {  # group: old name to new
     "learning": {
@@ -69,3 +73,38 @@ REMOVED: Mapping[str, str] = {
     **dict.fromkeys(("router_index", "router_judge"), "answering.router chooses between words and learned"),
     **dict.fromkeys(("router_embedder", "router_confidence"), "answering.router=learned uses what was measured best"),
 }  # old name to the reason, and what to do instead
+
+
+def unknown(name: str, told: str, fields: Mapping[str, FieldInfo], *, shown: Callable[[str], str] = str) -> str:
+    """Say of a name that is no setting what it is called now, why it went, or which known name is nearest.
+
+    `told` names it in the message, `fields` are the settings by dotted name, `shown` spells a dotted name.
+    """
+    if name in RENAMED:
+        return f"{told} is now {shown(RENAMED[name])}"
+    if name in REMOVED:
+        return f"{told} was removed: {REMOVED[name]}"
+    if inner := [known for known in fields if known.startswith(f"{name}.")]:
+        return f"{told} is a group of settings; expected one of them, such as {shown(inner[0])}"
+    spellings = {known.rpartition(".")[2]: known for known in reversed(list(fields))}
+    spellings |= {**RENAMED} | {known: known for known in fields}
+    found = difflib.get_close_matches(name, spellings, n=1)
+    if found:
+        return f"unknown {told}; did you mean {shown(spellings[found[0]])}?"
+    return f"unknown {told}; known settings: " + ", ".join(shown(known) for known in fields)
+
+
+def explain(error: ValidationError, origins: Mapping[str, str], fields: Mapping[str, FieldInfo]) -> str:
+    """One sentence for each of pydantic's problems: where, which setting, which value, what was expected.
+
+    `origins` has the text in front of the sentence, by dotted name.
+    """
+    sentences = []
+    for problem in error.errors(include_url=False):
+        parts = [str(part) for part in problem["loc"]]
+        name = parts[0] if parts[0] in fields else ".".join(parts[:2])
+        told = problem["msg"].removeprefix("Value error, ")
+        expected = told[0].lower() + told[1:]
+        where, meaning = origins.get(name, ""), fields[name].description
+        sentences.append(f"{where}setting {name} ({meaning}) is {problem['input']!r}: {expected}")
+    return "; ".join(sentences)
