@@ -188,5 +188,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--facts-per-day", type=int, default=4, help="of those")
     add("--diaries", type=int, default=6, help="how many, of the seeds --seed on")
     add("--out", type=Path, help="results file; default: benchmarks/results/routing.json, or routing-days.json")
-    add("--note", default="", help="goes into the results file: what else ran on the machine, say")
+    add("--note", default="", help="a remark for the results file, such as the machine's other load")
     return parser

@@ -41,10 +41,10 @@ def measure(
     tokens: int,
     count: int,
     trained: int,
-    tell: Callable[[str], None] = lambda words: None,
+    on_figure: Callable[[str], None] = lambda words: None,
 ) -> dict[str, Any]:
     """All figures. `folder` gets one memory for the load, another for `count` namespaces; `trained` facts are learned
-    beside each load. `tell` gets each figure as it is measured: all of it takes a while.
+    beside each load. `on_figure` gets each figure as it is measured: all of it takes a while.
     """
     pool = MemoryPool(folder / "load", model=model, settings=settings)
     engine = pool.engine
@@ -54,13 +54,13 @@ def measure(
         idle: list[dict[str, Any]] = []
         for c in clients:
             idle.append(asdict(_load(address, c, requests, tokens)))
-            tell(f"idle: {idle[-1]}")
+            on_figure(f"idle: {idle[-1]}")
         busy: list[dict[str, Any]] = []
         for turn, c in enumerate(clients):
             with _consolidating(address, pool, FACTS + turn * trained, trained) as told:
                 figures = asdict(_load(address, c, requests, tokens))
             busy.append({**figures, **told})
-            tell(f"consolidating: {busy[-1]}")
+            on_figure(f"consolidating: {busy[-1]}")
 
     many = MemoryPool(folder / "many", model=model, settings=settings, engine=engine)
     with many:

@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0)
     add("--model", default="smollm2-135m")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, JSON values")
-    add("--note", default="", help="goes into the results file: what else ran on the machine, say")
+    add("--note", default="", help="a remark for the results file, such as the machine's other load")
     add("--work", type=Path, help="journals and memories; default: runs/sleep-TASK")
     add("--out", type=Path, help="results file; default: benchmarks/results/sleep-TASK.json")
     return parser

@@ -43,7 +43,7 @@ Figures = dict[str, Any]
 
 
 class Bench:
-    """One part's surroundings. `work`: where the part may write; whatever is dear is made when first used."""
+    """One part's context. `work`: folder the part may write to; expensive objects are made on first use."""
 
     def __init__(self, part: str, options: Options, work: Path) -> None:
         self.part, self.options, self.work = part, options, work

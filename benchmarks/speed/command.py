@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--budget-seconds", type=float, default=_D.budget_seconds, help="of a part: bounds repetitions, not the least")
     add("--work", type=Path, default=Path("runs") / "speed", help="journals and memories")
     add("--out", type=Path, default=DEFAULT_OUT, help="results file")
-    add("--note", default="", help="goes into the results file: what else ran on the machine, say")
+    add("--note", default="", help="a remark for the results file, such as the machine's other load")
     add("--fresh", action="store_true", help="measure the chosen parts anew")
     add("--child", choices=PARTS, help=argparse.SUPPRESS)
     add("--peak-rows", type=int, default=_D.peak_rows, help="rows of activations in the peak's products")
