@@ -14,6 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from seal_memory._internal.arguments import (
+    require_count,
+    require_name,
+    require_sequence,
+    require_string,
+    require_text,
+    require_texts,
+)
 from seal_memory._internal.progress import Progress, silent
 from seal_memory.answering.answerer import Answer, Answerer, check_questions, parse_mode
 from seal_memory.answering.conversation import Conversation, chat_prompt, text_prompt
@@ -113,7 +121,7 @@ class SealMemory:
             LedgerError: The folder cannot be used; `NewerSchemaError` where a newer seal-memory wrote it.
             SettingsError: A setting is unknown or out of range.
         """
-        folder = Path(path).expanduser()
+        folder = _folder(path)
         settings = settings if settings is not None else Settings.load(folder)
         ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id)
         more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router}
@@ -213,9 +221,11 @@ class SealMemory:
             where not).
 
         Raises:
-            InputError: A text is empty, binary or no valid Unicode; a role, time or metadata is bad.
+            InputError: A text is empty, binary or no valid Unicode; a role, source, session, title, time or metadata
+                cannot be used.
         """
         texts = [text] if isinstance(text, str) else text
+        require_sequence(texts, "text")
         provenance = Provenance(role, source, session, title, time, {} if metadata is None else metadata)
         return self.ledger.observe(from_texts(texts, provenance, self._admission_rules))
 
@@ -244,6 +254,7 @@ class SealMemory:
         Raises:
             InputError: A message is bad; names its index, from 0.
         """
+        require_count(replayed, "replayed")
         provenance = Provenance(source=source, session=session, time=time)
         return self.ledger.observe(from_messages(messages, provenance, self._admission_rules, replayed=replayed))
 
@@ -264,7 +275,7 @@ class SealMemory:
         Returns the interactions, now pending, oldest first. Raises `UnknownIdError` for an id that is not in this
         namespace, `InputError` for one that is neither quarantined nor rejected.
         """
-        return self.ledger.quarantine.approve([ids] if isinstance(ids, str) else ids, reason)
+        return self.ledger.quarantine.approve(require_texts(ids, "ids"), require_name(reason, "reason"))
 
     def reject(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
         """Reject quarantined interactions for good, even if seen again, all or none; `reason` is kept.
@@ -272,7 +283,7 @@ class SealMemory:
         Returns the interactions, now rejected, oldest first. Raises `UnknownIdError` for an id that is not in this
         namespace, `InputError` for one that is not quarantined.
         """
-        return self.ledger.quarantine.reject([ids] if isinstance(ids, str) else ids, reason)
+        return self.ledger.quarantine.reject(require_texts(ids, "ids"), require_name(reason, "reason"))
 
     def add_quiz(self, items: Sequence[tuple[str, str]], *, interaction_ids: Sequence[str]) -> list[str]:
         """Add (question, answer) pairs of your own about interactions; they are held out, so never trained on.
@@ -395,7 +406,7 @@ class SealMemory:
             ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
             EngineUnavailableError: The vLLM server that answers cannot be reached, or has no room.
         """
-        questions = check_questions([question] if isinstance(question, str) else question)
+        questions = check_questions(require_texts(question, "question"))
         limit = self.settings.answering.max_tokens if max_tokens is None else max_tokens
         answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=limit)
         return answers[0] if isinstance(question, str) else answers
@@ -456,9 +467,7 @@ class SealMemory:
         Returns at most `limit` hits, best first, none of them superseded, quarantined or rejected. Raises `InputError`
         for a limit under 1.
         """
-        if limit < 1:
-            raise InputError(f"limit {limit} is too small; expected at least 1.")
-        return self.ledger.search(query, limit=limit)
+        return self.ledger.search(require_string(query, "query"), limit=require_count(limit, "limit", least=1))
 
     def quiz(self, *, mode: str = "weights", limit: int | None = None) -> QuizReport:
         """Ask the held-out questions about interactions that are still valid: the first `limit`, or (None) all.
@@ -490,7 +499,7 @@ class SealMemory:
 
         Returns the route; its `adapter_id` is None where the untouched base would answer.
         """
-        return self._router(self.published()).route(question)
+        return self._router(self.published()).route(require_string(question, "question"))
 
     def _router(self, snapshot: Snapshot | None) -> Router:
         return self.routers(snapshot.manifest if snapshot is not None else Manifest(), self.ledger)
@@ -514,6 +523,7 @@ class SealMemory:
             InputError: The text is empty, too long or unchanged, or the interaction was corrected before.
             BusyError: Another process trains this namespace.
         """
+        require_text(id, "id")
         with lease(self.ledger, "consolidate") as heartbeat:
             self._engines.open_server()  # connect first: the vLLM server must be told to drop adapters
             return correct_interaction(self.ledger, self._deletion(heartbeat), id, text, rules=self._admission_rules)
@@ -539,7 +549,9 @@ class SealMemory:
             UnknownIdError: An id is unknown, or nothing matches.
             BusyError: Another process trains this namespace.
         """
-        wanted = ids_to_forget(self.ledger, ids, session=session, source=source)
+        named = None if ids is None else require_texts(ids, "ids")
+        names = {"session": require_name(session, "session"), "source": require_name(source, "source")}
+        wanted = ids_to_forget(self.ledger, named, **names)
         return forget_interactions(self.ledger, wanted, check_snapshot=self._guard.usable, deletion=self._deletion)
 
     def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
@@ -584,3 +596,10 @@ class SealMemory:
         from seal_memory.report.page import write_page
 
         return write_page(Path(file).expanduser(), self.ledger, self.status(), now=self._clock())
+
+
+def _folder(path: object) -> Path:
+    """A folder's path, with `~` expanded. Raises `InputError` for anything but a path or a string."""
+    if isinstance(path, str | Path) and "\x00" not in str(path):
+        return Path(path).expanduser()
+    raise InputError(f"the memory's folder is {path!r}; expected a path")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from seal_memory._internal.arguments import require_sequence, require_text
 from seal_memory.answering.answerer import Answer, Answerer, Mode
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
@@ -57,7 +58,10 @@ def user_items(
     pairs: Sequence[tuple[str, str]], interaction_ids: Sequence[str], *, make_id: Callable[[], str]
 ) -> list[QuizItem]:
     """Make held-out quiz items from a user's (question, answer) pairs. Raises `InputError` for an empty side."""
-    for question, answer in pairs:
+    for number, pair in enumerate(require_sequence(pairs, "items")):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InputError(f"quiz pair {number} is a {type(pair).__name__}; expected (question, answer)")
+        question, answer = (require_text(side, f"quiz pair {number}") for side in pair)
         if not question.strip() or not answer.strip():
             raise InputError(f"The quiz pair {(question, answer)!r} has an empty side; expected question and answer.")
     return [

@@ -10,12 +10,12 @@ statements.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from seal_memory._internal.arguments import require_metadata, require_name, require_string, require_text, require_time
 from seal_memory.errors import InputError
 from seal_memory.intake.messages import Message, parse_message, parse_role
 from seal_memory.language.speech_acts import SpeechAct, classify
@@ -120,10 +120,11 @@ def to_interactions(
     """Check one observed text and make its interactions: one, or one per chunk when it is over `rules.max_chars`.
 
     Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0. Raises `InputError` for empty text, binary
-    junk, text that is not Unicode, an unknown role, a time that is no number, or metadata that is no mapping.
+    junk, text that is not Unicode, an unknown role, a source, session or title that is no string, a time that is not in
+    Unix seconds, or metadata without a JSON form or over 100 levels deep.
     """
     _check_text(text)
-    _check_time_and_metadata(provenance)
+    _check_provenance(provenance)
     role, pieces = parse_role(provenance.role), chunks(text, rules.max_chars)
     admissions = _admit_chunks(pieces, role, provenance.title, rules)
     made: list[NewInteraction] = []
@@ -164,18 +165,15 @@ def replacement(old: Interaction, text: str, rules: AdmissionRules = DEFAULT_RUL
     return new[0]
 
 
-def _check_time_and_metadata(provenance: Provenance) -> None:
-    time: object = provenance.time
-    metadata: object = provenance.metadata
-    if time is not None and not (isinstance(time, int | float) and math.isfinite(time)):
-        raise InputError(f"time is {time!r}; expected Unix seconds")
-    if not isinstance(metadata, Mapping):
-        raise InputError(f"metadata is a {type(metadata).__name__}; expected a mapping")
+def _check_provenance(provenance: Provenance) -> None:
+    for name in ("source", "session", "title"):
+        require_name(getattr(provenance, name), name)
+    require_time(provenance.time, "time")
+    require_metadata(provenance.metadata, "metadata")
 
 
-def _check_text(text: object) -> None:
-    if not isinstance(text, str):
-        raise InputError(f"text is a {type(text).__name__}; expected a string")
+def _check_text(value: object) -> None:
+    text = require_string(value, "text")
     if not text.strip():
         raise InputError("text is empty or only whitespace; expected something to remember")
     if "\x00" in text:
@@ -183,12 +181,7 @@ def _check_text(text: object) -> None:
         raise InputError(f"text holds a NUL character at offset {at}: binary data? Decode it to text first")
     if is_binary_junk(text):
         raise InputError("text is mostly control or replacement characters: binary data? Decode it first")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"text holds half of a surrogate pair at offset {error.start}; expected valid Unicode"
-        ) from None
+    require_text(text, "text")
 
 
 def from_messages(

@@ -13,12 +13,13 @@ from typing import Any
 from seal_memory.errors import InputError
 from seal_memory.records import Role
 
-__all__ = ["Message", "parse_message", "parse_role"]
+__all__ = ["Message", "escape_surrogates", "parse_message", "parse_role"]
 
 _ALIASES = {
     "human": Role.USER,
     "ai": Role.ASSISTANT,
     "model": Role.ASSISTANT,
+    "chatbot": Role.ASSISTANT,
     "developer": Role.SYSTEM,
     "function": Role.TOOL,
 }
@@ -49,7 +50,7 @@ class Message:
 
 
 def parse_role(value: object) -> Role:
-    """The role of a name in any case; also of 'human', 'ai', 'model', 'developer' and 'function'.
+    """The role of a name in any case; also of 'human', 'ai', 'model', 'chatbot', 'developer' and 'function'.
 
     Raises InputError for anything else.
     """
@@ -83,8 +84,13 @@ def parse_message(message: object, where: str) -> Message:
     texts, skipped = _parts(message.get("content"), where)
     if calls:
         skipped.append("tool_calls")
-    kept = {key: message[key] for key in _KEPT_KEYS if isinstance(message.get(key), str)}
+    kept = {key: escape_surrogates(message[key]) for key in _KEPT_KEYS if isinstance(message.get(key), str)}
     return Message(role, "\n".join(texts), tuple(dict.fromkeys(skipped)), kept)
+
+
+def escape_surrogates(name: str) -> str:
+    """A name whose halves of surrogate pairs are written as "\\ud800", so that any name can be stored."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _parts(content: object, where: str) -> tuple[list[str], list[str]]:
@@ -113,7 +119,7 @@ def _part(part: object, where: str) -> tuple[str | None, str]:
         raise InputError(f"{where}: expected a string or a mapping with a 'type', got {_kind(part)}")
     kind: str = part["type"]
     if kind not in _TEXT_KEYS:
-        return None, kind
+        return None, escape_surrogates(kind)
     text = part.get(_TEXT_KEYS[kind])
     if not isinstance(text, str):
         raise InputError(f"{where}: '{_TEXT_KEYS[kind]}' is {_kind(text)}; expected a string")

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from seal_memory._internal.arguments import require_text
 from seal_memory.errors import InputError
 from seal_memory.ledger import grades, interactions, jobs, learning_rows, namespaces, policy_rows, purge, schema, search
 from seal_memory.ledger import snapshots as snapshot_rows
@@ -67,11 +68,11 @@ class Ledger:
         after a purge is completed here.
 
         Raises:
-            InputError: the namespace is empty.
+            InputError: the namespace is empty or no string of valid Unicode.
             NewerSchemaError: a newer seal-memory wrote this ledger.
             LedgerError: the file is damaged or another program's, or the folder cannot be made.
         """
-        if not namespace:
+        if not require_text(namespace, "the namespace"):
             raise InputError("the namespace is empty: expected a name such as 'default'")
         file = path if path.suffix == ".sqlite" else path / FILE_NAME
         connection = open_connection(file)
