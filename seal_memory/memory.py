@@ -85,6 +85,7 @@ class SealMemory:
             folder, ledger, settings.engine, model, store=lambda: self.store, engine=engine, answering=answering
         )
         self._background: Background | None = None
+        self._at_close: list[Callable[[SealMemory], None]] = []
 
     @classmethod
     def open(
@@ -127,8 +128,14 @@ class SealMemory:
         more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router}
         return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, **more)
 
+    def at_close(self, callback: Callable[[SealMemory], None]) -> None:
+        """Call `callback(memory)` when this memory is about to close, while the ledger is still open."""
+        self._at_close.append(callback)
+
     def close(self) -> None:
         """Stop the background trainer, close the ledger, release the model. An engine passed to `open` stays open."""
+        while self._at_close:
+            self._at_close.pop()(self)
         if self._background is not None:
             self._background.stop()
         self._engines.close()

@@ -35,7 +35,7 @@ def _nested(levels: int) -> dict[str, Any]:
 def test_a_value_of_another_type_is_refused_by_every_verb(memory: SealMemory, tmp_path: Path, value: Any) -> None:
     """Names, texts, ids and messages; also half of a surrogate pair, which UTF-8 cannot carry."""
     for name in ("title", "session", "source", "role"):
-        with pytest.raises(InputError, match=f"{name} is|{name} holds|unknown role"):
+        with pytest.raises(InputError, match=rf"{name} is|{name} holds|unknown role"):
             memory.observe(FACT, **{name: value})
     for name in ("session", "source"):
         with pytest.raises(InputError, match=name):
@@ -58,7 +58,7 @@ def test_a_value_of_another_type_is_refused_by_every_verb(memory: SealMemory, tm
 def test_a_query_that_is_no_string_is_refused(memory: SealMemory, value: Any) -> None:
     """A query may hold any characters, but it is a string; a limit is a whole number."""
     for verb in (memory.recall, memory.route):
-        with pytest.raises(InputError, match="query|question"):
+        with pytest.raises(InputError, match=r"query|question"):
             verb(value)
     assert memory.recall("half \ud800 a pair") == []
 

@@ -15,6 +15,7 @@ from seal_memory.errors import InputError
 __all__ = [
     "MAX_DEPTH",
     "require_count",
+    "require_depth",
     "require_metadata",
     "require_name",
     "require_sequence",
@@ -91,7 +92,7 @@ def require_metadata(value: object, name: str) -> None:
     """A mapping with a JSON form: at most `MAX_DEPTH` levels, finite numbers, valid Unicode."""
     if not isinstance(value, Mapping):
         raise InputError(f"{name} is {_kind(value)}; expected a mapping")
-    _check_depth(value, name)
+    require_depth(value, name)
     try:
         json.dumps(dict(value), ensure_ascii=False, allow_nan=False, sort_keys=True).encode("utf-8")
     except UnicodeEncodeError:
@@ -100,14 +101,8 @@ def require_metadata(value: object, name: str) -> None:
         raise InputError(f"{name} cannot be stored as JSON: {error}") from error
 
 
-def _kind(value: object) -> str:
-    """A value's type for an error message, with the value of a number."""
-    name = type(value).__name__
-    number = f" ({value!r})" if isinstance(value, int | float) else ""
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}{number}"
-
-
-def _check_depth(value: object, name: str) -> None:
+def require_depth(value: object, name: str) -> None:
+    """At most `MAX_DEPTH` levels of mappings and lists, and none that contains itself."""
     level: list[object] = [value]
     for _ in range(MAX_DEPTH):
         level = [part for one in level for part in _parts(one)]
@@ -116,6 +111,13 @@ def _check_depth(value: object, name: str) -> None:
         if len(level) > _MOST_PARTS:
             raise InputError(f"{name} holds more than {_MOST_PARTS:,} lists and mappings; expected fewer")
     raise InputError(f"{name} is nested deeper than {MAX_DEPTH} levels; expected a flatter mapping")
+
+
+def _kind(value: object) -> str:
+    """A value's type for an error message, with the value of a number."""
+    name = type(value).__name__
+    number = f" ({value!r})" if isinstance(value, int | float) else ""
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}{number}"
 
 
 def _parts(value: object) -> list[object]:
