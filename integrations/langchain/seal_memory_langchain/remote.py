@@ -6,6 +6,7 @@ Not here: chat (any OpenAI-compatible chat model does that), and the server's ow
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from seal_memory.errors import EngineUnavailableError, InputError
 from seal_memory.records import Hit, Interaction, Role, Status
 
 __all__ = ["Memory", "RemoteMemory", "TranslatedMemory"]
+
+logger = logging.getLogger(__name__)
 
 _LATER = frozenset({408, 409, 429})  # statuses under 500 that are worth another try
 
@@ -82,6 +85,7 @@ class TranslatedMemory:
             return self.memory.observe_messages(messages, source=source, session=session)
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
+            logger.warning("the memory server answered a record with status %d", status)
             kind = InputError if status < 500 and status not in _LATER else EngineUnavailableError
             raise kind(f"the memory server answered {status}") from error
         except httpx.HTTPError as error:
