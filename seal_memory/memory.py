@@ -14,14 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from seal_memory._internal.arguments import (
-    require_count,
-    require_name,
-    require_sequence,
-    require_string,
-    require_text,
-    require_texts,
-)
 from seal_memory._internal.progress import Progress, silent
 from seal_memory.answering.answerer import Answer, Answerer, check_questions, parse_mode
 from seal_memory.answering.conversation import Conversation, chat_prompt, text_prompt
@@ -32,6 +24,14 @@ from seal_memory.errors import InputError
 from seal_memory.forgetting.edits import correct_interaction, forget_interactions, ids_to_forget, roll_back
 from seal_memory.intake.admission import AdmissionRules, from_messages, from_texts
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.arguments import (
+    require_count,
+    require_name,
+    require_sequence,
+    require_string,
+    require_text,
+    require_texts,
+)
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.ledger.leases import lease
 from seal_memory.records import Hit, Interaction, Manifest, Observed, Provenance, Snapshot

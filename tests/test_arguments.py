@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from seal_memory import SealMemory
-from seal_memory._internal.arguments import MAX_DEPTH
 from seal_memory.errors import InputError, SealMemoryError
+from seal_memory.ledger.arguments import MAX_DEPTH
 
 FACT = "The key of the boathouse lies under the bell."
 MESSAGES = [{"role": "user", "content": FACT}]

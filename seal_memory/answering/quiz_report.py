@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from seal_memory._internal.arguments import require_sequence, require_text
 from seal_memory.answering.answerer import Answer, Answerer, Mode
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.arguments import require_sequence, require_text
 from seal_memory.quizzes.metrics import contains, exact_match, mean, token_f1
 from seal_memory.records import WITHHELD, QuizItem, Status
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from seal_memory._internal.arguments import require_metadata, require_name, require_string, require_text, require_time
 from seal_memory.errors import InputError
 from seal_memory.intake.messages import Message, parse_message, parse_role
 from seal_memory.language.speech_acts import SpeechAct, classify
 from seal_memory.language.text import chunks, is_binary_junk
+from seal_memory.ledger.arguments import require_metadata, require_name, require_string, require_text, require_time
 from seal_memory.records import Interaction, NewInteraction, Provenance, Role, Status
 from seal_memory.safety.injection import find_injection
 

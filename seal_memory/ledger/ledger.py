@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from seal_memory._internal.arguments import require_text
 from seal_memory.errors import InputError
 from seal_memory.ledger import grades, interactions, jobs, learning_rows, namespaces, policy_rows, purge, schema, search
 from seal_memory.ledger import snapshots as snapshot_rows
+from seal_memory.ledger.arguments import require_text
 from seal_memory.ledger.audits import Audits
 from seal_memory.ledger.browsing import Browsing
 from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection

@@ -21,7 +21,6 @@ from google.adk.sessions.session import Session
 from google.genai import types
 
 from seal_memory import SealMemory
-from seal_memory._internal.arguments import require_metadata, require_time
 from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.frameworks.concurrency import call_in_thread
 from seal_memory.frameworks.context import ContextItem, ContextMode, memory_context
@@ -29,6 +28,7 @@ from seal_memory.frameworks.errors import ErrorTable, translate_errors
 from seal_memory.frameworks.recording import record_items
 from seal_memory.intake.cleaning import clean_text
 from seal_memory.intake.messages import escape_surrogates
+from seal_memory.ledger.arguments import require_metadata, require_time
 
 __all__ = ["SealMemoryService"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NotRequired, cast
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import PrivateStateAttr
@@ -114,7 +114,8 @@ class SealMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
 
     def _observe_failed(self, request: ModelRequest[Any], config: Any) -> None:
         """Observe the new messages of a call that brought no answer."""
-        self._observe(request.state["messages"], request.state.get("seal_memory_observed", []), config)
+        state = cast("MemoryState", request.state)
+        self._observe(state["messages"], state.get("seal_memory_observed", []), config)
 
     def _routed(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         if not isinstance(self.memory, SealMemory):

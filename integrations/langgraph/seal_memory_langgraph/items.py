@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seal_memory._internal.arguments import require_depth
 from seal_memory.errors import InputError, LedgerError
+from seal_memory.ledger.arguments import require_depth
 
 __all__ = ["Items", "Row"]
 

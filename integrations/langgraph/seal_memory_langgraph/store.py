@@ -30,8 +30,8 @@ from langgraph.store.base import (
 )
 
 from seal_memory import SealMemory
-from seal_memory._internal.arguments import require_text
 from seal_memory.errors import BusyError, InputError, UnknownIdError
+from seal_memory.ledger.arguments import require_text
 from seal_memory_langgraph.items import Items, Row, to_json
 from seal_memory_langgraph.matching import as_text, matches, matches_namespace
 

@@ -69,7 +69,10 @@ class SealMemoryCapability(AbstractCapability[Any]):
 
     async def _observe(self, ctx: RunContext[Any], answer: str) -> None:
         if self.observe:
-            said = [{"role": "user", "content": _parts(ctx.prompt)}, {"role": "assistant", "content": answer}]
+            said: list[dict[str, Any]] = [
+                {"role": "user", "content": _parts(ctx.prompt)},
+                {"role": "assistant", "content": answer},
+            ]
             await record_conversation(self.memory, said, session=ctx.conversation_id, source=_source(ctx))
 
 
