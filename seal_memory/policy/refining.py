@@ -108,7 +108,7 @@ class Refiner:
             )
             return None
         samples = self._is_sampling_round(number)
-        kept, figures = self._reject(number, shards) if samples else self._explore_notes(number)
+        kept, figures = self._sample_notes(number, shards) if samples else self._explore_notes(number)
         return improve(
             kept,
             {i for s in shards for i in s.interaction_ids},
@@ -132,7 +132,7 @@ class Refiner:
             return NOTES not in kinds
         return SAMPLINGS > 0 and self.writers.current() is None
 
-    def _reject(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
+    def _sample_notes(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
         """Rejection sampling: survivors of the round trip, each sampling by a writer trained on the last one's.
 
         All samplings are one round: one alone is too small a step to validate (lab log, P28 to P30).
