@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from seal_memory.config import Settings
 from seal_memory.errors import BusyError, InputError, UnknownIdError
-from seal_memory.intake.admission import reworded
+from seal_memory.intake.admission import AdmissionRules, replacement
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.leases import lease
 from seal_memory.records import Snapshot, Status
@@ -21,13 +20,13 @@ if TYPE_CHECKING:  # needs torch
     from seal_memory.forgetting.deletion import CompletedForget, Deletion, ForgetReport
 
 
-def correct_interaction(ledger: Ledger, deletion: Deletion, id: str, text: str, *, settings: Settings) -> Correction:
+def correct_interaction(ledger: Ledger, deletion: Deletion, id: str, text: str, *, rules: AdmissionRules) -> Correction:
     """Replace interaction `id` by `text`, which may go to quarantine.
 
     Raises `UnknownIdError`, or `InputError` when nothing changes or the text is no single passage.
     """
     old = ledger.interactions(ids=[id])[0]
-    new = reworded(old, text, learn_roles=settings.learning.roles, quarantine_roles=settings.safety.quarantine_roles)
+    new = replacement(old, text, rules)
     with ledger.atomic():
         adapters, snapshots = deletion.drop_derivatives([id])
         observed = ledger.supersede(id, new)
