@@ -15,6 +15,7 @@ from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import content_hash, from_json, id_list, normalise, not_nan, to_json
 from seal_memory.ledger.reviews import restored_status
+from seal_memory.ledger.terms import add_to_index
 from seal_memory.records import WITHHELD, Interaction, NewInteraction, Observed, Role, Status
 
 COLUMNS = """
@@ -42,6 +43,7 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
     with scope.connection.atomic():
         known = _known(scope, hashes)
         rows: list[tuple[object, ...]] = []
+        texts: list[tuple[str, str, str | None]] = []
         sightings: list[tuple[object, ...]] = []
         results: list[Observed] = []
         for item, digest in zip(items, hashes, strict=True):
@@ -51,10 +53,12 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
                 seen = Observed(scope.make_id(), True, item.status, item.reason)
                 known[digest] = Observed(seen.id, False, seen.status, seen.reason)
                 rows.append(_row(scope, item, seen.id, time, digest))
+                texts.append((seen.id, item.text, item.title))
             if seen.new or not item.replayed:
                 sightings.append((time, item.session, item.source, scope.namespace, seen.id))
             results.append(seen)
         scope.connection.run_many(_INSERT_INTERACTION, rows)
+        add_to_index(scope, texts)
         scope.connection.run_many(_INSERT_SIGHTING, sightings)
     return results
 
