@@ -42,6 +42,7 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
         return []
     with scope.connection.atomic():
         known = _known(scope, hashes)
+        places = _sessions_of(scope, hashes, items)
         rows: list[tuple[object, ...]] = []
         texts: list[tuple[str, str, str | None]] = []
         sightings: list[tuple[object, ...]] = []
@@ -54,7 +55,9 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
                 known[digest] = Observed(seen.id, False, seen.status, seen.reason)
                 rows.append(_row(scope, item, seen.id, time, digest))
                 texts.append((seen.id, item.text, item.title))
-            if seen.new or not item.replayed:
+            place = (seen.id, item.session)
+            if not item.replayed or (place not in places and (seen.new or item.session is not None)):
+                places.add(place)
                 sightings.append((time, item.session, item.source, scope.namespace, seen.id))
             results.append(seen)
         scope.connection.run_many(_INSERT_INTERACTION, rows)
@@ -213,6 +216,20 @@ def _known(scope: Scope, hashes: Sequence[str]) -> dict[str, Observed]:
         (scope.namespace, id_list(hashes)),
     )
     return {row[0]: Observed(row[1], False, Status(row[2]), row[3]) for row in rows}
+
+
+def _sessions_of(scope: Scope, hashes: Sequence[str], items: Sequence[NewInteraction]) -> set[tuple[str, str | None]]:
+    """(id, session) of the sightings of replayed items in the sessions that they come in."""
+    replayed = [(digest, item.session) for digest, item in zip(hashes, items, strict=True) if item.replayed]
+    if not replayed:
+        return set()
+    rows = scope.connection.rows(
+        "SELECT DISTINCT i.id, s.session FROM interactions i JOIN sightings s ON s.interaction_seq = i.seq"
+        " WHERE i.namespace = ? AND i.content_hash IN (SELECT value FROM json_each(?))"
+        " AND s.session IN (SELECT value FROM json_each(?))",
+        (scope.namespace, id_list(d for d, _ in replayed), id_list({s for _, s in replayed if s is not None})),
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 def _row(scope: Scope, item: NewInteraction, new_id: str, time: float, digest: str) -> tuple[object, ...]:

@@ -115,6 +115,11 @@ def _require_known(scope: Scope, interaction_ids: Collection[str]) -> None:
 
 def _delete_interactions(scope: Scope, interaction_ids: Collection[str]) -> tuple[int, int]:
     ids = id_list(interaction_ids)
+    scope.connection.run(  # hashes of histories that may hold the texts
+        "DELETE FROM conversations WHERE namespace = ? AND session IN (SELECT s.session FROM sightings s"
+        f" JOIN interactions i ON i.seq = s.interaction_seq WHERE i.namespace = ? AND i.id {_IN_IDS})",
+        (scope.namespace, scope.namespace, ids),
+    )
     sightings = scope.connection.run(
         "DELETE FROM sightings WHERE interaction_seq IN"
         f" (SELECT seq FROM interactions WHERE namespace = ? AND id {_IN_IDS})",

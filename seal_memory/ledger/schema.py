@@ -18,6 +18,7 @@ from seal_memory.errors import LedgerError, NewerSchemaError
 from seal_memory.ledger.connection import Connection
 from seal_memory.ledger.policy_rows import POLICY_TABLES, TRIAL_TABLES
 from seal_memory.ledger.reviews import QUARANTINE_TABLES
+from seal_memory.ledger.sessions import CONVERSATION_TABLES
 from seal_memory.ledger.terms import SEARCH_TABLES, register_functions
 
 APPLICATION_ID = 0x5EA17E40  # marks a seal-memory ledger in the SQLite file header
@@ -285,6 +286,7 @@ MIGRATIONS: tuple[str, ...] = (
     TRIAL_TABLES,
     _STATUS_COLUMN,
     SEARCH_TABLES,
+    CONVERSATION_TABLES,
 )
 
 
