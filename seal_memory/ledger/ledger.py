@@ -379,6 +379,18 @@ class Ledger:
         """
         purge.wipe(self._scope.connection)
 
+    def retry_wipe(self) -> bool:
+        """Finish a wipe that was prevented, at most twice a minute; whether all deleted bytes are overwritten.
+
+        Never raises for a reader or a full disk: they are logged, and the wipe stays due.
+        """
+        return purge.retry_wipe(self._scope.connection)
+
+    @property
+    def wiped(self) -> bool:
+        """Whether the bytes of all that was deleted from this file are overwritten, in its log too."""
+        return not purge.is_wipe_due(self._scope.connection)
+
     def meta_get(self, key: str) -> str | None:
         """Value stored under `key` for this namespace, or None."""
         return namespaces.meta_get(self._scope, key)
