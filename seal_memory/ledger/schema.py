@@ -276,6 +276,9 @@ DROP INDEX interactions_by_standing;
 CREATE INDEX interactions_by_status ON interactions (namespace, status, time);
 """
 
+# Ends of a job's process in a row; they do not count as attempts.
+_ABRUPT_ENDS = "ALTER TABLE queued_jobs ADD COLUMN abrupt_ends INTEGER NOT NULL DEFAULT 0;"
+
 MIGRATIONS: tuple[str, ...] = (
     _TABLES,
     _QUEUE_TABLES,
@@ -283,6 +286,7 @@ MIGRATIONS: tuple[str, ...] = (
     QUARANTINE_TABLES,
     TRIAL_TABLES,
     _STATUS_COLUMN,
+    _ABRUPT_ENDS,
 )
 
 
