@@ -10,6 +10,7 @@ SealMemoryError
 ├── LedgerError           the database cannot be opened, read or written
 │   ├── NewerSchemaError  written by a newer seal-memory
 │   └── BusyError         another process holds the lock that this call needs
+│       └── ChangedError  a forget, correction or rollback came while this call trained
 └── AdapterError          an adapter file is missing, damaged or of another base model
     ├── CorruptAdapterError
     └── BaseModelMismatchError
@@ -24,6 +25,7 @@ __all__ = [
     "AdapterError",
     "BaseModelMismatchError",
     "BusyError",
+    "ChangedError",
     "CorruptAdapterError",
     "EngineUnavailableError",
     "InputError",
@@ -75,6 +77,10 @@ class NewerSchemaError(LedgerError):
 
 class BusyError(LedgerError):
     """Another process holds the lock that this call needs."""
+
+
+class ChangedError(BusyError):
+    """What was trained on was forgotten, corrected or rolled back meanwhile: nothing of it is published."""
 
 
 class AdapterError(SealMemoryError):

@@ -21,11 +21,10 @@ from seal_memory.answering.quiz_report import QuizReport, ask_quiz, items_in_use
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
-from seal_memory.forgetting.edits import chosen, corrected, forgotten, roll_back
+from seal_memory.forgetting.edits import chosen, corrected, roll_back
 from seal_memory.intake.admission import from_messages, from_texts
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.ledger.leases import lease
 from seal_memory.records import Hit, Interaction, Manifest, Observed, Snapshot
 from seal_memory.report.status import memory_status
 from seal_memory.results import Correction, Exported, MemoryStatus
@@ -370,26 +369,28 @@ class SealMemory:
     def correct(self, id: str, text: str) -> Correction:
         """Replace what interaction `id` says; the old wording stays in the history, out of training.
 
-        Raises `UnknownIdError`, `InputError` when nothing changes, `BusyError` while a consolidation runs.
+        Waits for no trainer. Raises `UnknownIdError`, `InputError` when nothing changes.
         """
-        with lease(self.ledger, "consolidate") as heartbeat:
-            self._engines.open_server()  # what cannot be told that an adapter is gone is no place to begin
-            return corrected(self.ledger, self._deletion(heartbeat), id, text, settings=self.settings)
+        self._engines.open_server()  # what cannot be told that an adapter is gone is no place to begin
+        return corrected(self.ledger, self._deletion(), id, text, settings=self.settings)
 
     def forget(
         self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
     ) -> ForgetReport:
         """Destroy interactions by id, session or source, and everything derived from them; a model is not needed.
 
-        Raises `UnknownIdError` when nothing matches, `InputError` when nothing is named, `BusyError` as `correct`.
+        Waits for no trainer: what it trains on them meanwhile is not published. Raises `UnknownIdError` when nothing
+        matches, `InputError` when nothing is named.
         """
         wanted = chosen(self.ledger, ids, session=session, source=source)
-        return forgotten(self.ledger, wanted, look=self._guard.usable, deletion=self._deletion)
+        self._guard.usable()  # what is measured before and after is what is served
+        deletion = self._deletion()
+        return deletion.measured(deletion.forget(wanted))
 
-    def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
+    def _deletion(self) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
 
-        return Deletion(replace(self.workbench, heartbeat=heartbeat), drop=self._engines.drop)
+        return Deletion(self.workbench, drop=self._engines.drop)
 
     def history(self) -> list[Snapshot]:
         """Published snapshots, newest first."""
@@ -398,10 +399,9 @@ class SealMemory:
     def rollback(self, version: int) -> Snapshot | None:
         """Make an earlier snapshot the published one; 0 is the untouched base. What it does not hold is pending again.
 
-        Raises `UnknownIdError` for a version that never was, or is gone, `BusyError` while a consolidation runs.
+        Waits for no trainer. Raises `UnknownIdError` for a version that never was, or is gone.
         """
-        with lease(self.ledger, "consolidate"):
-            return roll_back(self.ledger, version)
+        return roll_back(self.ledger, version)
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""

@@ -2,7 +2,8 @@
 
 A shard is dropped whole when one of its interactions goes; what else it held becomes pending and is retrained by the
 next consolidation. Snapshots that hold the shard are destroyed, so no rollback brings it back. What goes is decided by
-the ledger alone: a model is only asked for the report, and a forget without one is a whole forget. Not here: replacing
+the ledger alone: a model is only asked for the report, and a forget without one is a whole forget. It waits for no
+trainer: who trains meanwhile publishes nothing of it (`learning.publishing`, `Ledger.add_adapter`). Not here: replacing
 a fact (`SealMemory.correct` = supersede + the same purge of derivatives), and telling beforehand (`consequences`).
 """
 
@@ -17,6 +18,7 @@ from seal_memory.forgetting.consequences import less, to_relearn, versions_with
 from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
 from seal_memory.learning.workbench import Workbench
+from seal_memory.ledger.leases import lease
 from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Manifest, QuizItem, Snapshot, Status
 
@@ -29,6 +31,10 @@ class ForgetReport:
 
     `recall_*` are None when no quiz item asked about what was forgotten, or the model could not be asked: it is not
     to be had, or not the one that the adapters were trained on.
+
+    `wiped`: whether the deleted bytes are overwritten in the file and its log. False while another process reads an
+    older state or the disk has no room to rebuild the file: the background trainer and the next open try again
+    (`Ledger.retry_wipe`, `Ledger.wiped`).
     """
 
     interactions: int
@@ -41,6 +47,7 @@ class ForgetReport:
     recall_before: float | None
     recall_after: float | None
     recall_base: float | None
+    wiped: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ class CompletedForget:
 
 
 class Deletion:
-    """Forgets and corrects in one memory, under its lease. The model is loaded only to report recall.
+    """Forgets and corrects in one memory. The model is loaded only to report recall.
 
     `drop(adapter_id)` lets the engines go of an adapter, and loads no model.
     """
@@ -63,16 +70,11 @@ class Deletion:
         self.bench, self.ledger, self.store, self.drop = bench, bench.ledger, bench.store, drop
 
     def forget(self, ids: Sequence[str]) -> CompletedForget:
-        """Destroy the interactions, their earlier wordings and everything derived from them.
-
-        Raises `BusyError` before anything is destroyed where the lease is lost.
-        """
+        """Destroy the interactions, their earlier wordings and everything derived from them."""
         chain = self.ledger.with_predecessors(list(ids))
         items = self.ledger.quiz_items(interaction_ids=chain)
-        self.bench.heartbeat()
         before = self._recall(items, self.ledger.current())
         with self.ledger.atomic():
-            self.bench.heartbeat()  # loading the model takes long: who lost the lease meanwhile deletes nothing
             purged_adapters = self.ledger.adapters_trained_on(chain)
             snapshot, destroyed, relearn = self._without(purged_adapters, chain)
             report = self.ledger.purge(chain)
@@ -90,11 +92,12 @@ class Deletion:
             None,
             None,
             None,
+            wiped=self.ledger.wiped,
         )
         return CompletedForget(done, tuple(items), before, snapshot)
 
     def measured(self, done: CompletedForget) -> ForgetReport:
-        """The report with its recalls, all or none; needs no lease."""
+        """The report with its recalls, all or none."""
         after = self._recall(done.items, done.snapshot) if done.recall_before is not None else None
         base = self._recall(done.items, None) if after is not None else None
         if base is None:
@@ -149,12 +152,12 @@ class Deletion:
         return snapshot, holding, relearn
 
     def _sweep(self) -> None:
-        """What a killed trainer left. Who took the lease over has files that no row names yet, and sweeps later."""
+        """What a killed trainer left. One that runs has files that no row names yet, and removes its own."""
         try:
-            self.bench.heartbeat()
+            with lease(self.ledger, "consolidate"):
+                self.store.sweep(needed(self.ledger))
         except BusyError:
             return
-        self.store.sweep(needed(self.ledger))
 
     def _recall(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float | None:
         """Closed-book recall of the items, routed as `snapshot` (None: the base) would; None where it cannot be had."""

@@ -1,24 +1,23 @@
 """Keeping a memory right: another wording for an interaction, what a forget means, an earlier version again.
 
-Not here: the lease around all but a forget (`SealMemory`), what derives from an interaction (`forgetting.deletion`),
-damaged snapshots (`opening`).
+None waits for a trainer: each is one transaction, and what is trained meanwhile is not published over it. Not here: the
+derivatives of an interaction (`forgetting.deletion`), damaged snapshots (`runtime.loading`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seal_memory.config import Settings
-from seal_memory.errors import BusyError, InputError, UnknownIdError
+from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.intake.admission import reworded
 from seal_memory.ledger import Ledger
-from seal_memory.ledger.leases import lease
 from seal_memory.records import Snapshot, Status
 from seal_memory.results import Correction
 
 if TYPE_CHECKING:  # needs torch
-    from seal_memory.forgetting.deletion import CompletedForget, Deletion, ForgetReport
+    from seal_memory.forgetting.deletion import Deletion
 
 
 def corrected(ledger: Ledger, deletion: Deletion, id: str, text: str, *, settings: Settings) -> Correction:
@@ -49,29 +48,6 @@ def chosen(ledger: Ledger, ids: str | Sequence[str] | None, *, session: str | No
     if not found:
         raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
     return found
-
-
-def forgotten(
-    ledger: Ledger,
-    ids: Sequence[str],
-    *,
-    look: Callable[[], object],
-    deletion: Callable[[Callable[[], None]], Deletion],
-) -> ForgetReport:
-    """Forget under the lease; then, without it, ask the model what is left. `look` makes sure of what is published.
-
-    Raises `BusyError` where another process trains, or takes the lease over before anything is destroyed.
-    """
-    done: CompletedForget | None = None
-    try:
-        with lease(ledger, "consolidate") as heartbeat:
-            look()
-            deleting = deletion(heartbeat)
-            done = deleting.forget(ids)
-    except BusyError:
-        if done is None:
-            raise  # else the lease was lost after the deletion, which stands
-    return deleting.measured(done)
 
 
 def roll_back(ledger: Ledger, version: int) -> Snapshot | None:

@@ -1,8 +1,8 @@
 """A memory's verbs from threads and from async code: `in_turn` for threads, `aside` for an event loop.
 
 What holds without it: any thread may call any verb (the ledger's connection has a lock, the engine takes turns). What
-does not: two threads that both ask first load the model twice, and of two that forget, correct or consolidate at once
-the second gets `BusyError`, as if it were another process. Here the first is loaded once and the second waits.
+does not: two threads that both ask first load the model twice, and of two that consolidate at once the second gets
+`BusyError`, as if it were another process. Here the first is loaded once and the second waits.
 
 Here and not in one integration, because the MCP server, OpenAI Agents, LlamaIndex, pydantic-ai, Google ADK and
 Microsoft Agent Framework all cross from an event loop. Not here: what the verbs do; other processes (they get
@@ -25,17 +25,16 @@ T = TypeVar("T")
 __all__ = ["aside", "in_turn"]
 
 _ASKING = frozenset({"ask", "chat", "quiz"})
-_CHANGING = frozenset({"consolidate", "correct", "forget", "rollback"})
+_TRAINING = frozenset({"consolidate", "refine", "sleep"})
 
 _guard = threading.Lock()
-_changing: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()  # one per memory
+_training: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()  # one per memory
 
 
 def in_turn(verb: Callable[P, T]) -> Callable[P, T]:
     """A bound verb of a memory (`memory.ask`), safe to call from any number of threads at once.
 
-    Verbs that only read or append run at once; those that change what was learned wait for each other, but not for
-    an answer, and no answer waits for them here.
+    Verbs that train wait for each other; all others run at once.
     """
 
     @functools.wraps(verb)
@@ -59,7 +58,7 @@ async def aside(verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def _turn(memory: Any, name: str) -> AbstractContextManager[object]:
-    if memory is None or name not in _CHANGING:
+    if memory is None or name not in _TRAINING:
         return nullcontext()
     with _guard:
-        return _changing.setdefault(memory, threading.RLock())
+        return _training.setdefault(memory, threading.RLock())

@@ -4,6 +4,9 @@ Per wave of episodes: study, train all candidates in one stack, judge, publish. 
 to a temporary folder, fsynced, renamed; then one ledger transaction that records adapters, snapshot, grades and
 statuses. Killed anywhere, the last published snapshot is what the next open shows.
 
+Forgetting, correcting and rolling back wait for no trainer. What one of them took away while a wave ran is left out of
+it, and what one published is judged against.
+
 A shard that lost too much is trained again: `reopen` makes what it answers for pending. The old shard goes on until a
 new one replaces it in the manifest, or stays where the new one is refused. Not here: the core (`core`), deciding that a
 shard lost too much (`forgetting.audits`).
@@ -11,12 +14,14 @@ shard lost too much (`forgetting.audits`).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from seal_memory._internal import commit_points
+from seal_memory.errors import ChangedError, CorruptAdapterError, UnknownIdError
 from seal_memory.learning import gate, grading
 from seal_memory.learning.candidates import ArmSource, Candidates, TrainedCandidate
 from seal_memory.learning.episodes import group_episodes
@@ -36,6 +41,8 @@ from seal_memory.records import (
     Snapshot,
     Status,
 )
+
+logger = logging.getLogger(__name__)
 
 REOPENED = "its shard weakened and is trained again"
 
@@ -86,6 +93,22 @@ class Consolidator:
         return _report(tally)
 
     def _wave(self, episodes: Sequence[Episode], tally: _Tally) -> None:
+        """Learn the episodes; anew, less what is gone, where a forget or correction came between."""
+        while episodes:
+            edits = self.ledger.edits()
+            try:
+                return self._learn(episodes, tally)
+            except (UnknownIdError, CorruptAdapterError, ChangedError):
+                if self.ledger.edits() == edits:
+                    raise
+                logger.info("something was forgotten or corrected meanwhile: the rest is learned again")
+                pending = {i.id for i in self.ledger.interactions(status=Status.PENDING)}
+                episodes = [e for e in episodes if pending.issuperset(e.interaction_ids)]
+
+    def _is_there(self, ids: Sequence[str]) -> bool:
+        return len(self.ledger.learnable(ids)) == len(set(ids))
+
+    def _learn(self, episodes: Sequence[Episode], tally: _Tally) -> None:
         clock = time.perf_counter
         began = clock()
         studies = self.candidates.study(episodes)
@@ -121,16 +144,46 @@ class Consolidator:
         episodes had come one after the other: one that draws the questions of the old away does not hold up the others,
         and what may be lost (`gate.max_old_loss`) is what each publication may lose.
         """
+        while trained := self._still_valid(trained):
+            records: dict[str, AdapterRecord] = {}
+            edits, current = self.ledger.edits(), self.ledger.current()
+            try:
+                if self._judge_and_commit(trained, current, records, tally):
+                    return
+                break
+            except (UnknownIdError, CorruptAdapterError, ChangedError):
+                self.publisher.discard(records.values())
+                if self.ledger.edits() == edits and self.ledger.current() == current:
+                    raise
+                logger.info("something was forgotten, corrected or rolled back meanwhile: judged again")
+        for t in trained:
+            self._publish([t], tally)
+
+    def _still_valid(self, trained: Sequence[TrainedCandidate]) -> list[TrainedCandidate]:
+        """Those whose texts, replayed ones too, are all still there; the others leave the engine."""
+        valid = [t for t in trained if self._is_valid(t)]
+        for edit_id in {t.temporary_id for t in trained} - {t.temporary_id for t in valid}:
+            self.engine.drop(edit_id)
+        return valid
+
+    def _is_valid(self, t: TrainedCandidate) -> bool:
+        return self._is_there([*t.edit.interaction_ids, *(i for item in t.edit.items for i in item.interaction_ids)])
+
+    def _judge_and_commit(
+        self,
+        trained: Sequence[TrainedCandidate],
+        current: Snapshot | None,
+        records: dict[str, AdapterRecord],
+        tally: _Tally,
+    ) -> bool:
+        """False where the whole is refused and its shards are to be judged one by one; `records` receives the files."""
         verdicts = [gate.judge_new(t.base, t.result, self.settings.gate, finite=t.adapter.is_finite()) for t in trained]
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
-        records = {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
-        current = self.ledger.current()
+        records |= {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         manifest = _with_shards(current, accepted, records)
         whole = self.publisher.judge_whole(current, manifest) if accepted else GateVerdict(True, (), {})
         if not whole.accepted and len(accepted) > 1:
-            for t in trained:
-                self._publish([t], tally)
-            return
+            return False
         if not whole.accepted:
             verdicts = [replace(v, accepted=False, reasons=whole.reasons) if v.accepted else v for v in verdicts]
             accepted = []
@@ -139,6 +192,7 @@ class Consolidator:
             self.engine.drop(t.temporary_id)
         if not whole.accepted:
             self.publisher.discard(records.values())
+        return True
 
     def _commit(
         self,
@@ -152,8 +206,12 @@ class Consolidator:
     ) -> None:
         """One transaction: adapters, snapshot, decisions, grades, statuses. All or nothing."""
         commit_points.reached("snapshot-before-commit")
+        decisions = []
         with self.ledger.atomic():
             self.bench.heartbeat()  # raises when another process took the lease over: then nothing is published
+            self.publisher.require_current(current)
+            if not all(map(self._is_valid, trained)):
+                raise ChangedError("something was forgotten or corrected while it was trained on")
             version = None
             if manifest is not None:
                 for t, v in zip(trained, verdicts, strict=True):
@@ -168,12 +226,13 @@ class Consolidator:
             for t, v in zip(trained, verdicts, strict=True):
                 decision = self._decision(t, v, whole, records.get(t.edit.id), version)
                 self.ledger.add_decision(decision)
-                tally.decisions.append(decision)
+                decisions.append(decision)
                 self._add_grades(t, decision)
                 self._mark(t.study.episode.interaction_ids, v, current)
                 commit_points.reached("interactions-marked")
             self.ledger.audits.schedule(self.settings.background.audit_interval)
         commit_points.reached("snapshot-committed")
+        tally.decisions += decisions
         tally.version = version if version is not None else tally.version
 
     def _mark(self, ids: Sequence[str], verdict: GateVerdict, current: Snapshot | None) -> None:

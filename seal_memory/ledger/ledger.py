@@ -171,6 +171,14 @@ class Ledger:
         """These ids and the ids of all earlier versions that they superseded. Raises `UnknownIdError`."""
         return interactions.with_predecessors(self._scope, ids)
 
+    def learnable(self, ids: Collection[str]) -> set[str]:
+        """Those of the ids that are here and neither superseded nor withheld."""
+        return interactions.learnable(self._scope, ids)
+
+    def edits(self) -> int:
+        """A count that grows with every purge and correction: whether there was one since it was last asked for."""
+        return interactions.edits(self._scope)
+
     def counts(self) -> dict[Status, int]:
         """Number of interactions per status; every status is a key."""
         return interactions.counts(self._scope)
@@ -225,6 +233,7 @@ class Ledger:
 
         Raises:
             UnknownIdError: an interaction is unknown or was forgotten.
+            ChangedError: an interaction was corrected.
             InputError: the id is taken by other bytes.
         """
         learning_rows.add_adapter(self._scope, adapter)

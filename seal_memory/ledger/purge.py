@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from seal_memory.errors import BusyError, LedgerError
 from seal_memory.ledger.connection import Connection, Scope
 from seal_memory.ledger.encoding import id_list, to_json
-from seal_memory.ledger.interactions import require_interactions
+from seal_memory.ledger.interactions import count_edit, require_interactions
 from seal_memory.ledger.learning_rows import adapter_ids_trained_on
 from seal_memory.ledger.snapshots import versions_holding
 
@@ -70,6 +70,7 @@ def purge(scope: Scope, interaction_ids: Collection[str]) -> PurgeReport:
         _delete_made_from(scope, "policy_example", interaction_ids)
         _delete_made_from(scope, "policy_trial", interaction_ids)
         sightings, interactions = _delete_interactions(scope, interaction_ids)
+        count_edit(scope)
         mark_wipe_due(scope.connection)
     return PurgeReport(
         interactions, sightings, self_edits, quiz_items, grades, decisions, jobs,

@@ -3,8 +3,8 @@
 queued → running → done, or → failed (waits for its next attempt) → running … → dead. An attempt counts when it begins;
 `release_job` gives it back, and so does the end of the process: a running job whose lease expired or whose owner died
 is queued again, at once after fewer than `MAX_ATTEMPTS` such ends in a row, then after growing waits, since it may be
-the job that ends its process. `revive_jobs` queues dead jobs again. At most one job of a namespace runs at a time. `leases` counts
-every start, so that a former holder gets `BusyError` even under the same owner name.
+the job that ends its process. `revive_jobs` queues dead jobs again. At most one job of a namespace runs at a time.
+`leases` counts every start, so that a former holder gets `BusyError` even under the same owner name.
 
 A clock that was set back makes waits and leases look longer than any is: both are cut to the longest there are.
 

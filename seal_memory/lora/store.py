@@ -5,7 +5,8 @@ becomes visible by one rename; a removal renames first, then deletes. Leftovers 
 a dot, or an id that the ledger does not know: `sweep` deletes them.
 
 Not here: which adapters are published (the ledger's snapshots), the file format (`peft_files`), locking between
-processes: call `sweep` and `remove` only while holding the memory's lock.
+processes: call `sweep` only while holding the memory's lease (a trainer's new files are named by no row yet), and
+`remove` only for what the ledger no longer holds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +133,7 @@ class AdapterStore:
         try:
             os.rename(folder, deleting)
             _fsync_folder(self.root)
-            shutil.rmtree(deleting)
+            _remove_tree(deleting)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -195,7 +197,7 @@ class AdapterStore:
 
     def _delete(self, path: Path) -> None:
         try:
-            shutil.rmtree(path)
+            _remove_tree(path)
         except OSError as error:
             raise AdapterError(f"The leftover {path} cannot be removed: {error}.") from error
 
@@ -211,6 +213,13 @@ def _sha256(files: AdapterFiles) -> str:
     digest = hashlib.sha256(files.tensors)
     digest.update(files.config)
     return digest.hexdigest()
+
+
+def _remove_tree(folder: Path) -> None:
+    """Delete a folder that another process may be deleting, too."""
+    while folder.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def _fsync(path: Path, flags: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
+from seal_memory.errors import ChangedError, CorruptAdapterError, UnknownIdError
 from seal_memory.learning.consolidate import ConsolidateReport, Consolidator, reopen
 from seal_memory.learning.pruning import needed, prune_snapshots
 from seal_memory.learning.workbench import Workbench
@@ -25,11 +26,21 @@ from seal_memory.sleep.sleeper import Sleeper, SleepReport
 
 @contextmanager
 def leased(bench: Workbench, guard: SnapshotGuard) -> Iterator[Trainer]:
-    """The trainer of a memory, under its lease. Raises `BusyError` while another process trains it."""
+    """The trainer of a memory, under its lease.
+
+    Raises `BusyError` while another process trains it, `ChangedError` where a forget or correction took away what the
+    work needs: it is to be started again.
+    """
     with lease(bench.ledger, "consolidate") as heartbeat:
         guard.usable()  # nothing is built on a damaged snapshot
         bench.routers(Manifest(), bench.ledger)  # a missing router model fails here, before anything is trained
-        yield Trainer(bench.under_lease(heartbeat))
+        edits = bench.ledger.edits()
+        try:
+            yield Trainer(bench.under_lease(heartbeat))
+        except (UnknownIdError, CorruptAdapterError) as error:
+            if bench.ledger.edits() == edits:
+                raise
+            raise ChangedError(f"something was forgotten or corrected meanwhile: start again ({error})") from error
 
 
 class Trainer:

@@ -135,7 +135,7 @@ def test_a_job_whose_holder_is_gone_starts_over_and_the_old_holder_is_told(
 def test_abrupt_ends_make_no_job_dead_but_a_job_that_ends_its_process_waits(
     ledger: Ledger, clock: Callable[[], float]
 ) -> None:
-    """Attempts count failures. From the fifth end in a row the waits grow, so that a poisonous job ends few processes."""
+    """Attempts count failures. From the fifth end in a row the waits grow: a poisonous job ends few processes."""
     ledger.queue.enqueue_job("consolidate", {}, max_attempts=1)
     waits = []
     for _ in range(8):
