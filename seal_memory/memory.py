@@ -246,15 +246,21 @@ class SealMemory:
     # -- learning ---------------------------------------------------------------------------------
 
     def consolidate(
-        self, *, core: bool = False, rebuild: Sequence[str] = (), progress: Progress | None = None
+        self,
+        *,
+        core: bool = False,
+        rebuild: Sequence[str] = (),
+        limit: int | None = None,
+        progress: Progress | None = None,
     ) -> ConsolidateReport:
         """Learn everything pending and publish what passes the gate; `core=True` then rebuilds the core.
 
         `rebuild`: adapter ids of published shards to train again; each answers until its successor is published.
-        `progress` is told instead of the memory's own. Raises `BusyError` when another process trains this namespace.
+        `limit`: learn only so many episodes now; the rest stays pending. `progress` is told instead of the memory's own.
+        Raises `BusyError` when another process trains this namespace.
         """
         with self._training(progress) as trainer:
-            return trainer.consolidate(core=core, rebuild=rebuild)
+            return trainer.consolidate(core=core, rebuild=rebuild, limit=limit)
 
     def refine(self, number: int, *, progress: Progress | None = None) -> RefineReport:
         """Round `number` of refining the edit policy, as `policy.refine` says. Raises as `consolidate` does."""

@@ -163,6 +163,14 @@ class MemoryPool:
         """The namespaces with background work now; `asked_only`: only with jobs that are queued already."""
         return self._ledger.namespaces.with_work(asked_only=asked_only)
 
+    def revive_jobs(self) -> int:
+        """Queue the jobs of all namespaces that were given up again; returns how many."""
+        return self._ledger.namespaces.revive_jobs()
+
+    def retry_wipe(self) -> bool:
+        """Overwrite what was deleted and could not be overwritten then, see `Ledger.retry_wipe`."""
+        return self._ledger.retry_wipe()
+
     @property
     def open_names(self) -> list[str]:
         """Which are open, the least recently used first."""

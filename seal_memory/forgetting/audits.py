@@ -35,11 +35,11 @@ class Auditor:
         self.bench, self.ledger, self.engine = bench, bench.ledger, engine
         self.settings, self.gate = bench.settings.background, bench.settings.gate
 
-    def run(self) -> list[AuditOutcome]:
-        """Audit what is due now. A shard without a held-out item is only dated anew."""
+    def run(self, *, limit: int | None = None) -> list[AuditOutcome]:
+        """Audit what is due now, the `limit` most overdue. A shard without a held-out item is only dated anew."""
         now = self.bench.clock()
         self.ledger.audits.schedule(self.settings.audit_interval)
-        due = self.ledger.audits.due(now)
+        due = self.ledger.audits.due(now)[:limit]
         found: list[AuditOutcome] = []
         for at in range(0, len(due), TOGETHER):
             snapshot = self.ledger.current()

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from seal_memory._internal import commit_points
+from seal_memory.config import Settings
 from seal_memory.errors import ChangedError, CorruptAdapterError, UnknownIdError
 from seal_memory.learning import gate, grading
 from seal_memory.learning.candidates import ArmSource, Candidates, TrainedCandidate
@@ -81,14 +82,14 @@ class Consolidator:
         self.candidates = Candidates(bench, arms=arms, note_writer=note_writer)
         self.publisher = Publisher(bench)
 
-    def run(self) -> ConsolidateReport:
-        """Everything pending, wave by wave; each wave publishes its own snapshot."""
+    def run(self, *, limit: int | None = None) -> ConsolidateReport:
+        """Everything pending, or its first `limit` episodes, wave by wave; each wave publishes its own snapshot."""
         tally = _Tally()
         pending = self.ledger.interactions(status=Status.PENDING)
         episodes = group_episodes(
             pending, max_tokens=self.settings.learning.episode_max_tokens, count_tokens=self.engine.count_tokens
         )
-        for wave in _waves(episodes, max(1, self.settings.learning.stack_size // self.settings.learning.candidates)):
+        for wave in _waves(episodes[:limit], wave_size(self.settings)):
             self._wave(wave, tally)
         return _report(tally)
 
@@ -265,6 +266,11 @@ class Consolidator:
                 for g in t.result.grades
             ]
         self.ledger.add_grades(grades)
+
+
+def wave_size(settings: Settings) -> int:
+    """How many episodes are trained in one stack."""
+    return max(1, settings.learning.stack_size // settings.learning.candidates)
 
 
 def _waves(episodes: Sequence[Episode], size: int) -> list[Sequence[Episode]]:

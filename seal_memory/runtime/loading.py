@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import secrets
+from collections.abc import Collection, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ from seal_memory.errors import (
     AdapterError,
     BaseModelMismatchError,
     CorruptAdapterError,
+    LedgerError,
     ModelUnavailableError,
     UnknownIdError,
 )
@@ -148,7 +150,8 @@ class SnapshotGuard:
     """Serves the published snapshot, after its files' checksums.
 
     A file is read for that once, until it is written again: a memory may hold many gigabytes of adapters. What decays
-    on the disk later is found when the adapter is first used.
+    on the disk later is found when the adapter is first used: the caller that gets `CorruptAdapterError` calls `distrust`
+    and then `usable` again.
     """
 
     def __init__(self, ledger: Ledger, store: AdapterStore) -> None:
@@ -207,8 +210,28 @@ class SnapshotGuard:
         if set(changed) - damaged and not self._ledger.read_only:
             kept = {a: stamp for a, stamp in known.items() if a in snapshot.manifest.adapter_ids}
             sound = {a: stamp for a in changed if a not in damaged and (stamp := stamps[a]) is not None}
-            self._ledger.meta_set(_VERIFIED, json.dumps({**kept, **sound}))
+            self._note({**kept, **sound})
         return damaged
+
+    def distrust(self, adapter_ids: Collection[str]) -> set[str]:
+        """Read these files again at the next look, although they seem unchanged; those that are damaged.
+
+        For an adapter that could not be loaded: a flipped bit does not change a file's time.
+        """
+        records = self._ledger.adapters(ids=list(adapter_ids))
+        damaged = {r.id for r in records if not self._store.verify(r.id, r.sha256)}
+        self._whole -= damaged
+        if damaged and not self._ledger.read_only:
+            known: dict[str, str] = json.loads(self._ledger.meta_get(_VERIFIED) or "{}")
+            self._note({a: stamp for a, stamp in known.items() if a not in damaged})
+        return damaged
+
+    def _note(self, stamps: Mapping[str, str]) -> None:
+        """Remember what is verified. It only spares the next process some reading, so a full disk is no error."""
+        try:
+            self._ledger.meta_set(_VERIFIED, json.dumps(stamps))
+        except LedgerError as error:
+            logger.warning("adapters will be verified again by the next process: %s", error)
 
     def _lost(self, current: Snapshot, found: Snapshot | None) -> list[str]:
         held = set(current.manifest.holders)

@@ -49,13 +49,13 @@ class Trainer:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
 
-    def consolidate(self, *, core: bool, rebuild: Sequence[str]) -> ConsolidateReport:
+    def consolidate(self, *, core: bool, rebuild: Sequence[str], limit: int | None = None) -> ConsolidateReport:
         """As `SealMemory.consolidate`; then what the settings no longer keep is pruned."""
         self._sweep()
         bench, settings = self.bench, self.bench.settings
         seed = (settings.seed + (reopen(bench.ledger, rebuild) if rebuild else 0)) % (1 << 32)
         seeded = bench.with_settings(settings.changed(seed=seed))
-        report = Consolidator(seeded, arms=arm_source(bench), note_writer=self._note_writer()).run()
+        report = Consolidator(seeded, arms=arm_source(bench), note_writer=self._note_writer()).run(limit=limit)
         decision = Sleeper(self.bench).build_core() if core else None
         if decision is not None:
             version = decision.snapshot_version or report.version
