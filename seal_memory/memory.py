@@ -6,6 +6,7 @@ Not here: any of the work itself.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from seal_memory.answering.conversation import Conversation, chat_prompt, text_p
 from seal_memory.answering.quiz_report import QuizReport, ask_quiz, items_in_use, user_items
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
-from seal_memory.errors import InputError
+from seal_memory.errors import AdapterError, CorruptAdapterError, InputError, UnknownIdError
 from seal_memory.forgetting.edits import chosen, corrected, roll_back
 from seal_memory.intake.admission import from_messages, from_texts
 from seal_memory.ledger import Ledger
@@ -28,6 +29,7 @@ from seal_memory.ledger.encoding import sortable_id
 from seal_memory.records import Hit, Interaction, Manifest, Observed, Snapshot
 from seal_memory.report.status import memory_status
 from seal_memory.results import Correction, Exported, MemoryStatus
+from seal_memory.routing.router import LoadableRouter
 from seal_memory.runtime.engines import MemoryEngines
 
 if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
@@ -44,6 +46,8 @@ if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only
     from seal_memory.sleep.sleeper import SleepReport
     from seal_memory.training.background import Background
     from seal_memory.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -122,9 +126,15 @@ class SealMemory:
     @cached_property
     def store(self) -> AdapterStore:
         """This namespace's adapters on disk."""
-        from seal_memory.lora.store import AdapterStore, folder_name
+        from seal_memory.lora.store import AdapterStore, adopt_former_folder, folder_name
 
-        return AdapterStore(self.folder / "adapters" / folder_name(self.ledger.namespace))
+        name, adapters = self.ledger.namespace, self.folder / "adapters"
+        if not self.ledger.read_only and folder_name(name) != name and (adapters / name).is_dir():
+            others = set(self.ledger.namespaces.names()) - {name}
+            own = [a.id for a in self.ledger.adapters()]
+            taken = any(folder_name(other) == name for other in others)
+            adopt_former_folder(adapters, name, own=own, owner_elsewhere=taken)
+        return AdapterStore(adapters / folder_name(name))
 
     @cached_property
     def routers(self) -> MakeRouter:
@@ -256,7 +266,7 @@ class SealMemory:
         """Learn everything pending and publish what passes the gate; `core=True` then rebuilds the core.
 
         `rebuild`: adapter ids of published shards to train again; each answers until its successor is published.
-        `limit`: learn only so many episodes now; the rest stays pending. `progress` is told instead of the memory's own.
+        `limit`: learn only so many episodes now; the rest stays pending. `progress` is told, not the memory's own.
         Raises `BusyError` when another process trains this namespace.
         """
         with self._training(progress) as trainer:
@@ -349,16 +359,35 @@ class SealMemory:
         items = items_in_use(self.ledger)
         return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self.settings.answering.max_tokens)
 
-    def published(self) -> Snapshot | None:
-        """The snapshot in use, its files checked; None is the untouched base."""
+    def published(self, *, verify: bool = False) -> Snapshot | None:
+        """The snapshot in use, its files checked (`verify`: all read anew); None is the untouched base."""
+        if verify:
+            self.heal()
         return self._guard.usable()
+
+    def heal(self) -> set[str]:
+        """Read all published adapters' files; the damaged ones. What they held is pending, and answered by text."""
+        return self._guard.heal()
+
+    def _loads(self, adapter_id: str) -> bool:
+        try:
+            self._engines.load(adapter_id)
+        except CorruptAdapterError as error:
+            logger.error("%s", error)
+            self.heal()
+            return False
+        except (AdapterError, UnknownIdError):
+            if self.ledger.adapters(ids=[adapter_id]):
+                raise
+            return False  # forgotten since the snapshot was read
+        return True
 
     def _answerer(self, *, shared: bool = False) -> Answerer:
         """`shared`: chats that wait at the same time are answered in one batch."""
         engine = self._engines.chatting if shared else self._engines.answering
         snapshot = self.published()
         self._engines.retain(snapshot)
-        router = self._router(snapshot)
+        router = LoadableRouter(self._router(snapshot), self._loads)
         return Answerer(
             engine, router, self.ledger, self.settings.answering, snapshot=snapshot.version if snapshot else None
         )
@@ -413,7 +442,7 @@ class SealMemory:
         """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""
         from seal_memory.runtime.export import export
 
-        to, found = Path(folder).expanduser(), self.published()
+        to, found = Path(folder).expanduser(), self.published(verify=True)
         return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)
 
     def status(self) -> MemoryStatus:

@@ -11,7 +11,7 @@ from seal_memory.records import QueuedJob, Status
 class Correction:
     """`correct`: the old and new interaction, and what was trained on the old wording and therefore went.
 
-    `status` and `reason` are the new one's: a correction may be quarantined, too.
+    `status` and `reason` are the new one's: a correction may be quarantined, too. `still_served`: as in `ForgetReport`.
     """
 
     old_id: str
@@ -20,6 +20,7 @@ class Correction:
     snapshots: tuple[int, ...]
     status: Status
     reason: str | None
+    still_served: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ class ForgetReport:
 
     `wiped`: whether the deleted bytes are overwritten in the file and its log. False while another process reads an
     older state or the disk has no room to rebuild the file: the background trainer and the next open try again
-    (`Ledger.retry_wipe`, `Ledger.wiped`).
+    (`Ledger.retry_wipe`, `Ledger.wiped`). `still_served`: adapters with which a vLLM server still answered after they
+    were unloaded, or about which it could not be asked: restart it, or put it to sleep at level 2.
     """
 
     interactions: int
@@ -48,6 +49,7 @@ class ForgetReport:
     recall_after: float | None
     recall_base: float | None
     wiped: bool = True
+    still_served: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,10 @@ class CompletedForget:
 class Deletion:
     """Forgets and corrects in one memory. The model is loaded only to report recall.
 
-    `drop(adapter_id)` lets the engines go of an adapter, and loads no model.
+    `drop(adapter_id)` lets the engines go of an adapter, and loads no model; False where one may still answer with it.
     """
 
-    def __init__(self, bench: Workbench, *, drop: Callable[[str], None]) -> None:
+    def __init__(self, bench: Workbench, *, drop: Callable[[str], bool]) -> None:
         self.bench, self.ledger, self.store, self.drop = bench, bench.ledger, bench.store, drop
 
     def forget(self, ids: Sequence[str]) -> CompletedForget:
@@ -79,7 +81,7 @@ class Deletion:
             snapshot, destroyed, relearn = self._without(purged_adapters, chain)
             report = self.ledger.purge(chain)
             self.ledger.remove_adapters(purged_adapters)
-        self.remove_files(purged_adapters)
+        still_served = self.remove_files(purged_adapters)
         self._sweep()
         done = ForgetReport(
             report.interactions,
@@ -93,6 +95,7 @@ class Deletion:
             None,
             None,
             wiped=self.ledger.wiped,
+            still_served=tuple(still_served),
         )
         return CompletedForget(done, tuple(items), before, snapshot)
 
@@ -115,18 +118,23 @@ class Deletion:
             self.ledger.remove_adapters(adapters)
         return adapters, destroyed
 
-    def remove_files(self, adapters: Sequence[str]) -> None:
-        """Delete adapters from the disk and the engine; call it when the ledger no longer holds them.
+    def remove_files(self, adapters: Sequence[str]) -> list[str]:
+        """Delete adapters from the disk and the engine, when the ledger no longer holds them; those still served.
 
         An engine that cannot be had, because its model is missing or another one, is no error.
         """
+        still_served = []
         for adapter_id in adapters:
             self.store.remove(adapter_id)
         for adapter_id in adapters:  # after all files: an engine may fail
             try:
-                self.drop(adapter_id)
+                gone = self.drop(adapter_id)
             except (ModelUnavailableError, BaseModelMismatchError) as error:
                 logger.warning("A server that answers may hold adapter %s until it is restarted: %s", adapter_id, error)
+                gone = False
+            if not gone:
+                still_served.append(adapter_id)
+        return still_served
 
     # -- steps ------------------------------------------------------------------------------------
 

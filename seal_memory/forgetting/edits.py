@@ -30,8 +30,10 @@ def corrected(ledger: Ledger, deletion: Deletion, id: str, text: str, *, setting
     with ledger.atomic():
         adapters, snapshots = deletion.drop_derivatives([id])
         observed = ledger.supersede(id, new)
-    deletion.remove_files(adapters)  # not before the ledger has let go of them
-    return Correction(id, observed.id, tuple(adapters), tuple(snapshots), observed.status, observed.reason)
+    still = deletion.remove_files(adapters)  # not before the ledger has let go of them
+    return Correction(
+        id, observed.id, tuple(adapters), tuple(snapshots), observed.status, observed.reason, tuple(still)
+    )
 
 
 def chosen(ledger: Ledger, ids: str | Sequence[str] | None, *, session: str | None, source: str | None) -> list[str]:

@@ -59,8 +59,9 @@ class MemoryEngines:
     @property
     def answering(self) -> AnsweringEngine:
         """What answers. Raises as `SealMemory.answering`."""
-        if not self._by_server:
-            return self.local
+        return self._vllm_engine() if self._by_server else self.local
+
+    def _vllm_engine(self) -> VllmEngine:
         if self._vllm is not None:  # without the lock, which is held while the model that trains is loaded
             return self._vllm
         with self._opening:
@@ -107,12 +108,23 @@ class MemoryEngines:
         if self._by_server:
             self.answering  # noqa: B018 (made when it is first asked for)
 
-    def drop(self, adapter_id: str) -> None:
-        """An adapter is gone for good. A vLLM server may hold it from another process: it is told in any case."""
+    def load(self, adapter_id: str) -> None:
+        """Make sure that an adapter can answer. Raises `CorruptAdapterError`, `UnknownIdError`."""
+        engine = self.answering
+        if engine is self._local:
+            if not self._local.holds(adapter_id):
+                self._local.adapter(adapter_id)
+        elif self._shelf is not None and adapter_id not in engine.loaded:
+            self._shelf.find(adapter_id)  # the server loads it when it is asked
+
+    def drop(self, adapter_id: str) -> bool:
+        """An adapter is gone for good. A vLLM server may hold it from another process: it is told in any case.
+
+        False where the server still answers with it, or cannot be asked.
+        """
         if self._local is not None:
             self._local.drop(adapter_id)
-        if self._by_server:
-            self.answering.drop(adapter_id)
+        return self._vllm_engine().drop_and_verify(adapter_id) if self._by_server else True
 
     def retain(self, snapshot: Snapshot | None) -> None:
         """What the published snapshot no longer names may leave the server."""

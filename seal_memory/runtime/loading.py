@@ -150,8 +150,7 @@ class SnapshotGuard:
     """Serves the published snapshot, after its files' checksums.
 
     A file is read for that once, until it is written again: a memory may hold many gigabytes of adapters. What decays
-    on the disk later is found when the adapter is first used: the caller that gets `CorruptAdapterError` calls `distrust`
-    and then `usable` again.
+    on the disk later is found when the adapter is first used; then `heal` is to be called.
     """
 
     def __init__(self, ledger: Ledger, store: AdapterStore) -> None:
@@ -213,18 +212,24 @@ class SnapshotGuard:
             self._note({**kept, **sound})
         return damaged
 
-    def distrust(self, adapter_ids: Collection[str]) -> set[str]:
-        """Read these files again at the next look, although they seem unchanged; those that are damaged.
+    def heal(self) -> set[str]:
+        """Read all published files again, also those that seem unchanged; the damaged ones, which are not served now.
 
         For an adapter that could not be loaded: a flipped bit does not change a file's time.
         """
-        records = self._ledger.adapters(ids=list(adapter_ids))
+        current = self._ledger.current()
+        records = self._ledger.adapters(ids=current.manifest.adapter_ids) if current is not None else []
         damaged = {r.id for r in records if not self._store.verify(r.id, r.sha256)}
-        self._whole -= damaged
+        self._distrust(damaged)
+        if damaged:
+            self.usable()
+        return damaged
+
+    def _distrust(self, damaged: Collection[str]) -> None:
+        self._whole -= set(damaged)
         if damaged and not self._ledger.read_only:
             known: dict[str, str] = json.loads(self._ledger.meta_get(_VERIFIED) or "{}")
             self._note({a: stamp for a, stamp in known.items() if a not in damaged})
-        return damaged
 
     def _note(self, stamps: Mapping[str, str]) -> None:
         """Remember what is verified. It only spares the next process some reading, so a full disk is no error."""

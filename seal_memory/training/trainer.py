@@ -29,7 +29,7 @@ def leased(bench: Workbench, guard: SnapshotGuard) -> Iterator[Trainer]:
     """The trainer of a memory, under its lease.
 
     Raises `BusyError` while another process trains it, `ChangedError` where a forget or correction took away what the
-    work needs: it is to be started again.
+    work needs, or a published adapter turned out damaged: it is to be started again.
     """
     with lease(bench.ledger, "consolidate") as heartbeat:
         guard.usable()  # nothing is built on a damaged snapshot
@@ -39,6 +39,8 @@ def leased(bench: Workbench, guard: SnapshotGuard) -> Iterator[Trainer]:
             yield Trainer(bench.under_lease(heartbeat))
         except (UnknownIdError, CorruptAdapterError) as error:
             if bench.ledger.edits() == edits:
+                if isinstance(error, CorruptAdapterError) and guard.heal():
+                    raise ChangedError(f"{error} What it held is pending: start again") from error
                 raise
             raise ChangedError(f"something was forgotten or corrected meanwhile: start again ({error})") from error
 

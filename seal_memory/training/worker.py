@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from seal_memory.errors import BusyError, EngineUnavailableError, InputError, SealMemoryError
+from seal_memory.errors import BusyError, CorruptAdapterError, EngineUnavailableError, InputError, SealMemoryError
 from seal_memory.ledger.leases import LEASE_SECONDS, is_dead, process_owner
 from seal_memory.ledger.queue import MAX_ATTEMPTS
 from seal_memory.policy.schedule import next_round, published_episodes
@@ -88,6 +88,8 @@ class WorkerMemory(Protocol):
     ) -> object: ...
 
     def refine(self, number: int, *, progress: Progress | None = None) -> object: ...
+
+    def heal(self) -> Collection[str]: ...
 
     def sleep(self, *, merge: bool = True, core: bool = True, progress: Progress | None = None) -> object: ...
 
@@ -270,6 +272,10 @@ class Worker:
         except (BusyError, EngineUnavailableError) as error:  # somebody else trains it or holds this job; or no server
             logger.info("job %s (%s) has to wait: %s", job.id, job.kind, error)
             return self._hand_back(job, self._clock() + BUSY_WAIT)
+        except CorruptAdapterError as error:  # found by an audit
+            if not self.memory.heal():
+                return self._failed(job, error)
+            return self._hand_back(job, self._clock())
         except (KeyboardInterrupt, SystemExit):
             self._hand_back(job, self._clock())
             raise
