@@ -9,6 +9,7 @@ SealMemoryError
 ├── EngineUnavailableError the server behind an engine is gone, or has no room now
 ├── LedgerError           the database cannot be opened, read or written
 │   ├── NewerSchemaError  written by a newer seal-memory
+│   ├── QuotaError        the namespace holds as much as it may
 │   └── BusyError         another process holds the lock that this call needs
 │       └── ChangedError  a forget, correction or rollback came while this call trained
 └── AdapterError          an adapter file is missing, damaged or of another base model
@@ -33,6 +34,7 @@ __all__ = [
     "ModelUnavailableError",
     "NewerSchemaError",
     "PromptTooLongError",
+    "QuotaError",
     "SealMemoryError",
     "SettingsError",
     "UnknownIdError",
@@ -73,6 +75,10 @@ class LedgerError(SealMemoryError):
 
 class NewerSchemaError(LedgerError):
     """The ledger was written by a newer seal-memory."""
+
+
+class QuotaError(LedgerError):
+    """A namespace holds as much text as it may: nothing of the call was recorded."""
 
 
 class BusyError(LedgerError):

@@ -94,6 +94,7 @@ class SealMemory:
         engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
         answering: VllmEngine | Callable[[], VllmEngine] | None = None,
         router: MakeRouter | None = None,
+        quota: int | None = None,
     ) -> SealMemory:
         """Open or create the memory in folder `path`.
 
@@ -102,11 +103,12 @@ class SealMemory:
         several memories. `answering`: a vLLM server's engine, for what is asked; several memories may share it.
         `router`: makes a router of your own for a manifest and its ledger (`routing.router` shows one), in place of the
         setting `answering.router`; it is asked wherever a question looks for its shard, at the gate too.
+        `quota`: bytes of text that the namespace may hold; what would exceed it raises `QuotaError`.
         Raises `LedgerError` when the folder cannot be used, `SettingsError` for bad settings.
         """
         folder = Path(path).expanduser()
         settings = settings if settings is not None else Settings.load(folder)
-        ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id)
+        ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id, quota=quota)
         more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router}
         return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, **more)
 

@@ -53,18 +53,19 @@ class MemoryPool:
         answering: VllmEngine | None = None,
         router: MakeRouter | None = None,
         keep: int = KEPT_OPEN,
+        quota: int | None = None,
         clock: Callable[[], float] = time.time,
         make_id: Callable[[], str] = sortable_id,
         on_progress: OnProgress = lambda namespace, phase, done, total: None,
     ) -> None:
         """Open the folder's ledger; the model loads when it is first needed.
 
-        `answering`, `router`: see `SealMemory.open`; a router is made for each namespace by itself.
+        `answering`, `router`, `quota`: see `SealMemory.open`; router and quota are each namespace's own.
         Raises `LedgerError` when the folder cannot be used, `SettingsError`, and `InputError` for keep under 1.
         """
         if keep < 1:
             raise InputError(f"keep is {keep}; expected at least 1 open namespace.")
-        self.folder, self.model, self._keep = Path(folder).expanduser(), model, keep
+        self.folder, self.model, self._keep, self._quota = Path(folder).expanduser(), model, keep, quota
         self.settings = settings if settings is not None else Settings.load(self.folder)
         self.on_progress = on_progress
         self._clock, self._make_id, self._router = clock, make_id, router
@@ -148,6 +149,7 @@ class MemoryPool:
             engine=lambda: self.engine,
             answering=self._server_engine if self._by_server else None,
             router=self._router,
+            quota=self._quota,
         )
 
     def _shrink(self, keep: int) -> None:

@@ -21,6 +21,7 @@ from seal_memory.errors import InputError
 from seal_memory.intake.messages import Message, parse_message, parse_role
 from seal_memory.language.speech_acts import SpeechAct, classify
 from seal_memory.language.text import chunks, is_binary_junk
+from seal_memory.ledger.encoding import to_json
 from seal_memory.records import Interaction, NewInteraction, Role, Status
 from seal_memory.safety.injection import find_injection
 
@@ -41,6 +42,9 @@ LEARN_ROLES: tuple[Role, ...] = (Role.USER, Role.DOCUMENT, Role.TOOL)
 QUARANTINE_ROLES: tuple[Role, ...] = (Role.USER, Role.ASSISTANT, Role.TOOL, Role.DOCUMENT)
 _BORDER = 200  # characters on either side of a chunk's end
 MAX_CHARS = 4000  # about a thousand tokens of English
+MAX_METADATA = 1 << 16  # characters of its JSON form: what belongs to a text is short beside it
+REPEATED_METADATA = 1000  # characters; longer metadata is kept once and not with each of hundreds of chunks
+MAX_NAME = 4000  # characters of a source, session or title, which stand with every chunk
 
 _log = logging.getLogger(__name__)
 
@@ -123,20 +127,24 @@ def to_interactions(
 ) -> list[NewInteraction]:
     """Check one observed text and make its interactions: one, or one per chunk when it is enormous.
 
-    Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0. Raises InputError for
-    no text, binary junk, text that is not Unicode, an unknown role, or a time that is no number.
+    Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0; metadata of more than `REPEATED_METADATA`
+    characters stands with the first chunk only. Raises InputError for no text, binary junk, text that is not Unicode,
+    an unknown role, a time that is no number, metadata over `MAX_METADATA` or a name over `MAX_NAME`.
     """
     _check_text(text)
     _check_extras(time, metadata)
+    _check_names(source=source, session=session, title=title)
     known, extra, pieces = parse_role(role), dict(metadata or {}), chunks(text, max_chars)
     gate = partial(admit, role=known, title=title, learn_roles=learn_roles, quarantine_roles=quarantine_roles)
+    repeated = extra if len(str(extra)) <= REPEATED_METADATA else {}
     made: list[NewInteraction] = []
     for number, (piece, verdict) in enumerate(
         zip(pieces, _verdicts(pieces, known, gate, known in quarantine_roles), strict=True)
     ):
         place = {"chunk": number, "chunks": len(pieces)} if len(pieces) > 1 else {}
         why = verdict.status, verdict.reason
-        made.append(NewInteraction(piece, known, source, session, title, time, {**extra, **place}, *why))
+        own = {**(repeated if number else extra), **place}
+        made.append(NewInteraction(piece, known, source, session, title, time, own, *why))
     return made
 
 
@@ -198,6 +206,19 @@ def _check_extras(time: object, metadata: object) -> None:
         raise InputError(f"time is {time!r}; expected Unix seconds")
     if metadata is not None and not isinstance(metadata, Mapping):
         raise InputError(f"metadata is a {type(metadata).__name__}; expected a mapping")
+    if metadata:
+        length = len(to_json(dict(metadata), "the metadata of an interaction"))
+        if length > MAX_METADATA:
+            raise InputError(
+                f"metadata has {length:,} characters as JSON; expected at most {MAX_METADATA:,}. Observe long values "
+                "as texts of their own, or keep them elsewhere and name the place"
+            )
+
+
+def _check_names(**names: str | None) -> None:
+    for name, value in names.items():
+        if value is not None and len(value) > MAX_NAME:
+            raise InputError(f"{name} has {len(value):,} characters; expected a name of at most {MAX_NAME:,}")
 
 
 def _check_text(text: object) -> None:

@@ -188,6 +188,17 @@ def require_valid(scope: Scope, ids: Collection[str]) -> None:
         raise ChangedError(f"interaction {rows[0][0]} was corrected meanwhile: train again, on its new wording")
 
 
+def stored_bytes(scope: Scope) -> int:
+    """Bytes of the namespace's texts with their names and metadata."""
+    rows = scope.connection.rows(
+        "SELECT coalesce(sum(length(CAST(text AS BLOB)) + length(CAST(metadata AS BLOB))"
+        " + length(coalesce(title, '')) + length(coalesce(source, '')) + length(coalesce(session, ''))), 0)"
+        " FROM interactions WHERE namespace = ?",
+        (scope.namespace,),
+    )
+    return int(rows[0][0])
+
+
 def learnable(scope: Scope, ids: Collection[str]) -> set[str]:
     rows = scope.connection.rows(
         "SELECT id FROM interactions WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"

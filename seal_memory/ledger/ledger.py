@@ -25,6 +25,7 @@ from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.ledger.quarantine import Quarantine
 from seal_memory.ledger.queue import JobQueue
+from seal_memory.ledger.quota import Quota
 from seal_memory.records import (
     AdapterRecord,
     Decision,
@@ -45,8 +46,8 @@ from seal_memory.records import (
 class Ledger:
     """Database of one memory's namespace. Make one with `Ledger.open`; close it, or use it in `with`."""
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    def __init__(self, scope: Scope, *, quota: int | None = None) -> None:
+        self._scope, self._quota = scope, Quota(scope, quota)
         self.queue, self.audits = JobQueue(scope), Audits(scope)
         self.quarantine = Quarantine(scope)
         self.policy = policy_rows.PolicyRows(scope)
@@ -60,8 +61,11 @@ class Ledger:
         namespace: str = "default",
         clock: Callable[[], float] = time.time,
         make_id: Callable[[], str] = sortable_id,
+        quota: int | None = None,
     ) -> Ledger:
         """Open or create the ledger of a memory folder (or a file, when `path` ends in .sqlite).
+
+        `quota`: bytes of text that the namespace may hold; None: as many as there is room for.
 
         In a read-only folder the ledger opens for reading and every write raises `LedgerError`. An interrupted wipe
         after a purge is completed here.
@@ -81,7 +85,7 @@ class Ledger:
         except BaseException:
             connection.close()
             raise
-        return cls(Scope(connection, namespace, clock, make_id))
+        return cls(Scope(connection, namespace, clock, make_id), quota=quota)
 
     def close(self) -> None:
         """Close the file; closing twice is fine."""
@@ -125,7 +129,9 @@ class Ledger:
 
         Raises:
             InputError: a text is empty or not valid Unicode, or metadata has no JSON form.
+            QuotaError: the namespace would hold more than its quota.
         """
+        self._quota.take(items)
         return interactions.observe(self._scope, items)
 
     def interactions(
