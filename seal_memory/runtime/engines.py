@@ -110,11 +110,10 @@ class MemoryEngines:
 
     def load(self, adapter_id: str) -> None:
         """Make sure that an adapter can answer. Raises `CorruptAdapterError`, `UnknownIdError`."""
-        engine = self.answering
-        if engine is self._local:
-            if not self._local.holds(adapter_id):
-                self._local.adapter(adapter_id)
-        elif self._shelf is not None and adapter_id not in engine.loaded:
+        if not self._by_server:
+            if not self.local.holds(adapter_id):
+                self.local.adapter(adapter_id)
+        elif adapter_id not in self._vllm_engine().loaded and self._shelf is not None:
             self._shelf.find(adapter_id)  # the server loads it when it is asked
 
     def drop(self, adapter_id: str) -> bool:

@@ -45,7 +45,7 @@ class SealMemoryStore(BaseStore):
 
     A put item is observed with session "ns/…" and source "langgraph/ns/…/key" (labels percent-encoded), so that
     `memory.forget(session=…)` forgets a namespace; such items vanish from the store too. Deleting, overwriting and
-    expiring forget what was learned; while a consolidation runs that waits (`due_to_forget`) until the next operation.
+    expiring forget what was learned; while the ledger is locked that waits (`due_to_forget`) until the next operation.
     `put(index=False)` keeps an item without learning it, `index=[paths]` learns only what stands there.
     `ttl`: as LangGraph has it, minutes; expired items are swept when the store is used, at most every
     `sweep_interval_minutes`, or by `sweep_ttl`.
@@ -181,7 +181,7 @@ class SealMemoryStore(BaseStore):
             if held:
                 self.memory.forget(held)
         except BusyError:
-            logger.info("%d deleted interactions wait until the running consolidation ends", len(held))
+            logger.info("%d deleted interactions wait until the ledger is free", len(held))
             return
         self._items.forgotten(due)
 
