@@ -109,7 +109,7 @@ def test_one_text_waits_for_a_turn_and_not_for_a_backlog(
     tmp_path: Path, tiny_model_folder: Path, easy_settings: Callable[..., Any]
 ) -> None:
     """The namespace with the backlog comes first and has work for six turns."""
-    settings = easy_settings(learning={"stack_size": 1, "candidates": 1})
+    settings = easy_settings(learning={"stack_size": 1})
     ended: list[tuple[str, JobState]] = []
     with MemoryPool(tmp_path / "memory", model=str(tiny_model_folder), settings=settings) as pool:
         for name, count in (("a", 6), ("b", 1)):

@@ -1,7 +1,7 @@
-"""Keeping a memory right: another wording for an interaction, what a forget means, an earlier version again.
+"""Edits of a memory: correct an interaction, forget interactions, roll back to an earlier version.
 
-None waits for a trainer: each is one transaction, and what is trained meanwhile is not published over it. Not here: the
-derivatives of an interaction (`forgetting.deletion`), damaged snapshots (`runtime.loading`).
+Each waits for no trainer: it is one transaction, and nothing trained meanwhile is published over it. Not here: deleting
+derivatives (`deletion`), damaged snapshots (`runtime.loading`).
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from seal_memory.config import Settings
 from seal_memory.errors import InputError, UnknownIdError
-from seal_memory.intake.admission import reworded
+from seal_memory.intake.admission import AdmissionRules, replacement
 from seal_memory.ledger import Ledger
 from seal_memory.records import Snapshot, Status
 from seal_memory.results import Correction
@@ -20,13 +19,13 @@ if TYPE_CHECKING:  # needs torch
     from seal_memory.forgetting.deletion import Deletion
 
 
-def corrected(ledger: Ledger, deletion: Deletion, id: str, text: str, *, settings: Settings) -> Correction:
-    """Put `text` in the place of interaction `id`; it may have to wait in quarantine.
+def correct_interaction(ledger: Ledger, deletion: Deletion, id: str, text: str, *, rules: AdmissionRules) -> Correction:
+    """Replace interaction `id` by `text`, which may go to quarantine.
 
     Raises `UnknownIdError`, or `InputError` when nothing changes or the text is no single passage.
     """
     old = ledger.interactions(ids=[id])[0]
-    new = reworded(old, text, learn_roles=settings.learning.roles, quarantine_roles=settings.safety.quarantine_roles)
+    new = replacement(old, text, rules)
     with ledger.atomic():
         adapters, snapshots = deletion.drop_derivatives([id])
         observed = ledger.supersede(id, new)
@@ -36,8 +35,10 @@ def corrected(ledger: Ledger, deletion: Deletion, id: str, text: str, *, setting
     )
 
 
-def chosen(ledger: Ledger, ids: str | Sequence[str] | None, *, session: str | None, source: str | None) -> list[str]:
-    """The ids that somebody wants forgotten.
+def ids_to_forget(
+    ledger: Ledger, ids: str | Sequence[str] | None, *, session: str | None, source: str | None
+) -> list[str]:
+    """The ids of the interactions to forget, by id, session or source; not those that were seen elsewhere, too.
 
     Raises `InputError` when nothing is named, `UnknownIdError` when nothing matches.
     """
@@ -46,14 +47,16 @@ def chosen(ledger: Ledger, ids: str | Sequence[str] | None, *, session: str | No
     if ids is not None:
         found = [ids] if isinstance(ids, str) else list(ids)
     else:
-        found = [i.id for i in ledger.interactions(session=session, source=source)]
+        found = ledger.sessions.seen_only_there(session=session, source=source)
+        if not found and ledger.sessions.seen_there_too(session=session, source=source):
+            return []
     if not found:
         raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
     return found
 
 
 def roll_back(ledger: Ledger, version: int) -> Snapshot | None:
-    """Publish a version again, 0 is the untouched base; what it does not hold is pending.
+    """Publish a version again (0: the untouched base); learned interactions that it does not hold become pending.
 
     Raises `UnknownIdError` for a version that never was, was destroyed by a forget, or was pruned.
     """

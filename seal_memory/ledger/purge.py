@@ -1,10 +1,10 @@
 """Purge: delete interactions and everything made from them, and overwrite their bytes in the file.
 
-Rows are deleted in one transaction. After its commit the file is *wiped*: the search index is merged (FTS5 keeps
-deleted words until then), the database rebuilt (`secure_delete` has overwritten deleted rows; rebuilding leaves no
-other remains), and the log emptied. The same transaction marks the wipe as due; one that was interrupted, blocked by
-another process or short of disk space is finished by the next `open`, `wipe` or `retry_wipe` (which the background
-trainer calls). A database that is rebuilt already is not rebuilt again for the sake of its log.
+Rows are deleted in one transaction. After its commit the file is *wiped*: the database is rebuilt (`secure_delete` has
+overwritten deleted rows; rebuilding leaves no other remains), and the log emptied. The same transaction marks the wipe
+as due; one that was interrupted, blocked by another process or short of disk space is finished by the next `open`,
+`wipe` or `retry_wipe` (which the background trainer calls). A database that is rebuilt already is not rebuilt again for
+the sake of its log.
 
 Not here: adapter rows, adapter files and snapshots (the report names them, the caller destroys them); copies outside
 the ledger, such as backups, file system snapshots and remapped disk blocks.
@@ -24,6 +24,7 @@ from seal_memory.ledger.encoding import id_list, to_json
 from seal_memory.ledger.interactions import count_edit, require_interactions
 from seal_memory.ledger.learning_rows import adapter_ids_trained_on
 from seal_memory.ledger.snapshots import versions_holding
+from seal_memory.ledger.terms import remove_from_index
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def wipe(connection: Connection) -> None:
         try:
             _rebuild(connection)
         except LedgerError:
-            connection.empty_log(wait=WAIT)  # rows are overwritten in the file, but for the search index's remains
+            connection.empty_log(wait=WAIT)  # the rows themselves are overwritten in the file
             raise
     if not connection.empty_log(wait=WAIT):
         raise BusyError(
@@ -127,8 +128,6 @@ def wipe(connection: Connection) -> None:
 
 def _rebuild(connection: Connection) -> None:
     deletion = _due(connection)
-    with connection.atomic():
-        connection.run("INSERT INTO interactions_fts (interactions_fts) VALUES ('optimize')")
     connection.run_outside_transaction("VACUUM")
     with connection.atomic():  # unless something else was deleted meanwhile
         connection.run(
@@ -153,6 +152,11 @@ def _require_known(scope: Scope, interaction_ids: Collection[str]) -> None:
 
 def _delete_interactions(scope: Scope, interaction_ids: Collection[str]) -> tuple[int, int]:
     ids = id_list(interaction_ids)
+    scope.connection.run(  # hashes of histories that may hold the texts
+        "DELETE FROM conversations WHERE namespace = ? AND session IN (SELECT s.session FROM sightings s"
+        f" JOIN interactions i ON i.seq = s.interaction_seq WHERE i.namespace = ? AND i.id {_IN_IDS})",
+        (scope.namespace, scope.namespace, ids),
+    )
     sightings = scope.connection.run(
         "DELETE FROM sightings WHERE interaction_seq IN"
         f" (SELECT seq FROM interactions WHERE namespace = ? AND id {_IN_IDS})",
@@ -166,6 +170,7 @@ def _delete_interactions(scope: Scope, interaction_ids: Collection[str]) -> tupl
         f"UPDATE interactions SET superseded_by = NULL WHERE namespace = ? AND superseded_by {_IN_IDS}",
         (scope.namespace, ids),
     )
+    remove_from_index(scope, interaction_ids)
     interactions = scope.connection.run(
         f"DELETE FROM interactions WHERE namespace = ? AND id {_IN_IDS}", (scope.namespace, ids)
     )

@@ -66,7 +66,7 @@ class World:
             make_id=sortable_id,
         )
         deletion = Deletion(bench, drop=drop)
-        return deletion.measured(deletion.forget([self.id]))
+        return deletion.with_recall(deletion.forget([self.id]))
 
 
 @pytest.fixture

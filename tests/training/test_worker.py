@@ -18,7 +18,7 @@ from seal_memory.errors import BusyError, InputError, SealMemoryError
 from seal_memory.ledger.leases import lease
 from seal_memory.records import JobState, QueuedJob, Status
 from seal_memory.training.signals import stopping_on_signals
-from seal_memory.training.worker import NAP, Worker, WorkReport
+from seal_memory.training.worker import REST_SLICE, Worker, WorkReport
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."
@@ -311,15 +311,15 @@ def test_it_rests_for_its_share_of_the_time(open_memory: Open) -> None:
     """After t seconds of computing t * (1 / share - 1) of rest, in naps."""
     slept: list[float] = []
     mine = Worker(open_memory(background={"cpu_share": 0.25}), sleep=slept.append)
-    stay = mine._stay = BackgroundHold(lambda: None)
+    stay = mine._hold = BackgroundHold(lambda: None)
     for held in (2.0, 2.0, 3.5):
         stay.seconds = held
         mine._progress("train", 1, 2)
         assert sum(slept) == pytest.approx(3 * held)
-    assert max(slept) <= NAP
+    assert max(slept) <= REST_SLICE
     whole = Worker(open_memory(), sleep=slept.append)
-    whole._stay = BackgroundHold(lambda: None)
-    whole._stay.seconds = 9.0
+    whole._hold = BackgroundHold(lambda: None)
+    whole._hold.seconds = 9.0
     slept.clear()
     whole._progress("train", 1, 2)
     assert slept == []
@@ -412,7 +412,7 @@ def many(memory: SealMemory, count: int) -> None:
 
 def test_a_backlog_is_learned_wave_by_wave_by_one_job(open_memory: Open) -> None:
     """After each wave the job is queued again, with all its attempts, so that others can take their turn."""
-    memory = open_memory(learning={"stack_size": 2, "candidates": 1})
+    memory = open_memory(learning={"stack_size": 2})
     many(memory, 5)
     ids, left = set(), []
     mine = Worker(memory)
@@ -429,7 +429,7 @@ def test_a_backlog_is_learned_wave_by_wave_by_one_job(open_memory: Open) -> None
 
 
 def test_a_core_is_built_once_nothing_is_pending(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = open_memory(learning={"stack_size": 1, "candidates": 1})
+    memory = open_memory(learning={"stack_size": 1})
     many(memory, 2)
     asked: list[tuple[int | None, bool]] = []
     real = memory.consolidate

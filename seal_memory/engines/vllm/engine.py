@@ -46,8 +46,8 @@ T = TypeVar("T")
 MAX_REQUESTS = 32  # concurrent requests to the server
 MIN_LORAS = 3  # --max-loras: one adapter, the base's zeros, and one to spare
 REMEDY = (
-    "restart it, which is certain, or (started with --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1) POST /sleep?level=2, "
-    "which discards the weights on the GPU"
+    "restart it, which is certain, or (started with --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1) POST "
+    "/sleep?level=2, which discards the weights on the GPU"
 )
 _PROBE = "The lighthouse at Korrin Bay: 1887, 'K-7741' & naïve façade\n\n\t<|im_end|> 灯台"
 
