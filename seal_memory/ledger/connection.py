@@ -40,7 +40,7 @@ FILE_NAME = "ledger.sqlite"
 BUSY_SECONDS = 10.0
 LOG_LIMIT = 16 << 20  # bytes of the write-ahead log from which on a commit empties it
 LOG_WAIT = 1.0  # seconds that emptying waits for readers of older states; writers wait meanwhile
-LOG_PAUSE = 10.0  # seconds between two tries where a reader did not end in that time
+LOG_PAUSE = 3.0  # seconds between two tries where a reader did not end in that time
 
 Parameters = Sequence[Any] | dict[str, Any]
 

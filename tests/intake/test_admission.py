@@ -347,11 +347,11 @@ def test_no_words_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
 def test_long_metadata_is_kept_once_and_short_metadata_with_every_chunk() -> None:
     """Five hundred kilobytes of it beside a text of 125 chunks made 134 MB."""
     text = "The harbour master counts the barrels of the port. " * 1000
-    found = to_interactions(text, metadata={"page": "x" * 20_000})
+    found = to_interactions(text, Provenance(metadata={"page": "x" * 20_000}))
     assert len(found) > 10
     assert [len(str(i.metadata)) > 20_000 for i in found] == [True] + [False] * (len(found) - 1)
     assert all(i.metadata["chunks"] == len(found) for i in found)
-    assert all(i.metadata["page"] == "p. 3" for i in to_interactions(text, metadata={"page": "p. 3"}))
+    assert all(i.metadata["page"] == "p. 3" for i in to_interactions(text, Provenance(metadata={"page": "p. 3"})))
     assert sum(len(i.text) + len(str(i.metadata)) for i in found) < 2 * len(text)
 
 
@@ -365,4 +365,4 @@ def test_long_metadata_is_kept_once_and_short_metadata_with_every_chunk() -> Non
 )
 def test_what_belongs_to_a_text_is_short(extra: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        to_interactions("The harbour master counts the barrels.", **extra)
+        to_interactions("The harbour master counts the barrels.", Provenance(**extra))
