@@ -23,6 +23,7 @@ from seal_memory.errors import (
     InputError,
     LedgerError,
     ModelUnavailableError,
+    QuotaError,
     SealMemoryError,
     UnknownIdError,
 )
@@ -37,6 +38,7 @@ _MAPPED: tuple[tuple[type[SealMemoryError], int, str, float | None], ...] = (  #
     (BusyError, 409, "busy", 5.0),
     (BaseModelMismatchError, 409, "base_model_mismatch", None),
     (AdapterError, 503, "adapter_unusable", 5.0),
+    (QuotaError, 507, "quota_exceeded", None),
     (LedgerError, 503, "ledger_unusable", 5.0),
 )
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
@@ -86,7 +88,7 @@ def client_message(error: SealMemoryError) -> str:
     if isinstance(error, BusyError):  # its message names a machine and a process
         logger.info("%s", error)
         return "This memory is busy: a job trains it, or another process writes to it. Try again soon."
-    if status < 500 or isinstance(error, ApiError):
+    if status < 500 or isinstance(error, ApiError | QuotaError):
         return str(error)
     logger.error("%s: %s", type(error).__name__, error)
     return f"The server cannot do that now ({code.replace('_', ' ')}); its log says why."
