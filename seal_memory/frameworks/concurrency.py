@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 __all__ = ["call_in_thread", "stream_from_thread", "thread_safe"]
 
-_ASKING = frozenset({"ask", "chat", "quiz"})
-_CHANGING = frozenset({"consolidate", "correct", "forget", "rollback"})
+_ASKING = frozenset({"ask", "chat", "converse", "quiz"})
+_CHANGING = frozenset({"consolidate", "correct", "forget", "refine", "rollback", "sleep"})
 
 _guard = threading.Lock()
 _change_locks: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()  # one per memory

@@ -1,9 +1,9 @@
 """Consolidation: pending interactions become shards in a new published snapshot, or stay answerable by text.
 
-`SealMemory.consolidate` runs `Consolidator.run`. Per wave of episodes: make quizzes and self-edits, train one
-candidate an episode, all in one stack, check, publish. To publish, adapter files are written to a temporary folder,
-fsynced and renamed; then one ledger transaction records adapters, snapshot, grades and statuses. After a kill at any
-point, the next open shows the last published snapshot.
+`SealMemory.consolidate` calls `training.trainer`, which runs `Consolidator.run`. Per wave of episodes: make quizzes
+and self-edits, train one candidate an episode, all in one stack, check, publish. To publish, adapter files are written
+to a temporary folder, fsynced and renamed; then one ledger transaction records adapters, snapshot, grades and statuses.
+After a kill at any point, the next open shows the last published snapshot.
 
 `reopen` makes the interactions of a weakened shard pending, so that it is trained again. The old shard answers until a
 new one replaces it in the manifest, or for good where the new one is refused.

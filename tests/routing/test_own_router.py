@@ -121,7 +121,7 @@ def test_the_old_is_audited_through_it(open_own: Open, monkeypatch: pytest.Monke
         knowing.add(memory.route(ABOUT_FIRST).adapter_id)
         report = _learn(memory, SECOND, ("Who keeps the report?", "Tomas"), "two")
         assert (report.published, report.refused) == (0, 1)
-        assert "Audited recall of the old fell from 1.00 to 0.00" in report.decisions[0].reasons[0]
+        assert "Recall of the old, asked again, fell from 1.00 to 0.00" in report.decisions[0].reasons[0]
 
 
 def test_every_namespace_of_a_pool_has_it(tmp_path: Path) -> None:
