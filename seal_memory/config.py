@@ -8,8 +8,8 @@ Precedence: keyword (the command line) > environment > the file > default. Unkno
 the nearest known one; those that were settings once are in `_internal.setting_messages`.
 
 Not here: which memory folder, model or namespace to open (arguments of `SealMemory.open`), what a single self-edit
-chose for its own training (`records.Hyperparameters`, filled from here by `self_edits.generator`), and numbers that nobody should
-turn (constants of the module that uses them).
+chose for its own training (`records.Hyperparameters`, filled from here by `self_edits.generator`), and numbers that
+nobody should turn (constants of the module that uses them).
 
 This module imports pydantic, so it is imported only when settings are needed, never by `import seal_memory`.
 """

@@ -238,7 +238,7 @@ class ShardEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The adapters of a published memory. `router` is empty: the settings, or `open(router=…)`, say which one routes."""
+    """The adapters of a published memory. `router` is empty: settings or `open(router=…)` say which one routes."""
 
     shards: tuple[ShardEntry, ...] = ()
     core: str | None = None
