@@ -17,7 +17,7 @@ SealMemoryError
     └── BaseModelMismatchError
 
 A refused adapter is a *result* (`records.Decision`), not an error. Messages name the value, what was expected, and the
-way out.
+way out. Not here: the server's HTTP statuses (`server.errors`), frameworks' own errors (`frameworks.errors`).
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class SealMemory:
                 model among memories.
             answering: A vLLM server's engine that answers questions; memories may share it.
             router: Makes a router of your own for a manifest and its ledger (`routing.router` shows one), in place of
-                the setting `answering.router`. Questions and the publish gate both use it.
+                the setting `answering.router`. Questions and the publish gate both use it; pass it at every open.
             quota: Bytes of text that the namespace may hold; more is refused with `QuotaError`. None: no limit.
 
         Raises:
@@ -321,7 +321,8 @@ class SealMemory:
 
         Raises:
             BusyError: Another process trains this namespace; `ChangedError` where it is to be started again.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
         """
         with self._training(progress) as trainer:
             return trainer.consolidate(core=core, rebuild=rebuild, limit=limit)
@@ -338,7 +339,8 @@ class SealMemory:
 
         Raises:
             BusyError: Another process trains this namespace.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
         """
         with self._training(progress) as trainer:
             return trainer.refine(number)
@@ -360,7 +362,8 @@ class SealMemory:
 
         Raises:
             BusyError: Another process trains this namespace.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
         """
         with self._training(progress) as trainer:
             return trainer.sleep(merge=merge, core=core, again=again)
@@ -409,7 +412,8 @@ class SealMemory:
         Raises:
             InputError: A question is empty, or the mode is unknown.
             PromptTooLongError: A prompt does not fit the model's context.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
             EngineUnavailableError: The vLLM server that answers cannot be reached, or has no room.
         """
         questions = check_questions([question] if isinstance(question, str) else question)
@@ -430,8 +434,10 @@ class SealMemory:
 
         Raises:
             InputError: The messages are no such conversation, or the mode is unknown.
-            PromptTooLongError: As `ask`; so do `ModelUnavailableError`, `BaseModelMismatchError` and
-                `EngineUnavailableError`.
+            PromptTooLongError: As `ask`.
+            ModelUnavailableError: As `ask`.
+            BaseModelMismatchError: As `ask`.
+            EngineUnavailableError: As `ask`.
         """
         return self.converse(messages, mode=mode, decoding=Decoding(max_tokens)).run()[0]
 
@@ -459,8 +465,10 @@ class SealMemory:
         Raises:
             InputError: The messages are no conversation, the text is empty, or the mode, an option or a tool is not
                 supported.
-            PromptTooLongError: As `ask`; so do `ModelUnavailableError`, `BaseModelMismatchError` and
-                `EngineUnavailableError`.
+            PromptTooLongError: As `ask`.
+            ModelUnavailableError: As `ask`.
+            BaseModelMismatchError: As `ask`.
+            EngineUnavailableError: As `ask`.
         """
         prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said, tools)
         parsed_mode, decoding = parse_mode(mode), decoding if decoding is not None else Decoding()

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 __all__ = ["call_in_thread", "stream_from_thread", "thread_safe"]
 
-_ASKING = frozenset({"ask", "chat", "quiz"})
+_ASKING = frozenset({"ask", "chat", "converse", "quiz"})
 _TRAINING = frozenset({"consolidate", "refine", "sleep"})
 
 _guard = threading.Lock()

@@ -1,9 +1,9 @@
 """Consolidation: pending interactions become shards in a new published snapshot, or stay answerable by text.
 
-`SealMemory.consolidate` runs `Consolidator.run`. Per wave of episodes: make quizzes and self-edits, train one
-candidate an episode, all in one stack, check, publish. To publish, adapter files are written to a temporary folder,
-fsynced and renamed; then one ledger transaction records adapters, snapshot, grades and statuses. After a kill at any
-point, the next open shows the last published snapshot.
+`SealMemory.consolidate` calls `training.trainer`, which runs `Consolidator.run`. Per wave of episodes: make quizzes
+and self-edits, train one candidate an episode, all in one stack, check, publish. To publish, adapter files are written
+to a temporary folder, fsynced and renamed; then one ledger transaction records adapters, snapshot, grades and statuses.
+After a kill at any point, the next open shows the last published snapshot.
 
 Forgetting, correcting and rolling back wait for no trainer. What one of them took away while a wave ran is left out of
 it, and what one published is judged against.

@@ -51,7 +51,7 @@ class Background:
         return self._error
 
     def stop(self, timeout: float | None = None) -> bool:
-        """End within a step of training; an unfinished job is handed back. False when `timeout` seconds ran out."""
+        """End after the step (or loading) under way; an unfinished job is handed back. False: `timeout` ran out."""
         self._worker.stop()
         self._thread.join(timeout)
         return not self.running
