@@ -187,8 +187,9 @@ class MemoryPool:
 
 def check_name(namespace: str) -> str:
     """The name itself. Raises `InputError` where it is none."""
-    if not namespace or len(namespace) > LONGEST_NAME or not namespace.isprintable():
+    is_name = isinstance(namespace, str) and 0 < len(namespace) <= LONGEST_NAME and namespace.isprintable()
+    if not is_name:
         raise InputError(
-            f"The namespace {namespace[:40]!r} is no name; expected 1 to {LONGEST_NAME} printable characters."
+            f"The namespace {str(namespace)[:40]!r} is no name; expected 1 to {LONGEST_NAME} printable characters."
         )
     return namespace
