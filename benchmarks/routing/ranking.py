@@ -1,7 +1,7 @@
-"""How each router ranks the shards of a world for every question; and what the learned judge is fitted on.
+"""Rankings of a world's shards by each router for every question, and the evidence to fit the learned router on.
 
-Words are searched once a question; the learned judge's evidence is taken once, too, and weighed later. Not here:
-worlds, thresholds, figures.
+The search by words and the learned router's evidence are computed once per question. Not here: worlds, thresholds,
+figures.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ Ranking = list[tuple[str, float]]  # episodes, best first, each with its score
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One question's hits with their evidence, for a judge that is not fitted yet."""
+class QuestionEvidence:
+    """One question's hits with their evidence, for fitting."""
 
     hits: tuple[Hit, ...]
     evidence: tuple[Evidence, ...]
 
 
 class Ranker:
-    """Both ways over one world."""
+    """Both routers over one world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -43,8 +43,8 @@ class Ranker:
         router = SearchRouter(self.world.manifest, self.words, CoverageRanker(), threshold=0.0)
         return [[(str(r.episode_id), r.score) for r in router.ranked(a.text)] for a in self.world.asked]
 
-    def evidence(self, embedder: Embedder) -> list[Found]:
-        """What the learned judge weighs, one per question."""
+    def evidence(self, embedder: Embedder) -> list[QuestionEvidence]:
+        """The learned router's evidence, one per question."""
         held = sorted(self.shard_of)
         index = build_index(held, self.world.ledger, embedder)
         search = hybrid_search(self.words, index)
@@ -54,11 +54,11 @@ class Ranker:
             ages = [self.age[self.shard_of[h.interaction.id]] for h in hits]
             cosines, rest_cosines = index.cosines(asked.text, hits), index.rest_cosines(asked.text, hits)
             made = evidence(asked.text, hits, rows=len(held), ages=ages, cosines=cosines, rest_cosines=rest_cosines)
-            found.append(Found(tuple(hits), tuple(made)))
+            found.append(QuestionEvidence(tuple(hits), tuple(made)))
         return found
 
-    def weighed(self, found: Sequence[Found], weights: Weights, *, least: float) -> list[Ranking]:
-        """The learned judge's rankings; `least`: the coverage it wants, too."""
+    def rank_with(self, found: Sequence[QuestionEvidence], weights: Weights, *, least: float) -> list[Ranking]:
+        """The learned router's rankings; `least`: its threshold of coverage."""
         rankings = []
         for one in found:
             episodes = [self.shard_of[h.interaction.id] for h in one.hits]

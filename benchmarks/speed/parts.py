@@ -1,6 +1,6 @@
-"""Every part by name, run in this process; and the two short ones: peak memory, and a profile of where time goes.
+"""Registry of the speed parts, run in this process; and two short parts: peak memory and the time profile.
 
-The command starts a process for each part, so that a part's peak memory is its own and nothing of another part is warm.
+The command starts a process for each part, so that its peak memory is its own and no cache is warm from another part.
 
 - memory: a full stack of shards trained at once with the default settings, then questions in every mode. The peak is
   the one the system counted for the process: base model, Python and torch included.
@@ -75,12 +75,11 @@ def _use(bench: Bench) -> Figures:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     counts = {"episodes": report.episodes, "published": report.published, "refused": report.refused}
-    settings = {"candidates": bench.settings.learning.candidates, "stack_size": bench.settings.learning.stack_size}
     return {
         "passages": len(units),
         "questions": len(asked),
         **counts,
-        **settings,
+        "stack_size": bench.settings.learning.stack_size,
         "seconds": time.perf_counter() - began,
     }
 

@@ -1,9 +1,10 @@
-"""Deletion: text, self-edits, quizzes, shards and snapshots of an interaction go, and a report proves it.
+"""Deletion: destroys an interaction's text, self-edits, quizzes, shards and snapshots, and reports it.
 
-A shard is dropped whole when one of its interactions goes; what else it held becomes pending and is retrained by the
-next consolidation. Snapshots that hold the shard are destroyed, so no rollback brings it back. What goes is decided by
-the ledger alone: a model is only asked for the report, and a forget without one is a whole forget. Not here: replacing
-a fact (`SealMemory.correct` = supersede + the same purge of derivatives), and telling beforehand (`consequences`).
+A shard is dropped whole when one of its interactions is forgotten; its other interactions become pending and are
+learned again by the next consolidation. Snapshots that hold the shard are destroyed, so no rollback brings it back. The
+ledger alone decides what is destroyed; the model only measures recall for the report, and a forget without a model is
+complete. Not here: replacing a fact (`SealMemory.correct` = supersede + the same purge of derivatives), the
+consequences beforehand (`consequences`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory.errors import BaseModelMismatchError, BusyError, ModelUnavailableError, SealMemoryError
-from seal_memory.forgetting.consequences import less, to_relearn, versions_with
+from seal_memory.forgetting.consequences import to_relearn, versions_with, without_adapters
 from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
 from seal_memory.learning.workbench import Workbench
@@ -25,10 +26,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ForgetReport:
-    """What went, and recall of the forgotten items: before, after, and of the untouched base (0..1).
+    """Result of a forget: counts and ids destroyed, and recall (0..1) of the forgotten: before, after, by the base.
 
-    `recall_*` are None when no quiz item asked about what was forgotten, or the model could not be asked: it is not
-    to be had, or not the one that the adapters were trained on.
+    `recall_*` are None when no quiz item asked about it, or the model cannot be asked: it is missing, or not the one
+    that the adapters were trained on. `kept`: interactions of the session or source that were seen elsewhere, too; they
+    stay, without their sightings there.
     """
 
     interactions: int
@@ -41,11 +43,12 @@ class ForgetReport:
     recall_before: float | None
     recall_after: float | None
     recall_base: float | None
+    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CompletedForget:
-    """A forget that is done, and what it takes to ask the model about it once more."""
+    """A finished forget, with the items and snapshot to measure recall afterwards."""
 
     report: ForgetReport
     items: tuple[QuizItem, ...]
@@ -62,9 +65,10 @@ class Deletion:
     def __init__(self, bench: Workbench, *, drop: Callable[[str], None]) -> None:
         self.bench, self.ledger, self.store, self.drop = bench, bench.ledger, bench.store, drop
 
-    def forget(self, ids: Sequence[str]) -> CompletedForget:
+    def forget(self, ids: Sequence[str], *, session: str | None = None, source: str | None = None) -> CompletedForget:
         """Destroy the interactions, their earlier wordings and everything derived from them.
 
+        A session or source is left: what was seen elsewhere, too, stays without its sightings there.
         Raises `BusyError` before anything is destroyed where the lease is lost.
         """
         chain = self.ledger.with_predecessors(list(ids))
@@ -72,11 +76,13 @@ class Deletion:
         self.bench.heartbeat()
         before = self._recall(items, self.ledger.current())
         with self.ledger.atomic():
-            self.bench.heartbeat()  # loading the model takes long: who lost the lease meanwhile deletes nothing
+            self.bench.heartbeat()  # loading the model takes long: with the lease lost meanwhile, nothing is deleted
             purged_adapters = self.ledger.adapters_trained_on(chain)
-            snapshot, destroyed, relearn = self._without(purged_adapters, chain)
+            snapshot, destroyed, relearn = self._unpublish(purged_adapters, chain)
             report = self.ledger.purge(chain)
             self.ledger.remove_adapters(purged_adapters)
+            named = session is not None or source is not None
+            kept = self.ledger.sessions.leave(session=session, source=source) if named else 0
         self.remove_files(purged_adapters)
         self._sweep()
         done = ForgetReport(
@@ -90,11 +96,12 @@ class Deletion:
             None,
             None,
             None,
+            kept=kept,
         )
         return CompletedForget(done, tuple(items), before, snapshot)
 
-    def measured(self, done: CompletedForget) -> ForgetReport:
-        """The report with its recalls, all or none; needs no lease."""
+    def with_recall(self, done: CompletedForget) -> ForgetReport:
+        """The report with all three recalls, or none of them; needs no lease."""
         after = self._recall(done.items, done.snapshot) if done.recall_before is not None else None
         base = self._recall(done.items, None) if after is not None else None
         if base is None:
@@ -102,20 +109,20 @@ class Deletion:
         return replace(done.report, recall_before=done.recall_before, recall_after=after, recall_base=base)
 
     def drop_derivatives(self, ids: Sequence[str]) -> tuple[list[str], list[int]]:
-        """For a correction: shards and snapshots trained on `ids` go, the text stays in the history.
+        """Drop shards and snapshots trained on `ids`, and keep the text (for a correction). Returns both.
 
-        Their files are the caller's to remove (`remove_files`), once its transaction has committed.
+        The caller removes the files (`remove_files`) once its transaction has committed.
         """
         with self.ledger.atomic():
             adapters = self.ledger.adapters_trained_on(list(ids))
-            _, destroyed, _ = self._without(adapters, ids)
+            _, destroyed, _ = self._unpublish(adapters, ids)
             self.ledger.remove_adapters(adapters)
         return adapters, destroyed
 
     def remove_files(self, adapters: Sequence[str]) -> None:
-        """Delete adapters from the disk and the engine; call it when the ledger no longer holds them.
+        """Delete adapters from the disk and the engine, once the ledger no longer holds them.
 
-        An engine that cannot be had, because its model is missing or another one, is no error.
+        A missing or different model is no error.
         """
         for adapter_id in adapters:
             self.store.remove(adapter_id)
@@ -127,8 +134,8 @@ class Deletion:
 
     # -- steps ------------------------------------------------------------------------------------
 
-    def _without(self, adapters: Sequence[str], ids: Sequence[str]) -> tuple[Snapshot | None, list[int], list[str]]:
-        """Publish the current snapshot less `adapters`, destroy every one that holds them."""
+    def _unpublish(self, adapters: Sequence[str], ids: Sequence[str]) -> tuple[Snapshot | None, list[int], list[str]]:
+        """Publish the current snapshot without `adapters`, and destroy every snapshot that holds them."""
         current = self.ledger.current()
         gone = set(adapters)
         holding = versions_with(self.ledger, gone)
@@ -138,7 +145,7 @@ class Deletion:
         if current is not None and gone & set(current.manifest.adapter_ids):
             known = self.ledger.adapters(ids=current.manifest.adapter_ids)
             gone |= {a.id for a in known if a.base_fingerprint != current.base_fingerprint}  # earlier releases mixed
-            manifest = less(current.manifest, gone)
+            manifest = without_adapters(current.manifest, gone)
             snapshot = self.ledger.add_snapshot(
                 manifest, parent=None, base_fingerprint=current.base_fingerprint, note="forget"
             )
@@ -149,7 +156,7 @@ class Deletion:
         return snapshot, holding, relearn
 
     def _sweep(self) -> None:
-        """What a killed trainer left. Who took the lease over has files that no row names yet, and sweeps later."""
+        """Delete files of a killed trainer, unless the lease is lost: a new holder may have files without rows."""
         try:
             self.bench.heartbeat()
         except BusyError:
@@ -157,16 +164,16 @@ class Deletion:
         self.store.sweep(needed(self.ledger))
 
     def _recall(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float | None:
-        """Closed-book recall of the items, routed as `snapshot` (None: the base) would; None where it cannot be had."""
+        """Closed-book recall of the items under `snapshot` (None: the base); None where it cannot be measured."""
         if not items:
             return None
         try:
-            return self._asked(items, snapshot)
+            return self._ask(items, snapshot)
         except SealMemoryError as error:
-            logger.warning("What the model recalls of the forgotten cannot be measured: %s", error)
+            logger.warning("The recall of the forgotten items cannot be measured: %s", error)
             return None
 
-    def _asked(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float:
+    def _ask(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float:
         manifest = snapshot.manifest if snapshot is not None else Manifest()
         engine = self.bench.engine
         router = self.bench.routers(manifest, self.ledger)

@@ -1,9 +1,9 @@
-"""Closed-book grading of candidates: generation for what is known, log-probability beside it.
+"""Closed-book grading of adapters: recall by generation, and log-probability of the answers.
 
-All candidates' quiz items go through the engine in one batch, each row with its own adapter; the base's part is
-computed once (`engines.base_cache`). An answer is right when it holds the quiz's answer, which is a span of the source;
-what people hand in is free text, so there the local grader may also say that it means the same. Not here: training,
-choosing (`screen`), the gate's verdict.
+All quiz items go through the engine in one batch, each row with its own adapter; the base's part is computed once
+(`engines.base_cache`). An answer is right when it contains the quiz's answer, which is a span of the source. Answers of
+users' own items are free text, so for those the local grader may also find it equivalent. Not here: training, the
+gate's verdict.
 """
 
 from __future__ import annotations
@@ -20,26 +20,16 @@ from seal_memory.quizzes.metrics import contains, mean
 from seal_memory.records import Grade, QuizItem
 
 Question = tuple[QuizItem, str | None]
-"""A quiz item and the adapter that is asked; None is the base."""
+"""A quiz item and the adapter to ask; None is the base."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one adapter did on some items: recall 0..1 by generation, mean answer log-probability."""
+    """One adapter's grades: recall 0..1 by generation, mean answer log-probability in nats a token."""
 
     recall: float
     logprob: float
     grades: tuple[Grade, ...]
-
-    @property
-    def reward(self) -> float:
-        """See `reward`."""
-        return reward(self.recall, self.logprob)
-
-
-def reward(recall: float, logprob: float) -> float:
-    """Recall first; log-probability (nats) only breaks ties."""
-    return recall + 0.01 * logprob
 
 
 def score(questions: Sequence[Question], engine: Engine) -> list[Score]:
@@ -54,7 +44,7 @@ def ask(questions: Sequence[Question], engine: Engine, *, max_tokens: int) -> li
 
 
 def is_right(item: QuizItem, answer: str) -> bool:
-    """Normalised containment; of items that people handed in also what the local grader accepts."""
+    """True when the answer contains the item's, normalised; for users' items also when the local grader accepts it."""
     if contains(answer, item.answer):
         return True
     free = item.origin == "user" and tokenise(item.answer)

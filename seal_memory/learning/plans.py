@@ -1,6 +1,6 @@
-"""Training plans: which rows of a self-edit stand in which optimizer step.
+"""Training plans: the rows of a self-edit in each optimizer step.
 
-Questions are drawn anew for every epoch, by genre; the text itself is read in steps of its own, mixed among them:
+Questions are drawn anew for every epoch, by genre; running text is read in steps of its own, shuffled among them:
 measured, prose needs both (lab log, rows 28 on). Not here: the steps themselves (`inner_loop`).
 """
 
@@ -50,7 +50,7 @@ def plan_steps(edit: SelfEdit, *, batch_size: int) -> list[list[int]]:
 
 
 def trained_tokens(edit: SelfEdit, engine: TransformersEngine, *, batch_size: int) -> int:
-    """Tokens that the edit's whole plan puts through the model, without padding; what its training costs."""
+    """Tokens that training on the edit puts through the model, without padding."""
     sizes = [len(encode_item(engine, item).ids) for item in edit.items]
     return sum(sizes[n] for step in plan_steps(edit, batch_size=batch_size) for n in step)
 
@@ -74,5 +74,5 @@ def plan_batches(
 
 
 def _by_weight(weights: Sequence[float], rng: random.Random) -> list[int]:
-    """All places, drawn one after another by weight."""
+    """All indices in random order, likelier first by weight."""
     return sorted(range(len(weights)), key=lambda i: -math.log(rng.random() + 1e-12) / max(weights[i], 1e-9))

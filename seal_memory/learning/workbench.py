@@ -1,4 +1,4 @@
-"""`Workbench`: what every trainer of one memory works with, handed down as one object.
+"""`Workbench`: one memory's ledger, engine, store and settings, handed to everything that trains it.
 
 Each room reads its own group of the settings only. Not here: opening any of it (`SealMemory`, `runtime`).
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from seal_memory._internal.progress import Progress, beating, silent
+from seal_memory._internal.progress import Progress, silent, with_heartbeat
 from seal_memory.config import Settings
 from seal_memory.ledger import Ledger
 
@@ -49,4 +49,4 @@ class Workbench:
 
     def under_lease(self, heartbeat: Callable[[], None]) -> Workbench:
         """The same bench while a lease is held: progress renews it, too."""
-        return replace(self, heartbeat=heartbeat, progress=beating(self.progress, heartbeat))
+        return replace(self, heartbeat=heartbeat, progress=with_heartbeat(self.progress, heartbeat))

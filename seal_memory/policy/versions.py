@@ -1,10 +1,10 @@
-"""Versions of the note-writer: which one writes now, how a new one is kept, what a forget leaves.
+"""Versions of the note-writer: the one in use, promoting a new one, retraining after a forget.
 
-A promoted version's adapter lies in the same store as memory adapters, under kind `policy`, and in no manifest: the
-ledger refuses it there. A forget or correction of anything that it was trained on destroys it like a shard; the next
-older promoted one writes then, until `retrain` has made a new one from the examples that are left, before the next
-round of refining. A file that is damaged or gone counts as destroyed. Callers hold the namespace's lease
-("consolidate"): the store is swept under it. Not here: training (`note_writer`), deciding (`promotion`).
+A promoted version's adapter is in the same store as memory adapters, under kind `policy`, and never in a manifest: the
+ledger refuses it there. A forget or correction of anything that it was trained on destroys it like a shard. Then the
+next older promoted version writes, until `retrain` makes a new one from the remaining examples, before the next round
+of refining. A damaged or missing file counts as destroyed. Callers hold the namespace's lease ("consolidate"): the
+store is swept under it. Not here: training (`note_writer`), the verdict (`promotion`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,14 @@ from seal_memory.records import AdapterKind, PolicyExample, PolicyVersion, Statu
 
 logger = logging.getLogger(__name__)
 
-HANDED_ON = ("round", "kept", "sampled", "checked", "answered")  # to a retrained version, which nobody has judged
-LEAST_EXAMPLES = 8  # fewer teach a model nothing but to repeat them
+INHERITED = (
+    "round",
+    "kept",
+    "sampled",
+    "checked",
+    "answered",
+)  # measures that a retrained version keeps: it is not validated
+MIN_EXAMPLES = 8  # fewer only teach a model to repeat them
 
 
 class NoteWriters:
@@ -38,7 +44,7 @@ class NoteWriters:
         return next((v for v in reversed(self._promoted()) if self._is_intact(v)), None)
 
     def examples(self, version: PolicyVersion) -> list[PolicyExample]:
-        """What a version learned from, less what was forgotten or corrected since."""
+        """The examples a version was trained on, without those forgotten or corrected since."""
         found = self.ledger.policy.examples(version.version)
         ids = {i for e in found for i in e.interaction_ids}
         rows = self.ledger.interactions(ids=sorted(ids)) if ids else []
@@ -55,7 +61,7 @@ class NoteWriters:
         measures: Mapping[str, float],
         parent: int | None = None,
     ) -> PolicyVersion:
-        """Store the adapter and make it the one that writes.
+        """Store the adapter as the version that writes now.
 
         Raises `UnknownIdError` where an example's interaction was forgotten meanwhile: then nothing changes.
         """
@@ -86,7 +92,7 @@ class NoteWriters:
     def keep_as_evidence(
         self, *, reasons: Sequence[str], measures: Mapping[str, float], parent: int | None = None
     ) -> PolicyVersion:
-        """Record a version that was not better: figures and reasons, no weights and no text."""
+        """Record a version that was not promoted: figures and reasons, no weights and no text."""
         return self.ledger.policy.add_version(
             None,
             [],
@@ -98,10 +104,10 @@ class NoteWriters:
         )
 
     def retrain(self) -> PolicyVersion | None:
-        """Train the newest promoted version anew from what is left of its examples, if its adapter is lost.
+        """Train the newest promoted version again on its remaining examples, if its adapter is lost.
 
-        None where nothing was lost, it was retrained already, or too few examples are left: an older version or the
-        untouched base writes then.
+        None where nothing was lost, or fewer than `MIN_EXAMPLES` examples are left: then an older version or the
+        untouched base writes.
         """
         promoted = self._promoted()
         if not promoted or self._is_intact(promoted[-1]):
@@ -109,7 +115,7 @@ class NoteWriters:
         settings = self.bench.settings
         lost = promoted[-1]
         examples = self.examples(lost)
-        if len(examples) < LEAST_EXAMPLES:
+        if len(examples) < MIN_EXAMPLES:
             logger.info("note-writer %d is dropped: %d of its examples are left", lost.version, len(examples))
             return None
         (adapter,) = train_note_writers(
@@ -119,8 +125,8 @@ class NoteWriters:
             adapter,
             examples,
             seed=settings.seed,
-            reasons=[f"Version {lost.version}, which was lost, trained again on what is left of its examples."],
-            measures={k: v for k, v in lost.measures.items() if k in HANDED_ON} | {"examples": float(len(examples))},
+            reasons=[f"Version {lost.version}, which was lost, trained again on its remaining examples."],
+            measures={k: v for k, v in lost.measures.items() if k in INHERITED} | {"examples": float(len(examples))},
             parent=lost.version,
         )
 

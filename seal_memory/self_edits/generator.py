@@ -1,14 +1,13 @@
-"""Puts self-edits together: items of all genres plus the training plan that goes with them.
+"""Makes self-edits: items of all genres and the training plan for them.
 
-The K candidates of one episode differ in their arm (genre mix and learning rate) and seed; which arm is best for
-whom is for the inner loop to find out. Not here: grading (`learning`), learning the arms (`policy`).
+Not here: the items (`genres`), grading (`learning`), choosing arms (`policy`).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from seal_memory.config import LearningSettings
@@ -20,7 +19,7 @@ from seal_memory.self_edits.statements import Statement
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A training plan to try: how often each genre is drawn, how hot, how long, and how wide."""
+    """A training plan to try: weights of the genres, factors on learning rate, steps and rank."""
 
     mix: Mix
     learning_rate_factor: float = 1.0
@@ -71,35 +70,6 @@ ARMS = (
 )
 
 
-def make_self_edits(
-    episode: Episode,
-    statements: Sequence[Statement],
-    written: Sequence[TrainingItem],
-    written_yields: Sequence[GenreYield],
-    *,
-    settings: LearningSettings,
-    held_out: Collection[str],
-    seed: int,
-    make_id: Callable[[], str],
-    arms: Sequence[Arm] = ARMS,
-) -> list[SelfEdit]:
-    """`settings.candidates` self-edits of one episode, the arms taking turns; see `make_self_edit`."""
-    return [
-        make_self_edit(
-            episode,
-            statements,
-            written,
-            written_yields,
-            arm=arms[k % len(arms)],
-            settings=settings,
-            held_out=held_out,
-            seed=seed + k,
-            id=make_id(),
-        )
-        for k in range(settings.candidates)
-    ]
-
-
 def make_self_edit(
     episode: Episode,
     statements: Sequence[Statement],
@@ -112,7 +82,7 @@ def make_self_edit(
     seed: int,
     id: str,
 ) -> SelfEdit:
-    """One self-edit under one arm; items that copy a held-out question are left out."""
+    """One self-edit under one arm, without items that copy a held-out question."""
     made = rule_items(statements, title=episode.title, seed=seed)
     fit = [i for i in made if not checks.too_close(i.prompt, held_out)]
     wanted = {genre for genre, weight in arm.mix if weight > 0}
@@ -130,7 +100,7 @@ def make_self_edit(
 def _training_plan(
     arm: Arm, rows: int, *, questions: int, document: bool, settings: LearningSettings
 ) -> Hyperparameters:
-    """The settings' plan as the arm turns it, stretched where it would end before a short text is learned."""
+    """The settings' plan with the arm's factors, lengthened to `learning.min_steps` for a short text."""
     epochs, passes = (settings.document_epochs, settings.document_readings) if document else (settings.epochs, 0)
     steps = epochs * math.ceil(min(rows, questions) / settings.batch_size) + passes
     stretch = arm.steps_factor * max(1.0, settings.min_steps / max(1, steps))
@@ -139,7 +109,7 @@ def _training_plan(
         learning_rate=settings.learning_rate * arm.learning_rate_factor,
         epochs=math.ceil(epochs * stretch),
         rank=rank,
-        alpha=settings.alpha * (rank / settings.rank),  # the update's scale stays
+        alpha=settings.alpha * (rank / settings.rank),  # keeps the update's scale
         rows_per_epoch=rows,
         genre_mix=arm.mix,
         passes=math.ceil(passes * stretch),
@@ -147,9 +117,9 @@ def _training_plan(
 
 
 def row_weights(items: Sequence[TrainingItem], plan: Hyperparameters) -> list[float]:
-    """How likely each item is drawn: its genre's share, split evenly over (genre, target).
+    """Weight of each item in the draw: its genre's share, split evenly over the genre's targets.
 
-    Even over targets, so that a statement with many names does not push out one with few.
+    So a statement with many names is drawn as often as one with few.
     """
     share = dict(plan.genre_mix)
     per_target = Counter((i.genre, i.target) for i in items)

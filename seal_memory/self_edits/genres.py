@@ -1,4 +1,4 @@
-"""The list of genres, and what follows from it: rule-made items, default weights, the writer's prompts.
+"""Genres: the one list of them, with rule-made items, default weights and the writer's prompts derived from it.
 
 To add a genre, write its file and list its spec in `GENRES`. Not here: the genres (`rules`, `notes`), the training plan
 (`generator`), asking the model (`writer`).

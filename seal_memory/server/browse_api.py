@@ -13,7 +13,7 @@ from pydantic import Field
 from seal_memory import __version__
 from seal_memory._internal.jsonable import jsonable
 from seal_memory.forgetting.consequences import consequences
-from seal_memory.forgetting.edits import chosen
+from seal_memory.forgetting.edits import ids_to_forget
 from seal_memory.ledger.browsing import InteractionRow
 from seal_memory.memory import SealMemory
 from seal_memory.records import Role, Status
@@ -114,4 +114,4 @@ async def forget_preview(request: Request, body: ForgetRequest, caller: ReadCall
 
 def _preview(memory: SealMemory, body: ForgetRequest) -> Any:
     ledger = memory.ledger
-    return consequences(ledger, chosen(ledger, body.ids, session=body.session, source=body.source))
+    return consequences(ledger, ids_to_forget(ledger, body.ids, session=body.session, source=body.source))

@@ -7,7 +7,6 @@ Not here: HTTP (`chat`), answering (`SealMemory.converse`), text that cannot be 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from seal_memory.server.auth import Caller
 from seal_memory.server.errors import ApiError
 from seal_memory.server.recording import Record, Recorded
 from seal_memory.server.schemas import ChatRequest, CompletionRequest
+from seal_memory.server.sessions import derived_session, keys_after
 from seal_memory.server.state import Server
 
 
@@ -83,12 +83,12 @@ class Exchange:
         metrics.tokens.labels("made").inc(sum(a.generated_tokens for a in answers))
 
     def _record(self, answers: Sequence[Answer]) -> Record:
-        answer = None
+        answer, texts = None, [a.text for a in answers]
         if len(answers) == 1:  # of several, the next turn's history brings the chosen one
-            answer = answers[0].text, {"model": self.server.name, "snapshot": answers[0].snapshot or 0}
+            answer = texts[0], {"model": self.server.name, "snapshot": answers[0].snapshot or 0}
         source = "chat" if self.caller.key is None else f"chat/{self.caller.key.id}"
-        replayed = _replayed(self.messages)
-        return Record(self.messages, replayed, answer, source, self.session, self.server.clock())
+        keys = keys_after(self.caller.id, self.messages, texts) if self.session is not None else []
+        return Record(self.messages, _replayed(self.messages), answer, source, self.session, keys, self.server.clock())
 
 
 def prepare_chat(server: Server, caller: Caller, body: ChatRequest, options: RequestOptions) -> Exchange:
@@ -96,13 +96,14 @@ def prepare_chat(server: Server, caller: Caller, body: ChatRequest, options: Req
     observes = _observes(caller, options.observe, caller.observes)
     messages = flatten_blocks(body.message_dicts)
     _check_parts(messages)
-    session, decoding = options.session or _session(caller, messages), body.decoding
+    decoding = body.decoding
 
     def ready(memory: SealMemory) -> list[Conversation]:
         n = body.n or 1
         return [memory.converse(messages, mode=options.mode, decoding=decoding, n=n, tools=body.offered_tools)]
 
-    return _prepare(server, caller, ready, messages if observes else (), session, body.fresh_seed())
+    recorded = messages if observes else ()
+    return _prepare(server, caller, ready, recorded, options.session, body.fresh_seed(), is_chat=True)
 
 
 def prepare_completion(server: Server, caller: Caller, body: CompletionRequest, options: RequestOptions) -> Exchange:
@@ -125,11 +126,15 @@ def _prepare(
     messages: Sequence[Mapping[str, Any]],
     session: str | None,
     seed: int | None,
+    *,
+    is_chat: bool = False,
 ) -> Exchange:
     with ExitStack() as stack:
         stack.enter_context(server.slots.slot(caller.id))
         memory = stack.enter_context(server.pool.memory(caller.namespace))
         conversations = [replace(c, seed=seed) for c in ready(memory)]
+        if is_chat and messages and session is None:
+            session = derived_session(memory.ledger, caller.id, messages)
         fingerprint = f"{memory.answering.fingerprint[:12]}-{conversations[0].snapshot or 0}"
         return Exchange(server, memory, caller, conversations, messages, session, fingerprint, _held=stack.pop_all())
 
@@ -149,13 +154,6 @@ def _observes(caller: Caller, wanted: bool | None, default: bool) -> bool:
     if wanted and not caller.observes and not caller.allows("observe"):
         raise ApiError(403, "scope_missing", "This key may not record conversations: it lacks the scope 'observe'.")
     return default if wanted is None else wanted
-
-
-def _session(caller: Caller, messages: Sequence[Mapping[str, Any]]) -> str:
-    """A session id for a conversation without one: the hash of its first user message, so equal for all its turns."""
-    first = next((str(m.get("content")) for m in messages if m.get("role") == "user"), "")
-    digest = hashlib.sha256(f"{caller.id}\n{first}".encode()).hexdigest()
-    return f"chat-{digest[:16]}"
 
 
 def _replayed(messages: Sequence[Mapping[str, Any]]) -> int:

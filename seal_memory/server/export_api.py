@@ -17,7 +17,7 @@ from seal_memory.errors import InputError
 from seal_memory.lora.store import AdapterStore
 from seal_memory.memory import SealMemory
 from seal_memory.records import Snapshot
-from seal_memory.runtime.export import packed
+from seal_memory.runtime.export import adapter_files
 from seal_memory.server.auth import AdminCaller, Caller, revoked
 from seal_memory.server.chat import SNAPSHOT_HEADER
 from seal_memory.server.errors import ApiError
@@ -36,7 +36,7 @@ async def export(request: Request, caller: AdminCaller) -> Response:
     """
     server = server_of(request)
     snapshot, store = await in_memory(request, caller, partial(_exportable, server))
-    files = _while_valid(packed(snapshot, store, base_model=server.name), server, caller)
+    files = _while_valid(adapter_files(snapshot, store, base_model=server.name), server, caller)
     name = f"seal-memory-v{snapshot.version}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', SNAPSHOT_HEADER: str(snapshot.version)}
     return StreamingResponse(zip_stream(files), media_type="application/zip", headers=headers)

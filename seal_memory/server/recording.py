@@ -40,6 +40,7 @@ class Record:
     answer: tuple[str, Mapping[str, Any]] | None
     source: str
     session: str | None
+    session_keys: Sequence[str]  # under which the next turn finds the session
     time: float
 
 
@@ -141,6 +142,8 @@ def _record(memory: SealMemory, record: Record) -> Recorded:
             _observe(memory, record, found.messages, found.replayed)
         except InputError:  # one by one, so that one text takes no other with it
             skipped += _observe_singly(memory, record, found.messages, found.replayed)
+        if record.session is not None:
+            memory.ledger.sessions.note(record.session, record.session_keys)
         if record.answer is None:
             return Recorded(found.changed, skipped)
         text, metadata = record.answer

@@ -1,7 +1,7 @@
-"""What trains a memory, each piece of work under the namespace's lease: consolidating, sleep, and refining the policy.
+"""Trainer: consolidates, sleeps and refines the policy of one memory, under the namespace's lease.
 
-Before anything is built the published snapshot is looked at. Not here: the work itself (`learning`, `policy`), when it
-is done (`worker`).
+The published snapshot is verified first. Not here: the work itself (`learning`, `sleep`, `policy`), its schedule
+(`worker`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from seal_memory.learning.consolidate import ConsolidateReport, Consolidator, re
 from seal_memory.learning.pruning import needed, prune_snapshots
 from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger.leases import lease
-from seal_memory.policy.arms import arm_source
+from seal_memory.policy.arms import best_arm
 from seal_memory.policy.refining import Refiner, RefineReport
 from seal_memory.policy.rest_em import RoundPlan
 from seal_memory.policy.versions import NoteWriters
@@ -39,12 +39,13 @@ class Trainer:
         self.bench = bench
 
     def consolidate(self, *, core: bool, rebuild: Sequence[str]) -> ConsolidateReport:
-        """As `SealMemory.consolidate`; then what the settings no longer keep is pruned."""
+        """As `SealMemory.consolidate`; then snapshots beyond `storage.snapshots_kept` are pruned."""
         self._sweep()
         bench, settings = self.bench, self.bench.settings
         seed = (settings.seed + (reopen(bench.ledger, rebuild) if rebuild else 0)) % (1 << 32)
         seeded = bench.with_settings(settings.changed(seed=seed))
-        report = Consolidator(seeded, arms=arm_source(bench), note_writer=self._note_writer()).run()
+        arm = best_arm(bench)
+        report = Consolidator(seeded, arms=lambda episode_id: [arm], note_writer=self._note_writer()).run()
         decision = Sleeper(self.bench).build_core() if core else None
         if decision is not None:
             version = decision.snapshot_version or report.version
@@ -53,7 +54,7 @@ class Trainer:
         return report
 
     def sleep(self, *, merge: bool, core: bool, again: bool) -> SleepReport:
-        """As `SealMemory.sleep`; then what the settings no longer keep is pruned."""
+        """As `SealMemory.sleep`; then snapshots beyond `storage.snapshots_kept` are pruned."""
         self._sweep()
         report = Sleeper(self.bench).run(merge=merge, core=core, again=again)
         self._prune()

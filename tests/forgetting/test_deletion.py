@@ -11,7 +11,7 @@ from seal_memory.config import AnsweringSettings, Settings
 from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.errors import BusyError, ModelUnavailableError
 from seal_memory.forgetting.deletion import Deletion, ForgetReport
-from seal_memory.forgetting.edits import forgotten
+from seal_memory.forgetting.edits import forget_interactions
 from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
@@ -72,7 +72,7 @@ class World:
             )
             return Deletion(bench, drop=drop)
 
-        return forgotten(self.ledger, [self.id], look=lambda: None, deletion=deletion)
+        return forget_interactions(self.ledger, [self.id], check_snapshot=lambda: None, deletion=deletion)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from seal_memory.learning.drift import unrelated_questions
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import MAX_MISROUTED
 from seal_memory.ledger import Ledger
-from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Status
+from seal_memory.records import Episode, Hit, Interaction, Manifest, Provenance, Role, ShardEntry, Status
 from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.rankers import CoverageRanker
 from seal_memory.routing.router import SearchRouter
@@ -89,6 +89,23 @@ def test_coverage_looks_past_endings() -> None:
     """Plural, past tense and possessive are the same word; question words count for nothing."""
     assert coverage("Who painted Maud's lighthouses?", "Maud paints a lighthouse") == 1.0
     assert 0 < coverage("Who painted the lighthouse in the zeppelin?", "Maud paints a lighthouse") < 1.0
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("サーバーの管理者は誰ですか？", "サーバーの管理者は田中さんです。"),
+        ("谁是服务器管理员？", "服务器的管理员是张三。"),
+        ("서버 관리자가 누구입니까?", "서버 관리자는 김철수입니다."),
+        ("ผู้จัดการชื่ออะไร", "ผู้จัดการชื่อสมชาย"),
+        ("Wie heißt die STRASSE am Hafen?", "Die Straße am Hafen heißt Kestrelweg."),
+        ("where is cafe zoe", "Café Zoë is in Lindal."),
+    ],
+)
+def test_a_question_is_covered_in_any_script_and_spelling(question: str, text: str) -> None:
+    threshold = AnsweringSettings().router_threshold
+    assert coverage(question, text) >= threshold
+    assert coverage(question, "昨日は雨でした。天气很好。어제 비가 왔어요. วันนี้ฝนตก. It rained.") < threshold
 
 
 def test_a_single_everyday_word_is_a_coincidence() -> None:
@@ -181,7 +198,8 @@ def ledger(story: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> I
     with Ledger.open(tmp_path_factory.mktemp("story")) as opened:
         for session in story["sessions"]:
             for one in session["interactions"]:
-                opened.observe(to_interactions(**one, session=session["session"]))
+                said = {name: value for name, value in one.items() if name != "text"}
+                opened.observe(to_interactions(one["text"], Provenance(**said, session=session["session"])))
         yield opened
 
 
@@ -229,10 +247,10 @@ def test_unrelated_prompts_abstain(ledger: Ledger, manifest: Manifest) -> None:
 def test_the_assistants_echo_does_not_crowd_out_the_fact(tmp_path: Path) -> None:
     """Ten answers that repeat the question's words are recorded, but lead no question astray."""
     with Ledger.open(tmp_path) as ledger:
-        (fact,) = ledger.observe(to_interactions("The old lighthouse at Korrin was built in 1887.", role="user"))
+        (fact,) = ledger.observe(to_interactions("The old lighthouse at Korrin was built in 1887.", Provenance("user")))
         for n in range(10):
             echo = f"You asked again who built the lighthouse at Korrin, the builder, number {n}."
-            ledger.observe(to_interactions(echo, role="assistant"))
+            ledger.observe(to_interactions(echo, Provenance("assistant")))
         ledger.set_status([fact.id], Status.LEARNED)
         manifest = Manifest((ShardEntry("a-1", "e", (fact.id,)),))
         router = router_maker(SETTINGS)(manifest, ledger)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from seal_memory import SealMemory
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.ledger import Ledger
-from seal_memory.policy.schedule import judging_shards, published_episodes, training_shards
+from seal_memory.policy.schedule import published_episodes, training_shards, validation_shards
 from seal_memory.records import Manifest, NewInteraction, Role, ShardEntry
 from seal_memory.sleep.merging import with_merged
-from seal_memory.sleep.subjects import regrouped
+from seal_memory.sleep.subjects import subject_topics
 from seal_memory.sleep.topics import Topic
 
 PETRA = ("Petra Varley keeps bees.", "The home of Petra Varley is in Nardmoor.", "Petra Varley sings on Sundays.")
@@ -50,7 +50,7 @@ def _texts(ledger: Ledger, topic: Topic) -> set[str]:
 
 
 def _found(ledger: Ledger, shards: Sequence[ShardEntry], room: int = 17) -> list[tuple[set[str], list[str]]]:
-    topics = regrouped(shards, ledger, room=room, count_tokens=_words)
+    topics = subject_topics(shards, ledger, max_tokens=room, count_tokens=_words)
     assert all(t.split for t in topics)
     return [(_texts(ledger, t), [s.adapter_id for s in t.shards]) for t in topics]
 
@@ -104,7 +104,7 @@ def test_regrouping_loses_nothing_and_is_done_once(told: list[list[tuple[str, in
         ]
         manifest = Manifest(tuple(_days(ledger, *texts)))
         held = {i for s in manifest.shards for i in s.interaction_ids}
-        topics = regrouped(manifest.shards, ledger, room=room, count_tokens=_words)
+        topics = subject_topics(manifest.shards, ledger, max_tokens=room, count_tokens=_words)
         seen = [i for t in topics for i in t.interaction_ids]
         assert len(seen) == len(set(seen))
         for n, topic in enumerate(topics):
@@ -114,7 +114,7 @@ def test_regrouping_loses_nothing_and_is_done_once(told: list[list[tuple[str, in
             assert set(topic.shards) <= set(manifest.shards)
             manifest = with_merged(manifest, topic, ShardEntry(f"m-{n}", f"m-{n}", topic.interaction_ids))
         assert {i for s in manifest.shards for i in s.interaction_ids} == held
-        assert regrouped(manifest.shards, ledger, room=room, count_tokens=_words) == []
+        assert subject_topics(manifest.shards, ledger, max_tokens=room, count_tokens=_words) == []
 
 
 # -- asleep -----------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_statements_stay_on_their_side_and_days_are_counted_once(open_memory: Ca
     _learned(memory)
 
     def sides() -> list[set[str]]:
-        found = (judging_shards(memory.ledger), training_shards(memory.ledger))
+        found = (validation_shards(memory.ledger), training_shards(memory.ledger))
         return [{i for s in side for i in s.interaction_ids} for side in found]
 
     before = sides()

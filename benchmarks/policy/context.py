@@ -1,6 +1,6 @@
-"""A policy run's memory: the passages observed once, their quizzes, and the note-writers' versions, in one folder.
+"""Context of a policy run: a memory folder with the observed passages, their quizzes and the note-writer's versions.
 
-Killed, the same folder goes on: what the ledger holds is not made again. Not here: the steps (`run`).
+After a kill the same folder is reused; data in the ledger is not made again. Not here: the steps (`run`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from seal_memory.policy.versions import NoteWriters
 from seal_memory.records import Episode, Interaction
 
 
-class Surroundings:
-    """Opened once a run; `close` it. `units`: train, judges, held_out, recipe, bootstrap: lists of passages."""
+class PolicyContext:
+    """The run's memory; `close` it. `units`: passages by use: train, judges, held_out, recipe, bootstrap."""
 
     def __init__(
         self, options: Options, work: Path, settings: Settings, *, engine: TransformersEngine, progress: Progress
@@ -41,20 +41,20 @@ class Surroundings:
         return Candidates(replace(self.memory.workbench, settings=settings, progress=progress))
 
     def studies(self, units: Sequence[Unit]) -> list[Study]:
-        """The units' studies with their quizzes, which are made when first asked for."""
-        return self.candidates.quizzed([self.episode(u) for u in units])
+        """The units' studies with their quizzes, made on first use."""
+        return self.candidates.make_quizzes([self.episode(u) for u in units])
 
     def episode(self, unit: Unit) -> Episode:
-        """A passage is an episode of its own."""
+        """The episode of a passage: the passage alone."""
         seen = tuple(self._interactions[c.id] for c in unit.chunks)
         return Episode(f"e-{unit.id}", unit.chunks[0].title, seen)
 
     def interaction_ids(self, units: Sequence[Unit]) -> set[str]:
-        """What the units were recorded as."""
+        """The interaction ids of the units."""
         return {self._interactions[c.id].id for u in units for c in u.chunks}
 
     def close(self) -> None:
-        """The engine stays usable."""
+        """Close the memory; the engine stays usable."""
         self.memory.close()
 
     def _observe(self) -> dict[str, Interaction]:
@@ -69,7 +69,7 @@ class Surroundings:
 
 
 def _split(options: Options) -> dict[str, list[Unit]]:
-    """Raises `InputError` where the file is too short, or passages would both teach and be asked about."""
+    """Split the passages by use. Raises `InputError` if the file is too short, or a passage is in training and test."""
     sizes = {"train": options.train, "judges": options.judges}
     if options.held_out_start is None:
         sizes["held_out"] = options.held_out
@@ -78,7 +78,7 @@ def _split(options: Options) -> dict[str, list[Unit]]:
     if len(units) < wanted:
         raise InputError(
             f"{options.data} has {len(units)} passages from {options.start} on; expected {wanted} for --train, "
-            "--judges and --held-out together: ask for fewer"
+            "--judges and --held-out together; ask for fewer"
         )
     found, at = {}, 0
     for name, size in sizes.items():
@@ -91,17 +91,17 @@ def _split(options: Options) -> dict[str, list[Unit]]:
     found["bootstrap"] = _others(options, "bootstrap", options.bootstrap_start, options.more_bootstrap)
     taught = {u.id for u in found["bootstrap"]}
     if met := [u.id for name in ("judges", "held_out", "recipe") for u in found[name] if u.id in taught]:
-        raise InputError(f"Passage {met[0]} would both teach and be asked about; give another --bootstrap-start")
+        raise InputError(f"Passage {met[0]} would be in training and test; give another --bootstrap-start")
     return found
 
 
 def _others(options: Options, flag: str, first: int, count: int) -> list[Unit]:
-    """More passages. Raises `InputError` where the file has fewer, or where they meet those that train or judge."""
+    """More passages. Raises `InputError` if the file has fewer, or if they overlap training or validation passages."""
     if not count:
         return []
     if first < options.start + options.train + options.judges and options.start < first + count:
         raise InputError(
-            f"--{flag}-start {first} and {count} passages meet those that train or judge; expected others."
+            f"--{flag}-start {first} and {count} passages overlap the training or validation passages; expected others."
         )
     units = squad.load(options.data, start=first, limit=count).units
     if len(units) < count:
