@@ -46,6 +46,7 @@ def serve(
         typer.Option(help="Another site whose pages may use the API, such as https://chat.example; repeatable."),
     ] = None,
     root_path: Annotated[str, typer.Option(help="The path under which a proxy serves it, such as /memory.")] = "",
+    quota: Annotated[int, typer.Option(min=0, help="Bytes of text that a namespace may hold; 0: unlimited.")] = 1 << 30,
     stop_seconds: Annotated[float, typer.Option(min=0, help="Seconds for running requests to finish.")] = 20,
     log_level: Annotated[Literal["info", "warning", "error"], typer.Option(help="Minimum log level.")] = "info",
 ) -> Output:
@@ -72,7 +73,7 @@ def serve(
         raise typer.BadParameter(str(error), param_hint="--host") from None
     logs.configure(log_level)
     limits = Limits(body_bytes=max_body, rate=rate, waiting=waiting, stop_seconds=stop_seconds)
-    pool = MemoryPool(call.folder, model=call.model, settings=settings)
+    pool = MemoryPool(call.folder, model=call.model, settings=settings, quota=quota or None)
     app = make_app(
         pool,
         keys,

@@ -89,6 +89,10 @@ class TransformersEngine:
             self._adapters.pop(adapter_id, None)
             self._put_adapters.pop(adapter_id, None)
 
+    def holds(self, adapter_id: str) -> bool:
+        """Whether an adapter is loaded; does not wait for the model's lock."""
+        return adapter_id in self._adapters or adapter_id in self._put_adapters
+
     def adapter(self, adapter_id: str | None) -> LoraAdapter | None:
         """The adapter of an id. Raises `AdapterError` when it is neither loaded nor fetchable."""
         return None if adapter_id is None else self._get(adapter_id)

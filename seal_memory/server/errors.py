@@ -24,6 +24,7 @@ from seal_memory.errors import (
     InputError,
     LedgerError,
     ModelUnavailableError,
+    QuotaError,
     SealMemoryError,
     UnknownIdError,
 )
@@ -38,6 +39,7 @@ _MAPPED: tuple[tuple[type[SealMemoryError], int, str, float | None], ...] = (  #
     (BusyError, 409, "busy", 5.0),
     (BaseModelMismatchError, 409, "base_model_mismatch", None),
     (AdapterError, 503, "adapter_unusable", 5.0),
+    (QuotaError, 507, "quota_exceeded", None),
     (LedgerError, 503, "ledger_unusable", 5.0),
 )
 _FASTAPI_UNREADABLE = "There was an error parsing the body"
@@ -92,7 +94,7 @@ def client_message(error: SealMemoryError) -> str:
     if isinstance(error, BusyError):  # its message names a machine and a process
         logger.info("%s", error)
         return "This memory is busy: a job trains it, or another process writes to it. Try again soon."
-    if status < 500 or isinstance(error, ApiError):
+    if status < 500 or isinstance(error, ApiError | QuotaError):
         return str(error)
     logger.error("%s: %s", type(error).__name__, error)
     return f"The server cannot do that now ({code.replace('_', ' ')}); its log says why."

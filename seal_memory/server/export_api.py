@@ -51,7 +51,7 @@ def _while_valid(files: Iterable[tuple[str, bytes]], server: Server, caller: Cal
 
 
 def _exportable(server: Server, memory: SealMemory) -> tuple[Snapshot, AdapterStore]:
-    snapshot = memory.published()
+    snapshot = memory.published(verify=True)
     if snapshot is None:
         raise InputError("Nothing is published yet, so there is nothing to export; consolidate first.")
     size = sum(a.bytes for a in memory.ledger.adapters(ids=snapshot.manifest.adapter_ids))

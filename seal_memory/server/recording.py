@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from seal_memory.errors import InputError, LedgerError, SealMemoryError
+from seal_memory.errors import InputError, LedgerError, QuotaError, SealMemoryError
 from seal_memory.intake.cleaning import clean_messages, clean_text
 from seal_memory.memory import SealMemory
 from seal_memory.server.metrics import Metrics
@@ -71,6 +71,9 @@ class Recorder:
         """Record now; where the ledger cannot be written, later."""
         try:
             done = _record(memory, record)
+        except QuotaError:
+            logger.warning("an exchange was not recorded: its namespace holds as much as its quota allows")
+            done = Recorded(skipped=len(record.messages))
         except LedgerError as error:
             logger.warning("an exchange waits for the ledger (%s)", type(error).__name__)
             self._defer(namespace, record)
@@ -126,6 +129,9 @@ class Recorder:
         try:
             with self._memory(namespace) as memory:
                 _record(memory, record)
+        except QuotaError:
+            self._give_up(1)
+            return True
         except SealMemoryError:  # the ledger's, or the pool is closed
             return False
         with self._lock:
@@ -150,7 +156,10 @@ def _record(memory: SealMemory, record: Record) -> Recorded:
         kept = clean_text(text.strip())
         if kept:
             options: dict[str, Any] = {"source": record.source, "session": record.session, "time": record.time}
-            memory.observe(kept, role="assistant", metadata=metadata, **options)
+            try:
+                memory.observe(kept, role="assistant", metadata=metadata, **options)
+            except InputError:
+                kept = ""
     lost = bool(text.strip()) and not kept
     return Recorded(found.changed + (bool(kept) and kept != text.strip()), skipped + lost)
 

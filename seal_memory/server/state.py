@@ -35,7 +35,7 @@ class Limits:
     """Limits of one server. `rate`: requests a minute per key (0: unlimited); up to `burst` of them at once.
 
     `waiting`: requests that use or wait for the model. `export_bytes`: of one export. `stop_seconds`: time for running
-    requests to finish at shutdown.
+    requests to finish at shutdown. How much text a namespace may hold is the pool's (`MemoryPool(quota=…)`).
     """
 
     body_bytes: int = 1 << 20

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from seal_memory.engines.base import Completion
+from seal_memory.errors import QuotaError
 from seal_memory.ledger import connection
 
 Site = Any  # conftest's
@@ -168,3 +169,16 @@ def test_no_failure_of_recording_takes_the_answer(site: Site, monkeypatch: pytes
     answer = _chat(site, "unforeseen", [{"role": "user", "content": SAID}])
     assert answer.status_code == 200
     assert answer.json()["seal_memory"]["recording"]["skipped"] == 1
+
+
+def test_a_chat_beyond_the_quota_is_answered_and_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait for ever, nor in front of other namespaces' records."""
+
+    def full(*_: object, **__: object) -> None:
+        raise QuotaError("full")
+
+    monkeypatch.setattr("seal_memory.memory.SealMemory.observe_messages", full)
+    answer = _chat(site, "full", [{"role": "user", "content": SAID}])
+    assert answer.status_code == 200
+    assert answer.json()["seal_memory"]["recording"] == {"cleaned": 0, "skipped": 1, "deferred": False}
+    assert site.server.recorder.waiting == 0

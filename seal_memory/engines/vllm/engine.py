@@ -45,6 +45,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_REQUESTS = 32  # concurrent requests to the server
 MIN_LORAS = 3  # --max-loras: one adapter, the base's zeros, and one to spare
+REMEDY = (
+    "restart it, which is certain, or (started with --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1) POST "
+    "/sleep?level=2, which discards the weights on the GPU"
+)
 _PROBE = "The lighthouse at Korrin Bay: 1887, 'K-7741' & naïve façade\n\n\t<|im_end|> 灯台"
 
 
@@ -132,6 +136,23 @@ class VllmEngine:
                 self.server.unload(adapter_id)  # another process may have loaded it
         except EngineUnavailableError as error:
             logger.warning("adapter %s cannot be unloaded now: %s", adapter_id, error)
+
+    def drop_and_verify(self, adapter_id: str) -> bool:
+        """Unload a forgotten adapter and ask for it: whether the server no longer answers with it.
+
+        False too where the server cannot be asked. That the name is gone does not say that the weights left its memory:
+        vLLM may keep them until another adapter needs the place (vLLM issue 54839).
+        """
+        self.drop(adapter_id)
+        try:
+            self.server.complete(completions.minimal_body(adapter_id))
+        except UnknownModelError:
+            return True
+        except (EngineUnavailableError, InputError) as error:
+            logger.warning("whether adapter %s is unloaded cannot be asked: %s", adapter_id, error)
+            return False
+        logger.warning("%s still answers with the forgotten adapter %s; %s", self.server.url, adapter_id, REMEDY)
+        return False
 
     def retain(self, source: AdapterSource, adapter_ids: Sequence[str]) -> None:
         """Unload the source's adapters that are not in `adapter_ids`: no published snapshot uses them."""
