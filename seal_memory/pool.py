@@ -211,7 +211,9 @@ class MemoryPool:
 
 
 def check_name(namespace: str) -> str:
-    """Return the name. Raises `InputError` for a name that is empty, too long or not printable."""
-    if not namespace or len(namespace) > MAX_NAME or not namespace.isprintable():
-        raise InputError(f"The namespace {namespace[:40]!r} is no name; expected 1 to {MAX_NAME} printable characters.")
+    """Return the name. Raises `InputError` for one that is no text, empty, too long or not printable."""
+    is_name = isinstance(namespace, str) and 0 < len(namespace) <= MAX_NAME and namespace.isprintable()
+    if not is_name:
+        shown = str(namespace)[:40]
+        raise InputError(f"The namespace {shown!r} is no name; expected 1 to {MAX_NAME} printable characters.")
     return namespace

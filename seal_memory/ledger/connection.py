@@ -23,7 +23,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,17 +224,40 @@ def open_connection(path: Path) -> Connection:
         LedgerError: the folder cannot be made, the file cannot be opened, or it is not a database.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
     except OSError as error:
         raise LedgerError(f"cannot make the folder {path.parent}: {error.strerror}") from error
     if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         logger.warning("%s is read-only: opened for reading", path.parent)
         return Connection(_open_for_reading(path), path, read_only=True)
     try:
+        make_private(path)
         database = _connect(str(path), uri=False)
+    except OSError as error:
+        raise LedgerError(f"cannot make the file {path}: {error.strerror}") from error
     except sqlite3.Error as error:
         raise translate_error(error, path) from error
     return Connection(database, path, read_only=False)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that only its owner may enter (0700). One that exists keeps its permissions: it may be shared."""
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def make_private(path: Path) -> None:
+    """Make a database file that only its owner may read (0600), or take others' rights to one; SQLite's logs follow.
+
+    A file of another owner keeps its permissions.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        if path.is_file() and path.stat().st_mode & 0o077:
+            with suppress(PermissionError):
+                path.chmod(0o600)
 
 
 def translate_error(error: sqlite3.Error, path: Path) -> LedgerError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,19 @@ _MAPPED: tuple[tuple[type[SealMemoryError], int, str, float | None], ...] = (  #
     (QuotaError, 507, "quota_exceeded", None),
     (LedgerError, 503, "ledger_unusable", 5.0),
 )
+_FASTAPI_UNREADABLE = "There was an error parsing the body"
+_BODY_UNREADABLE = "The body cannot be read; expected JSON in UTF-8 whose lists and objects are not nested deeply."
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
 class ApiError(SealMemoryError):
     """An HTTP-level refusal: missing key, missing scope, request too large, rate limit."""
 
-    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, *, retry_after: float | None = None, param: str | None = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.code, self.retry_after = status, code, retry_after
+        self.status, self.code, self.retry_after, self.param = status, code, retry_after, param
 
 
 def install(app: FastAPI) -> None:
@@ -79,7 +84,8 @@ def answer_to(error: SealMemoryError) -> JSONResponse:
     headers = {"Retry-After": str(max(1, round(after)))} if after is not None else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(body_of(status, code, client_message(error)), status, headers)
+    param = error.param if isinstance(error, ApiError) else None
+    return JSONResponse(body_of(status, code, client_message(error), param), status, headers)
 
 
 def client_message(error: SealMemoryError) -> str:
@@ -110,15 +116,33 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     """A validation error: names each field and the rule it broke, never the value sent."""
     problems = error.errors() if isinstance(error, RequestValidationError) else []
+    unreadable = _unreadable_body(request, problems[0]) if problems else None
+    if unreadable is not None:
+        return JSONResponse(body_of(400, "invalid_request", *unreadable), 400)
     places = [".".join(str(part) for part in p["loc"][1:]) for p in problems]
-    summary = "; ".join(f"{place or 'body'}: {p['msg']}" for place, p in zip(places, problems, strict=True))
+    rules = [str(p["msg"]).removeprefix("Value error, ") for p in problems]
+    summary = "; ".join(f"{place or 'body'}: {rule}" for place, rule in zip(places, rules, strict=True))
     message = summary.encode("utf-8", errors="replace").decode() or "The request cannot be read."
     param = places[0].encode("utf-8", errors="replace").decode() if places and places[0] else None
     return JSONResponse(body_of(400, "invalid_request", message, param), 400)
 
 
+def _unreadable_body(request: Request, problem: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """Message and parameter for a body that is not JSON, or is not sent as JSON; None for any other problem."""
+    if problem["type"] == "json_invalid":
+        why = problem.get("ctx", {}).get("error", "it cannot be parsed")
+        told = f"The body is not JSON at character {problem['loc'][-1]}: {why}. Look for a trailing comma or a quote."
+        return told, None
+    sent = request.headers.get("content-type", "")
+    if tuple(problem["loc"]) == ("body",) and "json" not in sent.lower():
+        told = f"Content-Type is {sent[:100]!r}" if sent else "The header Content-Type is missing"
+        return f"{told}; send the body as JSON with Content-Type: application/json.", "Content-Type"
+    return None
+
+
 async def _http(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = str(error.detail) if isinstance(error, HTTPException) else "error"
+    detail = _BODY_UNREADABLE if detail == _FASTAPI_UNREADABLE else detail
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     return JSONResponse(body_of(status, _CODES.get(status, "invalid_request"), detail), status, headers)

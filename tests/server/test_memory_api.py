@@ -193,7 +193,7 @@ def test_a_full_queue_says_so(make_site: Callable[..., Site], tmp_path: Path) ->
     with site.server.pool.engine.lock:
         waiting = threading.Thread(target=lambda: site.post("/v1/chat/completions", CHAT))
         waiting.start()
-        site.until(lambda: site.server.slots._taken)
+        site.until(lambda: site.server.slots.taken)
         full = site.post("/v1/chat/completions", CHAT)
         assert (full.status_code, full.headers["Retry-After"]) == (503, "1")
         assert site.post("/v1/memory/recall", {"query": "lighthouse"}).status_code == 200

@@ -279,8 +279,10 @@ class VllmEngine:
         if ids:
             self.connect()  # it may have a shorter context
         tokens = self.encoder.max_new_tokens([len(i) for i in ids], decoding.max_tokens)
-        transcript = Transcript(self.encoder.text, len(ids), stop=decoding.stop, on_text=on_text)
-        seeds = row_seeds(sampling, ids, [p.adapter for p in prompts], [p.greedy for p in prompts])
+        transcript = self.encoder.transcript(prompts, stop=decoding.stop, on_text=on_text)
+        seeds = row_seeds(
+            sampling, ids, [p.adapter for p in prompts], [p.greedy for p in prompts], [p.seed for p in prompts]
+        )
         request = completions.CompletionRequest(tokens, sampling, decoding, self.encoder.stop_ids, seeds)
         if not tokens:
             made = [Generated((), (), False)] * len(ids)
@@ -391,4 +393,4 @@ def _sampling(decoding: Decoding) -> Sampling:
         raise InputError(
             f"top_logprobs is {decoding.top_logprobs}; a vLLM server gives 0 to {completions.MAX_LOGPROBS}."
         )
-    return Sampling(temperature=decoding.temperature, seed=decoding.seed, top_p=decoding.top_p)
+    return Sampling(decoding.temperature, top_k=decoding.top_k, seed=decoding.seed, top_p=decoding.top_p)
