@@ -8,8 +8,8 @@ Precedence: keyword (the command line) > environment > the file > default. Unkno
 the nearest known one; those that were settings once are in `_internal.setting_messages`.
 
 Not here: which memory folder, model or namespace to open (arguments of `SealMemory.open`), what a single self-edit
-chose for its own training (`records.Hyperparameters`; the defaults come from here), and numbers that nobody should
-turn (constants of the module that uses them).
+chose for its own training (`records.Hyperparameters`, filled from here by `self_edits.generator`), and numbers that
+nobody should turn (constants of the module that uses them).
 
 This module imports pydantic, so it is imported only when settings are needed, never by `import seal_memory`.
 """
@@ -87,9 +87,6 @@ class _Group(BaseModel):
 class LearningSettings(_Group):
     """Self-edits and training: how an episode becomes an adapter."""
 
-    candidates: int = Field(
-        default=1, ge=1, le=64, description="self-edits tried per episode; with 1, the whole quiz judges it"
-    )
     rank: int = Field(default=16, ge=1, le=512, description="rank of every LoRA adapter")
     alpha: float = Field(default=32.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
     learning_rate: float = Field(default=2e-3, gt=0, le=1.0, description="peak learning rate of AdamW")
@@ -140,7 +137,9 @@ class GateSettings(_Group):
         default=32, ge=1, le=4096, description="most tokens of an answer to a quiz question"
     )
     min_gain: Share = Field(default=0.05, description="least rise of held-out recall that publishes a shard")
-    max_old_loss: Share = Field(default=0.02, description="most that audited recall of older memories may fall")
+    max_old_loss: Share = Field(
+        default=0.02, description="most that recall of older memories may fall when the gate asks them again"
+    )
     max_perplexity_increase: float = Field(
         default=0.02, ge=0, le=10, description="most that perplexity on the fixed text may rise, as a share"
     )
@@ -167,7 +166,7 @@ class PolicySettings(_Group):
     """Learning how to write self-edits, from the rewards of earlier ones."""
 
     bandit: bool = Field(
-        default=False, description="choose the candidates' arms by their rewards; else they take turns"
+        default=False, description="train under the arm that refining rewarded most; else under the default one"
     )
     refine: Literal["off", "arms", "notes", "both"] = Field(
         default="off", description="part that the background trainer refines: arms, the note-writer, both, or nothing"

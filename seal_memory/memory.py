@@ -6,6 +6,8 @@ Not here: the work itself.
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +22,8 @@ from seal_memory.answering.conversation import Conversation, chat_prompt, text_p
 from seal_memory.answering.quiz_report import QuizReport, ask_quiz, user_items, valid_items
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
-from seal_memory.errors import InputError
-from seal_memory.forgetting.edits import correct_interaction, forget_interactions, ids_to_forget, roll_back
+from seal_memory.errors import AdapterError, CorruptAdapterError, InputError, LedgerError, UnknownIdError
+from seal_memory.forgetting.edits import correct_interaction, ids_to_forget, roll_back
 from seal_memory.intake.admission import AdmissionRules, from_messages, from_texts
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.arguments import (
@@ -33,10 +35,10 @@ from seal_memory.ledger.arguments import (
     require_texts,
 )
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.ledger.leases import lease
 from seal_memory.records import Hit, Interaction, Manifest, Observed, Provenance, Snapshot
 from seal_memory.report.status import memory_status
 from seal_memory.results import Correction, Exported, MemoryStatus
+from seal_memory.routing.router import LoadableRouter
 from seal_memory.runtime.engines import MemoryEngines
 
 if TYPE_CHECKING:  # these need torch, which takes seconds to import: only the verbs that use them import it
@@ -53,6 +55,8 @@ if TYPE_CHECKING:  # these need torch, which takes seconds to import: only the v
     from seal_memory.sleep.sleeper import SleepReport
     from seal_memory.training.background import Background
     from seal_memory.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -101,6 +105,7 @@ class SealMemory:
         engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
         answering: VllmEngine | Callable[[], VllmEngine] | None = None,
         router: MakeRouter | None = None,
+        quota: int | None = None,
     ) -> SealMemory:
         """Open the memory in folder `path`, or create it.
 
@@ -116,7 +121,8 @@ class SealMemory:
                 model among memories.
             answering: A vLLM server's engine that answers questions; memories may share it.
             router: Makes a router of your own for a manifest and its ledger (`routing.router` shows one), in place of
-                the setting `answering.router`. Questions and the publish gate both use it.
+                the setting `answering.router`. Questions and the publish gate both use it; pass it at every open.
+            quota: Bytes of text that the namespace may hold; more is refused with `QuotaError`. None: no limit.
 
         Raises:
             LedgerError: The folder cannot be used; `NewerSchemaError` where a newer seal-memory wrote it.
@@ -124,7 +130,7 @@ class SealMemory:
         """
         folder = _folder(path)
         settings = settings if settings is not None else Settings.load(folder)
-        ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id)
+        ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id, quota=quota)
         more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router}
         return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, **more)
 
@@ -150,9 +156,15 @@ class SealMemory:
     @cached_property
     def store(self) -> AdapterStore:
         """The adapter files of this namespace."""
-        from seal_memory.lora.store import AdapterStore, folder_name
+        from seal_memory.lora.store import AdapterStore, adopt_former_folder, folder_name
 
-        return AdapterStore(self.folder / "adapters" / folder_name(self.ledger.namespace))
+        name, adapters = self.ledger.namespace, self.folder / "adapters"
+        if not self.ledger.read_only and folder_name(name) != name and (adapters / name).is_dir():
+            others = set(self.ledger.namespaces.names()) - {name}
+            own = [a.id for a in self.ledger.adapters()]
+            taken = any(folder_name(other) == name for other in others)
+            adopt_former_folder(adapters, name, own=own, owner_elsewhere=taken)
+        return AdapterStore(adapters / folder_name(name))
 
     @cached_property
     def routers(self) -> MakeRouter:
@@ -305,7 +317,12 @@ class SealMemory:
     # -- learning ---------------------------------------------------------------------------------
 
     def consolidate(
-        self, *, core: bool = False, rebuild: Sequence[str] = (), progress: Progress | None = None
+        self,
+        *,
+        core: bool = False,
+        rebuild: Sequence[str] = (),
+        limit: int | None = None,
+        progress: Progress | None = None,
     ) -> ConsolidateReport:
         """Train all pending interactions and publish the adapters that pass the gate.
 
@@ -314,6 +331,7 @@ class SealMemory:
         Args:
             core: Train the core again afterwards.
             rebuild: Adapter ids of published shards to train again; each answers until its successor is published.
+            limit: Most episodes to learn now; the others stay pending.
             progress: Called instead of the memory's own.
 
         Returns:
@@ -321,11 +339,12 @@ class SealMemory:
             held-out questions before and after, 0..1.
 
         Raises:
-            BusyError: Another process trains this namespace.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            BusyError: Another process trains this namespace; `ChangedError` where it is to be started again.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
         """
         with self._training(progress) as trainer:
-            return trainer.consolidate(core=core, rebuild=rebuild)
+            return trainer.consolidate(core=core, rebuild=rebuild, limit=limit)
 
     def refine(self, number: int, *, progress: Progress | None = None) -> RefineReport:
         """Run one round of refining the edit policy: the parts that the setting `policy.refine` names.
@@ -339,7 +358,8 @@ class SealMemory:
 
         Raises:
             BusyError: Another process trains this namespace.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
         """
         with self._training(progress) as trainer:
             return trainer.refine(number)
@@ -361,7 +381,8 @@ class SealMemory:
 
         Raises:
             BusyError: Another process trains this namespace.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
         """
         with self._training(progress) as trainer:
             return trainer.sleep(merge=merge, core=core, again=again)
@@ -410,7 +431,8 @@ class SealMemory:
         Raises:
             InputError: A question is empty, or the mode is unknown.
             PromptTooLongError: A prompt does not fit the model's context.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
             EngineUnavailableError: The vLLM server that answers cannot be reached, or has no room.
         """
         questions = check_questions(require_texts(question, "question"))
@@ -431,8 +453,10 @@ class SealMemory:
 
         Raises:
             InputError: The messages are no such conversation, or the mode is unknown.
-            PromptTooLongError: As `ask`; so do `ModelUnavailableError`, `BaseModelMismatchError` and
-                `EngineUnavailableError`.
+            PromptTooLongError: As `ask`.
+            ModelUnavailableError: As `ask`.
+            BaseModelMismatchError: As `ask`.
+            EngineUnavailableError: As `ask`.
         """
         return self.converse(messages, mode=mode, decoding=Decoding(max_tokens)).run()[0]
 
@@ -460,8 +484,10 @@ class SealMemory:
         Raises:
             InputError: The messages are no conversation, the text is empty, or the mode, an option or a tool is not
                 supported.
-            PromptTooLongError: As `ask`; so do `ModelUnavailableError`, `BaseModelMismatchError` and
-                `EngineUnavailableError`.
+            PromptTooLongError: As `ask`.
+            ModelUnavailableError: As `ask`.
+            BaseModelMismatchError: As `ask`.
+            EngineUnavailableError: As `ask`.
         """
         prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said, tools)
         parsed_mode, decoding = parse_mode(mode), decoding if decoding is not None else Decoding()
@@ -484,19 +510,41 @@ class SealMemory:
         items = valid_items(self.ledger)
         return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self.settings.answering.max_tokens)
 
-    def published(self) -> Snapshot | None:
+    def published(self, *, verify: bool = False) -> Snapshot | None:
         """Return the published snapshot after checking its files; None is the untouched base.
 
-        A damaged snapshot is replaced by the newest older one that is whole.
+        A damaged snapshot is replaced by the newest older one that is whole. `verify`: read every file again.
         """
+        if verify:
+            self.heal()
         return self._guard.usable()
+
+    def heal(self) -> set[str]:
+        """Read all published adapters' files; the damaged ones. What they held is pending, and answered by text."""
+        return self._guard.heal()
+
+    def _loads(self, adapter_id: str) -> bool:
+        try:
+            self._engines.load(adapter_id)
+        except CorruptAdapterError as error:
+            logger.error("%s", error)
+            try:
+                self.heal()
+            except LedgerError as another:  # read-only, or no room: the question is answered all the same
+                logger.warning("the damaged adapter stays published for now: %s", another)
+            return False
+        except (AdapterError, UnknownIdError):
+            if self.ledger.adapters(ids=[adapter_id]):
+                raise
+            return False  # forgotten since the snapshot was read
+        return True
 
     def _answerer(self, *, shared: bool = False) -> Answerer:
         """Bind an answerer to the published snapshot; `shared` batches it with other callers."""
         engine = self._engines.batched if shared else self._engines.answering
         snapshot = self.published()
         self._engines.retain(snapshot)
-        router = self._router(snapshot)
+        router = LoadableRouter(self._router(snapshot), self._loads)
         return Answerer(
             engine, router, self.ledger, self.settings.answering, snapshot=snapshot.version if snapshot else None
         )
@@ -516,7 +564,7 @@ class SealMemory:
     def correct(self, id: str, text: str) -> Correction:
         """Replace the text of an interaction; the old wording stays on record, out of training and answers.
 
-        Adapters that were trained on the old wording are removed; the new one is pending.
+        Adapters that were trained on the old wording are removed; the new one is pending. Waits for no trainer.
 
         Args:
             id: The interaction.
@@ -528,24 +576,23 @@ class SealMemory:
         Raises:
             UnknownIdError: The id is not in this namespace.
             InputError: The text is empty, too long or unchanged, or the interaction was corrected before.
-            BusyError: Another process trains this namespace.
         """
         require_text(id, "id")
-        with lease(self.ledger, "consolidate") as heartbeat:
-            self._engines.open_server()  # connect first: the vLLM server must be told to drop adapters
-            return correct_interaction(self.ledger, self._deletion(heartbeat), id, text, rules=self._admission_rules)
+        self._engines.open_server()  # connect first: the vLLM server must be told to drop adapters
+        return correct_interaction(self.ledger, self._deletion(), id, text, rules=self._admission_rules)
 
     def forget(
         self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
     ) -> ForgetReport:
         """Destroy interactions, and everything derived from them: quiz items, self-edits, adapters and snapshots.
 
-        Needs no model; where there is one, the report says what it still recalls.
+        Needs no model; where there is one, the report says what it still recalls. Waits for no trainer: what one trains
+        on them meanwhile is not published.
 
         Args:
             ids: One id or several; given these, session and source are not used.
-            session: All interactions of a session.
-            source: All interactions of a source; with `session` too, only those that have both.
+            session: All interactions of a session; what was seen in another one, too, stays there.
+            source: All interactions of a source, likewise; with `session` too, only what was seen there from it.
 
         Returns:
             Counts and ids of what was destroyed, interactions to be learned again, and recall of the forgotten
@@ -554,17 +601,21 @@ class SealMemory:
         Raises:
             InputError: Nothing is named.
             UnknownIdError: An id is unknown, or nothing matches.
-            BusyError: Another process trains this namespace.
         """
         named = None if ids is None else require_texts(ids, "ids")
-        names = {"session": require_name(session, "session"), "source": require_name(source, "source")}
-        wanted = ids_to_forget(self.ledger, named, **names)
-        return forget_interactions(self.ledger, wanted, check_snapshot=self._guard.usable, deletion=self._deletion)
+        require_name(session, "session")
+        require_name(source, "source")
+        wanted = ids_to_forget(self.ledger, named, session=session, source=source)
+        if ids is not None:
+            session = source = None
+        self._guard.usable()  # recall is measured on what is served
+        deletion = self._deletion()
+        return deletion.with_recall(deletion.forget(wanted, session=session, source=source))
 
-    def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
+    def _deletion(self) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
 
-        return Deletion(replace(self.workbench, heartbeat=heartbeat), drop=self._engines.drop)
+        return Deletion(self.workbench, drop=self._engines.drop)
 
     def history(self) -> list[Snapshot]:
         """List the published snapshots, newest first."""
@@ -574,10 +625,9 @@ class SealMemory:
         """Publish an earlier version again, 0 for the untouched base; interactions outside it are pending again.
 
         Returns the published snapshot, None for the untouched base. Raises `UnknownIdError` for a version that never
-        existed, was destroyed by a forget, or was pruned; `BusyError` when another process trains this namespace.
+        existed, was destroyed by a forget, or was pruned. Waits for no trainer.
         """
-        with lease(self.ledger, "consolidate"):
-            return roll_back(self.ledger, version)
+        return roll_back(self.ledger, version)
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write the published adapters as PEFT folders with a `manifest.json`, into a new or empty folder.
@@ -588,7 +638,7 @@ class SealMemory:
         """
         from seal_memory.runtime.export import export
 
-        to, found = Path(folder).expanduser(), self.published()
+        to, found = Path(folder).expanduser(), self.published(verify=True)
         return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)
 
     def status(self) -> MemoryStatus:
@@ -607,6 +657,6 @@ class SealMemory:
 
 def _folder(path: object) -> Path:
     """A folder's path, with `~` expanded. Raises `InputError` for anything but a path or a string."""
-    if isinstance(path, str | Path) and "\x00" not in str(path):
+    if isinstance(path, str | os.PathLike) and "\x00" not in str(path):
         return Path(path).expanduser()
     raise InputError(f"the memory's folder is {path!r}; expected a path")

@@ -11,6 +11,7 @@ import pytest
 
 from seal_memory import SealMemory
 from seal_memory.errors import InputError, SealMemoryError
+from seal_memory.intake.messages import storable_name
 from seal_memory.ledger.arguments import MAX_DEPTH
 
 FACT = "The key of the boathouse lies under the bell."
@@ -116,11 +117,11 @@ def test_metadata_of_the_greatest_depth_comes_back(tmp_path: Path) -> None:
     assert (found.metadata, found.time) == (_nested(MAX_DEPTH), -1000.0)
 
 
-def test_names_in_messages_that_utf8_cannot_carry_are_escaped(tmp_path: Path) -> None:
+def test_names_in_messages_that_no_ledger_takes_are_escaped_or_cut(tmp_path: Path) -> None:
     """A message's words are kept whatever its name, ids and parts are called."""
     parts = [{"type": "text", "text": FACT}, {"type": "\ud800"}]
     with SealMemory.open(tmp_path) as memory:
-        memory.observe_messages([{"role": "user", "content": parts, "name": "\udfff", "id": "a"}])
+        memory.observe_messages([{"role": "user", "content": parts, "name": "\udfff", "id": "a" * 10**6}])
         (found,) = memory.ledger.interactions()
     assert found.text == FACT
-    assert found.metadata == {"name": "\\udfff", "id": "a", "skipped_parts": ["\\ud800"]}
+    assert found.metadata == {"name": "\\udfff", "id": storable_name("a" * 10**6), "skipped_parts": ["\\ud800"]}

@@ -64,7 +64,7 @@ def _at_size(bench: Bench, size: int) -> Figures:
     began = time.perf_counter()
     try:
         with ExitStack() as stack:
-            memory = _opened(bench, folder, stack)
+            memory = _open_memory(bench, folder, stack)
             fill(memory, others or new, size, seed=bench.options.seed)
             filled = time.perf_counter() - began
             first = _first_question(memory, new)
@@ -75,7 +75,7 @@ def _at_size(bench: Bench, size: int) -> Figures:
     return {"memories": size, "filling_seconds": filled, "first_ask_seconds": first, **learned, **asked}
 
 
-def _opened(bench: Bench, folder: Path, stack: ExitStack, **changes: Any) -> SealMemory:
+def _open_memory(bench: Bench, folder: Path, stack: ExitStack, **changes: Any) -> SealMemory:
     settings = bench.settings.changed(**changes)
     memory = SealMemory.open(folder, model=bench.options.model, settings=settings, engine=bench.engine)
     return stack.enter_context(memory)
@@ -118,7 +118,10 @@ def _first_tokens(bench: Bench, folder: Path, memory: SealMemory, new: Sequence[
         return {"first_token_seconds": {}, "questions": 0, "routed": 0, "prompt_tokens": {}}
     ways: dict[str, tuple[SealMemory, str]] = {"weights": (memory, "weights")}
     for chunks in CHUNKS:
-        ways[f"rag-{chunks}"] = _opened(bench, folder, stack, retrieval_passages=chunks), "retrieval"
+        ways[f"rag-{chunks}"] = (
+            _open_memory(bench, folder, stack, **{"answering.retrieval_passages": chunks}),
+            "retrieval",
+        )
     tokens = {way: _prompt_tokens(m, asked[0], mode) for way, (m, mode) in ways.items()}  # and warm
     taken: dict[str, list[float]] = {way: [] for way in ways}
     for question in asked:

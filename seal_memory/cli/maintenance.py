@@ -16,6 +16,7 @@ import typer
 from seal_memory.cli.invocation import Invocation
 from seal_memory.cli.output import Output, fields_of, say, shorten, table, when
 from seal_memory.errors import InputError
+from seal_memory.forgetting.edits import ids_to_forget
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,6 +47,7 @@ def correct(
 
 def _show_correction(done: Correction, out: Console) -> None:
     say(out, f"{done.old_id} is superseded by {done.new_id}.")
+    _show_still_served(done.still_served, out)
     if done.adapters:
         versions = ", ".join(map(str, done.snapshots))
         say(out, f"Destroyed: {len(done.adapters)} adapters, and the versions {versions} that held them.")
@@ -83,7 +85,7 @@ def _is_interactive() -> bool:
 
 
 def _chosen(memory: SealMemory, id: list[str] | None, session: str | None, source: str | None) -> list[Interaction]:
-    return memory.ledger.interactions(ids=id or None, session=session, source=source)
+    return memory.ledger.interactions(ids=ids_to_forget(memory.ledger, id or None, session=session, source=source))
 
 
 def _confirm(chosen: Sequence[Interaction]) -> None:
@@ -102,6 +104,8 @@ def _show_forget(done: ForgetReport, out: Console) -> None:
         f"Forgotten: {done.interactions} interactions, {done.self_edits} self-edits, {done.quiz_items} questions, "
         f"{len(done.adapters)} adapters, {len(done.snapshots)} versions.",
     )
+    if done.kept:
+        say(out, f"{done.kept} interactions were seen elsewhere, too; they stay there.")
     if done.to_relearn:
         say(
             out,
@@ -117,6 +121,18 @@ def _show_forget(done: ForgetReport, out: Console) -> None:
             )
         )
     say(out, f"Version {done.version} is published." if done.version else "The untouched base is in use.")
+    if not done.wiped:
+        say(
+            out,
+            "The deleted bytes are not overwritten yet: another process reads the ledger, or the disk has no room to "
+            "rebuild it. Stop the reader or free space; the worker and the next command try again.",
+        )
+    _show_still_served(done.still_served, out)
+
+
+def _show_still_served(adapters: Sequence[str], out: Console) -> None:
+    if adapters:
+        say(out, f"The vLLM server may still answer with {', '.join(adapters)}: restart it, or sleep at level 2.")
 
 
 def history(call: Invocation) -> Output:

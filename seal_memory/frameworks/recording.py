@@ -22,7 +22,7 @@ from seal_memory.errors import EngineUnavailableError, LedgerError
 from seal_memory.frameworks.concurrency import call_in_thread
 from seal_memory.intake.blocks import flatten_blocks
 from seal_memory.intake.cleaning import clean_messages
-from seal_memory.intake.messages import escape_surrogates
+from seal_memory.intake.messages import storable_name
 from seal_memory.memory import SealMemory
 
 __all__ = [
@@ -206,7 +206,7 @@ def _plain_part(part: object) -> dict[str, str]:
 
 
 def _name(name: object) -> str | None:
-    return None if name is None else escape_surrogates(str(name))
+    return None if name is None else storable_name(str(name))
 
 
 def _recorder(memory: Any) -> _Recorder:

@@ -20,6 +20,7 @@ from seal_memory.intake.messages import Message, parse_message, parse_role
 from seal_memory.language.speech_acts import SpeechAct, classify
 from seal_memory.language.text import chunks, is_binary_junk
 from seal_memory.ledger.arguments import require_metadata, require_name, require_string, require_text, require_time
+from seal_memory.ledger.encoding import to_json
 from seal_memory.records import Interaction, NewInteraction, Provenance, Role, Status
 from seal_memory.safety.injection import find_injection
 
@@ -41,6 +42,9 @@ __all__ = [
 LEARN_ROLES: tuple[Role, ...] = (Role.USER, Role.DOCUMENT, Role.TOOL)
 QUARANTINE_ROLES: tuple[Role, ...] = (Role.USER, Role.ASSISTANT, Role.TOOL, Role.DOCUMENT)
 MAX_CHARS = 4000  # about a thousand tokens of English
+MAX_METADATA = 1 << 16  # characters of its JSON form: what belongs to a text is short beside it
+REPEATED_METADATA = 1000  # characters; longer metadata is kept once and not with each of hundreds of chunks
+MAX_NAME = 4000  # characters of a source, session or title, which stand with every chunk
 _BORDER = 200  # characters read on either side of the border between two chunks
 
 _log = logging.getLogger(__name__)
@@ -119,14 +123,16 @@ def to_interactions(
 ) -> list[NewInteraction]:
     """Check one observed text and make its interactions: one, or one per chunk when it is over `rules.max_chars`.
 
-    Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0. Raises `InputError` for empty text, binary
-    junk, text that is not Unicode, an unknown role, a source, session or title that is no string, a time that is not in
-    Unix seconds, or metadata without a JSON form or over 100 levels deep.
+    Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0; metadata of more than `REPEATED_METADATA`
+    characters goes with the first chunk only. Raises `InputError` for empty text, binary junk, text that is not
+    Unicode, an unknown role, a source, session or title that is no string or over `MAX_NAME`, a time that is not in
+    Unix seconds, or metadata without a JSON form, over 100 levels deep or over `MAX_METADATA`.
     """
     _check_text(text)
     _check_provenance(provenance)
     role, pieces = parse_role(provenance.role), chunks(text, rules.max_chars)
     admissions = _admit_chunks(pieces, role, provenance.title, rules)
+    repeated = provenance.metadata if len(str(provenance.metadata)) <= REPEATED_METADATA else {}
     made: list[NewInteraction] = []
     for number, (piece, admission) in enumerate(zip(pieces, admissions, strict=True)):
         position = {"chunk": number, "chunks": len(pieces)} if len(pieces) > 1 else {}
@@ -138,7 +144,7 @@ def to_interactions(
                 provenance.session,
                 provenance.title,
                 provenance.time,
-                {**provenance.metadata, **position},
+                {**(repeated if number else provenance.metadata), **position},
                 admission.status,
                 admission.reason,
             )
@@ -167,9 +173,18 @@ def replacement(old: Interaction, text: str, rules: AdmissionRules = DEFAULT_RUL
 
 def _check_provenance(provenance: Provenance) -> None:
     for name in ("source", "session", "title"):
-        require_name(getattr(provenance, name), name)
+        value = require_name(getattr(provenance, name), name)
+        if value is not None and len(value) > MAX_NAME:
+            raise InputError(f"{name} has {len(value):,} characters; expected a name of at most {MAX_NAME:,}")
     require_time(provenance.time, "time")
     require_metadata(provenance.metadata, "metadata")
+    if provenance.metadata:
+        length = len(to_json(dict(provenance.metadata), "the metadata of an interaction"))
+        if length > MAX_METADATA:
+            raise InputError(
+                f"metadata has {length:,} characters as JSON; expected at most {MAX_METADATA:,}. Observe long values "
+                "as texts of their own, or keep them elsewhere and name the place"
+            )
 
 
 def _check_text(value: object) -> None:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 
-from seal_memory.errors import InputError, UnknownIdError
+from seal_memory.errors import ChangedError, InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import content_hash, from_json, id_list, normalise, not_nan, to_json
 from seal_memory.ledger.reviews import restored_status
+from seal_memory.ledger.terms import add_to_index
 from seal_memory.records import WITHHELD, Interaction, NewInteraction, Observed, Role, Status
 
 COLUMNS = """
@@ -35,13 +36,18 @@ _INSERT_SIGHTING = """
 """
 
 
+_EDITS = "edits"  # key in `meta`: how many purges and corrections there were
+
+
 def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
     hashes = [_checked_hash(item) for item in items]
     if not items:
         return []
     with scope.connection.atomic():
         known = _known(scope, hashes)
+        places = _sessions_of(scope, hashes, items)
         rows: list[tuple[object, ...]] = []
+        texts: list[tuple[str, str, str | None]] = []
         sightings: list[tuple[object, ...]] = []
         results: list[Observed] = []
         for item, digest in zip(items, hashes, strict=True):
@@ -51,10 +57,14 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
                 seen = Observed(scope.make_id(), True, item.status, item.reason)
                 known[digest] = Observed(seen.id, False, seen.status, seen.reason)
                 rows.append(_row(scope, item, seen.id, time, digest))
-            if seen.new or not item.replayed:
+                texts.append((seen.id, item.text, item.title))
+            place = (seen.id, item.session)
+            if not item.replayed or (place not in places and (seen.new or item.session is not None)):
+                places.add(place)
                 sightings.append((time, item.session, item.source, scope.namespace, seen.id))
             results.append(seen)
         scope.connection.run_many(_INSERT_INTERACTION, rows)
+        add_to_index(scope, texts)
         scope.connection.run_many(_INSERT_SIGHTING, sightings)
     return results
 
@@ -116,6 +126,7 @@ def supersede(scope: Scope, old_id: str, new: NewInteraction) -> Observed:
             "UPDATE interactions SET status = ?, superseded_by = ? WHERE namespace = ? AND id = ?",
             (Status.SUPERSEDED, observed.id, scope.namespace, old_id),
         )
+        count_edit(scope)
     return observed
 
 
@@ -174,6 +185,50 @@ def require_learnable(scope: Scope, ids: Collection[str]) -> None:
         raise InputError(f"interaction {rows[0][0]} is {rows[0][1]}: it cannot be used before a person approves it")
 
 
+def require_valid(scope: Scope, ids: Collection[str]) -> None:
+    """Raise ChangedError for an interaction that was superseded: nothing new may be trained on it."""
+    rows = scope.connection.rows(
+        "SELECT id FROM interactions WHERE namespace = ? AND id IN (SELECT value FROM json_each(?)) AND status = ?",
+        (scope.namespace, id_list(ids), Status.SUPERSEDED),
+    )
+    if rows:
+        raise ChangedError(f"interaction {rows[0][0]} was corrected meanwhile: train again, on its new wording")
+
+
+def stored_bytes(scope: Scope) -> int:
+    """Bytes of the namespace's texts with their names and metadata."""
+    rows = scope.connection.rows(
+        "SELECT coalesce(sum(length(CAST(text AS BLOB)) + length(CAST(metadata AS BLOB))"
+        " + length(coalesce(title, '')) + length(coalesce(source, '')) + length(coalesce(session, ''))), 0)"
+        " FROM interactions WHERE namespace = ?",
+        (scope.namespace,),
+    )
+    return int(rows[0][0])
+
+
+def learnable(scope: Scope, ids: Collection[str]) -> set[str]:
+    rows = scope.connection.rows(
+        "SELECT id FROM interactions WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
+        " AND status NOT IN (SELECT value FROM json_each(?))",
+        (scope.namespace, id_list(ids), id_list([Status.SUPERSEDED, *WITHHELD])),
+    )
+    return {row[0] for row in rows}
+
+
+def count_edit(scope: Scope) -> None:
+    """Note that an interaction was purged or superseded."""
+    scope.connection.run(
+        "INSERT INTO meta (namespace, key, value) VALUES (?, ?, '1')"
+        " ON CONFLICT (namespace, key) DO UPDATE SET value = CAST(value AS INTEGER) + 1",
+        (scope.namespace, _EDITS),
+    )
+
+
+def edits(scope: Scope) -> int:
+    rows = scope.connection.rows("SELECT value FROM meta WHERE namespace = ? AND key = ?", (scope.namespace, _EDITS))
+    return int(rows[0][0]) if rows else 0
+
+
 def interaction_from(row: sqlite3.Row) -> Interaction:
     return Interaction(
         id=row["id"],
@@ -209,6 +264,20 @@ def _known(scope: Scope, hashes: Sequence[str]) -> dict[str, Observed]:
         (scope.namespace, id_list(hashes)),
     )
     return {row[0]: Observed(row[1], False, Status(row[2]), row[3]) for row in rows}
+
+
+def _sessions_of(scope: Scope, hashes: Sequence[str], items: Sequence[NewInteraction]) -> set[tuple[str, str | None]]:
+    """(id, session) of the sightings of replayed items in the sessions that they come in."""
+    replayed = [(digest, item.session) for digest, item in zip(hashes, items, strict=True) if item.replayed]
+    if not replayed:
+        return set()
+    rows = scope.connection.rows(
+        "SELECT DISTINCT i.id, s.session FROM interactions i JOIN sightings s ON s.interaction_seq = i.seq"
+        " WHERE i.namespace = ? AND i.content_hash IN (SELECT value FROM json_each(?))"
+        " AND s.session IN (SELECT value FROM json_each(?))",
+        (scope.namespace, id_list(d for d, _ in replayed), id_list({s for _, s in replayed if s is not None})),
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 def _row(scope: Scope, item: NewInteraction, new_id: str, time: float, digest: str) -> tuple[object, ...]:

@@ -18,6 +18,8 @@ from seal_memory.errors import LedgerError, NewerSchemaError
 from seal_memory.ledger.connection import Connection
 from seal_memory.ledger.policy_rows import POLICY_TABLES, TRIAL_TABLES
 from seal_memory.ledger.reviews import QUARANTINE_TABLES
+from seal_memory.ledger.sessions import CONVERSATION_TABLES
+from seal_memory.ledger.terms import SEARCH_TABLES, register_functions
 
 APPLICATION_ID = 0x5EA17E40  # marks a seal-memory ledger in the SQLite file header
 
@@ -276,6 +278,9 @@ DROP INDEX interactions_by_standing;
 CREATE INDEX interactions_by_status ON interactions (namespace, status, time);
 """
 
+# Ends of a job's process in a row; they do not count as attempts.
+_ABRUPT_ENDS = "ALTER TABLE queued_jobs ADD COLUMN abrupt_ends INTEGER NOT NULL DEFAULT 0;"
+
 MIGRATIONS: tuple[str, ...] = (
     _TABLES,
     _QUEUE_TABLES,
@@ -283,6 +288,9 @@ MIGRATIONS: tuple[str, ...] = (
     QUARANTINE_TABLES,
     TRIAL_TABLES,
     _STATUS_COLUMN,
+    SEARCH_TABLES,
+    CONVERSATION_TABLES,
+    _ABRUPT_ENDS,
 )
 
 
@@ -326,6 +334,7 @@ def _checked_version(connection: Connection, known: int) -> int:
 
 def _migrate(connection: Connection, version: int, script: str) -> None:
     with connection.translated_errors():
+        register_functions(connection.database.conn)
         connection.database.executescript(script)
         connection.database.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.database.execute(f"PRAGMA user_version={version}")

@@ -122,6 +122,24 @@ STATING_NOTHING = [
 ]
 
 
+FOREIGN = """
+    ผมชื่อสมชาย / ขอบคุณ / ខ្ញុំឈ្មោះសុខា / ຂ້ອຍຊື່ສົມໄຊ / ကျွန်တော်
+    / 日本の首都は？ / こんにちは / 你好 / 안녕하세요 / 제 이름은 김철수입니다 / Hello. 管理者は田中です。
+    / Привет / Я врач / Где ключ? / أنا طبيب / أين المفتاح؟ / मैं डॉक्टर हूँ / שלום / γιατρός
+    / Evliyim. / Olen naimisissa / Tengo hambre / Vivo aquí / Bonjour / Merci beaucoup / Hola / Danke! / Sí
+    / No, gracias.
+    / Was ist das? / Wo wohnst du? / Cuál es la capital? / Mieszkam tutaj / Jag heter Bo. / Tôi đói / Estoy casado
+    / Ich heiße Bo.
+"""
+
+
+@pytest.mark.parametrize("text", [" ".join(text.split()) for text in FOREIGN.split("/")])
+def test_rules_for_english_judge_no_other_language(text: str) -> None:
+    """Neither "fragment: too short" nor a greeting nor a question: what is not surely English is learned."""
+    verdict = admit(text, role=Role.USER)
+    assert (verdict.status, verdict.reason) == (Status.PENDING, None)
+
+
 @pytest.mark.parametrize("text", STATING)
 def test_what_states_something_is_learned(text: str) -> None:
     verdict = admit(text, role=Role.USER)
@@ -324,3 +342,27 @@ def test_no_words_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         from_messages([{"role": "user", "content": "Brumo is a dog."}, {"role": "tool", "content": ""}])
     assert "Brumo" not in caplog.text
+
+
+def test_long_metadata_is_kept_once_and_short_metadata_with_every_chunk() -> None:
+    """Five hundred kilobytes of it beside a text of 125 chunks made 134 MB."""
+    text = "The harbour master counts the barrels of the port. " * 1000
+    found = to_interactions(text, Provenance(metadata={"page": "x" * 20_000}))
+    assert len(found) > 10
+    assert [len(str(i.metadata)) > 20_000 for i in found] == [True] + [False] * (len(found) - 1)
+    assert all(i.metadata["chunks"] == len(found) for i in found)
+    assert all(i.metadata["page"] == "p. 3" for i in to_interactions(text, Provenance(metadata={"page": "p. 3"})))
+    assert sum(len(i.text) + len(str(i.metadata)) for i in found) < 2 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"metadata": {"page": "x" * 500_000}}, r"metadata has 500,0\d\d characters .* at most 65,536"),
+        ({"title": "x" * 5000}, "title has 5,000 characters"),
+        ({"session": "x" * 5000}, "session has 5,000 characters"),
+    ],
+)
+def test_what_belongs_to_a_text_is_short(extra: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        to_interactions("The harbour master counts the barrels.", Provenance(**extra))

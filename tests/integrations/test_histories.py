@@ -16,6 +16,7 @@ from hypothesis import given, settings
 
 from seal_memory import SealMemory
 from seal_memory.frameworks.recording import recording_counts
+from seal_memory.intake.messages import storable_name
 
 FACT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 IMAGE = object()  # a part that is an image
@@ -30,7 +31,7 @@ TURNS = st.lists(
     st.tuples(st.sampled_from(["user", "assistant", "tool", "system"]), st.lists(TEXTS | st.just(IMAGE), max_size=3)),
     max_size=4,
 )
-NAMES = st.sampled_from(["monday", "half \ud800", "訪問-田中", "a/b c", "x" * 300])
+NAMES = st.sampled_from(["monday", "half \ud800", "訪問-田中", "a/b c", "x" * 5000])
 
 Turns = Sequence[tuple[str, Sequence[Any]]]
 
@@ -159,7 +160,7 @@ def test_no_history_raises_and_no_readable_turn_of_a_user_is_lost(framework: str
         said = [*turns[:place], ("user", [FACT]), *turns[place:]]
         with TemporaryDirectory() as folder, SealMemory.open(folder) as memory:
             FRAMEWORKS[framework](memory, said, name)
-            session = name.encode("utf-8", "backslashreplace").decode("utf-8")
+            session = storable_name(name)
             found = [i.text for i in memory.ledger.interactions(session=session) if i.role.value == "user"]
             counts = recording_counts(memory)
         assert FACT in found

@@ -27,7 +27,7 @@ from seal_memory.frameworks.context import ContextItem, ContextMode, memory_cont
 from seal_memory.frameworks.errors import ErrorTable, translate_errors
 from seal_memory.frameworks.recording import record_items
 from seal_memory.intake.cleaning import clean_text
-from seal_memory.intake.messages import escape_surrogates
+from seal_memory.intake.messages import storable_name
 from seal_memory.ledger.arguments import require_metadata, require_time
 
 __all__ = ["SealMemoryService"]
@@ -56,7 +56,7 @@ class SealMemoryService(BaseMemoryService):
 
     def memory_of(self, app_name: str, user_id: str) -> SealMemory:
         """Return one user's memory, opened at the first call."""
-        namespace = escape_surrogates(f"{app_name}/{user_id}")
+        namespace = storable_name(f"{app_name}/{user_id}")
         with self._lock:
             if namespace not in self._memories:
                 self._memories[namespace] = self._open(namespace)
@@ -148,7 +148,7 @@ def _observe_events(memory: SealMemory, calls: list[dict[str, Any]]) -> None:
 
 def _call(event: Event, text: str, session: str | None, extra: Mapping[str, object]) -> dict[str, Any]:
     """The arguments of `observe`. A time or metadata that cannot be stored is left out, and named in the metadata."""
-    metadata: dict[str, Any] = {"event": escape_surrogates(event.id), "author": escape_surrogates(event.author)}
+    metadata: dict[str, Any] = {"event": storable_name(event.id), "author": storable_name(event.author)}
     media, time = _media_kinds(event.content), event.timestamp
     if media:
         metadata["skipped_parts"] = media
@@ -164,7 +164,7 @@ def _call(event: Event, text: str, session: str | None, extra: Mapping[str, obje
     return {
         "text": text,
         "role": "user" if event.author == "user" else "assistant",
-        "session": None if session is None else escape_surrogates(session),
+        "session": None if session is None else storable_name(session),
         "source": SOURCE,
         "time": time,
         "metadata": metadata,

@@ -21,7 +21,7 @@ from seal_memory.errors import InputError, SealMemoryError
 from seal_memory.frameworks.concurrency import call_in_thread
 from seal_memory.frameworks.errors import ErrorTable, translate_errors
 from seal_memory.frameworks.recording import record_conversation
-from seal_memory.intake.messages import escape_surrogates
+from seal_memory.intake.messages import storable_name
 
 __all__ = ["FILE_NAME", "SealMemorySession"]
 
@@ -43,7 +43,7 @@ class SealMemorySession:
     def __init__(self, session_id: str, memory: SealMemory, *, history: Session | None = None) -> None:
         self.session_id, self.memory = session_id, memory
         self._own = history is None
-        self._session = escape_surrogates(session_id)  # as the ledger has it
+        self._session = storable_name(session_id)  # as the ledger has it
         self._held = f"{SOURCE}: held {hashlib.sha256(self._session.encode()).hexdigest()[:32]}"  # a key of its meta
         name = f"{memory.ledger.namespace}/{self._session}"
         self.history: Session = history if history is not None else SQLiteSession(name, memory.folder / FILE_NAME)

@@ -21,7 +21,7 @@ from seal_memory.frameworks.concurrency import call_in_thread
 from seal_memory.frameworks.context import ContextMode, memory_context, source_name
 from seal_memory.frameworks.errors import ErrorTable, translate_errors
 from seal_memory.frameworks.recording import record_conversation
-from seal_memory.intake.messages import escape_surrogates
+from seal_memory.intake.messages import storable_name
 
 __all__ = ["SealMemoryCapability", "memory_toolset"]
 
@@ -124,8 +124,8 @@ def _part(part: object) -> dict[str, str]:
 
 
 def _session(ctx: RunContext[Any]) -> str | None:
-    return None if ctx.conversation_id is None else escape_surrogates(ctx.conversation_id)
+    return None if ctx.conversation_id is None else storable_name(ctx.conversation_id)
 
 
 def _source(ctx: RunContext[Any]) -> str:
-    return escape_surrogates(source_name("pydantic-ai", ctx.agent.name if ctx.agent is not None else None))
+    return storable_name(source_name("pydantic-ai", ctx.agent.name if ctx.agent is not None else None))
