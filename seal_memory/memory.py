@@ -6,6 +6,7 @@ Not here: the work itself.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,15 +21,15 @@ from seal_memory.answering.conversation import Conversation, chat_prompt, text_p
 from seal_memory.answering.quiz_report import QuizReport, ask_quiz, user_items, valid_items
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
-from seal_memory.errors import InputError
-from seal_memory.forgetting.edits import correct_interaction, forget_interactions, ids_to_forget, roll_back
+from seal_memory.errors import AdapterError, CorruptAdapterError, InputError, LedgerError, UnknownIdError
+from seal_memory.forgetting.edits import correct_interaction, ids_to_forget, roll_back
 from seal_memory.intake.admission import AdmissionRules, from_messages, from_texts
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.ledger.leases import lease
 from seal_memory.records import Hit, Interaction, Manifest, Observed, Provenance, Snapshot
 from seal_memory.report.status import memory_status
 from seal_memory.results import Correction, Exported, MemoryStatus
+from seal_memory.routing.router import LoadableRouter
 from seal_memory.runtime.engines import MemoryEngines
 
 if TYPE_CHECKING:  # these need torch, which takes seconds to import: only the verbs that use them import it
@@ -45,6 +46,8 @@ if TYPE_CHECKING:  # these need torch, which takes seconds to import: only the v
     from seal_memory.sleep.sleeper import SleepReport
     from seal_memory.training.background import Background
     from seal_memory.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -92,6 +95,7 @@ class SealMemory:
         engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
         answering: VllmEngine | Callable[[], VllmEngine] | None = None,
         router: MakeRouter | None = None,
+        quota: int | None = None,
     ) -> SealMemory:
         """Open the memory in folder `path`, or create it.
 
@@ -108,6 +112,7 @@ class SealMemory:
             answering: A vLLM server's engine that answers questions; memories may share it.
             router: Makes a router of your own for a manifest and its ledger (`routing.router` shows one), in place of
                 the setting `answering.router`. Questions and the publish gate both use it; pass it at every open.
+            quota: Bytes of text that the namespace may hold; more is refused with `QuotaError`. None: no limit.
 
         Raises:
             LedgerError: The folder cannot be used; `NewerSchemaError` where a newer seal-memory wrote it.
@@ -115,7 +120,7 @@ class SealMemory:
         """
         folder = Path(path).expanduser()
         settings = settings if settings is not None else Settings.load(folder)
-        ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id)
+        ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id, quota=quota)
         more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router}
         return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, **more)
 
@@ -135,9 +140,15 @@ class SealMemory:
     @cached_property
     def store(self) -> AdapterStore:
         """The adapter files of this namespace."""
-        from seal_memory.lora.store import AdapterStore, folder_name
+        from seal_memory.lora.store import AdapterStore, adopt_former_folder, folder_name
 
-        return AdapterStore(self.folder / "adapters" / folder_name(self.ledger.namespace))
+        name, adapters = self.ledger.namespace, self.folder / "adapters"
+        if not self.ledger.read_only and folder_name(name) != name and (adapters / name).is_dir():
+            others = set(self.ledger.namespaces.names()) - {name}
+            own = [a.id for a in self.ledger.adapters()]
+            taken = any(folder_name(other) == name for other in others)
+            adopt_former_folder(adapters, name, own=own, owner_elsewhere=taken)
+        return AdapterStore(adapters / folder_name(name))
 
     @cached_property
     def routers(self) -> MakeRouter:
@@ -287,7 +298,12 @@ class SealMemory:
     # -- learning ---------------------------------------------------------------------------------
 
     def consolidate(
-        self, *, core: bool = False, rebuild: Sequence[str] = (), progress: Progress | None = None
+        self,
+        *,
+        core: bool = False,
+        rebuild: Sequence[str] = (),
+        limit: int | None = None,
+        progress: Progress | None = None,
     ) -> ConsolidateReport:
         """Train all pending interactions and publish the adapters that pass the gate.
 
@@ -296,6 +312,7 @@ class SealMemory:
         Args:
             core: Train the core again afterwards.
             rebuild: Adapter ids of published shards to train again; each answers until its successor is published.
+            limit: Most episodes to learn now; the others stay pending.
             progress: Called instead of the memory's own.
 
         Returns:
@@ -303,12 +320,12 @@ class SealMemory:
             held-out questions before and after, 0..1.
 
         Raises:
-            BusyError: Another process trains this namespace.
+            BusyError: Another process trains this namespace; `ChangedError` where it is to be started again.
             ModelUnavailableError: As `engine`.
             BaseModelMismatchError: As `engine`.
         """
         with self._training(progress) as trainer:
-            return trainer.consolidate(core=core, rebuild=rebuild)
+            return trainer.consolidate(core=core, rebuild=rebuild, limit=limit)
 
     def refine(self, number: int, *, progress: Progress | None = None) -> RefineReport:
         """Run one round of refining the edit policy: the parts that the setting `policy.refine` names.
@@ -476,19 +493,41 @@ class SealMemory:
         items = valid_items(self.ledger)
         return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self.settings.answering.max_tokens)
 
-    def published(self) -> Snapshot | None:
+    def published(self, *, verify: bool = False) -> Snapshot | None:
         """Return the published snapshot after checking its files; None is the untouched base.
 
-        A damaged snapshot is replaced by the newest older one that is whole.
+        A damaged snapshot is replaced by the newest older one that is whole. `verify`: read every file again.
         """
+        if verify:
+            self.heal()
         return self._guard.usable()
+
+    def heal(self) -> set[str]:
+        """Read all published adapters' files; the damaged ones. What they held is pending, and answered by text."""
+        return self._guard.heal()
+
+    def _loads(self, adapter_id: str) -> bool:
+        try:
+            self._engines.load(adapter_id)
+        except CorruptAdapterError as error:
+            logger.error("%s", error)
+            try:
+                self.heal()
+            except LedgerError as another:  # read-only, or no room: the question is answered all the same
+                logger.warning("the damaged adapter stays published for now: %s", another)
+            return False
+        except (AdapterError, UnknownIdError):
+            if self.ledger.adapters(ids=[adapter_id]):
+                raise
+            return False  # forgotten since the snapshot was read
+        return True
 
     def _answerer(self, *, shared: bool = False) -> Answerer:
         """Bind an answerer to the published snapshot; `shared` batches it with other callers."""
         engine = self._engines.batched if shared else self._engines.answering
         snapshot = self.published()
         self._engines.retain(snapshot)
-        router = self._router(snapshot)
+        router = LoadableRouter(self._router(snapshot), self._loads)
         return Answerer(
             engine, router, self.ledger, self.settings.answering, snapshot=snapshot.version if snapshot else None
         )
@@ -508,7 +547,7 @@ class SealMemory:
     def correct(self, id: str, text: str) -> Correction:
         """Replace the text of an interaction; the old wording stays on record, out of training and answers.
 
-        Adapters that were trained on the old wording are removed; the new one is pending.
+        Adapters that were trained on the old wording are removed; the new one is pending. Waits for no trainer.
 
         Args:
             id: The interaction.
@@ -520,18 +559,17 @@ class SealMemory:
         Raises:
             UnknownIdError: The id is not in this namespace.
             InputError: The text is empty, too long or unchanged, or the interaction was corrected before.
-            BusyError: Another process trains this namespace.
         """
-        with lease(self.ledger, "consolidate") as heartbeat:
-            self._engines.open_server()  # connect first: the vLLM server must be told to drop adapters
-            return correct_interaction(self.ledger, self._deletion(heartbeat), id, text, rules=self._admission_rules)
+        self._engines.open_server()  # connect first: the vLLM server must be told to drop adapters
+        return correct_interaction(self.ledger, self._deletion(), id, text, rules=self._admission_rules)
 
     def forget(
         self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
     ) -> ForgetReport:
         """Destroy interactions, and everything derived from them: quiz items, self-edits, adapters and snapshots.
 
-        Needs no model; where there is one, the report says what it still recalls.
+        Needs no model; where there is one, the report says what it still recalls. Waits for no trainer: what one trains
+        on them meanwhile is not published.
 
         Args:
             ids: One id or several; given these, session and source are not used.
@@ -545,22 +583,18 @@ class SealMemory:
         Raises:
             InputError: Nothing is named.
             UnknownIdError: An id is unknown, or nothing matches.
-            BusyError: Another process trains this namespace.
         """
         wanted = ids_to_forget(self.ledger, ids, session=session, source=source)
-        return forget_interactions(
-            self.ledger,
-            wanted,
-            session=session if ids is None else None,
-            source=source if ids is None else None,
-            check_snapshot=self._guard.usable,
-            deletion=self._deletion,
-        )
+        if ids is not None:
+            session = source = None
+        self._guard.usable()  # recall is measured on what is served
+        deletion = self._deletion()
+        return deletion.with_recall(deletion.forget(wanted, session=session, source=source))
 
-    def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
+    def _deletion(self) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
 
-        return Deletion(replace(self.workbench, heartbeat=heartbeat), drop=self._engines.drop)
+        return Deletion(self.workbench, drop=self._engines.drop)
 
     def history(self) -> list[Snapshot]:
         """List the published snapshots, newest first."""
@@ -570,10 +604,9 @@ class SealMemory:
         """Publish an earlier version again, 0 for the untouched base; interactions outside it are pending again.
 
         Returns the published snapshot, None for the untouched base. Raises `UnknownIdError` for a version that never
-        existed, was destroyed by a forget, or was pruned; `BusyError` when another process trains this namespace.
+        existed, was destroyed by a forget, or was pruned. Waits for no trainer.
         """
-        with lease(self.ledger, "consolidate"):
-            return roll_back(self.ledger, version)
+        return roll_back(self.ledger, version)
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write the published adapters as PEFT folders with a `manifest.json`, into a new or empty folder.
@@ -584,7 +617,7 @@ class SealMemory:
         """
         from seal_memory.runtime.export import export
 
-        to, found = Path(folder).expanduser(), self.published()
+        to, found = Path(folder).expanduser(), self.published(verify=True)
         return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)
 
     def status(self) -> MemoryStatus:

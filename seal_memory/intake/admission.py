@@ -20,6 +20,7 @@ from seal_memory.errors import InputError
 from seal_memory.intake.messages import Message, parse_message, parse_role
 from seal_memory.language.speech_acts import SpeechAct, classify
 from seal_memory.language.text import chunks, is_binary_junk
+from seal_memory.ledger.encoding import to_json
 from seal_memory.records import Interaction, NewInteraction, Provenance, Role, Status
 from seal_memory.safety.injection import find_injection
 
@@ -41,6 +42,9 @@ __all__ = [
 LEARN_ROLES: tuple[Role, ...] = (Role.USER, Role.DOCUMENT, Role.TOOL)
 QUARANTINE_ROLES: tuple[Role, ...] = (Role.USER, Role.ASSISTANT, Role.TOOL, Role.DOCUMENT)
 MAX_CHARS = 4000  # about a thousand tokens of English
+MAX_METADATA = 1 << 16  # characters of its JSON form: what belongs to a text is short beside it
+REPEATED_METADATA = 1000  # characters; longer metadata is kept once and not with each of hundreds of chunks
+MAX_NAME = 4000  # characters of a source, session or title, which stand with every chunk
 _BORDER = 200  # characters read on either side of the border between two chunks
 
 _log = logging.getLogger(__name__)
@@ -119,13 +123,17 @@ def to_interactions(
 ) -> list[NewInteraction]:
     """Check one observed text and make its interactions: one, or one per chunk when it is over `rules.max_chars`.
 
-    Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0. Raises `InputError` for empty text, binary
-    junk, text that is not Unicode, an unknown role, a time that is no number, or metadata that is no mapping.
+    Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0; metadata of more than `REPEATED_METADATA`
+    characters goes with the first chunk only. Raises `InputError` for empty text, binary junk, text that is not
+    Unicode, an unknown role, a time that is no number, metadata that is no mapping or over `MAX_METADATA`, a name over
+    `MAX_NAME`.
     """
     _check_text(text)
     _check_time_and_metadata(provenance)
+    _check_names(source=provenance.source, session=provenance.session, title=provenance.title)
     role, pieces = parse_role(provenance.role), chunks(text, rules.max_chars)
     admissions = _admit_chunks(pieces, role, provenance.title, rules)
+    repeated = provenance.metadata if len(str(provenance.metadata)) <= REPEATED_METADATA else {}
     made: list[NewInteraction] = []
     for number, (piece, admission) in enumerate(zip(pieces, admissions, strict=True)):
         position = {"chunk": number, "chunks": len(pieces)} if len(pieces) > 1 else {}
@@ -137,7 +145,7 @@ def to_interactions(
                 provenance.session,
                 provenance.title,
                 provenance.time,
-                {**provenance.metadata, **position},
+                {**(repeated if number else provenance.metadata), **position},
                 admission.status,
                 admission.reason,
             )
@@ -171,6 +179,19 @@ def _check_time_and_metadata(provenance: Provenance) -> None:
         raise InputError(f"time is {time!r}; expected Unix seconds")
     if not isinstance(metadata, Mapping):
         raise InputError(f"metadata is a {type(metadata).__name__}; expected a mapping")
+    if metadata:
+        length = len(to_json(dict(metadata), "the metadata of an interaction"))
+        if length > MAX_METADATA:
+            raise InputError(
+                f"metadata has {length:,} characters as JSON; expected at most {MAX_METADATA:,}. Observe long values "
+                "as texts of their own, or keep them elsewhere and name the place"
+            )
+
+
+def _check_names(**names: str | None) -> None:
+    for name, value in names.items():
+        if value is not None and len(value) > MAX_NAME:
+            raise InputError(f"{name} has {len(value):,} characters; expected a name of at most {MAX_NAME:,}")
 
 
 def _check_text(text: object) -> None:

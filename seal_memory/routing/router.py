@@ -74,6 +74,21 @@ class Router(Protocol):
     def route(self, question: str) -> Route: ...
 
 
+class LoadableRouter:
+    """A router that abstains to the base where the adapter it would choose cannot be loaded.
+
+    `loads(adapter_id)` is asked before anything is generated, so that a damaged file ends no answer, and in a shared
+    batch nobody else's.
+    """
+
+    def __init__(self, router: Router, loads: Callable[[str], bool]) -> None:
+        self._router, self._loads = router, loads
+
+    def route(self, question: str) -> Route:
+        found = self._router.route(question)
+        return found if found.adapter_id is None or self._loads(found.adapter_id) else Route()
+
+
 MakeRouter = Callable[[Manifest, Ledger], Router]
 
 

@@ -45,7 +45,7 @@ class SealMemoryStore(BaseStore):
 
     A put item is observed with session "ns/…" and source "langgraph/ns/…/key" (labels percent-encoded), so that
     `memory.forget(session=…)` forgets a namespace; its items leave the store too. Deleting, overwriting and expiring
-    an item forgets what was learned from it; while a consolidation runs this waits for a later operation
+    an item forgets what was learned from it; while the ledger is locked this waits for a later operation
     (`due_to_forget`). `put(index=False)` keeps an item without learning it, `index=[paths]` learns only those parts.
     `ttl`: LangGraph's configuration, in minutes; expired items are swept when the store is used, at most every
     `sweep_interval_minutes`, or by `sweep_ttl`.
@@ -181,7 +181,7 @@ class SealMemoryStore(BaseStore):
             if held:
                 self.memory.forget(held)
         except BusyError:
-            logger.info("%d deleted interactions wait until the running consolidation ends", len(held))
+            logger.info("%d deleted interactions wait until the ledger is free", len(held))
             return
         self._items.forgotten(due)
 
