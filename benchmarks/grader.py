@@ -1,10 +1,13 @@
-"""`python -m benchmarks.grader evaluate --data FILE` and `train --data FILE --out seal_memory/data/grader.json`.
+"""Training and cross-validation of the local grader.
+
+python -m benchmarks.grader evaluate --data FILE
+python -m benchmarks.grader train --data FILE --out seal_memory/data/grader.json
 
 The data: JSON lines of {question, gold, answer, correct}, verdicts of GPT-4.1. `evaluate` cross-validates with all
-answers to one question in one fold, so that no figure comes from a question seen in training; the table goes to
-standard error, the last line of standard output is one JSON object. `train` fits on all of it, with no chance left
-to the run. The trees are scikit-learn's histogram gradient boosting, written in the package's own format, which needs
-no scikit-learn to read. Not covered: choosing hyperparameters (they were chosen by cross-validation and stand here).
+answers to one question in one fold, so that no question is in both training and test; the table goes to standard error,
+the last line of standard output is one JSON object. `train` fits on all rows, deterministically. The trees are
+scikit-learn's histogram gradient boosting, stored in the package's own format, which needs no scikit-learn to read.
+Not here: choosing hyperparameters (the constants below were chosen by cross-validation).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from seal_memory.errors import InputError
-from seal_memory.quizzes.grader import Trees, judge_all
+from seal_memory.quizzes.grader import Trees, grade_answers
 from seal_memory.quizzes.grader_features import DIRECTIONS, FEATURES, features
 from seal_memory.quizzes.metrics import contains, token_f1
 
@@ -29,7 +32,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 DEPTH = 4  # of a tree
 NO_SPLIT = 1e30  # a threshold that sends every row to the left
 F1_THRESHOLD = 0.5
-STRICT = (0.6, 0.7, 0.8)  # for a gate, which must not take a wrong answer for a right one
+STRICT = (0.6, 0.7, 0.8)  # thresholds for uses where accepting a wrong answer is costly
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +77,7 @@ def compute(rows: Sequence[Row]) -> Array:
 
 def train(rows: Sequence[Row], verdicts: Array, *, seed: int = 0) -> Trees:
     """Trees on all rows given."""
-    return exported(fit(compute(rows), verdicts, seed=seed))
+    return to_trees(fit(compute(rows), verdicts, seed=seed))
 
 
 def fit(x: Array, y: Array, *, seed: int = 0) -> HistGradientBoostingClassifier:
@@ -95,8 +98,8 @@ def fit(x: Array, y: Array, *, seed: int = 0) -> HistGradientBoostingClassifier:
     return model.fit(x, y)
 
 
-def exported(model: HistGradientBoostingClassifier) -> Trees:
-    """The same trees as complete ones of `DEPTH`; a leaf above the last level goes to the left end of its subtree."""
+def to_trees(model: HistGradientBoostingClassifier) -> Trees:
+    """The trees as complete trees of `DEPTH`; a leaf above the last level goes to the left end of its subtree."""
     grown = [_complete(tree.nodes) for (tree,) in model._predictors]
     feature, threshold, leaf = (np.array(part) for part in zip(*grown, strict=True))
     return Trees(FEATURES, _rounded(model._baseline_prediction.item()), feature, threshold, leaf)
@@ -121,7 +124,7 @@ def _complete(nodes: Array) -> tuple[list[int], list[float], list[float]]:
 
 
 def _rounded(step: float) -> float:
-    """To four significant digits, so that the file stays small. Thresholds stay exact: features are equal to some."""
+    """Round to four significant digits, for a small file. Thresholds stay exact: some equal a feature's value."""
     return float(f"{step:.4g}")
 
 
@@ -136,18 +139,18 @@ def folds_by_question(rows: Sequence[Row], folds: int, seed: int) -> Array:
 
 
 def out_of_fold(rows: Sequence[Row], verdicts: Array, *, folds: int, seed: int) -> Array:
-    """The whole grader's probability for each row, from trees that saw no answer to its question."""
+    """The grader's probability for each row, from trees not trained on its question."""
     fold, x = folds_by_question(rows, folds, seed), compute(rows)
     found = np.zeros(len(rows))
     for k in range(folds):
-        trees = exported(fit(x[fold != k], verdicts[fold != k]))
+        trees = to_trees(fit(x[fold != k], verdicts[fold != k]))
         held_out = np.flatnonzero(fold == k)
-        found[held_out] = [j.probability for j in judge_all([rows[i] for i in held_out.tolist()], trees=trees)]
+        found[held_out] = [j.probability for j in grade_answers([rows[i] for i in held_out.tolist()], trees=trees)]
     return found
 
 
 def evaluate(rows: Sequence[Row], verdicts: Array, *, folds: int, seed: int) -> dict[str, Any]:
-    """Figures of the grader, cross-validated, and of the two plain rules."""
+    """Cross-validated figures of the grader, and those of the two plain rules (containment, F1)."""
     found = out_of_fold(rows, verdicts, folds=folds, seed=seed)
     inside = np.array([contains(answer, gold) for _, gold, answer in rows])
     overlap = np.array([token_f1(answer, gold) for _, gold, answer in rows])
@@ -192,7 +195,7 @@ def calibration(found: Array, verdicts: Array) -> dict[str, float]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The figures for people."""
+    """The figures as a text table."""
     columns = ("agreement", "precision", "recall", "f1", "ece", "tp", "fp", "fn", "tn")
     lines = [f"{result['rows']} rows, {result['questions']} questions, {result['folds']} folds by question"]
     lines.append(f"{'':10}" + "".join(f"{c:>11}" for c in columns))

@@ -1,7 +1,6 @@
-"""Figures from answers: means with bootstrap intervals, and times.
+"""Statistics: means with bootstrap intervals, and times.
 
-Not here: judging one answer (`seal_memory.quizzes`), what a retention matrix says (`seal_memory.forgetting.retention`),
-running anything.
+Not here: grading an answer (`seal_memory.quizzes`), retention matrices (`seal_memory.forgetting.retention`).
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ RESAMPLES = 2000
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0, level: float = 0.95) -> dict[str, float] | None:
-    """Mean and percentile interval over resampled values; None of nothing (Efron 1979).
+    """Mean with a bootstrap percentile interval (Efron 1979); None without values.
 
-    Values must be independent draws: of questions that share a passage, give each passage's mean.
+    Values must be independent draws: for questions that share a passage, give each passage's mean.
     """
     if not values:
         return None
     data = np.asarray(values, dtype=np.float64)
     low = high = float(data.mean())
-    if len(data) > 1:  # of one value, the value itself
+    if len(data) > 1:  # with one value, the interval is the value
         options = {"n_resamples": RESAMPLES, "confidence_level": level, "method": "percentile"}
         found = stats.bootstrap((data,), np.mean, rng=np.random.default_rng(seed), **options)
         low, high = map(float, found.confidence_interval)
@@ -42,5 +41,5 @@ def times(seconds: Sequence[float]) -> dict[str, float] | None:
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """Arithmetic mean; None of nothing."""
+    """Arithmetic mean; None without values."""
     return float(np.mean(values)) if values else None

@@ -1,8 +1,8 @@
-"""`python -m benchmarks quick`, what `make bench` runs: every experiment and system once, small, and the report.
+"""`python -m benchmarks quick` (`make bench`): every experiment and system once, small, and the report.
 
 About 20 minutes on two cores with the default model, half an hour with `--data FILE`, which adds SQuAD passages
-(measured once with: 29.8 minutes, 7.4 of them for SQuAD). The figures show that everything works and roughly what to
-expect; those of docs/results.md come from the full runs. Killed, it goes on.
+(measured once: 29.8 minutes, 7.4 of them for SQuAD). A smoke test with rough figures; those of docs/results.md come
+from full runs. A killed run resumes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def plans(data: Path | None) -> list[tuple[str, ...]]:
 
 
 def main(argv: Sequence[str], run: Callable[[Sequence[str]], int], report: Callable[[Sequence[str]], int]) -> int:
-    """Run all, then write the page. `run` and `report` are the other verbs. Ends at the first that fails."""
+    """Run all, then write the page. `run` and `report`: the other commands. Stops at the first failure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks quick", description=__doc__)
     parser.add_argument("--data", type=Path, help="squad_seal200.jsonl or alike; without it the diary alone")
     parser.add_argument("--work", type=Path, default=Path("runs") / "quick")

@@ -1,12 +1,12 @@
-"""A background worker killed with SIGKILL at random moments, against one that nobody disturbs.
+"""Crash test: a background worker killed with SIGKILL at random moments, compared with an undisturbed one.
 
 python -m benchmarks worker-kills --kills 50 --sessions 20 --seed 0
 
-Session by session texts are observed and a worker process learns them; in the disturbed run it is killed again and
-again, wherever it happens to be, and started anew. Both must end in the same published state: the same texts learned,
-each in one shard, each published once, nothing lost. What the trained bytes are is not compared (ids are random).
+Session by session texts are observed and a worker process learns them; in the disturbed run it is killed repeatedly and
+restarted. Both must end in the same published state: the same texts learned, each in one shard, each published once,
+nothing lost. The trained bytes are not compared (ids are random).
 
-Not here: kills at named points of publishing (tests/test_crash.py), how well anything was learned.
+Not here: kills at named points of publishing (tests/test_crash.py), quality of learning.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ SETTINGS: Mapping[str, Any] = {
     "gate.max_perplexity_increase": 10.0,
 }  # fmt: skip
 PRELOAD = ["torch", "transformers.models.llama.modeling_llama", "seal_memory.learning.consolidate", __name__]
-ATTEMPTS = 1000  # of a job: every kill is one, and none may end it
+ATTEMPTS = 1000  # of a job: a kill counts as an attempt, and must not exhaust them
 TEXTS = 3  # of a session
-LONGEST = 1800.0  # seconds that one undisturbed start may take
+START_TIMEOUT = 1800.0  # seconds that one undisturbed start may take
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a memory ended as, in words that do not depend on ids."""
+    """The final state of a memory, independent of ids."""
 
     learned: tuple[str, ...]
     shards: tuple[tuple[str, ...], ...]
@@ -61,8 +61,8 @@ class Outcome:
     disturbed: Published
 
 
-class Kills:
-    """One comparison. `folder` gets two memories."""
+class KillTest:
+    """One comparison; makes two memories in `folder`."""
 
     def __init__(self, folder: Path, model: str, *, settings: Mapping[str, Any] = SETTINGS, seed: int = 0) -> None:
         self.folder, self.model, self.settings = folder, model, dict(settings)
@@ -70,12 +70,12 @@ class Kills:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
         self.kills = self.starts = 0
-        self._usual = 0.0  # seconds that a start takes that nobody kills
+        self._usual = 0.0  # seconds of an undisturbed start
 
     def run(self, kills: int, sessions: int) -> Outcome:
-        """At least `sessions` sessions, and as many more as it takes to kill `kills` times."""
+        """Run at least `sessions` sessions, and more until `kills` kills happened."""
         undisturbed, disturbed = self.folder / "undisturbed", self.folder / "disturbed"
-        self._start(undisturbed, None)  # has nothing to do: only so that the imports are not counted
+        self._start(undisturbed, None)  # warm up: exclude the imports from the times
         self._usual = 0.0
         self._observe(undisturbed, 0)
         self._start(undisturbed, None)
@@ -98,22 +98,22 @@ class Kills:
         return Outcome(count, self.kills, self.starts, same, one, other)
 
     def _start(self, memory: Path, seconds: float | None) -> bool:
-        """Start a worker that does all there is to do; True when it ended by itself before `seconds` were over."""
+        """Start a worker that runs all jobs; True if it ended by itself within `seconds`, else it is killed."""
         began = time.monotonic()
         child = self._context.Process(target=work, args=(str(memory), self.model, self.settings))
         child.start()
         self.starts += 1
-        child.join(LONGEST if seconds is None else seconds)
+        child.join(START_TIMEOUT if seconds is None else seconds)
         if child.is_alive():
             child.kill()
             child.join()
             if seconds is None:
-                raise TimeoutError(f"the worker in {memory} did not end within {LONGEST} s")
+                raise TimeoutError(f"the worker in {memory} did not end within {START_TIMEOUT} s")
             self.kills += 1
             return False
         if child.exitcode:
             raise ChildProcessError(f"the worker in {memory} ended with {child.exitcode}")
-        self._usual = max(0.7 * self._usual, time.monotonic() - began)  # one with little to do says little
+        self._usual = max(0.7 * self._usual, time.monotonic() - began)  # decays: a start with little work says little
         return True
 
     def _open(self, memory: Path) -> SealMemory:
@@ -147,7 +147,7 @@ class Kills:
 
 
 def work(folder: str, model: str, settings: dict[str, Any]) -> None:
-    """A worker process: all there is to do, then the end."""
+    """A worker process: run all jobs, then end."""
     import torch
 
     from seal_memory.training.worker import Worker
@@ -170,7 +170,7 @@ def facts(session: int) -> list[tuple[str, str, str]]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The last line of standard output is one JSON object; exit code 1 where the two runs differ."""
+    """Run the comparison; the last line of standard output is one JSON object. Exit code 1 if the runs differ."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks worker-kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--sessions", type=int, default=20, help="at least")
@@ -180,7 +180,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, help="also write the result there")
     given = parser.parse_args(argv)
     folder = given.work or Path("runs") / f"worker-kills-{int(time.time())}"
-    outcome = Kills(folder, given.model, seed=given.seed).run(given.kills, given.sessions)
+    outcome = KillTest(folder, given.model, seed=given.seed).run(given.kills, given.sessions)
     found = json.dumps({"seed": given.seed, "model": given.model, **asdict(outcome)})
     if given.out is not None:
         given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ SETS = {
             "agent_framework", "haystack", "langchain", "langgraph", "llama_index", "mcp", "openai_agents",
             "openai_client", "pydantic_ai", "smolagents",
         ),
-        ("tests/integrations", "tests/test_aside.py"),
+        ("tests/integrations", "tests/frameworks"),
     ),
     "google_adk": Set(
         ("google_adk",), ("tests/integrations/test_google_adk.py",), ROOT / "integrations/google_adk/constraints.txt"

@@ -1,4 +1,4 @@
-"""Settings: every number and choice a user may turn, in groups, validated once and frozen.
+"""Settings: every number and choice a user may change, in groups, validated once and frozen.
 
 A setting has a dotted name, `<group>.<name>` (`seed` alone has no group), and one spelling in each place:
 keyword `learning={"rank": 4}` or `**{"learning.rank": 4}`, command line `--set learning.rank=4`, environment
@@ -122,7 +122,7 @@ class LearningSettings(_Group):
 
 
 class SafetySettings(_Group):
-    """The filter in front of the memory."""
+    """The injection filter in front of the memory."""
 
     quarantine_roles: Annotated[tuple[Role, ...], BeforeValidator(_split)] = Field(
         default=(Role.USER, Role.ASSISTANT, Role.TOOL, Role.DOCUMENT),

@@ -1,12 +1,12 @@
-"""The error tree: every error that crosses the public surface.
+"""The error tree: every error that the public API raises.
 
 SealMemoryError
-├── InputError            what the caller handed in cannot be used (also a ValueError)
+├── InputError            an argument cannot be used (also a ValueError)
 │   ├── PromptTooLongError a prompt and its answer do not fit the model's context
 │   ├── SettingsError     a setting is out of range or unknown
-│   └── UnknownIdError    an id, version or session that this memory does not hold
+│   └── UnknownIdError    an id, version, session or source that this memory does not have
 ├── ModelUnavailableError a model name, folder or file that cannot be loaded
-├── EngineUnavailableError the server behind an engine is gone, or has no room now
+├── EngineUnavailableError an engine's server cannot be reached, or has no room now
 ├── LedgerError           the database cannot be opened, read or written
 │   ├── NewerSchemaError  written by a newer seal-memory
 │   └── BusyError         another process holds the lock that this call needs
@@ -14,8 +14,8 @@ SealMemoryError
     ├── CorruptAdapterError
     └── BaseModelMismatchError
 
-A refused adapter is a *result* (`records.Decision`), not an error. Messages name the value,
-what was expected, and the way out.
+A refused adapter is a *result* (`records.Decision`), not an error. Messages name the value, what was expected, and the
+way out.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class SealMemoryError(Exception):
 
 
 class InputError(SealMemoryError, ValueError):
-    """The caller handed in something that cannot be used."""
+    """An argument cannot be used."""
 
 
 class PromptTooLongError(InputError):
-    """A prompt and what is to follow do not fit the model's context."""
+    """A prompt and its answer do not fit the model's context."""
 
 
 class SettingsError(InputError):
@@ -54,7 +54,7 @@ class SettingsError(InputError):
 
 
 class UnknownIdError(InputError):
-    """An id, version, session or source that this memory does not hold."""
+    """An id, version, session or source that this memory does not have."""
 
 
 class ModelUnavailableError(SealMemoryError):
@@ -62,7 +62,7 @@ class ModelUnavailableError(SealMemoryError):
 
 
 class EngineUnavailableError(SealMemoryError):
-    """The server that an engine talks to cannot be reached, breaks off, or has no room; try again later."""
+    """An engine's server cannot be reached, broke off, or has no room; try again later."""
 
 
 class LedgerError(SealMemoryError):

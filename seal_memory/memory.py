@@ -1,7 +1,7 @@
-"""`SealMemory`: the one object a user needs. Opens a folder, and hands each verb to the room that does it.
+"""`SealMemory`: the one object a user needs. It opens a memory folder and delegates each verb to a package.
 
 The ledger opens at once; the model loads at the first verb that needs it, so observing never waits for it.
-Not here: any of the work itself.
+Not here: the work itself.
 """
 
 from __future__ import annotations
@@ -9,32 +9,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from seal_memory._internal.progress import Progress, silent
-from seal_memory.answering.answerer import Answer, Answerer, checked, parse_mode
+from seal_memory.answering.answerer import Answer, Answerer, check_questions, parse_mode
 from seal_memory.answering.conversation import Conversation, chat_prompt, text_prompt
-from seal_memory.answering.quiz_report import QuizReport, ask_quiz, items_in_use, user_items
+from seal_memory.answering.quiz_report import QuizReport, ask_quiz, user_items, valid_items
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
-from seal_memory.forgetting.edits import chosen, corrected, forgotten, roll_back
-from seal_memory.intake.admission import from_messages, from_texts
+from seal_memory.forgetting.edits import correct_interaction, forget_interactions, ids_to_forget, roll_back
+from seal_memory.intake.admission import AdmissionRules, from_messages, from_texts, hold_continuation
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.ledger.leases import lease
-from seal_memory.records import Hit, Interaction, Manifest, Observed, Snapshot
+from seal_memory.records import Hit, Interaction, Manifest, NewInteraction, Observed, Provenance, Snapshot
 from seal_memory.report.status import memory_status
 from seal_memory.results import Correction, Exported, MemoryStatus
 from seal_memory.runtime.engines import MemoryEngines
+from seal_memory.safety.classifiers import TextClassifier
 
-if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
+if TYPE_CHECKING:  # these need torch, which takes seconds to import: only the verbs that use them import it
     from seal_memory.engines.local import TransformersEngine
     from seal_memory.engines.vllm.engine import VllmEngine
     from seal_memory.forgetting.deletion import Deletion, ForgetReport
     from seal_memory.learning.consolidate import ConsolidateReport
+    from seal_memory.learning.workbench import Workbench
     from seal_memory.lora.store import AdapterStore
     from seal_memory.policy.refining import RefineReport
     from seal_memory.routing.router import MakeRouter, Route, Router
@@ -48,10 +51,11 @@ DEFAULT_MODEL = "smollm2-135m"
 
 
 class SealMemory:
-    """A memory folder, opened. Use `SealMemory.open`; usable as a context manager.
+    """An open memory folder. Make it with `SealMemory.open`; usable as a context manager.
 
-    One instance may be shared by threads. Two processes may observe and ask at the same time; only one consolidates
+    One instance may be shared by threads. Two processes may observe and ask at the same time; only one trains
     (the other gets `BusyError`), and a snapshot that one publishes is used by the other from its next question on.
+    Every verb raises `LedgerError` when the database cannot be read or written.
     """
 
     def __init__(
@@ -67,9 +71,11 @@ class SealMemory:
         engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
         answering: VllmEngine | Callable[[], VllmEngine] | None = None,
         router: MakeRouter | None = None,
+        classifier: TextClassifier | None = None,
     ) -> None:
         self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
         self._clock, self._make_id, self.progress, self._given_router = clock, make_id, progress, router
+        self._classifier = classifier
         self._engines = MemoryEngines(
             folder, ledger, settings.engine, model, store=lambda: self.store, engine=engine, answering=answering
         )
@@ -89,24 +95,37 @@ class SealMemory:
         engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
         answering: VllmEngine | Callable[[], VllmEngine] | None = None,
         router: MakeRouter | None = None,
+        classifier: TextClassifier | None = None,
     ) -> SealMemory:
-        """Open or create the memory in folder `path`.
+        """Open the memory in folder `path`, or create it.
 
-        `model`: the default's name, a local folder, a GGUF file or a hub id; it is loaded when first needed.
-        `engine`: another memory's `engine` (or what gives it when it is first needed), to share one loaded model among
-        several memories. `answering`: a vLLM server's engine, for what is asked; several memories may share it.
-        `router`: makes a router of your own for a manifest and its ledger (`routing.router` shows one), in place of the
-        setting `answering.router`; it is asked wherever a question looks for its shard, at the gate too.
-        Raises `LedgerError` when the folder cannot be used, `SettingsError` for bad settings.
+        Args:
+            path: The folder; `~` is expanded.
+            model: The default model's name, a local folder, a GGUF file or a hub id; loaded when first needed.
+            namespace: One agent's or user's part of the folder, with interactions and adapters of its own.
+            settings: `Settings`; None reads the folder's `settings.toml` and the environment.
+            clock: Returns the time in Unix seconds.
+            make_id: Returns a new id for an interaction, quiz item or job.
+            progress: Called with a phase's name, and how much of it is done of how much.
+            engine: Another memory's `engine`, or a function that returns it when first needed, to share one loaded
+                model among memories.
+            answering: A vLLM server's engine that answers questions; memories may share it.
+            router: Makes a router of your own for a manifest and its ledger (`routing.router` shows one), in place of
+                the setting `answering.router`. Questions and the publish gate both use it.
+            classifier: May hold a text back, beside the filter's own rules (`safety.classifiers`).
+
+        Raises:
+            LedgerError: The folder cannot be used; `NewerSchemaError` where a newer seal-memory wrote it.
+            SettingsError: A setting is unknown or out of range.
         """
         folder = Path(path).expanduser()
         settings = settings if settings is not None else Settings.load(folder)
         ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id)
-        more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router}
+        more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router, "classifier": classifier}
         return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, **more)
 
     def close(self) -> None:
-        """Stop the background, close the ledger and let go of the model; an engine that was handed in stays usable."""
+        """Stop the background trainer, close the ledger, release the model. An engine passed to `open` stays open."""
         if self._background is not None:
             self._background.stop()
         self._engines.close()
@@ -120,15 +139,15 @@ class SealMemory:
 
     @cached_property
     def store(self) -> AdapterStore:
-        """This namespace's adapters on disk."""
+        """The adapter files of this namespace."""
         from seal_memory.lora.store import AdapterStore, folder_name
 
         return AdapterStore(self.folder / "adapters" / folder_name(self.ledger.namespace))
 
     @cached_property
     def routers(self) -> MakeRouter:
-        """What makes the router of a manifest: the one handed to `open`, or as the settings say."""
-        from seal_memory.routing.making import router_maker
+        """The function that makes a manifest's router: the one passed to `open`, or the settings' own."""
+        from seal_memory.routing.builtin import router_maker
 
         return self._given_router or router_maker(self.settings.answering)
 
@@ -142,16 +161,35 @@ class SealMemory:
     def engine(self) -> TransformersEngine:
         """The engine in this process, which trains; loads the model on first use.
 
-        Raises `ModelUnavailableError`, or `BaseModelMismatchError` when this memory's adapters belong to another base.
+        Raises:
+            ModelUnavailableError: The model cannot be found or loaded.
+            BaseModelMismatchError: This memory's adapters were trained on another base model.
         """
         return self._engines.local
 
     @property
     def answering(self) -> AnsweringEngine:
-        """What answers: `engine`, or a vLLM server's, which is not spoken to yet. Raises as `engine`."""
+        """The engine that answers: `engine`, or a vLLM server's, which is not contacted yet. Raises as `engine`."""
         return self._engines.answering
 
-    # -- taking in --------------------------------------------------------------------------------
+    @property
+    def workbench(self) -> Workbench:
+        """Ledger, engine (loaded on first use), store, settings, routers and clock, for what trains this memory."""
+        from seal_memory.learning.workbench import Workbench
+
+        return Workbench(
+            self.ledger,
+            lambda: self.engine,
+            self.store,
+            self.settings,
+            routers=self.routers,
+            base_model=self.model,
+            clock=self._clock,
+            make_id=self._make_id,
+            progress=self.progress,
+        )
+
+    # -- observing --------------------------------------------------------------------------------
 
     def observe(
         self,
@@ -164,23 +202,27 @@ class SealMemory:
         time: float | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[Observed]:
-        """Record text that the agent saw; several texts in one call are one transaction.
+        """Record text that the agent saw; several texts in one call are one transaction. Needs no model.
 
-        Returns one result per recorded chunk: its id, whether it is new, and whether it will be learned (with the
-        reason where not). Raises `InputError` for empty text, binary junk or an unknown role.
+        Args:
+            text: One text or several. One over 4,000 characters is split into chunks.
+            role: Speaker: "user", "assistant", "system", "tool" or "document", or another usual name of one ("human").
+            source: Origin, such as a file, a tool or a user; `forget` takes it.
+            session: Conversation that the text belongs to; `forget` takes it.
+            title: Title of the document that the text is from.
+            time: Unix seconds; None is now.
+            metadata: JSON values kept with the text.
+
+        Returns:
+            One result per recorded chunk: its id, whether it is new, and whether it will be learned (with the reason
+            where not).
+
+        Raises:
+            InputError: A text is empty, binary or no valid Unicode; a role, time or metadata is bad.
         """
-        found = from_texts(
-            [text] if isinstance(text, str) else text,
-            role=role,
-            source=source,
-            session=session,
-            title=title,
-            time=time,
-            metadata=metadata,
-            learn_roles=self.settings.learning.roles,
-            quarantine_roles=self.settings.safety.quarantine_roles,
-        )
-        return self.ledger.observe(found)
+        texts = [text] if isinstance(text, str) else text
+        provenance = Provenance(role, source, session, title, time, {} if metadata is None else metadata)
+        return self._record(from_texts(texts, provenance, self._admission_rules))
 
     def observe_messages(
         self,
@@ -191,36 +233,66 @@ class SealMemory:
         time: float | None = None,
         replayed: int = 0,
     ) -> list[Observed]:
-        """Record OpenAI message dicts, all or none. Raises `InputError` naming the bad message.
+        """Record OpenAI message dicts, all or none. Needs no model.
 
-        The first `replayed` messages are a history that comes again with every turn: what is known of it is no
-        further sighting.
+        Args:
+            messages: Message dicts; a message without content (only tool calls) is left out.
+            source: As for `observe`, of all messages.
+            session: As for `observe`, of all messages.
+            time: Unix seconds, of all messages; None is now.
+            replayed: Number of first messages that are repeated history. A known text among them does not count as
+                seen again.
+
+        Returns:
+            One result per recorded chunk, as `observe`.
+
+        Raises:
+            InputError: A message is bad; names its index, from 0.
         """
-        found = from_messages(
-            messages,
-            source=source,
-            session=session,
-            time=time,
-            learn_roles=self.settings.learning.roles,
-            quarantine_roles=self.settings.safety.quarantine_roles,
-            replayed=replayed,
-        )
-        return self.ledger.observe(found)
+        provenance = Provenance(source=source, session=session, time=time)
+        return self._record(from_messages(messages, provenance, self._admission_rules, replayed=replayed))
+
+    @property
+    def _admission_rules(self) -> AdmissionRules:
+        safety = self.settings.safety
+        return AdmissionRules(self.settings.learning.roles, safety.quarantine_roles, classifier=self._classifier)
+
+    def _record(self, new: list[NewInteraction]) -> list[Observed]:
+        if not new:
+            return []
+        with self.ledger.atomic():
+            before = self.ledger.last_interaction(session=new[0].session)
+            return self.ledger.observe(hold_continuation(before, new, self._admission_rules))
 
     def quarantine(self, *, rejected: bool = False) -> list[Interaction]:
-        """What instructs the model and waits for a person, with its reason; or (`rejected`) what one turned down."""
+        """List quarantined interactions, which instruct the model and wait for a person, oldest first.
+
+        `rejected`: list those that a person rejected instead. Each says its reason.
+        """
         return self.ledger.quarantine.held(rejected=rejected)
 
     def approve(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
-        """Let what is held or rejected be learned; all or none. Raises `UnknownIdError`, `InputError` if neither."""
+        """Release quarantined or rejected interactions for learning, all or none; `reason` is kept with the decision.
+
+        Returns the interactions, now pending, oldest first. Raises `UnknownIdError` for an id that is not in this
+        namespace, `InputError` for one that is neither quarantined nor rejected.
+        """
         return self.ledger.quarantine.approve([ids] if isinstance(ids, str) else ids, reason)
 
     def reject(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
-        """Keep what is held out for good, also seen again. Raises `UnknownIdError`, `InputError` if not held."""
+        """Reject quarantined interactions for good, even if seen again, all or none; `reason` is kept.
+
+        Returns the interactions, now rejected, oldest first. Raises `UnknownIdError` for an id that is not in this
+        namespace, `InputError` for one that is not quarantined.
+        """
         return self.ledger.quarantine.reject([ids] if isinstance(ids, str) else ids, reason)
 
     def add_quiz(self, items: Sequence[tuple[str, str]], *, interaction_ids: Sequence[str]) -> list[str]:
-        """Hand in your own (question, answer) pairs about interactions; held out for good. Returns ids."""
+        """Add (question, answer) pairs of your own about interactions; they are held out, so never trained on.
+
+        Returns the quiz items' ids, in order. Raises `InputError` for an empty side or a question that training uses
+        already, `UnknownIdError` for an unknown or forgotten interaction.
+        """
         made = user_items(items, interaction_ids, make_id=self._make_id)
         self.ledger.add_quiz_items(made)
         return [i.id for i in made]
@@ -230,25 +302,61 @@ class SealMemory:
     def consolidate(
         self, *, core: bool = False, rebuild: Sequence[str] = (), progress: Progress | None = None
     ) -> ConsolidateReport:
-        """Learn everything pending and publish what passes the gate; `core=True` then rebuilds the core.
+        """Train all pending interactions and publish the adapters that pass the gate.
 
-        `rebuild`: adapter ids of published shards to train again; each answers until its successor is published.
-        `progress` is told instead of the memory's own. Raises `BusyError` when another process trains this namespace.
+        A refused adapter is a decision in the report, not an error.
+
+        Args:
+            core: Train the core again afterwards.
+            rebuild: Adapter ids of published shards to train again; each answers until its successor is published.
+            progress: Called instead of the memory's own.
+
+        Returns:
+            The published version (None: nothing was published), counts, the gate's decisions, and recall of the
+            held-out questions before and after, 0..1.
+
+        Raises:
+            BusyError: Another process trains this namespace.
+            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
         """
         with self._training(progress) as trainer:
             return trainer.consolidate(core=core, rebuild=rebuild)
 
     def refine(self, number: int, *, progress: Progress | None = None) -> RefineReport:
-        """Round `number` of refining the edit policy, as `policy.refine` says. Raises as `consolidate` does."""
+        """Run one round of refining the edit policy: the parts that the setting `policy.refine` names.
+
+        Args:
+            number: The round's number. An interrupted round resumes; a finished one does nothing.
+            progress: Called instead of the memory's own.
+
+        Returns:
+            The round, its policy version (None: no note-writer was trained), episodes explored and tokens trained.
+
+        Raises:
+            BusyError: Another process trains this namespace.
+            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+        """
         with self._training(progress) as trainer:
             return trainer.refine(number)
 
     def sleep(
         self, *, merge: bool = True, core: bool = True, again: bool = False, progress: Progress | None = None
     ) -> SleepReport:
-        """Merge shards of one topic, then build the core; each is published only if nothing is lost.
+        """Merge shards of one topic, then train the core; each is published only if nothing is lost.
 
-        `again`: also merges that were refused before. Raises as `consolidate` does.
+        Args:
+            merge: Merge shards.
+            core: Train the core.
+            again: Try merges again that were refused before.
+            progress: Called instead of the memory's own.
+
+        Returns:
+            The published version (None: nothing was published), counts, the gate's decisions, and shards and bytes of
+            adapters before and after.
+
+        Raises:
+            BusyError: Another process trains this namespace.
+            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
         """
         with self._training(progress) as trainer:
             return trainer.sleep(merge=merge, core=core, again=again)
@@ -258,15 +366,16 @@ class SealMemory:
         from seal_memory.runtime.loading import check_base
         from seal_memory.training.trainer import leased
 
-        told = progress or self.progress
-        with leased(self, self._guard, clock=self._clock, make_id=self._make_id, progress=told) as trainer:
-            check_base(trainer.engine.fingerprint, self.model, self.ledger)  # a rollback may have published another's
+        bench = replace(self.workbench, progress=progress or self.progress)
+        with leased(bench, self._guard) as trainer:
+            check_base(bench.engine.fingerprint, self.model, self.ledger)  # a rollback may have changed the base
             yield trainer
 
     def start_background(self, *, poll_seconds: float = 2.0) -> Background:
-        """Learn what is pending and audit what is due in a thread of this process, until stopped or closed.
+        """Start a thread that learns pending interactions and audits due shards, until it is stopped or closed.
 
-        Answers go before training. Raises `InputError` when it runs already.
+        Answers go before training. `poll_seconds`: time between two looks for work. Returns the running trainer, with
+        `stop` and `wait_idle`. Raises `InputError` when it runs already.
         """
         from seal_memory.training.background import start
 
@@ -282,17 +391,44 @@ class SealMemory:
     def ask(
         self, question: str | Sequence[str], *, mode: str = "hybrid", max_tokens: int | None = None
     ) -> Answer | list[Answer]:
-        """Answer one question, or several in one batch. `mode`: "weights", "retrieval" or "hybrid".
+        """Answer one question, or several in one batch. Nothing is recorded.
 
-        Raises `InputError` for an empty question, an unknown mode, or a prompt over the model's context.
+        Args:
+            question: One question, or a list.
+            mode: "weights" (closed book), "retrieval" (stored text in the prompt), or "hybrid": weights, and text where
+                the router or the answer is unsure.
+            max_tokens: Most tokens of an answer; None is the setting `answering.max_tokens`.
+
+        Returns:
+            One answer, or a list in the order of the questions; each names its confidence, shards and sources.
+
+        Raises:
+            InputError: A question is empty, or the mode is unknown.
+            PromptTooLongError: A prompt does not fit the model's context.
+            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            EngineUnavailableError: The vLLM server that answers cannot be reached, or has no room.
         """
-        questions = checked([question] if isinstance(question, str) else question)
+        questions = check_questions([question] if isinstance(question, str) else question)
         limit = self.settings.answering.max_tokens if max_tokens is None else max_tokens
         answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=limit)
         return answers[0] if isinstance(question, str) else answers
 
     def chat(self, messages: Sequence[Mapping[str, Any]], *, mode: str = "hybrid", max_tokens: int = 256) -> Answer:
-        """Continue a conversation of OpenAI message dicts; the last one must be the user's, or a tool's."""
+        """Answer a conversation. Nothing is recorded.
+
+        Args:
+            messages: OpenAI message dicts; the last must be a user's or a tool's, and hold text.
+            mode: As for `ask`; the last user message is routed.
+            max_tokens: Most tokens of the answer.
+
+        Returns:
+            The answer.
+
+        Raises:
+            InputError: The messages are no such conversation, or the mode is unknown.
+            PromptTooLongError: As `ask`; so do `ModelUnavailableError`, `BaseModelMismatchError` and
+                `EngineUnavailableError`.
+        """
         return self.converse(messages, mode=mode, decoding=Decoding(max_tokens)).run()[0]
 
     def converse(
@@ -304,34 +440,57 @@ class SealMemory:
         n: int = 1,
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> Conversation:
-        """Get ready to continue a chat (OpenAI message dicts) or a text (str) `n` times; `run()` does it.
+        """Check a chat or a text to continue, and bind it to the published snapshot; `run()` then continues it.
 
-        Raises `InputError` for what is no chat, unknown modes and tools, or a prompt over the model's context.
+        Args:
+            said: OpenAI message dicts, or plain text.
+            mode: As for `ask`.
+            decoding: Temperature, stop strings and limits; None is greedy.
+            n: Number of samples.
+            tools: OpenAI tool definitions for the model's chat template.
+
+        Returns:
+            A conversation whose `run(on_text)` makes the answers and streams their text.
+
+        Raises:
+            InputError: The messages are no conversation, the text is empty, or the mode, an option or a tool is not
+                supported.
+            PromptTooLongError: As `ask`; so do `ModelUnavailableError`, `BaseModelMismatchError` and
+                `EngineUnavailableError`.
         """
         prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said, tools)
-        chosen, how = parse_mode(mode), decoding if decoding is not None else Decoding()
-        self.answering.check(prompt, how)
-        answerer = self._answerer(shared=True)
-        return Conversation(answerer, prompt, question, chosen, how, n)
+        parsed_mode, decoding = parse_mode(mode), decoding if decoding is not None else Decoding()
+        self.answering.check(prompt, decoding)
+        return Conversation(self._answerer(shared=True), prompt, question, parsed_mode, decoding, n)
 
     def recall(self, query: str, *, limit: int = 5) -> list[Hit]:
-        """The interactions that match a query best (BM25); needs no model."""
+        """Search the interactions by BM25, for any text. Needs no model.
+
+        Returns at most `limit` hits, best first, none of them superseded, quarantined or rejected. Raises `InputError`
+        for a limit under 1.
+        """
         if limit < 1:
             raise InputError(f"limit {limit} is too small; expected at least 1.")
         return self.ledger.search(query, limit=limit)
 
     def quiz(self, *, mode: str = "weights", limit: int | None = None) -> QuizReport:
-        """Ask every held-out question about what is still valid, closed book, and report recall."""
-        items = items_in_use(self.ledger)
+        """Ask the held-out questions about interactions that are still valid: the first `limit`, or (None) all.
+
+        Returns accuracy, exact match, F1 and the router's accuracy, 0..1, with every answer. Raises as `ask`.
+        """
+        items = valid_items(self.ledger)
         return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self.settings.answering.max_tokens)
 
     def published(self) -> Snapshot | None:
-        """The snapshot in use, its files checked; None is the untouched base."""
+        """Return the published snapshot after checking its files; None is the untouched base.
+
+        A damaged snapshot is replaced by the newest older one that is whole.
+        """
         return self._guard.usable()
 
     def _answerer(self, *, shared: bool = False) -> Answerer:
-        """`shared`: chats that wait at the same time are answered in one batch."""
-        engine = self._engines.chatting if shared else self._engines.answering
+        """Bind an answerer to the published snapshot; `shared` batches it with other callers."""
+        engine = self._engines.batched if shared else self._engines.answering
         snapshot = self.published()
         self._engines.retain(snapshot)
         router = self._router(snapshot)
@@ -340,72 +499,101 @@ class SealMemory:
         )
 
     def route(self, question: str) -> Route:
-        """The published shard that would answer a question closed book; its `adapter_id` is None where none would."""
+        """Find the published adapter that would answer a question closed book, without answering it.
+
+        Returns the route; its `adapter_id` is None where the untouched base would answer.
+        """
         return self._router(self.published()).route(question)
 
     def _router(self, snapshot: Snapshot | None) -> Router:
         return self.routers(snapshot.manifest if snapshot is not None else Manifest(), self.ledger)
 
-    # -- keeping it right -------------------------------------------------------------------------
+    # -- correcting, forgetting, publishing -------------------------------------------------------
 
     def correct(self, id: str, text: str) -> Correction:
-        """Replace what interaction `id` says; the old wording stays in the history, out of training.
+        """Replace the text of an interaction; the old wording stays on record, out of training and answers.
 
-        Raises `UnknownIdError`, `InputError` when nothing changes, `BusyError` while a consolidation runs.
+        Adapters that were trained on the old wording are removed; the new one is pending.
+
+        Args:
+            id: The interaction.
+            text: Its new text, at most one chunk.
+
+        Returns:
+            The old and the new id, and the adapters and snapshots that were removed.
+
+        Raises:
+            UnknownIdError: The id is not in this namespace.
+            InputError: The text is empty, too long or unchanged, or the interaction was corrected before.
+            BusyError: Another process trains this namespace.
         """
         with lease(self.ledger, "consolidate") as heartbeat:
-            self._engines.open_server()  # what cannot be told that an adapter is gone is no place to begin
-            return corrected(self.ledger, self._deletion(heartbeat), id, text, settings=self.settings)
+            self._engines.open_server()  # connect first: the vLLM server must be told to drop adapters
+            return correct_interaction(self.ledger, self._deletion(heartbeat), id, text, rules=self._admission_rules)
 
     def forget(
         self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
     ) -> ForgetReport:
-        """Destroy interactions by id, session or source, and everything derived from them; a model is not needed.
+        """Destroy interactions, and everything derived from them: quiz items, self-edits, adapters and snapshots.
 
-        Raises `UnknownIdError` when nothing matches, `InputError` when nothing is named, `BusyError` as `correct`.
+        Needs no model; where there is one, the report says what it still recalls.
+
+        Args:
+            ids: One id or several; given these, session and source are not used.
+            session: All interactions of a session.
+            source: All interactions of a source; with `session` too, only those that have both.
+
+        Returns:
+            Counts and ids of what was destroyed, interactions to be learned again, and recall of the forgotten
+            questions before, after, and of the untouched base, 0..1 (None: not measured).
+
+        Raises:
+            InputError: Nothing is named.
+            UnknownIdError: An id is unknown, or nothing matches.
+            BusyError: Another process trains this namespace.
         """
-        wanted = chosen(self.ledger, ids, session=session, source=source)
-        return forgotten(self.ledger, wanted, look=self._guard.usable, deletion=self._deletion)
+        wanted = ids_to_forget(self.ledger, ids, session=session, source=source)
+        return forget_interactions(self.ledger, wanted, check_snapshot=self._guard.usable, deletion=self._deletion)
 
     def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
 
-        return Deletion(
-            self.ledger,
-            self.store,
-            self.settings.gate,
-            routers=self.routers,
-            engine=lambda: self.engine,
-            drop=self._engines.drop,
-            clock=self._clock,
-            heartbeat=heartbeat,
-        )
+        return Deletion(replace(self.workbench, heartbeat=heartbeat), drop=self._engines.drop)
 
     def history(self) -> list[Snapshot]:
-        """Published snapshots, newest first."""
+        """List the published snapshots, newest first."""
         return self.ledger.history()
 
     def rollback(self, version: int) -> Snapshot | None:
-        """Make an earlier snapshot the published one; 0 is the untouched base. What it does not hold is pending again.
+        """Publish an earlier version again, 0 for the untouched base; interactions outside it are pending again.
 
-        Raises `UnknownIdError` for a version that never was, or is gone, `BusyError` while a consolidation runs.
+        Returns the published snapshot, None for the untouched base. Raises `UnknownIdError` for a version that never
+        existed, was destroyed by a forget, or was pruned; `BusyError` when another process trains this namespace.
         """
         with lease(self.ledger, "consolidate"):
             return roll_back(self.ledger, version)
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
-        """Write the published adapters as PEFT folders, or (`merged`) one model folder with the core merged in."""
+        """Write the published adapters as PEFT folders with a `manifest.json`, into a new or empty folder.
+
+        `merged`: write one safetensors model with the core merged into the base instead, which loads the model.
+        Returns the folder, the version, and the names written. Raises `InputError` when nothing is published, the
+        folder is not empty, or (`merged`) there is no core.
+        """
         from seal_memory.runtime.export import export
 
         to, found = Path(folder).expanduser(), self.published()
         return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)
 
     def status(self) -> MemoryStatus:
-        """Counts, the published version, sizes, and the background's queue: needs no model."""
+        """Count interactions, adapters and bytes, and list the background trainer's queue. Needs no model."""
         return memory_status(self.ledger, self.folder, self.model, now=self._clock())
 
     def report(self, file: str | Path) -> Path:
-        """Write one self-contained HTML page about this memory; it quotes texts. Returns the file. Needs no model."""
+        """Write one self-contained HTML page about this memory and return its path. Needs no model.
+
+        The page quotes texts, also quarantined ones: treat it like the memory itself.
+        """
         from seal_memory.report.page import write_page
 
         return write_page(Path(file).expanduser(), self.ledger, self.status(), now=self._clock())

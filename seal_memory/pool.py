@@ -1,7 +1,7 @@
-"""Many namespaces of one memory folder over one loaded model: each opens when it is first used, the least recently
-used close. A namespace has its own ledger rows, adapter versions and settings' effects; only the base is shared.
+"""`MemoryPool`: many namespaces of one memory folder over one loaded model.
 
-Not here: who may use which namespace (`server.auth`), training them (`pool_trainer`).
+A namespace opens when it is first used, and the least recently used ones close. Each has its own interactions, adapters
+and versions; only the base model is shared. Not here: permissions (`server.auth`), training (`server.pool_trainer`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from seal_memory.errors import InputError, SealMemoryError
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.memory import DEFAULT_MODEL, SealMemory
+from seal_memory.safety.classifiers import TextClassifier
 
 if TYPE_CHECKING:  # needs torch
     from seal_memory.engines.local import TransformersEngine
@@ -27,21 +28,21 @@ if TYPE_CHECKING:  # needs torch
     from seal_memory.routing.router import MakeRouter
 
 KEPT_OPEN = 64  # namespaces; each is a connection to the ledger's file
-LONGEST_NAME = 200
+MAX_NAME = 200  # characters
 
 OnProgress = Callable[[str, str, int, int], None]  # (namespace, phase, done, total)
 
 
 @dataclass(slots=True)
-class _Open:
-    """One open namespace and how many use it now."""
+class _OpenMemory:
+    """One open namespace and the number of its current users."""
 
     memory: SealMemory
     users: int = 0
 
 
 class MemoryPool:
-    """A memory folder's namespaces. Use each inside `with pool.memory(name)`; threads may share the pool."""
+    """The namespaces of a memory folder. Use each inside `with pool.memory(name)`; threads may share the pool."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class MemoryPool:
         engine: TransformersEngine | None = None,
         answering: VllmEngine | None = None,
         router: MakeRouter | None = None,
+        classifier: TextClassifier | None = None,
         keep: int = KEPT_OPEN,
         clock: Callable[[], float] = time.time,
         make_id: Callable[[], str] = sortable_id,
@@ -59,8 +61,20 @@ class MemoryPool:
     ) -> None:
         """Open the folder's ledger; the model loads when it is first needed.
 
-        `answering`, `router`: see `SealMemory.open`; a router is made for each namespace by itself.
-        Raises `LedgerError` when the folder cannot be used, `SettingsError`, and `InputError` for keep under 1.
+        Args:
+            folder: The memory folder; `~` is expanded.
+            model: As for `SealMemory.open`; so are `settings`, `clock` and `make_id`.
+            engine: An engine to use; None loads `model`.
+            answering: A vLLM server's engine that answers.
+            router: As for `SealMemory.open`; each namespace gets a router of its own.
+            classifier: As for `SealMemory.open`; all namespaces share it.
+            keep: Most namespaces that stay open when nobody uses them.
+            on_progress: Called with the namespace, a phase, and how much of it is done of how much.
+
+        Raises:
+            LedgerError: The folder cannot be used.
+            SettingsError: A setting is unknown or out of range.
+            InputError: `keep` is under 1.
         """
         if keep < 1:
             raise InputError(f"keep is {keep}; expected at least 1 open namespace.")
@@ -68,15 +82,16 @@ class MemoryPool:
         self.settings = settings if settings is not None else Settings.load(self.folder)
         self.on_progress = on_progress
         self._clock, self._make_id, self._router = clock, make_id, router
+        self._classifier = classifier
         self._engine, self._vllm, self._given_vllm = engine, answering, answering is not None
         self._loading, self._lock = threading.Lock(), threading.RLock()
-        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._open: OrderedDict[str, _OpenMemory] = OrderedDict()
         self._closed = False
-        self._ledger = Ledger.open(self.folder, clock=clock, make_id=make_id)  # for what concerns all of them
+        self._ledger = Ledger.open(self.folder, clock=clock, make_id=make_id)  # for queries over all namespaces
 
     @property
     def engine(self) -> TransformersEngine:
-        """The one engine; loads the model on first use. Raises `ModelUnavailableError`."""
+        """The shared engine in this process; loads the model on first use. Raises `ModelUnavailableError`."""
         with self._loading:
             if self._engine is None:
                 from seal_memory.runtime.loading import new_engine
@@ -89,7 +104,7 @@ class MemoryPool:
         return self._given_vllm or self.settings.engine.name == "vllm"
 
     def _server_engine(self) -> VllmEngine:
-        """The vLLM server's engine, which is not spoken to yet. Raises `ModelUnavailableError`."""
+        """The vLLM server's engine, which is not contacted yet. Raises `ModelUnavailableError`."""
         if self._vllm is not None:  # without the lock, which is held while the model that trains is loaded
             return self._vllm
         with self._loading:
@@ -100,25 +115,28 @@ class MemoryPool:
             return self._vllm
 
     def get_ready(self) -> None:
-        """Load what answers, or greet its server. Raises `ModelUnavailableError`, `EngineUnavailableError`."""
+        """Load the model that answers, or contact its vLLM server.
+
+        Raises `ModelUnavailableError`, and `EngineUnavailableError` when the server cannot be reached.
+        """
         if self._by_server:
-            self._server_engine().greet()
+            self._server_engine().connect()
         else:
             self.engine  # noqa: B018 (the property loads it)
 
     @property
     def loaded(self) -> bool:
-        """Whether what answers is there, so that an answer need not wait for it; may ask a server."""
+        """Whether the engine that answers is ready; may contact a vLLM server."""
         if self._by_server:
             return self._vllm is not None and self._vllm.reachable()
         return self._engine is not None
 
     @contextmanager
     def memory(self, namespace: str) -> Iterator[SealMemory]:
-        """The memory of a namespace, which stays open inside the block.
+        """Open a namespace's memory and keep it open inside the `with` block.
 
-        Raises `InputError` for a name that is empty, too long or holds control characters, `SealMemoryError` when the
-        pool is closed.
+        Raises `InputError` for a name that is empty, longer than 200 characters or not printable, and
+        `SealMemoryError` when the pool is closed.
         """
         check_name(namespace)
         with self._lock:
@@ -126,7 +144,7 @@ class MemoryPool:
                 raise SealMemoryError("The pool is closed; open a new one.")
             held = self._open.get(namespace)
             if held is None:
-                held = self._open[namespace] = _Open(self._opened(namespace))
+                held = self._open[namespace] = _OpenMemory(self._open_memory(namespace))
             self._open.move_to_end(namespace)
             held.users += 1
         try:
@@ -136,7 +154,7 @@ class MemoryPool:
                 held.users -= 1
                 self._shrink(0 if self._closed else self._keep)
 
-    def _opened(self, namespace: str) -> SealMemory:
+    def _open_memory(self, namespace: str) -> SealMemory:
         return SealMemory.open(
             self.folder,
             model=self.model,
@@ -148,29 +166,30 @@ class MemoryPool:
             engine=lambda: self.engine,
             answering=self._server_engine if self._by_server else None,
             router=self._router,
+            classifier=self._classifier,
         )
 
     def _shrink(self, keep: int) -> None:
-        """Close the least recently used that nobody uses, until `keep` are open."""
+        """Close the least recently used namespaces without users, until `keep` are open."""
         for name in [n for n, held in self._open.items() if not held.users][: max(0, len(self._open) - keep)]:
             self._open.pop(name).memory.close()
 
     def names(self) -> list[str]:
-        """The namespaces in which something was ever observed, sorted."""
+        """List the namespaces in which something was ever observed, sorted."""
         return self._ledger.namespaces.names()
 
     def with_work(self, *, asked_only: bool = False) -> list[str]:
-        """The namespaces with background work now; `asked_only`: only with jobs that are queued already."""
+        """List the namespaces with background work now; `asked_only`: only those with queued jobs."""
         return self._ledger.namespaces.with_work(asked_only=asked_only)
 
     @property
     def open_names(self) -> list[str]:
-        """Which are open, the least recently used first."""
+        """The open namespaces, least recently used first."""
         with self._lock:
             return list(self._open)
 
     def close(self) -> None:
-        """Close what nobody uses; the rest closes when its last user is done. Closing twice is fine."""
+        """Close the namespaces without users; others close with their last user. Closing twice is allowed."""
         with self._lock:
             self._closed = True
             self._shrink(0)
@@ -186,9 +205,7 @@ class MemoryPool:
 
 
 def check_name(namespace: str) -> str:
-    """The name itself. Raises `InputError` where it is none."""
-    if not namespace or len(namespace) > LONGEST_NAME or not namespace.isprintable():
-        raise InputError(
-            f"The namespace {namespace[:40]!r} is no name; expected 1 to {LONGEST_NAME} printable characters."
-        )
+    """Return the name. Raises `InputError` for a name that is empty, too long or not printable."""
+    if not namespace or len(namespace) > MAX_NAME or not namespace.isprintable():
+        raise InputError(f"The namespace {namespace[:40]!r} is no name; expected 1 to {MAX_NAME} printable characters.")
     return namespace

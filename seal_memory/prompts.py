@@ -23,7 +23,7 @@ def direct(question: str) -> list[Message]:
 
 
 def about(name: str) -> str:
-    """The cue of *entity -> statement*: what is known about a name, number or date."""
+    """The question of the genre *entity -> statement*, about a name, number or date."""
     return f"What do you know about {name}?"
 
 
@@ -37,12 +37,12 @@ def read_passages(passages: Sequence[str], question: str) -> list[Message]:
     return read("\n".join(passages), question)
 
 
-def before_question(recited: str) -> str:
-    """Plain text behind which a question is likely that `recited` answers; see `reciting`."""
-    return f"{recited}\nQuestion:"
+def before_question(sample: str) -> str:
+    """Plain text after which a question that `sample` answers is likely; see `answering.best_of_n`."""
+    return f"{sample}\nQuestion:"
 
 
-# -- what the model writes for itself ---------------------------------------------------------------
+# -- notes that the model writes ---------------------------------------------------------------
 
 _EXAMPLE_TEXT = "The bakery on Elm Street was founded by Rosa Klein in 1932."
 
@@ -56,7 +56,7 @@ _QUESTION_EXAMPLES = [
 
 
 def write_question(statement: str, answer: str, *, examples: bool = True) -> list[Message]:
-    """A question about `statement` whose answer is `answer`; a small model that was not taught needs the examples."""
+    """Ask for a question about `statement` whose answer is `answer`; an untrained small model needs the examples."""
     return [
         {"role": "system", "content": "You write one short question for a given answer."},
         *(_QUESTION_EXAMPLES if examples else ()),
@@ -65,7 +65,7 @@ def write_question(statement: str, answer: str, *, examples: bool = True) -> lis
 
 
 def write_rewrite(statement: str) -> list[Message]:
-    """The same facts in other words."""
+    """Ask for the same facts in other words."""
     return [
         {"role": "system", "content": "You say the same thing in other words, in one sentence."},
         {"role": "user", "content": _EXAMPLE_TEXT},
@@ -75,7 +75,7 @@ def write_rewrite(statement: str) -> list[Message]:
 
 
 def write_implication(statement: str) -> list[Message]:
-    """Something that follows from the statement (SEAL's own genre, arXiv 2506.10943)."""
+    """Ask for something that follows from the statement (SEAL's own genre, arXiv 2506.10943)."""
     return [
         {"role": "system", "content": "You name one thing that follows from a text, in one sentence."},
         {"role": "user", "content": _EXAMPLE_TEXT},

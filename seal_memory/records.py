@@ -1,6 +1,6 @@
-"""What the rooms hand to each other: frozen records and their enums. No behaviour, no torch.
+"""Records and enums that packages exchange: frozen dataclasses without behaviour or torch.
 
-Times are Unix seconds, log-probabilities natural, ids opaque strings. Not here: what public verbs return (`reports`).
+Times are Unix seconds, log-probabilities natural, ids opaque strings. Not here: results of public verbs (`results`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Role(StrEnum):
-    """Who spoke. `DOCUMENT` is text that was ingested rather than said."""
+    """Speaker of a text. `DOCUMENT` is text that was ingested rather than said."""
 
     USER = "user"
     ASSISTANT = "assistant"
@@ -22,22 +22,22 @@ class Role(StrEnum):
 
 
 class Status(StrEnum):
-    """What becomes of an interaction in training."""
+    """Training status of an interaction."""
 
     PENDING = "pending"  # waits for the next consolidate
-    LEARNED = "learned"  # a published shard holds it
+    LEARNED = "learned"  # a published shard was trained on it
     SKIPPED = "skipped"  # recorded, never trained (reason says why)
-    REFUSED = "refused"  # trained, but the gate refused the shard; answerable by text
+    REFUSED = "refused"  # trained, but the gate refused the shard; retrieval still finds it
     SUPERSEDED = "superseded"  # corrected; the newer interaction is trained instead
-    QUARANTINED = "quarantined"  # instructs the model (reason says how); waits for a person's approval
-    REJECTED = "rejected"  # a person said no to what was quarantined; kept, never used
+    QUARANTINED = "quarantined"  # instructs the model (reason says how); waits for a person
+    REJECTED = "rejected"  # quarantined, then rejected by a person; kept, never used
 
 
-WITHHELD = frozenset({Status.QUARANTINED, Status.REJECTED})  # neither learned nor indexed, asked about or shown
+WITHHELD = frozenset({Status.QUARANTINED, Status.REJECTED})  # neither learned, indexed, quizzed nor shown
 
 
 class Genre(StrEnum):
-    """Kinds of training items. The first five need no model, the others are model-written."""
+    """Kinds of training items. The first five come from rules, the others are written by the model."""
 
     PASSAGE = "passage"
     SENTENCES = "sentences"
@@ -53,12 +53,24 @@ class Genre(StrEnum):
 class AdapterKind(StrEnum):
     SHARD = "shard"
     CORE = "core"
-    POLICY = "policy"  # the note-writer's own; never part of a manifest
+    POLICY = "policy"  # of the note-writer; never part of a manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who said an observed text, where and when: `observe`'s keywords as one object."""
+
+    role: str = Role.DOCUMENT  # a `Role`, or another usual name of one, such as "human"
+    source: str | None = None
+    session: str | None = None
+    title: str | None = None
+    time: float | None = None  # Unix seconds; None: the ledger's clock
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class NewInteraction:
-    """What `observe` hands to the ledger. `status`/`reason` come from the observation gate."""
+    """An admitted text, ready for the ledger. `status` and `reason` come from `intake.admission`."""
 
     text: str
     role: Role = Role.DOCUMENT
@@ -69,12 +81,12 @@ class NewInteraction:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     status: Status = Status.PENDING
     reason: str | None = None
-    replayed: bool = False  # of a history that comes again with every turn: no further sighting of what is known
+    replayed: bool = False  # repeated history: a known text does not count as seen again
 
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One thing the agent saw; append-only. `sightings` counts how often the same text came."""
+    """One text that the agent saw; append-only. `sightings` counts how often the same text was observed."""
 
     id: str
     namespace: str
@@ -93,7 +105,7 @@ class Interaction:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One `observe` result: `new` is False when the text was known (a further sighting)."""
+    """One result of `observe`. `new` is False when the text was known already."""
 
     id: str
     new: bool
@@ -103,7 +115,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One line of an interaction's time in quarantine. `status`: QUARANTINED, PENDING (approved) or REJECTED."""
+    """One event of an interaction's quarantine. `status`: QUARANTINED, PENDING (approved) or REJECTED."""
 
     interaction_id: str
     status: Status
@@ -134,7 +146,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class TrainingItem:
-    """One row to train: the loss is on `target` only. `prompt` empty means plain text: no chat around it."""
+    """One training row; the loss is on `target` only. An empty `prompt` means plain text, without a chat template."""
 
     genre: Genre
     prompt: str
@@ -144,7 +156,7 @@ class TrainingItem:
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """The training plan that a self-edit carries (SEAL, arXiv 2506.10943, section 3.1).
+    """Training hyperparameters of a self-edit (SEAL, arXiv 2506.10943, section 3.1).
 
     `epochs` passes over at most `rows_per_epoch` items (0: all), drawn by `genre_mix` weights; plain text
     (genre `passage`) is not drawn but read `passes` times, in steps of its own.
@@ -161,7 +173,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True, slots=True)
 class GenreYield:
-    """How many items a genre offered and how many passed the source checks."""
+    """Items that a genre made, and those that passed the source checks."""
 
     genre: Genre
     made: int
@@ -226,7 +238,7 @@ class ShardEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a published memory consists of."""
+    """The adapters and router of a published memory."""
 
     shards: tuple[ShardEntry, ...] = ()
     core: str | None = None
@@ -239,7 +251,7 @@ class Manifest:
 
     @property
     def holders(self) -> dict[str, ShardEntry]:
-        """By interaction, the last shard that holds it: the one that answers for it."""
+        """The shard that answers for each interaction: the last one that was trained on it."""
         return {i: shard for shard in self.shards for i in shard.interaction_ids}
 
 
@@ -270,7 +282,7 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The publish gate's verdict on one adapter; reasons are sentences for people."""
+    """The publish gate's decision about one adapter; reasons are sentences for people."""
 
     id: str
     adapter_id: str | None
@@ -284,7 +296,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A lease: who trains a namespace now, or did."""
+    """A lease on a namespace's training, held now or in the past."""
 
     id: str
     kind: str
@@ -297,18 +309,18 @@ class Job:
 
 
 class JobState(StrEnum):
-    """What becomes of a queued job."""
+    """State of a queued job."""
 
     QUEUED = "queued"  # waits for a worker
     RUNNING = "running"  # leased by `owner`
     DONE = "done"
-    FAILED = "failed"  # waits for its next attempt; error says what went wrong
+    FAILED = "failed"  # waits for its next attempt; error says why
     DEAD = "dead"  # out of attempts; error says why
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedJob:
-    """A unit of background work. `leases` counts every start, `attempts` those that were not handed back."""
+    """A unit of background work. `leases` counts every start, `attempts` those that were not returned unfinished."""
 
     id: str
     kind: str
@@ -330,7 +342,7 @@ class QueuedJob:
 class Audit:
     """Recall (0..1) of one shard's held-out items at a time, asked closed book through the published router.
 
-    The first of a shard is what the gate measured when it was published.
+    The first audit of a shard is the gate's measurement at its publication.
     """
 
     adapter_id: str
@@ -343,7 +355,7 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class AuditDue:
-    """When a published shard is audited next; `step` k means the interval before was the first one times 2^k."""
+    """The next audit of a published shard; `step` k: the last interval was the first one times 2^k."""
 
     adapter_id: str
     episode_id: str
@@ -353,7 +365,7 @@ class AuditDue:
 
 @dataclass(frozen=True, slots=True)
 class PolicyExample:
-    """One note that the note-writer learns from: what it was asked (`statement`, `answer`) and what it should say."""
+    """One training example of the note-writer: its input (`statement`, `answer`) and its `target`."""
 
     id: str
     interaction_ids: tuple[str, ...]
@@ -361,12 +373,12 @@ class PolicyExample:
     statement: str
     answer: str
     target: str
-    reward: float | None = None  # None: it passed the checks, no inner loop was run for it
+    reward: float | None = None  # None: it passed the checks without an inner loop
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyVersion:
-    """One trained note-writer. Not promoted: kept as evidence, `adapter_id` None. Reasons hold figures, no text."""
+    """One trained note-writer. One that is not promoted has no adapter. Reasons hold figures, no stored text."""
 
     version: int
     parent: int | None
@@ -380,7 +392,7 @@ class PolicyVersion:
 
 @dataclass(frozen=True, slots=True)
 class PolicyTrial:
-    """One episode explored in a refine round. `found` is what the round needs of it; `tokens` were trained for it."""
+    """One episode explored in a refine round: its results (`found`) and the number of trained `tokens`."""
 
     round: int
     kind: str
@@ -392,7 +404,7 @@ class PolicyTrial:
 
 @dataclass(frozen=True, slots=True)
 class ArmReward:
-    """What one candidate's arm earned. `arm` is its canonical name (`policy.bandit.arm_name`)."""
+    """Reward of one candidate's arm. `arm` is its canonical name (`policy.bandit.arm_name`)."""
 
     edit_id: str
     arm: str

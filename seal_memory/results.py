@@ -1,4 +1,4 @@
-"""What the public verbs return, where it is not a record of the ledger. No behaviour."""
+"""Results of `SealMemory.correct`, `export` and `status`. No behaviour. Not here: the ledger's records (`records`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from seal_memory.records import QueuedJob, Status
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """`correct`: the old and new interaction, and what was trained on the old wording and therefore went.
+    """Result of `correct`: the old and new interaction, and the adapters and snapshots that were removed.
 
-    `status` and `reason` are the new one's: a correction may be quarantined, too.
+    `status` and `reason` are the new interaction's: a correction may be quarantined, too.
     """
 
     old_id: str
@@ -24,7 +24,7 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """`export`: the folder and what was written into it (names relative to the folder)."""
+    """Result of `export`: the folder, and the names written into it, relative to it."""
 
     folder: str
     version: int
@@ -34,7 +34,7 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class MemoryStatus:
-    """`status`: counts and sizes. `interactions` maps each status to its count.
+    """Result of `status`: counts and sizes. `interactions` maps each status to its count.
 
     `queue`: background jobs that wait or run, oldest first; `dead`: those given up, newest first, with their reasons.
     """
@@ -55,4 +55,4 @@ class MemoryStatus:
     policy_versions: int
     arms_tried: int
     audits_due: int
-    next_audit: float | None  # when, in Unix seconds
+    next_audit: float | None  # Unix seconds

@@ -1,6 +1,6 @@
-"""A vLLM server's HTTP without a model, as a process that starts at once and can be killed: it says the same to all.
+"""Canned vLLM server: its HTTP API without a model, as a process that starts at once and can be killed.
 
-python tests/canned_vllm.py MODEL --port 8000
+It gives everyone the same answer. Usage: python tests/canned_vllm.py MODEL --port 8000
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every test may use: a tiny random Llama, the real default model, the shared data sets."""
+"""Fixtures for every test: a tiny random Llama, the real default model, the shared data sets."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A stand-in for a vLLM server: its HTTP over the tiny model, with its traps, in threads of this process.
+"""Fake vLLM server: its HTTP API over the tiny model, with its traps, in threads of this process.
 
-As the real one (0.32, on a CPU) it keeps adapters in its slots after they are unloaded, answers for the base with the
-adapter in the last slot once all slots were ever filled, keeps what it computed under a name although the name was
-loaded anew, takes sampling options from the model's folder where the request names none, and tells --max-loras in its
-metrics only after it has computed something.
+Like the real one (0.32, on a CPU) it keeps adapters in its slots after they are unloaded, answers for the base with the
+adapter in the last slot once all slots were ever filled, keeps results computed under a name although the name was
+loaded anew, takes sampling options from the model's folder where the request names none, and shows --max-loras in its
+metrics only after its first computation.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import seal_memory
-from seal_memory.intake.admission import LEARN_ROLES, admit, parse_role
+from seal_memory.intake.admission import admit, parse_role
 from seal_memory.language.spans import answer_spans
 from seal_memory.language.text import content_words, normalise
 from seal_memory.records import Role, Status
@@ -75,7 +75,7 @@ def test_the_gate_admits_the_facts_and_nothing_else(path: Path) -> None:
         facts = {question["interaction"] for question in session["questions"]}
         for index, interaction in enumerate(session["interactions"]):
             role = parse_role(interaction["role"])
-            verdict = admit(interaction["text"], role=role, learn_roles=LEARN_ROLES)
+            verdict = admit(interaction["text"], role=role)
             assert (verdict.status is Status.PENDING) == (index in facts), interaction["text"]
 
 

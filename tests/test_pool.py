@@ -86,7 +86,7 @@ def test_threads_load_one_model(pool: MemoryPool) -> None:
 def test_every_namespace_is_trained_in_turn(pool: MemoryPool) -> None:
     """What is pending is learned without being asked for, each in its own namespace."""
     ended: list[tuple[str, str, JobState]] = []
-    trainer = PoolTrainer(pool, rest=0.05, on_job=lambda *end: ended.append(end))
+    trainer = PoolTrainer(pool, poll_seconds=0.05, on_job=lambda *end: ended.append(end))
     for name in ("a", "b", "c"):
         with pool.memory(name) as memory:
             (seen,) = memory.observe(f"{LIGHTHOUSE} It belongs to {name}.")
@@ -112,7 +112,7 @@ def test_a_trainer_that_is_only_asked_starts_nothing(pool: MemoryPool) -> None:
         assert pool.with_work(asked_only=True) == []
         memory.ledger.queue.enqueue_job("consolidate", {})
         assert pool.with_work(asked_only=True) == ["a"]
-    trainer = PoolTrainer(pool, asked_only=True, rest=0.05)
+    trainer = PoolTrainer(pool, asked_only=True, poll_seconds=0.05)
     trainer.start()
     _wait(lambda: not pool.with_work(asked_only=True))
     assert trainer.stop(60)
@@ -142,7 +142,7 @@ def test_a_namespace_in_trouble_does_not_keep_the_others_waiting(
             memory.observe(LIGHTHOUSE)
     ended: list[str] = []
     broken: Any = OneBroken(pool, "b")
-    trainer = PoolTrainer(broken, rest=0.05, on_job=lambda name, kind, state: ended.append(name))
+    trainer = PoolTrainer(broken, poll_seconds=0.05, on_job=lambda name, kind, state: ended.append(name))
     trainer.start()
     _wait(lambda: pool.with_work() == ["b"])
     assert trainer.running
@@ -163,7 +163,7 @@ def test_what_a_job_makes_due_is_done_without_waiting_for_more(
             for n, text in enumerate((LIGHTHOUSE, "Tomas Lindqvist keeps the report in drawer 12 in Oslo.")):
                 (seen,) = memory.observe(text, session=str(n))
                 memory.add_quiz([(f"Who is named in note {n}?", text.split()[0])], interaction_ids=[seen.id])
-        trainer = PoolTrainer(pool, rest=0.05, on_job=lambda name, kind, state: ended.append((kind, state)))
+        trainer = PoolTrainer(pool, poll_seconds=0.05, on_job=lambda name, kind, state: ended.append((kind, state)))
         trainer.start()
         _wait(lambda: len(ended) == 2 or (bool(ended) and not pool.with_work()))
         assert trainer.stop(60)

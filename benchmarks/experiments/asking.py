@@ -1,4 +1,4 @@
-"""Asking a system everything, in each of its ways, and writing down what came: shared by all experiments."""
+"""Shared steps of all experiments: learn, ask in each way, time answers, measure perplexity; each makes records."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Tick = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an experiment may vary. `latency`: questions whose time is taken one by one, per way (0: none)."""
+    """Options of an experiment. `latency`: questions timed one by one in each way (0: none)."""
 
     max_tokens: int = 24
     latency: int = 8
     per_session: int = 4
     sizes: tuple[int, ...] = (10, 30, 100)
     most_questions: int = 60  # per size, in `scale`
-    forget_every: int = 3  # every so many units, in `delete`
+    forget_every: int = 3  # `delete` forgets every third unit
 
 
 def ask(
@@ -37,7 +37,7 @@ def ask(
     *,
     phase: str = "",
 ) -> list[Record]:
-    """One record per way and question; `questions` are (unit id, question). A way that cannot answer says why."""
+    """One record per way and question; `questions`: (unit id, question). A way that cannot answer records why."""
     records: list[Record] = []
     for way in ways:
         began = perf_counter()
@@ -50,7 +50,7 @@ def ask(
         for (unit, question), reply in zip(questions, replies, strict=True):
             records.append(_record(system, way, unit, question, reply, phase))
         records.append({"kind": "asked", "way": way, "system": system.name, "peak": peak.bytes})
-        if way in system.dear_ways:  # its training is in the time of its first answers
+        if way in system.costly_ways:  # its first answers include its training
             records.append({"kind": "dear", "way": way, "system": system.name, "seconds": perf_counter() - began})
     return records
 
@@ -74,7 +74,7 @@ def _record(system: System, way: str, unit: str, question: Question, reply: Repl
 
 
 def take_times(system: System, asker: Asker, questions: Sequence[Question], options: Options) -> list[Record]:
-    """Seconds to the first token and to the whole answer, one question at a time, nothing remembered."""
+    """Seconds to the first token and to the whole answer, one question at a time, without the answer cache."""
     records: list[Record] = []
     sample = list(questions[: options.latency])
     if not sample:
@@ -82,7 +82,7 @@ def take_times(system: System, asker: Asker, questions: Sequence[Question], opti
     with asker.timing():
         for way in system.ways:
             try:
-                system.answer(way, sample[:1], max_tokens=1)  # whatever is loaded late is loaded now
+                system.answer(way, sample[:1], max_tokens=1)  # warm up: load everything lazy
                 first = [_seconds(system, way, q, 1) for q in sample]
                 whole = [_seconds(system, way, q, options.max_tokens) for q in sample]
             except Unsupported:
@@ -98,7 +98,7 @@ def _seconds(system: System, way: str, question: Question, max_tokens: int) -> f
 
 
 def learn(system: System, chunks: Sequence[Chunk], step: int) -> Record:
-    """Let a system learn, and what it took."""
+    """Let a system learn; returns the cost."""
     with peak_memory() as peak:
         cost: Cost = system.learn(chunks, step=step)
     return {
@@ -112,7 +112,7 @@ def learn(system: System, chunks: Sequence[Chunk], step: int) -> Record:
 
 
 def perplexities(system: System, ways: Sequence[str]) -> list[Record]:
-    """What is left of general ability, per way."""
+    """Perplexity on the fixed text of each way: the remaining general ability."""
     records: list[Record] = []
     for way in ways:
         try:
@@ -128,7 +128,7 @@ def chunks_of(units: Sequence[Unit]) -> list[Chunk]:
 
 
 def questions_of(units: Sequence[Unit], last_unit: int | None = None) -> list[tuple[str, Question]]:
-    """(unit id, question) of the units; with `last_unit`, only what still holds after the unit of that index."""
+    """(unit id, question) of the units; with `last_unit`, only questions still valid after the unit of that index."""
     return [
         (u.id, q)
         for u in units

@@ -1,4 +1,4 @@
-"""`delete`: what is forgotten must be as unknown as to a memory that never saw it, and the rest must stay."""
+"""Experiment `delete`: accuracy on forgotten and kept units, beside a memory that never saw the forgotten ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.tasks.base import Task
 
 
 def delete(make: Make, task: Task, asker: Asker, options: Options, journal: Journal, folder: Path, tick: Tick) -> None:
-    """Learn all, ask all, forget every n-th unit, ask all again; then a fresh memory that never saw those units."""
+    """Learn all, ask all, forget every n-th unit, ask again; then ask a fresh memory that never saw those units."""
     del asker
     gone = [u for n, u in enumerate(task.units) if n % options.forget_every == 0]
     stay = [u for n, u in enumerate(task.units) if n % options.forget_every]
@@ -44,12 +44,12 @@ def delete(make: Make, task: Task, asker: Asker, options: Options, journal: Jour
 
 def _ask(system: System, task: Task, options: Options, phase: str) -> list[Record]:
     questions = asking.questions_of(task.units, len(task.units) - 1)
-    ways = tuple(w for w in system.ways if w not in system.dear_ways)
+    ways = tuple(w for w in system.ways if w not in system.costly_ways)
     return asking.ask(system, questions, options, ways, phase=phase)
 
 
 def _fresh(make: Make, place: Path) -> System:
-    """A system in an empty folder: half a step of a killed run must not help."""
+    """A system in an empty folder; removes the unfinished step of a killed run."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     return make(place)

@@ -1,8 +1,8 @@
-"""Sessions of units one after another in one memory, and what is asked on the way.
+"""Experiments `sessions`, `update` and `scale`: units learned session by session in one memory.
 
-`sessions`: after each session everything so far is asked again: the retention matrix R[i][j], average accuracy, BWT,
-forgetting, and perplexity on fixed text. `update`: only at the end, about the facts that changed on the way. `scale`:
-sessions that grow the memory to given sizes, with a sample of questions at each.
+`sessions` asks everything again after each session: retention matrix R[i][j], average accuracy, BWT, forgetting, and
+perplexity on fixed text. `update` asks at the end about facts that changed. `scale` grows the memory to given sizes and
+asks a sample of questions at each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Ask = Callable[[System, int, int], list[Record]]
 def sessions(
     make: Make, task: Task, asker: Asker, options: Options, journal: Journal, folder: Path, tick: Tick
 ) -> None:
-    """Learn session by session; after each, ask every question that still holds."""
+    """Learn session by session; after each, ask every question that is still valid."""
     parts = grouped(task.units, options.per_session)
 
     def ask(system: System, i: int, last: int) -> list[Record]:
@@ -40,7 +40,7 @@ def sessions(
 
 
 def update(make: Make, task: Task, asker: Asker, options: Options, journal: Journal, folder: Path, tick: Tick) -> None:
-    """Learn everything session by session, then ask about what changed. Raises `InputError` if nothing ever does."""
+    """Learn session by session, then ask about changed facts. Raises `InputError` if the task has none."""
     del asker
     parts = grouped(task.units, options.per_session)
     held = asking.questions_of(task.units, len(task.units) - 1)
@@ -70,7 +70,7 @@ def scale(make: Make, task: Task, asker: Asker, options: Options, journal: Journ
 
 
 def _run(make: Make, parts: Sequence[Sequence[Unit]], journal: Journal, folder: Path, tick: Tick, ask: Ask) -> None:
-    """Learn part by part in one system; finished parts are only come back to."""
+    """Learn part by part in one system; finished parts are resumed."""
     system = make(folder)
     last = -1
     try:
@@ -93,12 +93,12 @@ def grouped(units: Sequence[Unit], per_session: int) -> list[Sequence[Unit]]:
 
 
 def facts(units: Sequence[Unit]) -> int:
-    """Facts of some units, counted as their answerable questions."""
+    """Number of facts of some units: their answerable questions."""
     return sum(bool(q.answers) for u in units for q in u.questions)
 
 
 def sized(units: Sequence[Unit], sizes: Sequence[int]) -> list[Sequence[Unit]]:
-    """Runs of units after which the memory holds at least each size; sizes the task does not reach are left out."""
+    """Split the units so that after each part the memory holds at least each size; unreachable sizes are left out."""
     parts, start = [], 0
     for size in sorted(sizes):
         end = next((n for n in range(1, len(units) + 1) if facts(units[:n]) >= size), None)
@@ -113,11 +113,11 @@ def sized(units: Sequence[Unit], sizes: Sequence[int]) -> list[Sequence[Unit]]:
 
 
 def _ways(system: System, *, final: bool) -> tuple[str, ...]:
-    """All ways after the last session; before it not those that would train anew for being asked (the core)."""
-    return system.ways if final else tuple(w for w in system.ways if w not in system.dear_ways)
+    """All ways after the last session; before it, none that needs training to be asked (the core)."""
+    return system.ways if final else tuple(w for w in system.ways if w not in system.costly_ways)
 
 
 def _spread(task: Task, count: int) -> list[Question]:
-    """Some questions, evenly spaced over the task."""
+    """`count` questions, evenly spaced over the task."""
     every = [q for _, q in asking.questions_of(task.units, len(task.units) - 1)]
     return [every[n * len(every) // count] for n in range(count)] if len(every) > count > 0 else every[:count]

@@ -1,4 +1,4 @@
-"""`single`: one unit at a time, each in a memory of its own, as in SEAL's table (arXiv 2506.10943, section 4.2)."""
+"""Experiment `single`: each unit in its own memory, as in SEAL's table (arXiv 2506.10943, section 4.2)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def single(make: Make, task: Task, asker: Asker, options: Options, journal: Jour
     for n, unit in enumerate(task.units):
         if not journal.is_done(unit.id):
             place = folder / f"unit-{n}"
-            shutil.rmtree(place, ignore_errors=True)  # half a step of a killed run
+            shutil.rmtree(place, ignore_errors=True)  # unfinished step of a killed run
             place.mkdir(parents=True)
             system = make(place)
             try:

@@ -1,8 +1,8 @@
-"""What a run has done so far, as JSON lines: killed anywhere, it goes on after the last finished step.
+"""Journal of a run, as JSON lines: a killed run resumes after the last finished step.
 
-One file per system and seed, so that several processes can share the work. A line counts only once its step's "done"
-line is there: a step that was killed half way is repeated whole. Answers are kept as text here, so that a better
-grader can judge them again; results files hold figures only.
+One file per system and seed, so that several processes can share the work. A step's lines count only once its "done"
+line is there; an unfinished step is repeated. Answers are kept as text, so that they can be graded again; results files
+hold figures only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SUFFIX = ".jsonl"
 
 
 class Journal:
-    """Append-only records of one system and seed. Raises `InputError` when `head` does not match what is there."""
+    """Append-only records of one system and seed. Raises `InputError` if `head` differs from the file's head."""
 
     def __init__(self, path: Path, head: Mapping[str, Any]) -> None:
         self.path, self.head = path, json.loads(json.dumps(dict(head)))
@@ -37,24 +37,24 @@ class Journal:
         self._done = {str(r["step"]) for r in records if r["kind"] == "done"}
 
     def is_done(self, step: str) -> bool:
-        """Whether a step was finished, by this run or the one that it continues."""
+        """Whether a step is finished, in this run or an earlier one of the same journal."""
         return step in self._done
 
     def add(self, step: str, records: list[Record]) -> None:
-        """Write a finished step in one go."""
+        """Write all records of a finished step at once."""
         lines = [{**r, "step": step} for r in records] + [{"kind": "done", "step": step}]
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._done.add(step)
 
     def took(self, seconds: float) -> None:
-        """Add the wall time of this process' share of the run."""
+        """Add this process's wall time."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": "took", "seconds": seconds}) + "\n")
 
 
 def finished(path: Path) -> Iterator[Record]:
-    """The head and the records of finished steps; a torn last line is left out."""
+    """The head and the records of finished steps; skips an incomplete last line."""
     records = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
@@ -66,5 +66,5 @@ def finished(path: Path) -> Iterator[Record]:
 
 
 def _comparable(head: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be equal for a run to go on: not the commit, the time, or where it runs."""
+    """The part of a head that must match to resume: without commit, time and place."""
     return {k: v for k, v in head.items() if k not in ("provenance", "kind")}

@@ -1,4 +1,4 @@
-"""Where a figure comes from: commit, versions, machine, model. Every results file carries it."""
+"""Provenance of figures: commit, versions, machine, model. Part of every results file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def provenance(engine: TransformersEngine, model: str) -> dict[str, Any]:
-    """What was run, on what, with what."""
+    """The provenance of a run with a loaded engine."""
     return about(model, engine.fingerprint, engine.hardware.base_dtype)
 
 
 def about(model: str, fingerprint: str, dtype: str) -> dict[str, Any]:
-    """The same, before an engine is loaded."""
+    """The provenance without an engine."""
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -43,7 +43,7 @@ def about(model: str, fingerprint: str, dtype: str) -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The processor's model name, where the system tells it."""
+    """The processor's model name, where the system reports it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""The systems by name, made for a folder; what they share (engine, settings, trainable base) is made once."""
+"""Registry of the systems by name; makes a system for a folder, with shared engine, settings and trainable base."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ WAYS = {
 
 
 @dataclass
-class Workshop:
-    """One model for all systems. `core`: also train seal-memory's core; `passages`: chunks that retrieval reads;
-    `recite_all`: who answers from a prompt also recites, as the settings have it.
+class SystemFactory:
+    """Makes systems over one model. `core`: also train seal-memory's core; `passages`: chunks that retrieval reads;
+    `sample_prompted`: systems that answer from a prompt also answer by best of n, as the settings say.
     """
 
     model: str
@@ -44,38 +44,38 @@ class Workshop:
     passages: int = 3
     context_tokens: int | None = None
     pad_to: int | None = None
-    recite_all: bool = False
+    sample_prompted: bool = False
     progress: Progress = field(default=silent)
 
     @cached_property
     def asker(self) -> Asker:
-        """The engine, loaded at first use."""
+        """The engine, loaded on first use."""
         files = resolve(self.model, cache_dir=self.settings.engine.cache_dir)
         return Asker(
             TransformersEngine(load(files, detect(self.settings.engine.device, self.settings.engine.dtype)), keep=256)
         )
 
     def described(self, name: str) -> dict[str, Any]:
-        """What a system's figures depend on, for its journal and the results file."""
+        """Parameters that a system's figures depend on, for its journal and the results file."""
         if name == "seal-memory":
             return {
                 **self.settings.flat(without=("engine.device", "engine.dtype", "engine.cache_dir", "seed")),
                 "core": self.core,
             }
-        reciting = {} if self.recitals is None else {"recitals": asdict(self.recitals)}
+        options = {} if self.sampling is None else {"recitals": asdict(self.sampling)}
         if name == "prompted":
-            return {"context_tokens": self.context_tokens, **reciting}
+            return {"context_tokens": self.context_tokens, **options}
         if name == "seal-recipe":
             return {"pad_to": self.pad_to}
-        return {} if name == "naive-lora" else {"passages": self.passages, **reciting}
+        return {} if name == "naive-lora" else {"passages": self.passages, **options}
 
     @property
-    def recitals(self) -> SampleOptions | None:
-        """How those recite that answer from a prompt; None: they do not."""
-        return sample_options(self.settings.answering) if self.recite_all else None
+    def sampling(self) -> SampleOptions | None:
+        """Best-of-n options of systems that answer from a prompt; None: greedy only."""
+        return sample_options(self.settings.answering) if self.sample_prompted else None
 
     def maker(self, name: str) -> Callable[[Path], System]:
-        """How to make a system in a folder. Raises `InputError` for an unknown name."""
+        """A function that makes a system in a folder. Raises `InputError` for an unknown name."""
         if name not in WAYS:
             raise InputError(f"Unknown system {name!r}; expected one of {', '.join(WAYS)}.")
         return lambda folder: self._make(name, folder)
@@ -85,7 +85,7 @@ class Workshop:
         if name == "prompted":
             from benchmarks.systems.prompted import Prompted
 
-            return Prompted(self.asker, context_tokens=self.context_tokens, recitals=self.recitals)
+            return Prompted(self.asker, context_tokens=self.context_tokens, sampling=self.sampling)
         if name == "seal-memory":
             from benchmarks.systems.memory import Memory
 
@@ -94,11 +94,11 @@ class Workshop:
             return self._finetuned(name, folder)
         from benchmarks.systems.retrieval import Retrieval
 
-        return Retrieval(self.asker, folder, name, passages=self.passages, recitals=self.recitals)
+        return Retrieval(self.asker, folder, name, passages=self.passages, sampling=self.sampling)
 
     @cached_property
     def trainable(self) -> TrainableBase:
-        """A second copy of the model, for Trainer and PEFT; loaded when first trained."""
+        """A second copy of the model, for Trainer and PEFT; loaded on first training."""
         from benchmarks.systems.finetuning import TrainableBase
 
         files = resolve(self.model, cache_dir=self.settings.engine.cache_dir)

@@ -1,4 +1,4 @@
-"""Peak memory while something runs (the process' resident bytes, sampled by a thread) or of the whole process."""
+"""Peak resident memory of this process: of a block (sampled by a thread) or of its whole life."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ INTERVAL = 0.05  # seconds
 
 @dataclass(slots=True)
 class Peak:
-    """The most that was seen, in bytes (the base model and Python included)."""
+    """Peak resident memory in bytes, including the base model and Python."""
 
     bytes: int = 0
 
 
 @contextmanager
 def peak_memory() -> Iterator[Peak]:
-    """Watches this process until the block ends."""
+    """Sample this process's memory until the block ends."""
     process, peak, stop = psutil.Process(), Peak(), threading.Event()
 
     def watch() -> None:
@@ -42,9 +42,9 @@ def peak_memory() -> Iterator[Peak]:
 
 
 def peak_resident_bytes() -> int:
-    """The most this process ever held, as the system counted it.
+    """Peak resident memory of this process in bytes, as counted by the system.
 
-    Linux' `ru_maxrss` begins with what the parent held when it forked, so there `VmHWM` is read, which does not.
+    On Linux reads `VmHWM`: `ru_maxrss` starts with the parent's memory at the fork.
     """
     status = Path("/proc/self/status")
     if status.exists():

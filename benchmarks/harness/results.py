@@ -1,6 +1,6 @@
-"""From journals to one results file: every figure of `report/FORMAT.md`, computed from what was written down.
+"""Results file of a run: every figure of `report/FORMAT.md`, computed from the journals.
 
-Not here: running (`experiments`), pictures and pages (`report`).
+Not here: running (`experiments`), charts and pages (`report`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from seal_memory.forgetting import retention
 from seal_memory.quizzes.metrics import contains, exact_match, token_f1
 
 FORMAT = 1
-DEAR = ("core",)  # ways that are trained when they are asked
+COSTLY = ("core",)  # ways that are trained when they are asked
 Judged = dict[str, Any]
 
 
@@ -84,14 +84,14 @@ _SAME_FLAGS = ("task", "per_session", "sizes", "most_questions", "forget_every")
 
 
 def beside(found: dict[str, Any], earlier: Mapping[str, Any], ways: Sequence[str]) -> dict[str, Any]:
-    """A run's results with the ways of the systems that only an earlier results file has; its order is `ways`.
+    """Add to a run's results the ways of systems that only an earlier results file has; `ways` gives the order.
 
-    Raises `InputError` where the two did not ask the same of the same model.
+    Raises `InputError` if the two runs differ in questions or model.
     """
     for what, here, there in _pairs(found, earlier):
         if here != there:
             raise InputError(
-                f"The file of --beside has {what} {there!r}, this run {here!r}; expected a run that asked the same."
+                f"The file of --beside has {what} {there!r}, this run {here!r}; expected a run with the same value."
             )
     own = {w["system"] for w in found["ways"].values()}
     taken = {name: way for name, way in earlier["ways"].items() if way["system"] not in own}
@@ -122,17 +122,17 @@ def _pairs(found: Mapping[str, Any], earlier: Mapping[str, Any]) -> Iterator[tup
     yield "the model", now["model"]["fingerprint"], before["model"]["fingerprint"]
 
 
-# -- judging ------------------------------------------------------------------------------------------
+# -- grading ------------------------------------------------------------------------------------------
 
 
 def judge(run: Run) -> list[Judged]:
-    """Every answer with its marks. An unanswerable question is answered right by saying that one does not know."""
-    from seal_memory.quizzes.grader import judge_all
+    """Grade every answer. The right answer to an unanswerable question is an abstention."""
+    from seal_memory.quizzes.grader import grade_answers
 
     questions = {q.id: q for u in run.task.units for q in u.questions}
     answers = [r for r in run.records if r["kind"] == "answer"]
     pairs = [(questions[r["question"]], r) for r in answers if questions[r["question"]].answers]
-    local = judge_all([(q.text, q.answers[0], r["text"]) for q, r in pairs])
+    local = grade_answers([(q.text, q.answers[0], r["text"]) for q, r in pairs])
     verdicts = {id(r): v.correct for (_, r), v in zip(pairs, local, strict=True)}
     return [{**r, **_marks(questions[r["question"]], r["text"], verdicts.get(id(r)))} for r in answers]
 
@@ -140,7 +140,7 @@ def judge(run: Run) -> list[Judged]:
 def _marks(question: Question, text: str, verdict: bool | None) -> dict[str, Any]:
     golds = question.answers
     right = any(contains(text, g) for g in golds)
-    # "changed from 4 to 5" holds both values and is right: old is who gives the old value alone
+    # "changed from 4 to 5" holds both values and is right; outdated is an answer with the old value alone
     old = not right and any(contains(text, o) for o in question.outdated)
     common = {"kind_of_question": question.kind, "old": float(old), "changed": bool(question.outdated)}
     if not golds:
@@ -163,7 +163,7 @@ _NO_ANSWER = re.compile(
 
 
 def abstains(text: str) -> bool:
-    """Whether an answer says that it has none (LoCoMo's own check, arXiv 2402.17753, with more wordings)."""
+    """Whether an answer abstains (LoCoMo's check, arXiv 2402.17753, with more wordings)."""
     return not text.strip() or _NO_ANSWER.search(text.replace("’", "'")) is not None
 
 
@@ -187,7 +187,7 @@ def _way(way: str, run: Run, judged: Sequence[Judged]) -> dict[str, Any]:
 
 
 def _answers(own: Sequence[Judged]) -> dict[str, Any]:
-    """Accuracy and its kin over answerable questions."""
+    """Accuracy, exact match, F1 and graded share over answerable questions."""
     known = [j for j in own if j["answerable"]]
     found = [float(j["found"]) for j in known if j["found"] is not None]
     row: dict[str, Any] = {m: metrics.bootstrap([j[m] for j in known]) for m in ("accuracy", "exact", "f1", "judged")}
@@ -198,7 +198,7 @@ def _answers(own: Sequence[Judged]) -> dict[str, Any]:
 
 
 def _final(own: Sequence[Judged], run: Run) -> list[Judged]:
-    """The answers that count for the overall figures: those after the last session, or before any forgetting."""
+    """The answers of the overall figures: those after the last session, or before any forgetting."""
     if run.experiment in ("sessions", "update", "scale"):
         last = max((_number(j["step"]) for j in own), default=0)
         return [j for j in own if _number(j["step"]) == last]
@@ -206,7 +206,7 @@ def _final(own: Sequence[Judged], run: Run) -> list[Judged]:
 
 
 def _costs(way: str, system: str, run: Run) -> dict[str, Any]:
-    """What learning and answering took. A way that trains for being asked has its own seconds, not the system's."""
+    """Costs of learning and answering. A way that trains to be asked has its own seconds, not the system's."""
     learned = [r for r in run.records if r["kind"] == "learn" and r["system"] == system]
     seeds = max(1, len({r["seed"] for r in learned}))
     seconds: float | None = sum(r["seconds"] for r in learned) / seeds
@@ -214,7 +214,7 @@ def _costs(way: str, system: str, run: Run) -> dict[str, Any]:
     own = [r for r in run.records if r.get("way") == way]
     timed = [r for r in own if r["kind"] == "times"]
     dear = [r["seconds"] for r in own if r["kind"] == "dear"]
-    if way in DEAR:
+    if way in COSTLY:
         seconds, tokens = (sum(dear) / seeds if dear else None), None
     peaks = [r["peak"] for r in learned] + [r["peak"] for r in own if r["kind"] == "asked"]
     return {
@@ -231,7 +231,7 @@ def _costs(way: str, system: str, run: Run) -> dict[str, Any]:
 
 
 def _units_learned(run: Run, steps: float) -> float:
-    """How many units were learned in so many steps; a run may still be going on."""
+    """Number of units learned in `steps` steps; the run may be unfinished."""
     if run.experiment in ("sessions", "update"):
         return min(steps * run.per_session, len(run.task.units))
     return steps if run.experiment == "single" else len(run.task.units)
@@ -250,13 +250,13 @@ def _base_perplexity(way: str, run: Run) -> dict[str, Any]:
     }
 
 
-# -- what each experiment adds ------------------------------------------------------------------------
+# -- figures of one experiment ------------------------------------------------------------------------
 
 
 def _sessions(way: str, run: Run, own: Sequence[Judged]) -> dict[str, Any]:
     """R[i][j]: accuracy on session j's answerable questions after session i, mean over seeds.
 
-    Only questions that hold to the end: else a cell would change because its questions do (`update` has the others).
+    Only questions valid to the end, so that a column always asks the same ones (`update` has the others).
     """
     session_of = {u.id: n // run.per_session for n, u in enumerate(run.task.units)}
     lasting = {q.id for u in run.task.units for q in u.questions if _holds_to_the_end(q, run.task)}
@@ -310,7 +310,7 @@ def _scale(way: str, run: Run, own: Sequence[Judged]) -> dict[str, Any]:
 
 
 def _update(way: str, run: Run, own: Sequence[Judged]) -> dict[str, Any]:
-    """Of the questions about facts that changed: answered with the new value, or with an old one alone."""
+    """Shares of the questions about changed facts answered with the new value, or with an old one alone."""
     changed = [j for j in _final(own, run) if j["answerable"] and j["changed"]]
     return {
         "new_value": metrics.bootstrap([j["accuracy"] for j in changed]),
@@ -336,6 +336,6 @@ def _delete(way: str, run: Run, own: Sequence[Judged]) -> dict[str, Any]:
 
 
 def _number(step: str) -> int:
-    """7 of "session-7"; 0 where a step has no number."""
+    """The number of a step ("session-7": 7); 0 without one."""
     tail = step.rpartition("-")[2]
     return int(tail) if tail.isdigit() else 0

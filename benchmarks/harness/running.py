@@ -1,7 +1,7 @@
-"""One run: a task, some systems, an experiment, into journals and a results file.
+"""Runs an experiment on a task with some systems; writes journals and a results file.
 
-Each system and seed has its own journal and folder under the work folder, so a killed run goes on, and several
-processes can share a run (each with other `--systems`). Whoever finishes writes the results of all. Not here: parsing.
+Each system and seed has its own journal and folder under the work folder, so that a killed run resumes and several
+processes can share a run (each with other `--systems`). Each process writes the results of all. Not here: parsing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks.experiments.single import single
 from benchmarks.harness import results
 from benchmarks.harness.journal import Journal
 from benchmarks.harness.provenance import provenance
-from benchmarks.harness.registry import WAYS, Workshop
+from benchmarks.harness.registry import WAYS, SystemFactory
 from benchmarks.tasks.base import Task
 from seal_memory.errors import InputError
 
@@ -35,7 +35,7 @@ EXPERIMENTS = {"single": single, "sessions": sessions, "scale": scale, "update":
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. `work`: journals and systems' folders; `out`: the results file."""
+    """The plan of a run. `work`: folder of journals and systems; `out`: the results file."""
 
     experiment: str
     task: Task
@@ -45,22 +45,22 @@ class Plan:
     work: Path
     out: Path
     note: str = ""
-    beside: Path | None = None  # an earlier results file, for the systems that this run has not
+    beside: Path | None = None  # an earlier results file, for systems missing from this run
 
 
-def run(plan: Plan, workshop: Callable[[int], Workshop]) -> dict[str, Any]:
-    """Run what is not done yet, then write and return the results of everything in the work folder."""
-    earlier = None if plan.beside is None else _earlier(plan.beside)  # read first: a wrong one is told at once
+def run(plan: Plan, make_factory: Callable[[int], SystemFactory]) -> dict[str, Any]:
+    """Run the unfinished steps, then write and return the results of everything in the work folder."""
+    earlier = None if plan.beside is None else _earlier(plan.beside)  # read first, to fail early
     with bars() as shown:
         for seed in plan.seeds:
-            shop = workshop(seed)
+            shop = make_factory(seed)
             for name in plan.systems:
                 bar = shown.add_task(f"{plan.experiment} {plan.task.name}: {name}, seed {seed}", total=None)
                 _run_system(plan, shop, name, seed, partial(_show, shown, bar))
     return write_results(plan, earlier)
 
 
-def _run_system(plan: Plan, shop: Workshop, name: str, seed: int, tick: Callable[[int, int], None]) -> None:
+def _run_system(plan: Plan, shop: SystemFactory, name: str, seed: int, tick: Callable[[int, int], None]) -> None:
     began = time.perf_counter()
     place = plan.work / f"{name}-seed{seed}"
     head = {
@@ -104,7 +104,7 @@ def _earlier(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}. Expected a results file for --beside.") from error
     if not isinstance(found, dict) or found.get("format") != results.FORMAT:
-        raise InputError(f"{path} is no results file of format {results.FORMAT}; expected one for --beside.")
+        raise InputError(f"{path} is not a results file of format {results.FORMAT}, which --beside needs.")
     return found
 
 

@@ -1,7 +1,7 @@
-"""Own-notes recall of a note-writer on held-out passages: their own questions, closed book, one adapter per passage.
+"""Recall from a note-writer's notes on held-out passages: closed book, one adapter per passage.
 
-Judged by containment within `max_tokens` (as everywhere in the benchmarks) and by log-probability, as the reward is.
-The questions are the data set's, so no generated quiz judges the writer that learned from such quizzes.
+Graded by containment within `max_tokens` (as everywhere in the benchmarks) and by log-probability, like the reward. The
+questions are the data set's, because the writer is trained on generated quizzes.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.policy.surroundings import Surroundings
+from benchmarks.policy.context import PolicyContext
 from benchmarks.systems.on_base import reading
 from benchmarks.tasks.base import Question, Unit
 from seal_memory import prompts
-from seal_memory.answering import best_of_n as reciting
+from seal_memory.answering import best_of_n
 from seal_memory.answering.best_of_n import SampleOptions
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
@@ -28,8 +28,8 @@ Answers = list[dict[str, Any]]
 ONCE = SampleOptions(1, 1.0)
 
 
-def own_notes(here: Surroundings, units: Sequence[Unit], *, writer: str | None, plan: RoundPlan) -> Answers:
-    """One record per question: the writer's notes (none without `plan.genres`) are trained and asked about."""
+def own_notes(here: PolicyContext, units: Sequence[Unit], *, writer: str | None, plan: RoundPlan) -> Answers:
+    """Train on the writer's notes (none without `plan.genres`) and ask; one record per question."""
     studies = here.studies(units)
     notes: list[tuple[TrainingItem, ...]] = [() for _ in studies]
     if plan.genres:
@@ -39,13 +39,13 @@ def own_notes(here: Surroundings, units: Sequence[Unit], *, writer: str | None, 
 
 
 def with_notes(
-    here: Surroundings, units: Sequence[Unit], studies: Sequence[Study], notes: Sequence[tuple[TrainingItem, ...]],
-    *, arm: Arm, settings: Settings | None = None, recitals: Sequence[SampleOptions] = (ONCE,),
+    here: PolicyContext, units: Sequence[Unit], studies: Sequence[Study], notes: Sequence[tuple[TrainingItem, ...]],
+    *, arm: Arm, settings: Settings | None = None, sampling: Sequence[SampleOptions] = (ONCE,),
 ) -> Answers:  # fmt: skip
-    """The same with notes handed in, under any arm; model-free items come along where the arm draws them.
+    """Train on given notes under any arm, with the arm's model-free items, and ask; one record per question and way.
 
-    `settings`: of the training; None: the run's. Each question is asked in every way of `recitals`; see
-    `seal_memory.answering.best_of_n`.
+    `settings`: of the training; None: the run's. Each question is asked with all options of `sampling`
+    (`seal_memory.answering.best_of_n`).
     """
     settings = settings or here.settings
     unit_of = {f"e-{u.id}": u for u in units}
@@ -64,7 +64,7 @@ def with_notes(
             batch = edits[at : at + size]
             here.candidates.train(batch)
             asked = [(unit_of[e.episode_id], candidate_id(e)) for e in batch]
-            for way in recitals:
+            for way in sampling:
                 told = {"turn": turn, "recitations": way.count}
                 found += [{**r, **told} for r in _ask(here.candidates, asked, here, way)]
             for edit in batch:
@@ -73,7 +73,7 @@ def with_notes(
     return [{**r, "notes": counts[f"e-{r['unit']}"]} for r in found]
 
 
-def with_the_text(here: Surroundings, units: Sequence[Unit]) -> Answers:
+def with_the_text(here: PolicyContext, units: Sequence[Unit]) -> Answers:
     """The oracle: the untouched model with the passage in its prompt."""
     questions = [(unit, q) for unit in units for q in unit.questions]
     wanted = [Prompt(reading([c.text for c in unit.chunks], q.text)) for unit, q in questions]
@@ -81,22 +81,22 @@ def with_the_text(here: Surroundings, units: Sequence[Unit]) -> Answers:
 
 
 def _ask(
-    candidates: Candidates, asked: Sequence[tuple[Unit, str]], here: Surroundings, recitals: SampleOptions
+    candidates: Candidates, asked: Sequence[tuple[Unit, str]], here: PolicyContext, sampling: SampleOptions
 ) -> Answers:
     questions = [(unit, q, adapter) for unit, adapter in asked for q in unit.questions]
     wanted = [Prompt(prompts.direct(q.text), adapter) for _, q, adapter in questions]
-    return _answered(candidates, [(unit, q) for unit, q, _ in questions], wanted, here, recitals)
+    return _answered(candidates, [(unit, q) for unit, q, _ in questions], wanted, here, sampling)
 
 
 def _answered(
     candidates: Candidates,
     questions: Sequence[tuple[Unit, Question]],
     wanted: Sequence[Prompt],
-    here: Surroundings,
-    recitals: SampleOptions,
+    here: PolicyContext,
+    sampling: SampleOptions,
 ) -> Answers:
     asked = [(p, q.text) for p, (_, q) in zip(wanted, questions, strict=True)]
-    answers = reciting.ask(asked, candidates.engine, Decoding(here.options.max_tokens), recitals)
+    answers = best_of_n.complete(asked, candidates.engine, Decoding(here.options.max_tokens), sampling)
     scores = candidates.engine.score([(p, q.answers[0]) for p, (_, q) in zip(wanted, questions, strict=True)])
     return [
         {
@@ -111,7 +111,7 @@ def _answered(
 
 
 def by_unit(answers: Answers, figure: str) -> dict[str, float]:
-    """The mean of a figure over each passage's questions and seeds: the pairs of a paired comparison."""
+    """The mean of a figure over each passage's questions and seeds, for paired comparisons."""
     groups: dict[str, list[float]] = {}
     for record in answers:
         groups.setdefault(record["unit"], []).append(record[figure])

@@ -1,4 +1,4 @@
-"""What a policy run may vary, with its defaults.
+"""Options of a policy run, with their defaults.
 
 Not here: the command line (`command`), the run itself (`run`).
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from seal_memory.errors import InputError
 
-if TYPE_CHECKING:  # the command's --help does not wait for torch
+if TYPE_CHECKING:  # --help must not import torch
     from seal_memory.policy.rest_em import RoundPlan
 
 SEAL = {"reliability_single": 0.32, "reliability_split_half": 0.17, "recall_before": 0.397, "recall_after": 0.470}
@@ -24,15 +24,16 @@ NOT_IN_HEAD = ("data", "model", "ways", "rounds", "genre_passages", "bandit_pass
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Passages `start` on: first those that train, then those that judge promotions, then the held-out ones
-    (`held_out_start`: from there on instead). `genres`: what the writer is asked for.
+    """Options of a policy run.
 
-    Rejection sampling, which costs no inner loop, also reads `more_bootstrap` passages from `bootstrap_start` on, and
-    is done `bootstrap_rounds` times, each with the writer that the one before taught. A
-    round explores `per_round` of the training passages in turn (None: all). `ungated`: every writer takes over, as in
-    SEAL. `genre_passages` of the held-out ones are asked genre by genre, `bandit_passages` of those that train teach
-    the bandit (None: all). `recipe_passages` from `recipe_start` on are learned by the whole recipe, at default
-    settings, with the notes of the last writer ("recipe") and of the untouched model ("recipe-before").
+    Passages from `start` on: first `train` for training, then `judges` for validation (promotion), then `held_out` for
+    the figures (from `held_out_start` on, if given). `genres`: genres of the notes. Rejection sampling, which needs no
+    inner loop, also reads `more_bootstrap` passages from `bootstrap_start` on; it runs `bootstrap_rounds` times, each
+    with the writer trained by the round before. A round explores `per_round` training passages in turn (None: all).
+    `ungated`: promote every writer, as in SEAL. `genre_passages`: held-out passages asked genre by genre.
+    `bandit_passages`: training passages of the bandit (None: all). The whole recipe, at default settings, learns
+    `recipe_passages` from `recipe_start` on, with notes of the last writer ("recipe") and of the untouched model
+    ("recipe-before").
     """
 
     data: Path
@@ -84,7 +85,7 @@ class Options:
 
     @property
     def plan(self) -> RoundPlan:
-        """What a round spends."""
+        """The round's plan: genres, samples and seeds."""
         from seal_memory.policy.rest_em import RoundPlan
         from seal_memory.records import Genre
 
@@ -99,6 +100,6 @@ class Options:
 
     @property
     def head(self) -> dict[str, Any]:
-        """What must be the same for a run to go on."""
+        """The parameters that must match to resume a run."""
         own = asdict(self)
         return {k: v for k, v in own.items() if k not in NOT_IN_HEAD}

@@ -1,6 +1,6 @@
-"""The results file of a policy run: every way's recall with its interval, paired comparisons, reliability, versions.
+"""Results file of a policy run: recall of every way with its interval, paired comparisons, reliability, versions.
 
-Figures only, no text of passages or notes. Pairs are passages: each is one draw of what there is to learn.
+Figures only, no text of passages or notes. Comparisons are paired by passage, the independent draw.
 Not here: running (`run`).
 """
 
@@ -23,7 +23,7 @@ Record = dict[str, Any]
 
 
 def figures(found: Mapping[str, Any], options: Options, *, provenance: Mapping[str, Any]) -> Record:
-    """What goes into the file; `found` is what `Run.all` returned."""
+    """The content of the file; `found`: the result of `Run.all`."""
     answers: dict[str, Answers] = found["answers"]
     ways = {name: _way(own, options.seed) for name, own in answers.items()}
     last = [name for name in answers if name.startswith(("after round", "after bootstrap"))][-1:]
@@ -52,7 +52,7 @@ def figures(found: Mapping[str, Any], options: Options, *, provenance: Mapping[s
 
 
 def compare(old: Answers, new: Answers, *, names: tuple[str, str], seed: int) -> Record:
-    """Each figure's paired difference over the passages that both answered; gain as a share of the old mean."""
+    """Each figure's difference paired over the passages that both answered; gain as a share of the old mean."""
     row: Record = {"old": names[0], "new": names[1]}
     for figure in FIGURES:
         before, after = by_unit(old, figure), by_unit(new, figure)
@@ -64,13 +64,13 @@ def compare(old: Answers, new: Answers, *, names: tuple[str, str], seed: int) ->
 
 
 def write(found: Record, path: Path) -> Record:
-    """The file, whole or not at all; returns its `last_line`."""
+    """Write the file atomically; returns its `last_line`."""
     write_whole(found, path)
     return last_line(found, path)
 
 
 def write_whole(found: Record, path: Path) -> None:
-    """Any results, as JSON, whole or not at all."""
+    """Write results as JSON, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -78,7 +78,7 @@ def write_whole(found: Record, path: Path) -> None:
 
 
 def last_line(found: Record, path: Path) -> Record:
-    """The run in one line."""
+    """A summary of the run for the last line of standard output."""
     gains = [c for c in found["compared"] if c["old"] == "before"]
     return {
         "out": str(path),
@@ -92,13 +92,13 @@ def last_line(found: Record, path: Path) -> Record:
 
 
 def _way(answers: Answers, seed: int) -> Record:
-    """Intervals over passages, so that the many questions of one passage are no independent draws."""
+    """Figures of one way; intervals are over passages, since questions of one passage are not independent."""
     row: Record = {f: metrics.bootstrap(list(by_unit(answers, f).values()), seed=seed) for f in FIGURES}
     return {**row, "questions": len({a["question"] for a in answers}), "notes": _notes(answers)}
 
 
 def _notes(answers: Answers) -> float | None:
-    """How many notes a passage was trained with."""
+    """Mean number of notes a passage was trained with."""
     return metrics.mean(list(by_unit(answers, "notes").values()))
 
 

@@ -1,7 +1,7 @@
-"""The steps of a policy run: bootstrap, rounds, the bandit, and what each way recalls of the held-out passages.
+"""Steps of a policy run: bootstrap, rounds, bandit, and the recall of each way on the held-out passages.
 
-Every step is cut into chunks that are journalled as they finish: killed, or out of its budget, the same command goes
-on. A promotion that was committed before a kill is found in the ledger by its round. Not here: parsing, figures.
+Steps are split into chunks, journalled as they finish: after a kill, or out of budget, the same command resumes. A
+promotion committed before a kill is found in the ledger by its round. Not here: parsing, figures.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from benchmarks.harness.journal import Journal, finished
+from benchmarks.policy.context import PolicyContext
 from benchmarks.policy.measuring import ONCE, Answers, own_notes, with_notes, with_the_text
-from benchmarks.policy.surroundings import Surroundings
 from benchmarks.tasks.base import Unit
 from seal_memory._internal.progress import Progress, silent
 from seal_memory.answering.best_of_n import sample_options
@@ -23,50 +23,50 @@ from seal_memory.learning.candidates import candidate_id
 from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.bandit import arm_name
 from seal_memory.policy.note_writer import BootstrapPlan, bootstrap
-from seal_memory.policy.refining import explored_from
-from seal_memory.policy.rest_em import explore, how_reliable, improve, select, write_sets
+from seal_memory.policy.refining import exploration_from_record
+from seal_memory.policy.rest_em import explore, improve, reward_reliability, select, write_sets
 from seal_memory.records import Genre, PolicyExample, PolicyVersion
 from seal_memory.self_edits.generator import ARMS
+from seal_memory.self_edits.genres import MODEL_GENRES
 from seal_memory.self_edits.statements import statements_of
-from seal_memory.self_edits.writer import MODEL_GENRES
 
 Record = dict[str, Any]
 
 
 class OutOfTime(Exception):
-    """The budget is spent; what is done is kept."""
+    """The time budget is spent; finished steps are kept."""
 
 
 class Run:
-    """One run over its surroundings and journal. `deadline`: seconds of the monotonic clock, None: no limit."""
+    """One run over its context and journal. `deadline`: seconds of the monotonic clock, None: no limit."""
 
     def __init__(
-        self, here: Surroundings, journal: Journal, *, deadline: float | None = None, tick: Progress = silent
+        self, here: PolicyContext, journal: Journal, *, deadline: float | None = None, tick: Progress = silent
     ) -> None:
         self.here, self.options, self.journal, self.deadline, self.tick = here, here.options, journal, deadline, tick
         self._known = {r["step"]: r["figures"] for r in finished(journal.path) if r["kind"] == "figures"}
 
     def all(self) -> Record:
-        """Every step that is still to be done, then the figures of all. Raises `OutOfTime` between steps."""
+        """Run every unfinished step, then return the figures of all. Raises `OutOfTime` between steps."""
         options = self.options
         answers: dict[str, Answers] = {}
         if "text-only" in options.ways:
-            answers["text-only"] = self._asked("text-only", None, genres=())
+            answers["text-only"] = self._recall("text-only", None, genres=())
         if "before" in options.ways:
-            answers["before"] = self._asked("before", None)
+            answers["before"] = self._recall("before", None)
         if "genres" in options.ways:
             for genre in MODEL_GENRES:
-                answers[f"before: {genre}"] = self._asked_for(genre, "before", None)
+                answers[f"before: {genre}"] = self._genre_recall(genre, "before", None)
         if "bandit" in options.ways:
             answers |= self._bandit()
         steps = [*self._bootstraps(), *[self._round(n) for n in range(1, options.rounds + 1)]]
         if "after" in options.ways:
             for found in steps:
                 name = self._after(found["round"])
-                answers[name] = self._asked(name, found["writer"])
+                answers[name] = self._recall(name, found["writer"])
             if "genres" in options.ways:
                 for genre in MODEL_GENRES:
-                    answers[f"after: {genre}"] = self._asked_for(genre, "after", steps[-1]["writer"])
+                    answers[f"after: {genre}"] = self._genre_recall(genre, "after", steps[-1]["writer"])
         last = steps[-1]["writer"] if steps else None
         writers = {"recipe": ("recipe: after", last), "recipe-before": ("recipe: before", None)}
         if asked := [by for way, by in writers.items() if way in options.ways]:
@@ -76,7 +76,7 @@ class Run:
     # -- steps ------------------------------------------------------------------------------------
 
     def step(self, name: str, work: Callable[[], Any]) -> Any:
-        """The figures of a step, made now or found in the journal."""
+        """The figures of a step, computed now or read from the journal."""
         if name in self._known:
             return self._known[name]
         if self.deadline is not None and time.monotonic() > self.deadline:
@@ -89,7 +89,7 @@ class Run:
         return self._known[name]
 
     def _chunks(self, name: str, units: Sequence[Unit], work: Callable[[Sequence[Unit]], list[Any]]) -> list[Any]:
-        """`work` over the units, some at a time, each time a step of its own."""
+        """Apply `work` to the units in chunks, each a step."""
         found, size = [], self.options.chunk
         for at in range(0, len(units), size):
             part = units[at : at + size]
@@ -97,11 +97,11 @@ class Run:
             self.tick(name, min(at + size, len(units)), len(units))
         return found
 
-    def _asked_for(self, genre: Genre, when: str, writer: str | None) -> Answers:
+    def _genre_recall(self, genre: Genre, when: str, writer: str | None) -> Answers:
         units = self.here.units["held_out"][: self.options.genre_passages]
-        return self._asked(f"{when}-{genre}", writer, genres=(genre,), units=units)
+        return self._recall(f"{when}-{genre}", writer, genres=(genre,), units=units)
 
-    def _asked(
+    def _recall(
         self,
         name: str,
         writer: str | None,
@@ -114,24 +114,24 @@ class Run:
         return self._chunks(f"ask/{name}", units, lambda part: own_notes(self.here, part, writer=writer, plan=plan))
 
     def _bootstraps(self) -> list[Record]:
-        """Rejection sampling instead of inner loops, the last time as round 0, those before as -1, -2, ..."""
+        """Rejection sampling instead of inner loops; the last time is round 0, earlier ones are -1, -2, ..."""
         if not self.options.bootstrap_samples:
             return [{"round": 0, "writer": self._writer()}]
         times, found = self.options.bootstrap_rounds, list[Record]()
         for turn in range(times):
-            writer = found[-1]["writer"] if found else None  # not who writes now: a killed turn may have promoted
+            writer = found[-1]["writer"] if found else None  # not the current one: a killed step may have promoted
             found.append(self._bootstrap(turn, turn + 1 - times, writer))
         return found
 
     def _after(self, number: int) -> str:
-        """What the way after a round is called; several bootstraps are counted."""
+        """The name of the way after a round; several bootstraps are numbered."""
         times = self.options.bootstrap_rounds
         if number > 0:
             return f"after round {number}"
         return "after bootstrap" if times == 1 else f"after bootstrap {number + times}"
 
     def _bootstrap(self, turn: int, number: int, writer: str | None) -> Record:
-        """Survivors of the round trip, as a writer sampled them."""
+        """One round of rejection sampling: train a writer on the sampled notes that survive the round trip."""
 
         def work() -> Record:
             studies = self.here.studies(self.here.units["train"])
@@ -145,9 +145,9 @@ class Run:
                 adapter=writer,
             )
             yields = {"sampled": found.sampled, "checked": found.checked, "answered": found.answered}
-            return {**self._improved(number, list(found.examples)), **yields}
+            return {**self._round_version(number, list(found.examples)), **yields}
 
-        return self._stepped("bootstrap" if turn == 0 else f"bootstrap{turn + 1}", work)
+        return self._round_record("bootstrap" if turn == 0 else f"bootstrap{turn + 1}", work)
 
     def _round(self, number: int) -> Record:
         writer, seed = self._writer(), self.here.settings.seed + 100 * number
@@ -159,10 +159,10 @@ class Run:
 
         def work() -> Record:
             kept = select(tried, margin=self.options.plan.margin)
-            reliable = how_reliable(tried, seed=seed)
+            reliable = reward_reliability(tried, seed=seed)
             sets = sum(len(e.sets) for e in tried)
             return {
-                **self._improved(number, kept),
+                **self._round_version(number, kept),
                 "sets": sets,
                 "interactions": len(tried),
                 "reward": _mean([x for e in tried for own in e.rewards for x in own]),
@@ -171,22 +171,22 @@ class Run:
             }
 
         if f"round{number}/improve" in self._known:
-            return self._stepped(f"round{number}/improve", work)
-        found = self._chunks(f"round{number}/explore", self._taking_turns(number), explored)
-        tried = [explored_from(r) for r in found]
-        return self._stepped(f"round{number}/improve", work)
+            return self._round_record(f"round{number}/improve", work)
+        found = self._chunks(f"round{number}/explore", self._round_passages(number), explored)
+        tried = [exploration_from_record(r) for r in found]
+        return self._round_record(f"round{number}/improve", work)
 
-    def _taking_turns(self, number: int) -> list[Unit]:
-        """The training passages that a round explores."""
+    def _round_passages(self, number: int) -> list[Unit]:
+        """The training passages of a round."""
         units, size = self.here.units["train"], self.options.per_round or len(self.here.units["train"])
         return [units[((number - 1) * size + n) % len(units)] for n in range(min(size, len(units)))]
 
-    def _stepped(self, name: str, work: Callable[[], Record]) -> Record:
+    def _round_record(self, name: str, work: Callable[[], Record]) -> Record:
         found: Record = self.step(name, work)
         return found
 
-    def _improved(self, number: int, kept: Sequence[PolicyExample]) -> Record:
-        """The version of a round; one that a killed run has left in the ledger is taken over."""
+    def _round_version(self, number: int, kept: Sequence[PolicyExample]) -> Record:
+        """The policy version of a round; reuses one that a killed run left in the ledger."""
         version = next((v for v in self.here.ledger.policy.versions() if v.measures.get("round") == number), None)
         if version is None:
             version = improve(
@@ -208,9 +208,9 @@ class Run:
     # -- the whole recipe -------------------------------------------------------------------------
 
     def _recipe(self, writers: Sequence[tuple[str, str | None]]) -> dict[str, Answers]:
-        """Model-free items and notes at default settings, the right shard given; beside it the text in the prompt.
+        """Model-free items and notes at default settings, right shard given, and the text in the prompt.
 
-        Asked as the product asks, and greedily.
+        Asked as in the product (best of n), and greedily.
         """
         here, units = self.here, self.here.units["recipe"]
         settings = Settings.load(None, seed=self.options.seed)
@@ -225,7 +225,7 @@ class Run:
                 studies = here.studies(part)
                 sets = write_sets(studies, here.candidates, writer=by, plan=plan, seed=settings.seed)
                 notes = [s.items for s in sets]
-                return with_notes(here, part, studies, notes, arm=ARMS[0], settings=settings, recitals=ways)
+                return with_notes(here, part, studies, notes, arm=ARMS[0], settings=settings, sampling=ways)
 
             answers = self._chunks(f"ask/{name}", units, ask)
             found[name] = [a for a in answers if a["recitations"] == settings.answering.samples]
@@ -235,9 +235,9 @@ class Run:
     # -- the bandit -------------------------------------------------------------------------------
 
     def _bandit(self) -> dict[str, Answers]:
-        """Arms learned on the training passages, notes by the untouched base; beside it the arm it began with."""
+        """Arms learned on the training passages with the untouched base's notes, compared with the initial arm."""
         here = self.here
-        arms = BanditArms(here.ledger, here.engine, here.settings, routers=here.memory.routers)
+        arms = BanditArms(here.memory.workbench)
         if "bandit/learned" not in self._known:
             units = here.units["train"][: self.options.bandit_passages]
             self._chunks("bandit/learn", units, partial(self._learn_arms, arms))
@@ -258,7 +258,7 @@ class Run:
         return found
 
     def _learn_arms(self, arms: BanditArms, units: Sequence[Unit]) -> list[Record]:
-        """Several arms per passage, each candidate rewarded; what they earned is in the ledger."""
+        """Try several arms per passage and reward each candidate; rewards are stored in the ledger."""
         here = self.here
         making = here.making(here.settings.changed(**{"learning.candidates": self.options.arms}), self.tick)
         making.arms = arms

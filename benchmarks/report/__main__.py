@@ -1,7 +1,7 @@
-"""`python -m benchmarks.report`: results files into pictures, one page and the tables of docs/results.md.
+"""`python -m benchmarks.report`: charts, an HTML page and the tables of docs/results.md from the results files.
 
-`--check` writes nothing and ends with 1 when those tables are stale. The last line of standard output is one JSON
-object; what went wrong is said on standard error, with 2. Measuring is `python -m benchmarks`.
+`--check` writes nothing and exits with 1 if those tables are stale. The last line of standard output is one JSON
+object; errors go to standard error, with exit code 2. Not here: measuring (`python -m benchmarks`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OK, STALE, UNUSABLE = 0, 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, make, print."""
+    """Write the report, or check the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder with results files")
     parser.add_argument("--out", type=Path, help="folder for the page and the pictures (RESULTS/report)")
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     try:
         loaded = load.load(given.results)
-        _tell_disagreements(loaded.results)
+        _report_disagreements(loaded.results)
         if given.no_tables:
             refreshed, stale = markers.Refreshed("", (), ()), False
         else:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
-    _tell(given.tables, refreshed, stale and given.check)
+    _report_stale(given.tables, refreshed, stale and given.check)
     summary = {
         "results": [*(r.name for r in loaded.results), *(s.name for s in loaded.sheets)],
         "left_out": loaded.left_out,
@@ -70,15 +70,15 @@ def write(out: Path, loaded: load.Loaded) -> list[Path]:
     return [out / "index.html", *files]
 
 
-def _tell(path: Path, refreshed: markers.Refreshed, stale: bool) -> None:
+def _report_stale(path: Path, refreshed: markers.Refreshed, stale: bool) -> None:
     for name in refreshed.without_results:
         print(f"{path}: no results for <!-- bench:{name} -->, left as it is", file=sys.stderr)
     if stale:
         print(f"{path} is stale; run python -m benchmarks.report to refresh it", file=sys.stderr)
 
 
-def _tell_disagreements(results: Sequence[Results]) -> None:
-    """A run's own BWT and forgetting are shown; when its matrix says otherwise, somebody should know."""
+def _report_disagreements(results: Sequence[Results]) -> None:
+    """Warn where a run's own BWT or forgetting differs from the value computed from its retention matrix."""
     for one in results:
         for way in one.ways:
             for name, said, counted in (

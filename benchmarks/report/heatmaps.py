@@ -1,6 +1,6 @@
-"""Retention matrices as heat maps: small multiples on one colour scale, a number in every cell.
+"""Heat maps of retention matrices: one panel a way on one colour scale, a number in every cell.
 
-Which ways are worth a panel is decided here; what a matrix means is in `retention`.
+Chooses the ways to draw. Not here: the meaning of a matrix (`retention`).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from benchmarks.report.styles import INK, drawable
 PANELS = 6
 NUMBERS_UP_TO = 16  # sessions: more, and the numbers would not fit their cells
 WIDER_FROM = 9  # sessions: two panels a row instead of three
-# Ways whose answers depend on the order of learning come first; those that cannot forget come when there is room.
+# Ways whose answers depend on the order of learning come first; ways that cannot forget follow if there is room.
 FIRST = ("weights", "core", "hybrid", "naive-lora", "seal-recipe", "bm25-fts5")
 LAST = ("weights-right-shard", "dense", "bm25s", "full-context", "untouched", "oracle")
 MAP = "viridis"  # even in lightness, so that it reads the same to colour-blind readers
 
 
-def ways_that_matter(ways: Sequence[Way], *, at_most: int = PANELS) -> list[Way]:
-    """The ways asked after two sessions or more, in the order of the results; the telling ones if too many."""
-    able = [way for way in ways if retention.followed(way.retention)]
+def select_ways(ways: Sequence[Way], *, at_most: int = PANELS) -> list[Way]:
+    """The ways asked after at least two sessions, in the order of the results; if too many, by priority."""
+    able = [way for way in ways if retention.asked_again(way.retention)]
     rank = {name: i for i, name in enumerate(FIRST)} | {name: 100 + i for i, name in enumerate(LAST)}
     chosen = sorted(able, key=lambda way: rank.get(way.name, 50))[:at_most]
     return [way for way in able if way in chosen]

@@ -1,4 +1,4 @@
-"""Places the names in a plot so that none covers another, a marker or an interval.
+"""Label placement in plots: no name covers another, a marker or an interval.
 
 Two helpers: `beside_points` tries places around each point and takes the cheapest; `at_ends` sets names in a column
 to the right of the axes and pushes them apart. Both measure with the real font and work in pixels. Greedy, not optimal.

@@ -1,7 +1,7 @@
-"""Reads and checks the results files of a folder; the first thing wrong is told with its file and key.
+"""Reads and validates the results files of a folder; the first error names its file and key.
 
-Files without a "format" are older or of other tools: they are counted, not read. Keys that FORMAT.md does not name
-are left alone, so that a newer run does not break an older report. What the figures mean is not checked here.
+Files without "format" (older, or of other tools) are counted, not read. Keys unknown to FORMAT.md are ignored, so that
+newer results do not break an older report. Not here: the meaning of the figures.
 """
 
 from __future__ import annotations

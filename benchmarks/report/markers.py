@@ -1,8 +1,8 @@
 """Refreshes the tables of docs/results.md, each between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`.
 
 NAME is an experiment and a task, such as `sessions-squad`, or a sheet's: `policy`, `speed`. All text outside the
-markers stays byte for byte, and the same results give the same text again. A marker without results is left as it
-is, and told.
+markers stays byte for byte; the same results give the same text. A marker without results is left as it is and
+reported.
 """
 
 from __future__ import annotations

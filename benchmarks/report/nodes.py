@@ -1,6 +1,6 @@
-"""A value of a results file, with the file and the key it stands under, and the readers that check it.
+"""Validating readers of the values of a results file; errors name the file and the key.
 
-The first thing wrong is told with its file and key. Not here: which keys there are (`load`, `speed`).
+Not here: the keys (`load`, `speed`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One HTML page from results and pictures: no scripts, nothing fetched, readable in light and dark.
+"""HTML page of results and charts: no scripts, nothing fetched, light and dark.
 
-The words and the layout are in `page.html.j2`; everything that comes from a results file is escaped there.
+Text and layout are in `page.html.j2`, which escapes everything from results files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WAYS = {
     "bm25s": "the same, found with the bm25s library",
     "dense": "the same, found by MiniLM embeddings",
     **{
-        f"{way}-recited": f"{way}, answering as often as the weights recite and choosing as they do"
+        f"{way}-recited": f"{way}, answering by best of n, as the weights do"
         for way in ("oracle", "bm25-fts5", "bm25s", "dense")
     },
     "weights": "seal-memory: routed shards, no stored text in the prompt",

@@ -1,7 +1,7 @@
-"""Pictures of results, as PNG bytes with a text for those who cannot see them.
+"""Charts of results, as PNG bytes with an alternative text.
 
-Drawn with matplotlib's objects on the Agg canvas: no pyplot, no window, nothing global left behind. Which pictures an
-experiment gets is decided in `pictures`; a way without the figures that a picture needs is left out of it.
+Drawn with matplotlib's objects on the Agg canvas: no pyplot, no window, no global state. `pictures` chooses an
+experiment's charts; a chart leaves out ways without its figures.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def against_tokens(results: Results, styles: Styles) -> Picture | None:
 
 def forgetting_curve(results: Results, styles: Styles) -> Picture | None:
     """Mean accuracy k sessions after learning, and SEAL's two published points."""
-    curves = [(way, _at_least_none(way)) for way in results.ways if retention.followed(way.retention)]
+    curves = [(way, _at_least_none(way)) for way in results.ways if retention.asked_again(way.retention)]
     if not curves:
         return None
     figure, axes = _figure(5.4)
@@ -113,7 +113,7 @@ def forgetting_curve(results: Results, styles: Styles) -> Picture | None:
 def heat_maps(results: Results, styles: Styles) -> Picture | None:
     """Retention matrices side by side; the choice of ways is in `heatmaps`."""
     del styles  # one colour scale for all
-    shown = heatmaps.ways_that_matter(results.ways)
+    shown = heatmaps.select_ways(results.ways)
     if not shown:
         return None
     figure = heatmaps.draw(shown, WIDTH)
@@ -243,7 +243,7 @@ def _seal(axes: Axes) -> Label:
 
 
 def _only_last(results: Results) -> str:
-    late = [way.name for way in results.ways if way.retention and not retention.followed(way.retention)]
+    late = [way.name for way in results.ways if way.retention and not retention.asked_again(way.retention)]
     return f" Asked after the last session only, so not drawn: {', '.join(late)}." if late else ""
 
 

@@ -1,6 +1,6 @@
-"""The results of `python -m benchmarks policy` as tables: what own notes are worth before and after, and each round.
+"""Tables of the policy benchmark: recall from own notes before and after training, and each round.
 
-The tables are made while the file is read, so that what is wrong in it is told with its key. Not here: measuring.
+Tables are built while the file is read, so that an error names its key. Not here: measuring.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _compared(pairs: Sequence[Node]) -> Table:
 
 
 def _rounds(rounds: Sequence[Node]) -> Table:
-    """What each round explored and kept, and how its writer did before the judges."""
+    """Each round's explored and kept notes, and its writer's result on the validation episodes."""
     explored = ("round", "note sets", "reward", "without notes", "examples kept")
     judged = ("judged on", "judges agree", "takes over", "its gain there")
     return Table(
@@ -92,7 +92,7 @@ def _number(node: Node) -> str:
 
 
 def _gain(measures: Mapping[str, Node]) -> Cell | None:
-    """What the judges saw the new writer's notes earn over the old one's; None where none judged."""
+    """Reward gain of the new writer over the old one on the validation episodes; None without any."""
     if "gain" not in measures:
         return None
     mean, low, high = (_signed(_any_number(measures[k])) for k in ("gain", "gain_low", "gain_high"))

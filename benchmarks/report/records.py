@@ -1,6 +1,6 @@
-"""What a results file holds, as typed records; FORMAT.md says it in words.
+"""Typed records of a results file, described in FORMAT.md. A figure that was not measured is None.
 
-A figure that a run did not take is None. Reading and checking is `load`, showing is `tables`.
+Not here: reading and validating (`load`), showing (`tables`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What is drawn of a retention matrix: what is left of each session after later ones.
+"""Figures of a retention matrix: accuracy on each session after later ones.
 
-R[i][j], j <= i, is the accuracy on session j's questions after session i; T is the last session. A cell is None when
-none of session j's questions holds any more, or nobody asked; it is left out of every mean. Which sessions there are,
-and when a question stops holding, is the experiment's business.
+R[i][j], j <= i, is the accuracy on session j's questions after session i; T is the last session. A cell is None if none
+of session j's questions is still valid, or none was asked; means leave it out. Not here: sessions and validity of
+questions (the experiments).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from benchmarks.report.records import Matrix
 from seal_memory.forgetting.retention import average_accuracy as after_last
 from seal_memory.forgetting.retention import backward_transfer, forgetting
 
-__all__ = ["SEAL_PUBLISHED", "after_last", "backward_transfer", "curve", "followed", "forgetting", "right_after"]
+__all__ = ["SEAL_PUBLISHED", "after_last", "backward_transfer", "curve", "asked_again", "forgetting", "right_after"]
 
 # SEAL's continual run on SQuAD (arXiv 2506.10943, a 7B model): right after a write, and seven writes later.
 SEAL_PUBLISHED = ((0, 0.415), (7, 0.189))
 
 
-def followed(matrix: Matrix) -> bool:
-    """Whether it was asked after two sessions or more: some ways are so dear that they are only asked at the end."""
+def asked_again(matrix: Matrix) -> bool:
+    """Whether it was asked after at least two sessions; costly ways are only asked at the end."""
     return sum(any(value is not None for value in row) for row in matrix) > 1
 
 

@@ -1,6 +1,6 @@
-"""A results file that is tables as soon as it is read: one of its own for docs/results.md, all of them for the page.
+"""Sheet: a results file read straight into tables, one for docs/results.md and all for the page.
 
-Not here: the experiments, whose ways share one form (`records`), and what each sheet holds (`speed`, `policy`).
+Not here: the experiments' common form (`records`), the contents of each sheet (`speed`, `policy`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The results of `python -m benchmarks speed` as tables: bars for docs/results.md, every part for the page.
+"""Tables of the speed benchmark: targets for docs/results.md, every part for the page.
 
-The tables are made while the file is read, so that what is wrong in it is told with its key. Keys that FORMAT.md does
-not name are left alone. Not here: measuring, and which bars there are (`benchmarks.speed.results`).
+Tables are built while the file is read, so that an error names its key. Keys unknown to FORMAT.md are ignored. Not
+here: measuring, the targets (`benchmarks.speed.results`).
 """
 
 from __future__ import annotations

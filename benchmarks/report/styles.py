@@ -1,7 +1,7 @@
-"""How a way looks in every picture: one colour, one marker, one line, the same everywhere.
+"""Plot styles: colour, marker and line of each way, the same in every chart.
 
-Colours are Okabe and Ito's and Paul Tol's (told apart with every common colour blindness); a second sign, the marker,
-carries the same meaning. Also cuts names down to what the font can draw, so that a strange name cannot break a plot.
+Colours are Okabe and Ito's and Paul Tol's (distinct with every common colour blindness); the marker carries the same
+meaning. Also shortens names to what the font can draw, so that a strange name cannot break a plot.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Tables of text from results, for the page (wide) and for docs/results.md (compact).
+"""Text tables of results, for the page (wide) and for docs/results.md (compact).
 
-A missing figure is an en dash, never a 0. Escaping for HTML or Markdown is left to whoever writes the table down.
+A missing figure is an en dash, never a 0. Not here: escaping for HTML or Markdown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m benchmarks routing`: which shard a question reaches by each of the two routers, at several sizes.
+"""`python -m benchmarks routing`: accuracy of the two routers at several memory sizes.
 
     python -m benchmarks routing --data squad.jsonl --sizes 8 32 128 400
     python -m benchmarks routing --days 20 --facts-per-day 4 --diaries 6 --seed 301
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
-    from benchmarks.routing.ranking import Found, Ranker
+    from benchmarks.routing.ranking import QuestionEvidence, Ranker
     from benchmarks.routing.worlds import Split, World
     from seal_memory.engines.local import TransformersEngine
     from seal_memory.routing.rankers import Weights
@@ -35,7 +35,7 @@ Record = dict[str, Any]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run all of it; nothing is kept but the results."""
+    """Run the study; keeps only the results."""
     given = _parser().parse_args(list(arguments))
     if given.days is None and given.data is None:
         raise InputError("routing reads passages that are not shipped: give the squad file with --data FILE.")
@@ -90,21 +90,21 @@ def _results(study: Study, ways: Mapping[str, Any], seed: int, seconds: Record, 
 
 
 class Study:
-    """Calibrates on one split, ranks the other. `thresholds` by way, `weights` of the learned judge."""
+    """Calibrates on one split, ranks on the other. `thresholds` by way, `weights` of the learned router."""
 
     def __init__(self, given: argparse.Namespace, engine: TransformersEngine, passages: Any) -> None:
         from benchmarks.routing.worlds import splits
         from seal_memory.config import Settings
         from seal_memory.engines.minilm import MiniLM
         from seal_memory.routing.embeddings import CachedEmbedder
-        from seal_memory.routing.rankers import fitted
+        from seal_memory.routing.rankers import shipped_weights
 
         self.given, self.engine = given, engine
         self.calibration, self.reporting = splits(passages)
         self.embedder = CachedEmbedder(MiniLM.find())
         self.least = Settings().answering.router_threshold  # as it ships
         self.thresholds: dict[str, float] = {}
-        self.weights: Weights = fitted()  # until they are calibrated
+        self.weights: Weights = shipped_weights()  # until they are calibrated
         self.calibrated: Record = {}
         self.counts: list[Record] = []
 
@@ -115,25 +115,25 @@ class Study:
         self._calibrate()
         found: dict[tuple[str, int], list[Any]] = {}
         for world, ranker in self._rankers(self.reporting, self.given.sizes):
-            learned = ranker.weighed(ranker.evidence(self.embedder), self.weights, least=self.least)
+            learned = ranker.rank_with(ranker.evidence(self.embedder), self.weights, least=self.least)
             for way, own in ((WORDS, ranker.by_words()), (LEARNED, learned)):
                 found.setdefault((way, world.size), []).extend(zip(world.asked, own, strict=True))
             yield found
 
     def _calibrate(self) -> None:
-        """Fit the judge and find the threshold that its weights carry with them; words keep the one that ships."""
+        """Fit the learned router's weights and threshold; the words router keeps the shipped threshold."""
         from benchmarks.routing import figures
         from benchmarks.routing.fitting import fit
         from benchmarks.routing.ranking import LEARNED, WORDS
 
-        kept: list[tuple[World, Ranker, list[Found]]] = []
+        kept: list[tuple[World, Ranker, list[QuestionEvidence]]] = []
         for world, ranker in self._rankers(self.calibration, self.given.calibration_sizes):
             kept.append((world, ranker, ranker.evidence(self.embedder)))
         weights = fit([row for one in kept for row in _rows(*one)])
         learned = [
             pair  # without the coverage that it also wants: the threshold would make up for it
             for world, ranker, found in kept
-            for pair in zip(world.asked, ranker.weighed(found, weights, least=0.0), strict=True)
+            for pair in zip(world.asked, ranker.rank_with(found, weights, least=0.0), strict=True)
         ]
         words = [pair for world, ranker, _ in kept for pair in zip(world.asked, ranker.by_words(), strict=True)]
         self.thresholds = {WORDS: self.least, LEARNED: round(figures.threshold(learned), 4)}
@@ -161,8 +161,8 @@ class Study:
                 )
 
 
-def _rows(world: World, ranker: Ranker, found: Sequence[Found]) -> list[tuple[tuple[float, ...], bool]]:
-    """Every hit as a row; what was never told about somebody known is left out: words cannot tell it apart."""
+def _rows(world: World, ranker: Ranker, found: Sequence[QuestionEvidence]) -> list[tuple[tuple[float, ...], bool]]:
+    """Every hit as a row, without questions on untold facts about known subjects, which words cannot distinguish."""
     from benchmarks.routing.worlds import UNTOLD
 
     rows = []
@@ -183,10 +183,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--sizes", type=int, nargs="+", default=[8, 32, 128, 400], help="episodes of the reported memories")
     add("--calibration-sizes", type=int, nargs="+", default=list(CALIBRATION_SIZES), help="of those that calibrate")
     add("--seed", type=int, default=0, help="the first of the worlds' seeds")
-    add("--weights", type=Path, help="write the learned judge's weights there: seal_memory/data/router.json")
+    add("--weights", type=Path, help="write the learned router's weights there: seal_memory/data/router.json")
     add("--days", type=int, help="of each of the long diaries that are asked instead")
     add("--facts-per-day", type=int, default=4, help="of those")
     add("--diaries", type=int, default=6, help="how many, of the seeds --seed on")
     add("--out", type=Path, help="results file; default: benchmarks/results/routing.json, or routing-days.json")
-    add("--note", default="", help="goes into the results file: what else ran on the machine, say")
+    add("--note", default="", help="a remark for the results file, such as the machine's other load")
     return parser

@@ -1,7 +1,7 @@
-"""`python -m benchmarks routing --days 20`: long diaries, whose later days are about the same few people.
+"""`python -m benchmarks routing --days 20`: routing on long diaries, whose later days are about the same few people.
 
-Nothing is trained, fitted or calibrated: every way is the router as its settings make it, asked all that holds at
-the end. Not here: the study of sizes (`command`).
+Nothing is trained, fitted or calibrated: each way is the router as configured, asked every question valid at the end.
+Not here: the study of sizes (`command`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmarks import metrics
 from benchmarks.routing.worlds import World, diary_world
 from seal_memory.config import AnsweringSettings
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.router import MakeRouter
 
 if TYPE_CHECKING:

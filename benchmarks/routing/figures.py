@@ -1,7 +1,7 @@
-"""Figures of the router study: right episode first and in three, what unrelated questions reach, abstaining's ROC.
+"""Figures of the router study: right episode first and among three, unrelated questions let through, ROC of abstaining.
 
-Thresholds come from the calibration split only: the lowest that lets at most a tenth of its questions about nothing
-through. Not here: ranking.
+Thresholds come from the calibration split only: the lowest that lets through at most a tenth of its unrelated
+questions. Not here: ranking.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 from benchmarks import metrics
 from benchmarks.routing.ranking import Ranking
-from benchmarks.routing.worlds import EVERYDAY, FOREIGN_KIND, NEGATIVE, UNTOLD, Asked
+from benchmarks.routing.worlds import EVERYDAY, FOREIGN_KIND, NEGATIVE, UNTOLD, WorldQuestion
 
 LET_THROUGH = 0.10  # of the questions about nothing, on the calibration split
 ROC_POINTS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 Record = dict[str, Any]
-Pairs = Sequence[tuple[Asked, Ranking]]
+Pairs = Sequence[tuple[WorldQuestion, Ranking]]
 
 
 def threshold(pairs: Pairs) -> float:
@@ -99,7 +99,7 @@ def _line(way: str, size: str, f: Record) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _is_right(asked: Asked, ranking: Ranking, among: int) -> float:
+def _is_right(asked: WorldQuestion, ranking: Ranking, among: int) -> float:
     return float(any(episode in asked.episodes for episode, _ in ranking[:among]))
 
 

@@ -1,7 +1,7 @@
-"""Fitting the learned judge: logistic regression by Newton's method, a little ridge.
+"""Fitting the learned router: logistic regression by Newton's method with a small ridge penalty.
 
-A row is one hit of one question: 1 where its episode holds the evidence, else 0; all hits of a question about nothing
-are 0. Not here: features (`seal_memory.routing.features`).
+A row is one hit of one question: label 1 if its episode holds the evidence, else 0 (always for unrelated questions).
+Not here: features (`seal_memory.routing.features`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How each router ranks the shards of a world for every question; and what the learned judge is fitted on.
+"""Rankings of a world's shards by each router for every question, and the evidence to fit the learned router on.
 
-Words are searched once a question; the learned judge's evidence is taken once, too, and weighed later. Not here:
-worlds, thresholds, figures.
+The search by words and the learned router's evidence are computed once per question. Not here: worlds, thresholds,
+figures.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from benchmarks.routing.worlds import World
 from seal_memory.records import Hit
+from seal_memory.routing.builtin import OVERSAMPLING, STATUSES, build_index, hybrid_search
 from seal_memory.routing.embeddings import Embedder
 from seal_memory.routing.features import Evidence, evidence
-from seal_memory.routing.making import DEEPER, STATUSES, by_both, index_of
-from seal_memory.routing.rankers import CoverageRanker, Weights, by_weights
+from seal_memory.routing.rankers import CoverageRanker, Weights, rank_by_probability
 from seal_memory.routing.router import CANDIDATES, SearchRouter
 
 WORDS, LEARNED = "words", "learned"  # as the setting `router` calls them
@@ -22,15 +22,15 @@ Ranking = list[tuple[str, float]]  # episodes, best first, each with its score
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One question's hits with their evidence, for a judge that is not fitted yet."""
+class QuestionEvidence:
+    """One question's hits with their evidence, for fitting."""
 
     hits: tuple[Hit, ...]
     evidence: tuple[Evidence, ...]
 
 
 class Ranker:
-    """Both ways over one world."""
+    """Both routers over one world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -43,35 +43,35 @@ class Ranker:
         router = SearchRouter(self.world.manifest, self.words, CoverageRanker(), threshold=0.0)
         return [[(str(r.episode_id), r.score) for r in router.ranked(a.text)] for a in self.world.asked]
 
-    def evidence(self, embedder: Embedder) -> list[Found]:
-        """What the learned judge weighs, one per question."""
+    def evidence(self, embedder: Embedder) -> list[QuestionEvidence]:
+        """The learned router's evidence, one per question."""
         held = sorted(self.shard_of)
-        index = index_of(held, self.world.ledger, embedder)
-        search = by_both(self.words, index)
+        index = build_index(held, self.world.ledger, embedder)
+        search = hybrid_search(self.words, index)
         found = []
         for asked in self.world.asked:
             hits = [h for h in search(asked.text, CANDIDATES) if h.interaction.id in self.shard_of]
             ages = [self.age[self.shard_of[h.interaction.id]] for h in hits]
-            cosines, rests = index.cosines(asked.text, hits), index.rests(asked.text, hits)
-            made = evidence(asked.text, hits, rows=len(held), ages=ages, cosines=cosines, rests=rests)
-            found.append(Found(tuple(hits), tuple(made)))
+            cosines, rest_cosines = index.cosines(asked.text, hits), index.rest_cosines(asked.text, hits)
+            made = evidence(asked.text, hits, rows=len(held), ages=ages, cosines=cosines, rest_cosines=rest_cosines)
+            found.append(QuestionEvidence(tuple(hits), tuple(made)))
         return found
 
-    def weighed(self, found: Sequence[Found], weights: Weights, *, least: float) -> list[Ranking]:
-        """The learned judge's rankings; `least`: the coverage it wants, too."""
+    def rank_with(self, found: Sequence[QuestionEvidence], weights: Weights, *, least: float) -> list[Ranking]:
+        """The learned router's rankings; `least`: its threshold of coverage."""
         rankings = []
         for one in found:
             episodes = [self.shard_of[h.interaction.id] for h in one.hits]
-            judged = by_weights(weights, one.evidence, least=least)
+            judged = rank_by_probability(weights, one.evidence, min_coverage=least)
             best: dict[str, float] = {}
             for j in judged:
-                best.setdefault(episodes[j.place], j.score)
+                best.setdefault(episodes[j.index], j.score)
             rankings.append(list(best.items()))
         return rankings
 
     def words(self, question: str, limit: int) -> list[Hit]:
         """BM25, each question searched once."""
         if question not in self._words:
-            deep = DEEPER * CANDIDATES
+            deep = OVERSAMPLING * CANDIDATES
             self._words[question] = self.world.ledger.search(question, limit=deep, statuses=STATUSES)
         return self._words[question][:limit]

@@ -1,8 +1,8 @@
-"""Memories of a given size without any training: episodes, a manifest, and questions with the episode they belong to.
+"""Untrained memories of a given size: episodes, a manifest, and questions with their episodes.
 
-Half of the episodes are SQuAD passages, half are a diary's. A split has passages of its own: those that are asked
-about, then those that are never observed and whose questions are about nothing remembered. Other questions about
-nothing: everyday prompts, and what the diary never told. Not here: routers, figures.
+Half of the episodes are SQuAD passages, half are a diary's. Each split has its own passages: some are asked about,
+others are never observed and supply unrelated questions. Further unrelated questions: everyday prompts, and facts that
+the diary never told. Not here: routers, figures.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WorldQuestion:
     """A question, its kind, and the episodes that hold its evidence; none: nothing remembered answers it."""
 
     text: str
@@ -58,7 +58,7 @@ class World:
     seed: int
     ledger: Ledger
     manifest: Manifest
-    asked: tuple[Asked, ...]
+    asked: tuple[WorldQuestion, ...]
 
 
 def splits(passages: Task) -> tuple[Split, Split]:
@@ -94,8 +94,8 @@ def world(split: Split, size: int, seed: int, *, folder: Path, count_tokens: Cal
     asked = [
         *_about(taken, chunk_of, of_interaction, "passage"),
         *_about(told, chunk_of, of_interaction, "diary"),
-        *(Asked(q.text, FOREIGN_KIND) for u in foreign for q in u.questions),
-        *(Asked(p, EVERYDAY) for p in split.everyday),
+        *(WorldQuestion(q.text, FOREIGN_KIND) for u in foreign for q in u.questions),
+        *(WorldQuestion(p, EVERYDAY) for p in split.everyday),
     ]
     shards = tuple(ShardEntry(e.id, e.id, e.interaction_ids) for e in episodes)
     memory.ledger.set_status([i for s in shards for i in s.interaction_ids], Status.LEARNED)
@@ -114,9 +114,9 @@ def diary_world(days: int, facts_per_day: int, seed: int, *, folder: Path, count
     return World("diary", len(shards), seed, memory.ledger, Manifest(shards), asked)
 
 
-def _sampled(asked: Sequence[Asked], rng: Random) -> tuple[Asked, ...]:
+def _sampled(asked: Sequence[WorldQuestion], rng: Random) -> tuple[WorldQuestion, ...]:
     """At most `MOST_ASKED` of a kind."""
-    found: list[Asked] = []
+    found: list[WorldQuestion] = []
     for kind in dict.fromkeys(a.kind for a in asked):
         own = [a for a in asked if a.kind == kind]
         found += own if len(own) <= MOST_ASKED else rng.sample(own, MOST_ASKED)
@@ -158,18 +158,20 @@ def _episodes(memory: SealMemory, count_tokens: Callable[[str], int], *, session
     return group_episodes(found, max_tokens=memory.settings.learning.episode_max_tokens, count_tokens=count_tokens)
 
 
-def _about(units: Sequence[Unit], chunk_of: dict[str, str], of_interaction: dict[str, str], kind: str) -> list[Asked]:
+def _about(
+    units: Sequence[Unit], chunk_of: dict[str, str], of_interaction: dict[str, str], kind: str
+) -> list[WorldQuestion]:
     """Questions whose evidence is in an episode, of what still holds; and what was never told."""
     found = []
     for unit in units:
         for question in unit.questions:
             if not question.chunk_ids:
-                found.append(Asked(question.text, UNTOLD))
+                found.append(WorldQuestion(question.text, UNTOLD))
                 continue
             held = [of_interaction.get(chunk_of[c]) for c in question.chunk_ids]
             known = frozenset(e for e in held if e is not None)
             if known and _holds(question, len(units) - 1):
-                found.append(Asked(question.text, "update" if question.kind == "update" else kind, known))
+                found.append(WorldQuestion(question.text, "update" if question.kind == "update" else kind, known))
     return found
 
 

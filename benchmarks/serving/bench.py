@@ -1,7 +1,7 @@
-"""The server on a loopback socket in this process: load while it is idle, load while it consolidates, many namespaces.
+"""Server benchmark on a loopback socket: load while idle, load while consolidating, many namespaces.
 
-Clients run in threads of the same process, so their own work is part of what is measured; it is small beside a model's.
-Not here: the command (`command`).
+Clients run in threads of the same process, so the figures include their work, which is small beside the model's. Not
+here: the command (`command`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from seal_memory.server.app import make_app
 from seal_memory.server.keys import KeyStore
 from seal_memory.server.state import Limits
 
-MODEL = "served"
+MODEL = "running_server"
 FACTS = 12  # learned before the first load
 QUESTIONS = [f"Who keeps the key of boathouse number {n}?" for n in range(FACTS)]
 
@@ -41,26 +41,26 @@ def measure(
     tokens: int,
     count: int,
     trained: int,
-    tell: Callable[[str], None] = lambda words: None,
+    on_figure: Callable[[str], None] = lambda words: None,
 ) -> dict[str, Any]:
     """All figures. `folder` gets one memory for the load, another for `count` namespaces; `trained` facts are learned
-    beside each load. `tell` gets each figure as it is measured: all of it takes a while.
+    beside each load. `on_figure` gets each figure as it is measured: all of it takes a while.
     """
     pool = MemoryPool(folder / "load", model=model, settings=settings)
     engine = pool.engine
-    with served(pool) as address:
+    with running_server(pool) as address:
         _learn(pool, 0, FACTS)
         loads = {"clients": clients, "requests": requests, "tokens": tokens}
         idle: list[dict[str, Any]] = []
         for c in clients:
             idle.append(asdict(_load(address, c, requests, tokens)))
-            tell(f"idle: {idle[-1]}")
+            on_figure(f"idle: {idle[-1]}")
         busy: list[dict[str, Any]] = []
         for turn, c in enumerate(clients):
             with _consolidating(address, pool, FACTS + turn * trained, trained) as told:
                 figures = asdict(_load(address, c, requests, tokens))
             busy.append({**figures, **told})
-            tell(f"consolidating: {busy[-1]}")
+            on_figure(f"consolidating: {busy[-1]}")
 
     many = MemoryPool(folder / "many", model=model, settings=settings, engine=engine)
     with many:
@@ -69,7 +69,7 @@ def measure(
 
 
 @contextmanager
-def served(pool: MemoryPool) -> Iterator[str]:
+def running_server(pool: MemoryPool) -> Iterator[str]:
     """The address of a server over the pool, which it closes at the end."""
     app = make_app(pool, KeyStore(pool.folder), limits=Limits(rate=0, waiting=256), train="asked", name=MODEL)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))

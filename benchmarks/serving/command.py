@@ -1,6 +1,6 @@
-"""python -m benchmarks serve --clients 1 8 32 --requests 96 --namespaces 200
+"""`python -m benchmarks serve --clients 1 8 32 --requests 96 --namespaces 200`: load test of the server.
 
-The server's load run, bounded by its number of requests. The last line of standard output is one JSON object.
+Bounded by the number of requests. The last line of standard output is one JSON object.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str], parse_setting: Callable[[str], tuple[str, Any
             tokens=given.max_tokens,
             count=given.namespaces,
             trained=given.facts,
-            tell=partial(print, file=sys.stderr, flush=True),
+            on_figure=partial(print, file=sys.stderr, flush=True),
         )
     whole = {"provenance": where, "note": given.note, **found}
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--namespaces", type=int, default=200, help="with an adapter each")
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, JSON values")
-    parser.add_argument("--note", default="", help="goes into the results file: what else ran on the machine, say")
+    parser.add_argument("--note", default="", help="a remark for the results file, such as the machine's other load")
     parser.add_argument("--work", type=Path, help="folder for the memories; default: the system's temporary one")
     parser.add_argument("--out", type=Path, default=OUT, help="results file")
     return parser

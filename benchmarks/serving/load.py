@@ -1,6 +1,6 @@
-"""Clients that send chats to a running server, and what they had to wait.
+"""Load clients: send chats to a running server and measure latency.
 
-Not here: starting the server (`bench`), what is in the memory.
+Not here: starting the server and filling its memory (`bench`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TIMEOUT = 600.0  # seconds; a request that waits longer is a failure
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What `clients` clients that ask without a pause saw. Seconds are of whole requests."""
+    """The result of `clients` clients asking without pause; seconds of whole requests."""
 
     clients: int
     requests: int
@@ -70,7 +70,7 @@ def _figures(clients: int, ordered: Sequence[float], failed: int, whole: float) 
 
 
 def chat(model: str, question: str, tokens: int) -> dict[str, object]:
-    """A request that records nothing, so that every one finds the same memory."""
+    """A chat request that records nothing, so that the memory stays the same."""
     return {
         "model": model,
         "messages": [{"role": "user", "content": question}],

@@ -1,6 +1,6 @@
-"""Many namespaces with an adapter each, served by one process: memory, and what changing between them costs.
+"""Many namespaces, each with an adapter, in one process: memory use, and the cost of switching between them.
 
-The adapters are random: how large they are and how they are fetched is what counts here, not what they know.
+The adapters are random: only their size and loading matter here.
 Not here: clients and sockets (`load`).
 """
 
@@ -22,9 +22,9 @@ from seal_memory.records import AdapterKind, Manifest, ShardEntry
 
 
 @dataclass(frozen=True, slots=True)
-class Many:
-    """Seconds of one chat of `tokens` tokens: in a namespace not used before (its ledger opened, its adapter read from
-    the disk), again at once, and after all others were. `swap_seconds`: reading one adapter into memory, nothing else.
+class NamespaceLoad:
+    """Seconds of one chat of `tokens` tokens: first use of a namespace (opens its ledger, reads its adapter), at once
+    again, and after all other namespaces. `swap_seconds`: reading one adapter into memory, nothing else.
     """
 
     namespaces: int
@@ -39,7 +39,7 @@ class Many:
     swap_p95: float
 
 
-def measure(pool: MemoryPool, count: int, *, tokens: int, seed: int = 0) -> Many:
+def measure(pool: MemoryPool, count: int, *, tokens: int, seed: int = 0) -> NamespaceLoad:
     """Make `count` namespaces in the pool's folder and chat in each, in random orders."""
     names = [f"agent-{n:04d}" for n in range(count)]
     sizes = [_made(pool, name, n) for n, name in enumerate(names)]
@@ -54,7 +54,7 @@ def measure(pool: MemoryPool, count: int, *, tokens: int, seed: int = 0) -> Many
     later = [_chat(pool, name, tokens) for name in names]
     for name in names:
         swaps.append(_swap(pool, name))
-    return Many(
+    return NamespaceLoad(
         count,
         sum(sizes) // count,
         before,
@@ -64,7 +64,7 @@ def measure(pool: MemoryPool, count: int, *, tokens: int, seed: int = 0) -> Many
 
 
 def _made(pool: MemoryPool, name: str, n: int) -> int:
-    """A namespace whose published version is one shard; the bytes of it."""
+    """Make a namespace with one published shard; returns the adapter's bytes."""
     with pool.memory(name) as memory:
         engine, settings, ledger = memory.engine, memory.settings, memory.ledger
         (seen,) = memory.observe(f"The badge number of agent {n} is B-{n:05d}.", session="badge")

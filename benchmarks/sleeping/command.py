@@ -1,11 +1,11 @@
-"""`python -m benchmarks sleep`: where each tier of memory stands at several sizes.
+"""`python -m benchmarks sleep`: accuracy and cost of routed shards, merged shards and cores at several sizes.
 
     python -m benchmarks sleep --task diary --sizes 8 32
     python -m benchmarks sleep --task squad --data squad.jsonl --sizes 8 --ways top-1 merged core core-anchor
     python -m benchmarks sleep --sizes 400 --asked-episodes 32 --ways right-shard top-1 top-1-learned
 
-Shards are trained once per size and kept in the work folder; killed, the same command goes on with the next way. With
-`--asked-episodes` questions are about that many episodes, and only what they reach is trained (`sampled`).
+Shards are trained once per size and kept in the work folder; after a kill the same command resumes at the next way.
+With `--asked-episodes` questions are about that many episodes, and only shards that they reach are trained (`sampled`).
 Progress goes to standard error; the last line of standard output is one JSON object. Not here: the ways (`tiers`).
 """
 
@@ -33,7 +33,7 @@ Parse = Callable[[str], tuple[str, Any]]
 
 
 def main(arguments: Sequence[str], setting: Parse) -> int:
-    """Run what is not done yet; `setting` parses NAME=VALUE."""
+    """Run the unfinished ways; `setting` parses NAME=VALUE."""
     given = _parser().parse_args(list(arguments))
     print(json.dumps(_run(given, setting)))
     return 0
@@ -72,7 +72,7 @@ def _size(
     work: Path,
     where: Mapping[str, Any],
 ) -> Record:
-    """One memory: train its shards, then go through the ways; each is on record before the next."""
+    """One memory size: train the shards, then run each way and journal it."""
     from benchmarks.harness.journal import Journal, finished
     from benchmarks.sleeping import figures, tiers
     from benchmarks.sleeping.sampled import SampledWorld
@@ -99,7 +99,7 @@ def _size(
 
 
 def _head(given: argparse.Namespace, task: Task, size: int) -> Record:
-    """What must be the same for a run to go on."""
+    """The parameters that must match to resume a run."""
     return {
         "experiment": "sleep",
         "size": size,
@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, help="the task's file (squad)")
     add("--start", type=int, default=0, help="first passage (squad)")
     add("--facts-per-day", type=int, default=8, help="of the diary")
-    add("--sizes", type=int, nargs="+", default=[8], help="episodes; 8, 32, 128, 400 are what the issue asks for")
+    add("--sizes", type=int, nargs="+", default=[8], help="episodes; docs/results.md has 8, 32, 128 and 400")
     add("--asked-episodes", type=int, help="ask about so many episodes, and train only the shards that are asked")
     add("--ways", nargs="+", help="some of the ways; default: all")
     add("--core-epochs", type=int, help="of the cores, to be quicker; default: the setting `learning.epochs`")
@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0)
     add("--model", default="smollm2-135m")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, JSON values")
-    add("--note", default="", help="goes into the results file: what else ran on the machine, say")
+    add("--note", default="", help="a remark for the results file, such as the machine's other load")
     add("--work", type=Path, help="journals and memories; default: runs/sleep-TASK")
     add("--out", type=Path, help="results file; default: benchmarks/results/sleep-TASK.json")
     return parser

@@ -17,7 +17,7 @@ Record = dict[str, Any]
 
 
 def of_size(records: Sequence[Record], questions: Sequence[Question], *, seed: int) -> Record:
-    """What one size has on record; figures only, no text."""
+    """The figures of one size, from its records; no text."""
     by_id = {q.id: q for q in questions}
     learned = next(r for r in records if r["kind"] == "learn")
     told = {r["way"]: r for r in records if r["kind"] == "way"}
@@ -31,7 +31,7 @@ def of_size(records: Sequence[Record], questions: Sequence[Question], *, seed: i
 
 
 def _backward(half: Record, whole: Record, questions: Mapping[str, Question], seed: int) -> Record | None:
-    """Backward transfer: the first half's questions answered by the core of all, less by the core of that half."""
+    """Backward transfer: accuracy on the first half's questions of the whole core minus the half's core."""
     right = {a["question"]: float(is_right(questions[a["question"]], a["text"])) for a in whole["answers"]}
     return metrics.bootstrap(
         [right[a["question"]] - is_right(questions[a["question"]], a["text"]) for a in half["answers"]], seed=seed

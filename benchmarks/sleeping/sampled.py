@@ -1,9 +1,9 @@
-"""A memory too large to train whole: every episode is in the router, and only shards that are asked are trained.
+"""Sampled world: a memory too large to train whole. Every episode is in the router; only asked shards are trained.
 
-Shards do not know of each other, so an answer is the same whether the shards that it does not reach are there or not.
-Questions are about some episodes, drawn by a seed; what holds them is trained, and what the routers take them (and the
-fixed text) to instead. A shard that is refused leaves the router, as it would have, and the questions are routed again.
-Not here: merging and cores, which need all shards.
+Shards are independent, so an answer does not depend on shards that it does not reach. Questions are about some
+episodes, drawn by a seed; trained are the shards with their evidence, and those to which the routers send them or the
+fixed text. A refused shard leaves the router, and the questions are routed again. Not here: merging and cores, which
+need all shards.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class SampledWorld(World):
         drawn = Random(f"{settings.seed}:{size}").sample(self._all, asked)
         held = self.held_by({i for e in drawn for i in e.interaction_ids})
         self.questions = [q for q in self.questions if q.id in held]
-        waiting = self.memory.ledger.interactions(status=Status.PENDING)  # new, or left by a run that was killed
+        waiting = self.memory.ledger.interactions(status=Status.PENDING)  # new, or left by a killed run
         self.memory.ledger.set_status([i.id for i in waiting], Status.LEARNED)
 
     @property
     def manifest(self) -> Manifest:
-        """Every episode that was not refused, in the order of time; those without a shard under a made-up name."""
+        """Every episode that was not refused, in time order; untrained ones under a placeholder id."""
         trained = {s.episode_id: s for s in super().manifest.shards}
         learned = {i.id for i in self.memory.ledger.interactions(status=Status.LEARNED)}
         shards = []
@@ -73,7 +73,7 @@ class SampledWorld(World):
         return {**found, "episodes": len(self._all), "seconds": perf_counter() - began}
 
     def routed(self, manifest: Manifest, *, max_tokens: int, **changes: Any) -> Record:
-        """As `World.routed`, after training what these routes reach; `manifest` is what it was before that."""
+        """Like `World.routed`, after training the shards that the questions reach; `manifest`: the one before that."""
         began = perf_counter()
         trained = 0
         while missing := self._reached(changes):
@@ -83,12 +83,12 @@ class SampledWorld(World):
         return {**found, "reached": {"shards": trained, "seconds": seconds}}
 
     def bytes_of(self, manifest: Manifest) -> int:
-        """What all of them would take: the mean of those that are trained, for each."""
+        """Estimated bytes of all shards: the mean of the trained ones, times their number."""
         known = self.memory.ledger.adapters(ids=[s.adapter_id for s in super().manifest.shards])
         return round(mean(r.bytes for r in known) * len(manifest.shards))
 
     def _reached(self, changes: Mapping[str, Any]) -> list[ShardEntry]:
-        """Shards still to be trained that a question or a paragraph of the fixed text is taken to."""
+        """Untrained shards to which a question or a paragraph of the fixed text is routed."""
         manifest = self.manifest
         router = self.router(manifest, **changes)
         texts = [*(q.text for q in self.questions), *drift.fixed_paragraphs()]
@@ -96,7 +96,7 @@ class SampledWorld(World):
         return [s for s in manifest.shards if s.adapter_id in reached and s.adapter_id.startswith(UNTRAINED)]
 
     def _train(self, shards: Sequence[ShardEntry]) -> Record:
-        """Train those that are not; a refused one is no longer in `manifest`."""
+        """Train the untrained shards; refused ones leave `manifest`."""
         ids = [i for s in shards if s.adapter_id.startswith(UNTRAINED) for i in s.interaction_ids]
         known = len(super().manifest.shards)
         self.memory.ledger.set_status(ids, Status.PENDING)

@@ -1,10 +1,9 @@
-"""The ways that are compared, each a function of a trained world: routed shards, merged shards, cores; the oracle.
+"""Compared ways, each a function of a trained world: routed shards, merged shards, cores, oracle.
 
-A merge is judged as the product does it; "merged" (shards that are alike) and "subjects" (what is told of one name, out
-of all sessions) have only those that pass, "merged-forced" and "subjects-forced" all of them. A core is asked without
-routing and published nowhere; "core-half" is the core as it was after the first half of the episodes, asked about
-those: beside "core-anchor" it tells what is lost when a core is built again. Not here: what is measured of an answer
-(`world`).
+Merges pass the product's gate in "merged" (similar shards) and "subjects" (everything about one name, over all
+sessions); "merged-forced" and "subjects-forced" include refused ones. A core is asked without routing and never
+published; "core-half" is the core after the first half of the episodes, asked about those: its difference to
+"core-anchor" shows the loss of building a core again. Not here: measuring answers (`world`).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 from benchmarks.sleeping.figures import HALF
 from benchmarks.sleeping.world import Record, World
-from seal_memory.learning.candidates import candidate_id
+from seal_memory.learning.candidates import Candidates, candidate_id
 from seal_memory.learning.gate import GateVerdict
 from seal_memory.records import AdapterKind, Manifest, SelfEdit, ShardEntry
 from seal_memory.sleep import core as core_room
@@ -59,12 +58,11 @@ def run(way: str, world: World, *, max_tokens: int, core_changes: Mapping[str, A
 def _merged(way: str, world: World, max_tokens: int) -> list[Record]:
     """Train every topic's merged shard once; ask the manifest with those that pass, and with all."""
     began = perf_counter()
-    candidates, publisher = world.candidates(sleep={"by": MERGED[way]}), world.publisher()
-    sleeper = Sleeper(candidates, publisher, heartbeat=lambda: None)
+    sleeper = Sleeper(world.workbench(sleep={"by": MERGED[way]}))
     gated = forced = world.manifest
     tried: list[Record] = []
     for topic in sleeper.topics():
-        edit = merging.merged_edit(topic, candidates)
+        edit = merging.merge_edit(topic, sleeper.candidates)
         if edit is not None:
             entry, verdict = _merge(topic, edit, gated, sleeper)
             forced = merging.with_merged(forced, topic, entry)
@@ -78,11 +76,11 @@ def _merged(way: str, world: World, max_tokens: int) -> list[Record]:
 
 
 def _merge(topic: Topic, edit: SelfEdit, manifest: Manifest, sleeper: Sleeper) -> tuple[ShardEntry, GateVerdict]:
-    """Train a merged shard and keep it, whatever the judgement of it."""
+    """Train a merged shard and keep it, whatever the gate's verdict."""
     ledger = sleeper.ledger
     ledger.add_self_edits([edit])
     adapter = sleeper.candidates.train([edit])[edit.id]
-    verdict, _ = sleeper.judge(topic, edit, manifest, finite=adapter.is_finite())
+    verdict, _ = sleeper.check(topic, edit, manifest, finite=adapter.is_finite())
     record = sleeper.publisher.store(edit, adapter, AdapterKind.SHARD)
     ledger.add_adapter(record)
     sleeper.engine.drop(candidate_id(edit))
@@ -90,7 +88,7 @@ def _merge(topic: Topic, edit: SelfEdit, manifest: Manifest, sleeper: Sleeper) -
 
 
 def _half(world: World, max_tokens: int, changes: Mapping[str, Any]) -> Record:
-    """The core over the first half of the shards, and the answers to what those hold."""
+    """Train the core over the first half of the shards, and ask it their questions."""
     shards = world.manifest.shards[: len(world.manifest.shards) // 2]
     found = _core(HALF, world, Manifest(shards), max_tokens, changes)
     held = world.held_by({i for s in shards for i in s.interaction_ids})
@@ -98,13 +96,13 @@ def _half(world: World, max_tokens: int, changes: Mapping[str, Any]) -> Record:
 
 
 def _core(way: str, world: World, manifest: Manifest, max_tokens: int, changes: Mapping[str, Any]) -> Record:
-    """Train a core over a manifest's shards with these settings, as much of it as the gate allows, and ask it all."""
-    candidates = world.candidates(**changes)
+    """Train a core over a manifest's shards with these settings, as far as the gate allows, and ask it everything."""
+    candidates = Candidates(world.workbench(**changes))
     candidates.take_tokens()
     began = perf_counter()
     edit = core_room.core_edit(world.memory.ledger, manifest, candidates)
     core = core_room.train_core(edit, candidates)
-    strength = core_room.hold_back(edit, core, candidates)
+    strength = core_room.scale_to_drift_limit(edit, core, candidates)
     seconds = perf_counter() - began
     found = world.one_adapter(candidate_id(edit), max_tokens=max_tokens)
     world.engine.drop(candidate_id(edit))

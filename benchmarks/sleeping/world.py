@@ -1,7 +1,7 @@
-"""One memory of a given size: its shards trained once in the work folder, its questions, and who answers them how.
+"""World: a memory of a given size with trained shards, its questions, and ways to answer them.
 
-The gate is lifted where it compares with what was there before: the tiers are compared here, not the gate. Not here:
-the ways (`tiers`), journals and results (`command`).
+The gate's comparisons with the previous state are off, as the tiers are compared, not the gate. Not here: the ways
+(`tiers`), journals and results (`command`).
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from benchmarks.systems.on_base import reading
 from benchmarks.tasks.base import Question, Task, Unit
 from seal_memory import prompts
 from seal_memory._internal.progress import Progress
-from seal_memory.answering import best_of_n as reciting
+from seal_memory.answering import best_of_n
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
 from seal_memory.learning import drift
-from seal_memory.learning.candidates import Candidates
 from seal_memory.learning.episodes import group_episodes
-from seal_memory.learning.publishing import Publisher
+from seal_memory.learning.workbench import Workbench
 from seal_memory.memory import SealMemory
 from seal_memory.quizzes.metrics import contains
 from seal_memory.records import Manifest, Status
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.router import Router
 
 Record = dict[str, Any]
@@ -41,8 +40,8 @@ LIFTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Replied:
-    """An answer's text; whether the shard that was asked holds the evidence (None: not routed)."""
+class RoutedAnswer:
+    """An answer's text, and whether the asked shard holds the evidence (None: not routed)."""
 
     text: str
     first: bool | None = None
@@ -57,7 +56,7 @@ class World:
         self.settings, self.progress, self.size = settings, progress, size
         lifted = settings.changed(**LIFTED)
         self.memory = SealMemory.open(folder, settings=lifted, engine=engine, progress=progress)
-        self.engine = self.memory.engine  # which from now on finds this memory's adapters
+        self.engine = self.memory.engine  # now finds this memory's adapters
         self.chunk_of: dict[str, str] = {}
         self.units = self._observed(task)
         held = questions_of(self.units, len(self.units) - 1)
@@ -91,7 +90,7 @@ class World:
             self.chunk_of.update((o.id, chunk.id) for o in seen)
 
     def episodes(self) -> list[Any]:
-        """What would be learned together, learned already or not, of what was observed in this process."""
+        """The episodes of everything observed in this process, learned or not."""
         learnable = (Status.PENDING, Status.LEARNED, Status.REFUSED)
         seen = [i for i in self.memory.ledger.interactions(status=learnable) if i.id in self.chunk_of]
         return group_episodes(
@@ -99,7 +98,7 @@ class World:
         )
 
     def learn(self) -> Record:
-        """Train all shards; what was published before a kill is not trained again.
+        """Train all shards that are not published yet.
 
         Raises `InputError` when fewer than two are published, for want of quiz items.
         """
@@ -119,35 +118,13 @@ class World:
 
     @property
     def manifest(self) -> Manifest:
-        """What is published, less any core: the shards that `learn` trained."""
+        """The published manifest without a core: the shards that `learn` trained."""
         current = self.memory.ledger.current()
         return replace(current.manifest, core=None) if current is not None else Manifest()
 
-    def candidates(self, **changes: Any) -> Candidates:
-        """Who trains, with other settings."""
-        settings = self.settings.changed(**changes)
-        return Candidates(
-            self.memory.ledger,
-            self.engine,
-            settings,
-            routers=self.memory.routers,
-            clock=self.memory._clock,
-            make_id=self.memory._make_id,
-            progress=self.progress,
-        )
-
-    def publisher(self) -> Publisher:
-        """Who writes adapters' files, in this memory's store."""
-        memory = self.memory
-        return Publisher(
-            memory.ledger,
-            self.engine,
-            memory.store,
-            self.settings.gate,
-            routers=memory.routers,
-            base_model=memory.model,
-            clock=memory._clock,
-        )
+    def workbench(self, **changes: Any) -> Workbench:
+        """The memory's workbench with changed settings."""
+        return replace(self.memory.workbench, settings=self.settings.changed(**changes), progress=self.progress)
 
     def router(self, manifest: Manifest, **changes: Any) -> Router:
         """The router of a manifest, with other settings."""
@@ -175,12 +152,12 @@ class World:
         replied = []
         for question, route, text in zip(self.questions, routes, texts, strict=True):
             wanted = {i for c in question.chunk_ids for i in self.ids_of.get(c, ())}
-            replied.append(Replied(text, bool(held.get(route.adapter_id or "", set()) & wanted)))
+            replied.append(RoutedAnswer(text, bool(held.get(route.adapter_id or "", set()) & wanted)))
         paragraphs = [router.route(p).adapter_id for p in drift.fixed_paragraphs()]
         return self.record(replied, seconds, self.increase(paragraphs))
 
     def right_shard(self, manifest: Manifest, *, max_tokens: int) -> Record:
-        """Ask the shard that holds the evidence: the router's work done for it."""
+        """Ask the shard that holds the evidence, as a perfect router would."""
         shard_of = {i: s.adapter_id for s in manifest.shards for i in s.interaction_ids}
         adapters = []
         for question in self.questions:
@@ -188,36 +165,38 @@ class World:
             adapters.append(next((shard_of[i] for i in wanted if i in shard_of), None))
         began = perf_counter()
         texts = self._ask(adapters, max_tokens)
-        return self.record([Replied(t) for t in texts], perf_counter() - began, 0.0)
+        return self.record([RoutedAnswer(t) for t in texts], perf_counter() - began, 0.0)
 
     def one_adapter(self, adapter: str | None, *, max_tokens: int) -> Record:
-        """Ask one adapter, or the base, everything."""
+        """Ask one adapter (None: the base) everything."""
         began = perf_counter()
         texts = self._ask([adapter] * len(self.questions), max_tokens)
         seconds = perf_counter() - began
         increase = self.increase([adapter] * len(drift.fixed_paragraphs())) if adapter is not None else 0.0
-        return self.record([Replied(t) for t in texts], seconds, increase)
+        return self.record([RoutedAnswer(t) for t in texts], seconds, increase)
 
     def with_the_text(self, *, max_tokens: int) -> Record:
         """Ask the untouched base with the evidence in its prompt: the oracle."""
         asked = [Prompt(reading([self.text_of[c] for c in q.chunk_ids], q.text)) for q in self.questions]
         began = perf_counter()
         done = self.engine.complete(asked, max_tokens=max_tokens)
-        return self.record([Replied(c.text) for c in done], perf_counter() - began, 0.0)
+        return self.record([RoutedAnswer(c.text) for c in done], perf_counter() - began, 0.0)
 
     def _ask(self, adapters: Sequence[str | None], max_tokens: int) -> list[str]:
         asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(self.questions, adapters, strict=True)]
-        done = reciting.ask(asked, self.engine, Decoding(max_tokens), reciting.sample_options(self.settings.answering))
+        done = best_of_n.complete(
+            asked, self.engine, Decoding(max_tokens), best_of_n.sample_options(self.settings.answering)
+        )
         return [c.text for c in done]
 
     def increase(self, adapters: Sequence[str | None]) -> float:
-        """How far perplexity on the fixed text rises over the base's, as a share."""
+        """Relative increase of perplexity on the fixed text over the base's."""
         if all(a is None for a in adapters):
             return 0.0
         return drift.perplexity(self.engine, adapters) / drift.perplexity(self.engine, [None] * len(adapters)) - 1.0
 
-    def record(self, replied: Sequence[Replied], seconds: float, increase: float) -> Record:
-        """What a journal keeps of one way; whether an answer is right is judged when the results are made."""
+    def record(self, replied: Sequence[RoutedAnswer], seconds: float, increase: float) -> Record:
+        """The journal record of one way; answers are graded when the results are made."""
         return {
             "answers": [
                 {"question": q.id, "text": r.text, "first": r.first}

@@ -1,8 +1,8 @@
-"""Surroundings of every part: engine, passages, steps kept in a journal, time budgets, and transformers' own ways.
+"""Bench: context of every speed part: engine, passages, journalled steps, time budgets, transformers baselines.
 
-A part is cut into steps; each finished one is in the part's journal, so that a killed run goes on after it. Figures of
-different commits can therefore meet in one part: each step says its commit, and `--fresh` begins anew. The baselines
-(an adapter loaded from a folder, `generate` on one batch, answers one by one) run on a plain copy of the model.
+A part is split into steps; finished ones are in the part's journal, so that a killed run resumes. Figures of different
+commits can thus be in one part: each step records its commit, and `--fresh` starts anew. The baselines (an adapter
+loaded from a folder, `generate` on one batch, answers one by one) run on a plain copy of the model.
 
 Not here: the parts' measurements, the command line (`command`), baseline training (`benchmarks.systems.finetuning`).
 """
@@ -43,7 +43,7 @@ Figures = dict[str, Any]
 
 
 class Bench:
-    """One part's surroundings. `work`: where the part may write; whatever is dear is made when first used."""
+    """One part's context. `work`: folder the part may write to; expensive objects are made on first use."""
 
     def __init__(self, part: str, options: Options, work: Path) -> None:
         self.part, self.options, self.work = part, options, work
@@ -120,7 +120,7 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class Timings:
     """The seconds of each repetition."""
 
     seconds: tuple[float, ...]
@@ -134,14 +134,14 @@ class Timed:
         return sorted(self.seconds)[len(self.seconds) // 2]
 
 
-def repeat(run: Callable[[], object], *, budget: float, most: int) -> Timed:
+def repeat(run: Callable[[], object], *, budget: float, most: int) -> Timings:
     """Run at least once, then again while the budget of seconds lasts, at most `most` times."""
     taken: list[float] = []
     while not taken or (len(taken) < most and sum(taken) + min(taken) <= budget):
         began = time.perf_counter()
         run()
         taken.append(time.perf_counter() - began)
-    return Timed(tuple(taken))
+    return Timings(tuple(taken))
 
 
 def random_adapter(engine: TransformersEngine, config: LoraConfig, *, seed: int, size: float = 0.01) -> LoraAdapter:
@@ -185,7 +185,7 @@ def loaded_adapters(base: TrainableBase, folders: Sequence[Path]) -> Iterator[An
 
 
 @contextmanager
-def saved(adapters: Sequence[LoraAdapter]) -> Iterator[list[Path]]:
+def saved_folders(adapters: Sequence[LoraAdapter]) -> Iterator[list[Path]]:
     """The adapters as PEFT folders, while the block lasts."""
     with tempfile.TemporaryDirectory() as place:
         folders = [Path(place) / str(n) for n in range(len(adapters))]

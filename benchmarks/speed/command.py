@@ -1,8 +1,8 @@
-"""`python -m benchmarks speed`: each part in a process of its own, then the results file.
+"""`python -m benchmarks speed`: run each part in its own process, then write the results file.
 
 Progress goes to standard error; the last line of standard output is one JSON object. Finished steps are kept under
---work: killed, the same command goes on. A part that fails is told, the others run all the same. This process imports
-no torch, so that a child's peak memory is the child's. Not here: the parts.
+--work: after a kill the same command resumes. A failed part is reported; the others still run. This process does not
+import torch, so that a child's peak memory is its own. Not here: the parts.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str], setting: Callable[[str], tuple[str, Any]]) ->
     failed = [part for part in parts if not _run_child(part, arguments, given)]
     found = results.write(given.work, given.out)
     for bar in found["bars"]:
-        print(_told(bar), file=sys.stderr)
+        print(_bar_line(bar), file=sys.stderr)
     print(json.dumps({"out": str(given.out), "parts": list(found["parts"]), "failed": failed, "bars": found["bars"]}))
     return 1 if failed else 0
 
@@ -76,7 +76,7 @@ def _options(given: argparse.Namespace, setting: Callable[[str], tuple[str, Any]
     return Options(**values, settings=dict(setting(s) for s in given.set))
 
 
-def _told(bar: dict[str, Any]) -> str:
+def _bar_line(bar: dict[str, Any]) -> str:
     sign, verdict = ("<=" if bar["at_most"] else ">="), ("reached" if bar["met"] else "NOT reached")
     return f"{bar['name']}: {bar['reached']:.3g} {bar['unit']} (bar {sign} {bar['wanted']:g}): {verdict}"
 
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--budget-seconds", type=float, default=_D.budget_seconds, help="of a part: bounds repetitions, not the least")
     add("--work", type=Path, default=Path("runs") / "speed", help="journals and memories")
     add("--out", type=Path, default=DEFAULT_OUT, help="results file")
-    add("--note", default="", help="goes into the results file: what else ran on the machine, say")
+    add("--note", default="", help="a remark for the results file, such as the machine's other load")
     add("--fresh", action="store_true", help="measure the chosen parts anew")
     add("--child", choices=PARTS, help=argparse.SUPPRESS)
     add("--peak-rows", type=int, default=_D.peak_rows, help="rows of activations in the peak's products")

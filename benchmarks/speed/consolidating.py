@@ -1,15 +1,14 @@
-"""`consolidate` end to end as the memory grows, and how soon an answer begins, beside BM25 retrieval.
+"""Speed of `consolidate` end to end as the memory grows, and time to the first token compared with BM25 retrieval.
 
-A memory of so many learned texts is made, then new passages are observed and consolidated one by one with the settings
-as they are by default (or `--set`). Afterwards the passages' own questions are asked for one token: from the weights,
-routing included, and with 1 and 5 chunks in the prompt that BM25 finds in the same ledger. The first question checks
-every adapter file once in a process and is told apart.
+Makes a memory of the given number of learned texts, then observes and consolidates new passages one by one with default
+settings (or `--set`). Then asks the passages' own questions for one token: from the weights, routing included, and with
+1 and 5 chunks in the prompt that BM25 finds in the same ledger. The first question of a process checks every adapter
+file; it is reported separately.
 
-The memories that are already there are fillers, made cheaply (`fill`). Each is a text of four real sentences, drawn at
-random from the passages that are not measured, with everything that a learned text has in the ledger: a self-edit,
-quiz items with grades, a decision, an adapter, its entry in the published snapshot. Only the adapter is small, rank 1
-on one layer's kind and random: a real one is 20 MB and takes seconds to train, and neither routing nor the ledger
-looks inside. Not here: whether answers are right.
+The existing memories are cheap fillers (`fill`). Each is a text of four real sentences, drawn at random from passages
+that are not measured, with all ledger rows of a learned text: self-edit, graded quiz items, decision, adapter, entry in
+the published snapshot. Only its adapter is small, random, of rank 1 on one kind of layer: a real one is 20 MB and takes
+seconds to train, and neither routing nor the ledger reads it. Not here: correctness of answers.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.bench import Bench, Figures, Timed, random_adapter
+from benchmarks.speed.bench import Bench, Figures, Timings, random_adapter
 from benchmarks.tasks.base import Unit
 from seal_memory.language.text import sentences
 from seal_memory.learning.candidates import data_hash
@@ -65,7 +64,7 @@ def _at_size(bench: Bench, size: int) -> Figures:
     began = time.perf_counter()
     try:
         with ExitStack() as stack:
-            memory = _opened(bench, folder, stack)
+            memory = _open_memory(bench, folder, stack)
             fill(memory, others or new, size, seed=bench.options.seed)
             filled = time.perf_counter() - began
             first = _first_question(memory, new)
@@ -76,7 +75,7 @@ def _at_size(bench: Bench, size: int) -> Figures:
     return {"memories": size, "filling_seconds": filled, "first_ask_seconds": first, **learned, **asked}
 
 
-def _opened(bench: Bench, folder: Path, stack: ExitStack, **changes: Any) -> SealMemory:
+def _open_memory(bench: Bench, folder: Path, stack: ExitStack, **changes: Any) -> SealMemory:
     settings = bench.settings.changed(**changes)
     memory = SealMemory.open(folder, model=bench.options.model, settings=settings, engine=bench.engine)
     return stack.enter_context(memory)
@@ -103,7 +102,7 @@ def _learn(bench: Bench, memory: SealMemory, new: Sequence[Unit]) -> Figures:
         phases = {**report.seconds, "rest": max(0.0, whole - sum(report.seconds.values()))}
         counts = {"episodes": report.episodes, "published": report.published, "refused": report.refused}
         runs.append({"passage": unit.id, "seconds": whole, "phases": phases, **counts})
-    seconds = Timed(tuple(r["seconds"] for r in runs))
+    seconds = Timings(tuple(r["seconds"] for r in runs))
     return {"seconds_per_memory": seconds.median, "phases": _mean_phases(runs), "runs": runs}
 
 
@@ -119,7 +118,10 @@ def _first_tokens(bench: Bench, folder: Path, memory: SealMemory, new: Sequence[
         return {"first_token_seconds": {}, "questions": 0, "routed": 0, "prompt_tokens": {}}
     ways: dict[str, tuple[SealMemory, str]] = {"weights": (memory, "weights")}
     for chunks in CHUNKS:
-        ways[f"rag-{chunks}"] = _opened(bench, folder, stack, retrieval_passages=chunks), "retrieval"
+        ways[f"rag-{chunks}"] = (
+            _open_memory(bench, folder, stack, **{"answering.retrieval_passages": chunks}),
+            "retrieval",
+        )
     tokens = {way: _prompt_tokens(m, asked[0], mode) for way, (m, mode) in ways.items()}  # and warm
     taken: dict[str, list[float]] = {way: [] for way in ways}
     for question in asked:
@@ -127,7 +129,7 @@ def _first_tokens(bench: Bench, folder: Path, memory: SealMemory, new: Sequence[
             taken[way].append(_seconds(one, question, mode))
     routed = sum(bool(memory.ask(q, mode="weights", max_tokens=1).shards) for q in asked)
     return {
-        "first_token_seconds": {way: Timed(tuple(s)).median for way, s in taken.items()},
+        "first_token_seconds": {way: Timings(tuple(s)).median for way, s in taken.items()},
         "questions": len(asked),
         "routed": routed,
         "prompt_tokens": tokens,
@@ -149,7 +151,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Learned:
+class _FillerRecords:
     """Everything that the ledger holds of one filler."""
 
     interaction_id: str
@@ -190,7 +192,7 @@ def texts(units: Sequence[Unit], count: int, *, seed: int) -> list[NewInteractio
     return list(made.values())
 
 
-def _learned(memory: SealMemory, interaction_id: str, number: int) -> _Learned:
+def _learned(memory: SealMemory, interaction_id: str, number: int) -> _FillerRecords:
     settings, name = memory.settings, f"filler-{number}"
     interaction = memory.ledger.interactions(ids=[interaction_id])[0]
     lines = list(sentences(interaction.text))
@@ -208,7 +210,7 @@ def _learned(memory: SealMemory, interaction_id: str, number: int) -> _Learned:
     decision = Decision(
         f"decision-{name}", adapter.id, edit.episode_id, True, (), {"gain": 0.5}, VERSION, interaction.time
     )
-    return _Learned(interaction_id, edit, quiz, adapter, decision)
+    return _FillerRecords(interaction_id, edit, quiz, adapter, decision)
 
 
 def _adapter(memory: SealMemory, edit: SelfEdit, number: int) -> AdapterRecord:
@@ -230,7 +232,7 @@ def _adapter(memory: SealMemory, edit: SelfEdit, number: int) -> AdapterRecord:
     )
 
 
-def _grades(filler: _Learned) -> list[Grade]:
+def _grades(filler: _FillerRecords) -> list[Grade]:
     """The held-out items were asked of the base, which did not know, and of the shard, which did."""
     held_out = [item for item in filler.quiz if item.held_out]
     base = [Grade(i.id, None, None, -4.0, 0.0, False, 0.0) for i in held_out]

@@ -1,19 +1,18 @@
-"""Grading candidates: SEAL's way, plain PEFT one after another, and ours, on the very same rows.
+"""Speed of grading candidates: SEAL's method, plain PEFT one after another, and the stack, on the same rows.
 
 The candidates are self-edits of one real passage. A self-edit's documents are SEAL's: each line of a note with the
-title in front, then the passage. The notes are those of the file (by other models); where it has too few, the
-passage's own sentences in a new order. Every way trains the same rows (the plain copy's encoding), the same number of
-steps, ranks and layers.
+title in front, then the passage. Notes come from the file (by other models); if too few, the passage's sentences in a
+new order are added. Every method trains the same rows (the plain copy's encoding), steps, rank and layers.
 
-SEAL's way pads every row to 2048, trains a candidate, saves it, loads it again and asks one question at a time. A
+SEAL's method pads every row to 2048, trains a candidate, saves it, loads it again and asks one question at a time. A
 whole candidate takes half an hour on a small CPU and every padded step costs the same, so a few steps are timed and
-counted up: `extrapolated`. Plain PEFT leaves the padding and the loading out; one whole candidate is timed and counted
-up by its steps. Ours trains all candidates in one stack, with the same optimizer steps, screens them by the
-log-probability of the answers in one pass, and generates for the finalists only; `agreement` tells how often the
-screen's choice is the one that generation for everybody would have made.
+extrapolated (`extrapolated`). Plain PEFT skips the padding and the loading; one whole candidate is timed and
+extrapolated by its steps. The stack trains all candidates at once with the same optimizer steps, screens them by the
+log-probability of the answers in one pass, and generates for the finalists only; `agreement` is how often the screen
+chooses the same candidate as generation for all would.
 
-Seconds of loading the base and of writing the notes count for nobody. Both baselines run in float32, as SEAL's recipe
-in `benchmarks/systems` does, and in the engine's own number type. Not here: publishing.
+Loading the base and writing the notes are not counted. Both baselines run in float32, like SEAL's recipe in
+`benchmarks/systems`, and in the engine's dtype. Not here: publishing.
 """
 
 from __future__ import annotations
@@ -268,7 +267,7 @@ def _ratios(baseline: dict[str, Figures], ours: Figures) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Timed:
+class _CandidateTimes:
     """One candidate trained by Trainer and PEFT: where the seconds went."""
 
     step: float  # one optimizer step, without the first
@@ -328,7 +327,7 @@ def _figures(training: float, grading: float) -> Figures:
 
 def _time(
     bench: Bench, work: Work, base: TrainableBase, recipe: Recipe, candidate: Candidate, *, max_steps: int = -1
-) -> _Timed:
+) -> _CandidateTimes:
     """Train, save, load and ask; every stage timed by itself."""
     base.load()  # not part of learning
     with tempfile.TemporaryDirectory() as folder:
@@ -341,7 +340,9 @@ def _time(
             loaded = time.perf_counter()
             answering, _ = answer_one_by_one(model, bench.engine, work.prompts, max_new_tokens=bench.options.max_tokens)
     steps = len(done.wall)
-    return _Timed(_step_seconds(done.wall), trained - began - done.wall[-1], loaded - trained, answering, steps)
+    return _CandidateTimes(
+        _step_seconds(done.wall), trained - began - done.wall[-1], loaded - trained, answering, steps
+    )
 
 
 def _step_seconds(ends: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""What a speed run may vary, with its defaults, and which options the figures of each part depend on.
+"""Options of a speed run with their defaults, and the options that each part depends on.
 
 Not here: the command line (`command`) and the measuring.
 """

@@ -1,6 +1,6 @@
-"""Every part by name, run in this process; and the two short ones: peak memory, and a profile of where time goes.
+"""Registry of the speed parts, run in this process; and two short parts: peak memory and the time profile.
 
-The command starts a process for each part, so that a part's peak memory is its own and nothing of another part is warm.
+The command starts a process for each part, so that its peak memory is its own and no cache is warm from another part.
 
 - memory: a full stack of shards trained at once with the default settings, then questions in every mode. The peak is
   the one the system counted for the process: base model, Python and torch included.

@@ -1,7 +1,7 @@
-"""A speed run's results file, from the parts' journals, and the bars that its figures are held against. No torch.
+"""Results file of a speed run, from the parts' journals, and the targets ("bars") of its figures. No torch.
 
-A part that is not finished is not in the file (`report/FORMAT.md` describes it). A bar whose part was not run is left
-out; of several baselines the fastest counts. Not here: running (`command`, `parts`), showing (`benchmarks.report`).
+Unfinished parts, and bars of parts that were not run, are left out; of several baselines the fastest counts.
+`report/FORMAT.md` describes the file. Not here: running (`command`, `parts`), showing (`benchmarks.report`).
 """
 
 from __future__ import annotations

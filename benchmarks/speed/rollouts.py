@@ -1,16 +1,14 @@
-"""Rollouts: new tokens a second of our decoding beside `transformers.generate`, and a vLLM server's.
+"""Rollout speed: new tokens a second of the engine, compared with `transformers.generate` and a vLLM server.
 
-The prompts are real: closed-book questions, as a quiz is answered (they share little of their beginnings), and for
-"notes" the few-shot prompts by which the model writes questions about a text (self-edits, which share most of it):
-greedily, and "sampled" as notes are, by temperature, top-k and top-p. The others are greedy.
-Where equal work is compared, the stop id is one that never comes; one more run has the model's own stops. "many" gives
-every row its own adapter. transformers has no such thing: there rows run one after another, `one_by_one` of them are
-timed and counted up (`extrapolated`).
+The prompts are real: closed-book quiz questions (little common prefix), and for "notes" the few-shot prompts that write
+questions about a text (long common prefix): greedily, and "sampled" like notes, by temperature, top-k and top-p. The
+others are greedy. For equal work the stop id never occurs; one more run has the model's own stops. "many" gives every
+row its own adapter; transformers cannot, so there `one_by_one` rows are timed one after another and extrapolated
+(`extrapolated`).
 
-A running vLLM server is asked over HTTP: OpenAI's completions with token ids as prompts, greedy, to the last token.
-Adapters are models of their own there, by the names they were loaded under. The server's prefix cache may know a
-prompt from the warm-up: so it does in use. Not here: starting a server or loading adapters into it, sampling, and
-whether the tokens are equal (tests/engines): `same_tokens` only tells that nothing is amiss.
+A running vLLM server is asked over HTTP: OpenAI completions with token ids as prompts, greedy, to the last token. Its
+adapters are models by their loaded names. Its prefix cache may hold prompts from the warm-up, as in use. Not here:
+starting a server, loading adapters into it, and equality of tokens (tests/engines); `same_tokens` is a sanity check.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from benchmarks.speed.bench import Bench, Figures, loaded_adapters, random_adapter, repeat, rollout, saved
+from benchmarks.speed.bench import Bench, Figures, loaded_adapters, random_adapter, repeat, rollout, saved_folders
 from benchmarks.systems.finetuning import TrainableBase
 from seal_memory import prompts
 from seal_memory.engines.decode import generate
@@ -88,7 +86,7 @@ def _cell(bench: Bench, base: TrainableBase, batch: int, kind: str) -> Figures:
     if kind == "many":
         theirs, known = _one_by_one(bench, base, asked, adapters, never)
     else:
-        theirs, known = _together(bench, base, asked, adapters[0], [never], budget, sampling)
+        theirs, known = _batched(bench, base, asked, adapters[0], [never], budget, sampling)
     return {
         "batch": batch,
         "kind": kind,
@@ -105,7 +103,7 @@ def _with_stops(bench: Bench, base: TrainableBase, batch: int) -> Figures:
     asked = questions(bench, batch)
     stops = sorted(bench.engine.stop_ids)
     ours, tokens = _ours(bench, asked, [None] * batch, stops, budget=0.0)
-    theirs, known = _together(bench, base, asked, None, stops, budget=0.0)
+    theirs, known = _batched(bench, base, asked, None, stops, budget=0.0)
     return {
         "batch": batch,
         "kind": "base",
@@ -152,7 +150,7 @@ def _ours(
     return _best_rate(once, budget)
 
 
-def _together(
+def _batched(
     bench: Bench,
     base: TrainableBase,
     asked: Tokens,
@@ -167,7 +165,7 @@ def _together(
     if adapter is None:
         plain = base.load().model
         return _best_rate(lambda: rollout(plain, asked, stop_ids=stops, **limits), budget)
-    with saved([adapter]) as folders, loaded_adapters(base, folders) as model:
+    with saved_folders([adapter]) as folders, loaded_adapters(base, folders) as model:
         return _best_rate(lambda: rollout(model, asked, stop_ids=stops, **limits), budget)
 
 
@@ -177,7 +175,10 @@ def _one_by_one(
     """The first few rows, each with its own adapter, one after another; loading the adapters is not counted."""
     engine, count = bench.engine, min(len(asked), bench.options.one_by_one)
     limits: dict[str, Any] = {"max_new_tokens": bench.options.new_tokens, "pad_id": engine.pad_id}
-    with saved([a for a in adapters[:count] if a is not None]) as folders, loaded_adapters(base, folders) as model:
+    with (
+        saved_folders([a for a in adapters[:count] if a is not None]) as folders,
+        loaded_adapters(base, folders) as model,
+    ):
 
         def once() -> Tokens:
             out: Tokens = []

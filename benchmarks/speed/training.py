@@ -3,11 +3,11 @@
 K candidates train in one stack, each on its own rows of real text; lengths vary by a quarter around the nominal one,
 and half of a row is prompt, as in a question's row. One step warms up, the next ones are timed. The peak is measured
 before and after, in the same process, and the larger one counts: for each shape of a linear layer the best of several
-products of `rows` activations with its weight; the peak is the best shape's. `layers` is the pass through all of the
-model's real weights one after another, which no cache holds.
+products of `rows` activations with its weight; the peak is the best shape's. `layers` is a pass through all of the
+model's real weights in turn, which no cache holds.
 
-Operations are counted exactly and apart from how they are done. A product of (m, k) with (k, n) is 2mkn operations.
-For a row of L real tokens, N of them targets, with an adapter of rank r (padding counts nothing: it is waste):
+Operations are counted exactly, independent of the implementation. A product of (m, k) with (k, n) is 2mkn operations.
+For a row of L real tokens, N of them targets, with an adapter of rank r (padding is not counted):
 
     linear layers, forward       2 L P                 P: parameters of all linear layers of the blocks
     linear layers, backward      2 L (P - P0)          only towards the activations, the weights are frozen; P0: q, k, v
@@ -19,8 +19,8 @@ For a row of L real tokens, N of them targets, with an adapter of rank r (paddin
     attention, backward          twice that
     lm_head                      4 N D V               forward and back to the hidden state, at the targets only
 
-Norms, rotary embeddings, softmax, the loss and the optimizer count nothing. Whatever an implementation computes beside
-this (padding, full instead of causal attention, recomputed activations) lowers its share of the peak, as it should.
+Norms, rotary embeddings, softmax, the loss and the optimizer are not counted. Extra work of an implementation (padding,
+full instead of causal attention, recomputed activations) lowers its share of the peak, as it should.
 Not here: learning anything.
 """
 

@@ -1,4 +1,4 @@
-"""The shape of every system: it learns chunks step by step and answers questions, in one or several ways.
+"""System protocol: learns chunks step by step and answers questions, in one or several ways.
 
 All systems answer with the same model, the same prompts (`seal_memory.prompts`) and the same token limit, through
 one `Asker`. A system's `ways` share what was learned: seal-memory answers from its weights, with the right shard
@@ -22,7 +22,7 @@ from seal_memory.engines.local import TransformersEngine
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. `evidence`: ids of the chunks it came from, None where the way has no notion of that."""
+    """An answer. `evidence`: ids of the chunks it came from; None where the way does not know them."""
 
     text: str
     prompt_tokens: int
@@ -32,14 +32,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What learning a step took: wall seconds, and real (unpadded) tokens that went through training."""
+    """The cost of learning a step: wall seconds, and real (unpadded) training tokens."""
 
     seconds: float = 0.0
     tokens: int = 0
 
 
 class System(Protocol):
-    """One thing to compare, with its own folder for whatever it keeps. Fresh folder, fresh system."""
+    """One compared system, with its own folder; an empty folder is a fresh system."""
 
     name: str
 
@@ -49,16 +49,16 @@ class System(Protocol):
         ...
 
     @property
-    def dear_ways(self) -> tuple[str, ...]:
-        """Those of `ways` that train anew for being asked: only asked at a run's end."""
+    def costly_ways(self) -> tuple[str, ...]:
+        """Those of `ways` that need training to be asked; only asked at the end of a run."""
         ...
 
     def learn(self, chunks: Sequence[Chunk], *, step: int) -> Cost:
-        """Take in what happened in step `step` (0, 1, ...). Survives being killed and called again."""
+        """Learn the chunks of step `step` (0, 1, ...). May be called again after a kill."""
         ...
 
     def resume(self, chunks: Sequence[Chunk], *, step: int) -> None:
-        """In a new process: come back to the state after `learn(chunks, step=step)`, cheaply."""
+        """In a new process: restore the state after `learn(chunks, step=step)`, cheaply."""
         ...
 
     def answer(self, way: str, questions: Sequence[Question], *, max_tokens: int) -> list[Reply]:
@@ -70,26 +70,25 @@ class System(Protocol):
         ...
 
     def perplexity(self, way: str) -> float:
-        """Perplexity on seal-memory's fixed text as this way would read it: what is left of general ability."""
+        """Perplexity on seal-memory's fixed text in this way: the remaining general ability."""
         ...
 
     def bytes_on_disk(self) -> int:
-        """What the system keeps on disk beside the base model; 0 for one that keeps nothing."""
+        """Bytes on disk in addition to the base model; 0 if none."""
         ...
 
     def close(self) -> None: ...
 
 
 class Unsupported(Exception):
-    """The system cannot do that, by its nature; the experiment reports it as such."""
+    """The system cannot do that by design; the experiment reports it."""
 
 
 class Asker:
-    """The one engine of all systems, as an `Engine` that remembers.
+    """The shared engine of all systems, as an `Engine` with a cache.
 
-    The same prompts under the same weights are continued alike, greedily or by the same draws, so what the untouched
-    base, or an adapter whose id is content-addressed, said or scored once is not computed again. `timing()` computes
-    everything anew.
+    Equal prompts under equal weights have equal completions (greedy, or with the same seed), so completions and scores
+    of the untouched base, and of adapters with content-addressed ids, are cached. `timing()` turns the cache off.
     """
 
     def __init__(self, engine: TransformersEngine) -> None:
@@ -100,7 +99,7 @@ class Asker:
 
     @contextmanager
     def timing(self) -> Iterator[None]:
-        """Inside, nothing is remembered: to take the time of an answer."""
+        """Turn the cache off inside the block, to time answers."""
         self._remember = False
         try:
             yield
@@ -149,12 +148,12 @@ _CONTENT_ADDRESSED = re.compile(r"a-[0-9a-f]{24}")
 
 
 def _is_lasting(adapter: str | None) -> bool:
-    """Whether an adapter id can only ever name the same weights."""
+    """Whether an adapter id always names the same weights."""
     return adapter is None or _CONTENT_ADDRESSED.fullmatch(adapter) is not None
 
 
 def _digest(prompt: Prompt) -> str:
-    """A whole context need not be kept to be recognised."""
+    """The cache key of a prompt: a hash, so that long contexts are not stored."""
     told = [[dict(m) for m in prompt.messages], prompt.raw, [dict(t) for t in prompt.tools]]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 

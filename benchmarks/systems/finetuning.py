@@ -1,4 +1,4 @@
-"""Fine-tuning as everybody does it: Hugging Face's `Trainer` over PEFT's LoRA, one sequence a batch.
+"""Standard fine-tuning baseline: Hugging Face's `Trainer` over PEFT's LoRA, one sequence a batch.
 
 The base class of SEAL's recipe and naive LoRA, and the parts it stands on: a second copy of the base model to train
 on, the training itself, one adapter that is trained on and on, saved after each step and asked through the common
@@ -45,7 +45,7 @@ IGNORED = -100  # torch's label for "no loss here"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a step is trained. `targets` None: all linear layers. `pad_to` None: no padding."""
+    """Training parameters. `targets` None: all linear layers. `pad_to` None: no padding."""
 
     rank: int
     alpha: int
@@ -86,7 +86,7 @@ class TrainableBase:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a training did. `wall` and `cpu`: clocks at the end of each optimizer step, in seconds from the start."""
+    """Record of a training. `wall` and `cpu`: clocks at the end of each optimizer step, in seconds from the start."""
 
     wall: tuple[float, ...]
     cpu: tuple[float, ...]
@@ -109,7 +109,7 @@ def train(
     """
     rows = [base.encode(d)[: recipe.pad_to] for d in documents]
     ends: list[tuple[float, float]] = []
-    with _own_randomness(base.load().model.device, seed), _adapted(base, recipe, start_from) as model:
+    with _preserved_rng(base.load().model.device, seed), _adapted(base, recipe, start_from) as model:
         if rows:
             arguments = _arguments(base, recipe, output_dir=str(into), seed=seed, max_steps=max_steps)
             ends = _run_trainer(model, _examples(rows, base, recipe), arguments)
@@ -203,8 +203,8 @@ def _run_trainer(model: Any, examples: Any, arguments: Any) -> list[tuple[float,
 
 
 @contextmanager
-def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
-    """PEFT draws from the global generators and Trainer seeds them: put back what was there."""
+def _preserved_rng(device: torch.device, seed: int) -> Iterator[None]:
+    """Restore the global random state after the block: PEFT draws from it and Trainer seeds it."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -215,14 +215,14 @@ def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-class Finetuned(ABC):
+class FinetunedSystem(ABC):
     """One adapter, trained further with each step: `<folder>/step-<s>/`, the newest two steps are kept.
 
     A subclass names the system and chooses the documents. Raises `ValueError` where `base` is not the asker's model.
     """
 
     name: str
-    dear_ways: tuple[str, ...] = ()
+    costly_ways: tuple[str, ...] = ()
 
     def __init__(self, asker: Asker, base: TrainableBase, folder: Path, recipe: Recipe, *, seed: int) -> None:
         if base.files.fingerprint != asker.engine.fingerprint:
@@ -240,9 +240,9 @@ class Finetuned(ABC):
         return (self.name,)
 
     def learn(self, chunks: Sequence[Chunk], *, step: int) -> Cost:
-        """Train the adapter of the step before on the chunks; all of it or nothing is on disk afterwards.
+        """Train the previous step's adapter on the chunks, and save it atomically; does nothing if already on disk.
 
-        Free when the step is on disk already. Raises `ValueError` where the step before is missing.
+        Raises `ValueError` if the previous step is missing.
         """
         if self._path(step).is_dir():
             self.resume(chunks, step=step)
@@ -262,7 +262,7 @@ class Finetuned(ABC):
         return Cost(writing + time.perf_counter() - begin, self.recipe.epochs * run.tokens_per_epoch)
 
     def resume(self, chunks: Sequence[Chunk], *, step: int) -> None:
-        """Answer with the adapter of this step from now on; one that newer steps have replaced is passed over."""
+        """Answer with this step's adapter from now on; skips a step replaced by newer ones."""
         path, engine = self._path(step), self.asker.engine
         if not path.is_dir() and max(self._steps(), default=-1) > step:
             return  # a run that goes on comes by every finished step
@@ -292,7 +292,7 @@ class Finetuned(ABC):
         return sum(f.stat().st_size for f in self._current[0].rglob("*") if f.is_file())
 
     def close(self) -> None:
-        """Give the engine its place back; what is on disk stays."""
+        """Remove the adapter from the engine; files stay on disk."""
         if self._current is not None:
             self.asker.engine.drop(str(self._current[0]))
             self._current = None
@@ -301,7 +301,7 @@ class Finetuned(ABC):
         return self.folder / f"step-{step}"
 
     def _ready(self) -> str | None:
-        """The adapter's id, put in anew: the engine drops the least recently used."""
+        """The adapter's id, after loading it again: the engine drops the least recently used."""
         if self._current is None:
             return None
         path, adapter = self._current
@@ -318,12 +318,12 @@ class Finetuned(ABC):
 
 
 def learnable(chunks: Sequence[Chunk]) -> list[Chunk]:
-    """The chunks that are trained: not what the assistant said itself, as in seal-memory."""
+    """The chunks to train on: all but the assistant's own, as in seal-memory."""
     return [c for c in chunks if c.role != "assistant" and c.text.strip()]
 
 
 def passages(chunks: Sequence[Chunk]) -> list[Chunk]:
-    """What is trained as one sequence: a document's chunk by itself, the messages of a step as one conversation."""
+    """Chunks joined into training sequences: each document's chunk alone, the messages of a step together."""
     wanted = learnable(chunks)
     messages = [c for c in wanted if c.role != "document"]
     documents = [c for c in wanted if c.role == "document"]

@@ -1,9 +1,8 @@
-"""The three indexes of the retrieval systems: SQLite's FTS5, the bm25s library, and MiniLM embeddings.
+"""Indexes of the retrieval systems: SQLite's FTS5, the bm25s library, MiniLM embeddings.
 
-Each keeps its files in a folder of its own and survives being killed at any moment: what is there and whole is used
-again, the rest is made anew. Of equal scores the newest chunk comes first, as in seal-memory's own search. Chunks
-that score nothing are not found. Not here: the chunks' titles, the prompt (`retrieval`), the embedding model
-(`minilm`).
+Each keeps its files in its own folder and survives a kill: complete files are reused, others rebuilt. Ties go to the
+newest chunk, as in seal-memory's own search; chunks with score zero are not found. Not here: the chunks' titles, the
+prompt (`retrieval`), the embedding model (`minilm`).
 """
 
 from __future__ import annotations

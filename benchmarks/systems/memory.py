@@ -1,8 +1,8 @@
-"""seal-memory itself, as a user opens it: one `SealMemory` folder, asked in several ways.
+"""seal-memory as a benchmark system: one `SealMemory` folder, asked in several ways.
 
-"weights": routed shards. "weights-right-shard": the evidence's own shard given, which tells the router's losses from
-the shards'. "core": one adapter over everything, no routing; its gate on perplexity is lifted, since what it would
-answer is the question here. "hybrid": weights first, text where they are unsure. Not here: any learning of its own.
+"weights": routed shards. "weights-right-shard": the shard with the evidence is given, which separates the router's
+losses from the shards'. "core": one adapter over everything, no routing, without the gate's limit on perplexity.
+"hybrid": weights first, text where they are unsure. Not here: any learning of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.systems.base import Asker, Cost, Reply, Unsupported, to_reply
 from benchmarks.tasks.base import Chunk, Question
 from seal_memory import prompts
 from seal_memory._internal.progress import Progress, silent
-from seal_memory.answering import best_of_n as reciting
+from seal_memory.answering import best_of_n
 from seal_memory.answering.answerer import Answer, Answerer, Mode
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
@@ -33,10 +33,10 @@ ANY_PERPLEXITY = 10.0  # the largest that the setting allows
 
 
 class Memory:
-    """One memory folder. `core`: train a core whenever the core is asked (dear), else that way is not offered."""
+    """One memory folder. `core`: offer the way "core", which trains one when asked (costly)."""
 
     name = "seal-memory"
-    dear_ways = (CORE,)
+    costly_ways = (CORE,)
 
     def __init__(
         self,
@@ -63,10 +63,10 @@ class Memory:
     def close(self) -> None:
         self.memory.close()
 
-    # -- taking in --------------------------------------------------------------------------------
+    # -- learning ---------------------------------------------------------------------------------
 
     def learn(self, chunks: Sequence[Chunk], *, step: int) -> Cost:
-        """Observe the chunks and consolidate. What was published before a kill is not learned again."""
+        """Observe the chunks and consolidate; after a kill, published ones are not learned again."""
         began = perf_counter()
         self._observe(chunks, step)
         known = {e.id for e in self.memory.ledger.self_edits()}
@@ -75,14 +75,14 @@ class Memory:
         return Cost(perf_counter() - began, self._training_tokens(known))
 
     def _sleep(self) -> None:
-        """As the background trainer does where the settings want it: when enough was published since the last time."""
+        """Sleep if the settings say so and enough was published since the last time, like the background trainer."""
         wanted, ledger = self.settings.sleep.mode, self.memory.ledger
         slept = max((d.time for d in ledger.decisions() if bedtime.EPISODES in d.measures), default=float("-inf"))
         if wanted != "off" and bedtime.published_since(ledger, slept) >= self.settings.sleep.after:
             self.memory.sleep(merge=wanted != "core", core=wanted != "merge")
 
     def resume(self, chunks: Sequence[Chunk], *, step: int) -> None:
-        """Observing again only finds the ids."""
+        """Observe the chunks again, which only looks up their ids."""
         _ = self.memory.engine  # from now on it finds this memory's adapters; `learn` asks for it, too
         self._observe(chunks, step)
 
@@ -109,7 +109,7 @@ class Memory:
         return total
 
     def forget(self, chunk_ids: Sequence[str]) -> None:
-        """The product's own `forget`, then what else the dropped shards held is learned again."""
+        """`SealMemory.forget`, then relearn the rest of the dropped shards."""
         ids = [i for chunk in chunk_ids for i in self._interactions[chunk]]
         self.memory.forget(ids)
         self.memory.consolidate()
@@ -127,7 +127,7 @@ class Memory:
         return [self._reply(a) for a in answers]
 
     def _manifest(self) -> Manifest:
-        """What is published, without a core: that is a way of its own here."""
+        """The published manifest without its core, which is a separate way here."""
         current = self.memory.ledger.current()
         return replace(current.manifest, core=None) if current is not None else Manifest()
 
@@ -146,16 +146,18 @@ class Memory:
         return self._by(shards, questions, max_tokens)
 
     def _by(self, adapters: Sequence[str | None], questions: Sequence[Question], max_tokens: int) -> list[Reply]:
-        """Each question answered by the adapter beside it, as the product would."""
+        """Answer each question with its adapter, as the product does."""
         asked = [(Prompt(prompts.direct(q.text), a), q.text) for q, a in zip(questions, adapters, strict=True)]
-        done = reciting.ask(asked, self.asker, Decoding(max_tokens), reciting.sample_options(self.settings.answering))
+        done = best_of_n.complete(
+            asked, self.asker, Decoding(max_tokens), best_of_n.sample_options(self.settings.answering)
+        )
         return [to_reply(c) for c in done]
 
     def _by_core(self, questions: Sequence[Question], max_tokens: int) -> list[Reply]:
         return self._by([self._core()] * len(questions), questions, max_tokens)
 
     def _core(self) -> str:
-        """The core over everything published, trained when there is none for these shards yet."""
+        """The core over everything published; trains it if these shards have none."""
         current = self.memory.ledger.current()
         if current is None or not current.manifest.shards:
             raise Unsupported("nothing is published, so there is no core")
@@ -172,7 +174,7 @@ class Memory:
         chunks = tuple(dict.fromkeys(self._chunk_of[i] for i in answer.sources if i in self._chunk_of))
         return Reply(answer.text, answer.prompt_tokens, answer.generated_tokens, chunks)
 
-    # -- what it costs ----------------------------------------------------------------------------
+    # -- costs ------------------------------------------------------------------------------------
 
     def perplexity(self, way: str) -> float:
         """The fixed text read through the router (weights, hybrid) or by the core."""

@@ -1,7 +1,7 @@
 """Naive LoRA: the raw text of each passage as one sequence, plain next-token training, one adapter for everything.
 
-The first thing that many try. The same Trainer and PEFT as `seal_recipe`, without notes and without padding, on all
-linear layers. Not here: any choice of what to train, replay, or a check of what was lost.
+The obvious baseline: the same Trainer and PEFT as `seal_recipe`, without notes and padding, on all linear layers. Not
+here: selection of texts, replay, checks for forgetting.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.systems.base import Asker
-from benchmarks.systems.finetuning import Finetuned, Recipe, TrainableBase, passages, titled
+from benchmarks.systems.finetuning import FinetunedSystem, Recipe, TrainableBase, passages, titled
 from benchmarks.tasks.base import Chunk
 
 
-class NaiveLora(Finetuned):
+class NaiveLora(FinetunedSystem):
     """Rank 16 over all linear layers, lr 2e-3, 10 epochs a step, each step continuing from the last."""
 
     name = "naive-lora"

@@ -1,8 +1,8 @@
-"""What all systems share that answer with the untouched base and only choose its prompt.
+"""Shared parts of systems that answer with the untouched base and only choose its prompt.
 
-The prompt of a question: as many texts as fit in front of it, closed book where there is none. A way with `RECITED`
-behind its name answers as often as the weights recite and chooses as they do; the rest answers once, greedily. Not
-here: which texts (`prompted`, `retrieval`), and systems that change the weights.
+The prompt of a question holds as many texts as fit; without any it is closed book. Ways with the suffix `SAMPLED`
+answer by best of n, as the weights do; the others answer once, greedily. Not here: choosing texts (`prompted`,
+`retrieval`), systems that change the weights.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from weakref import WeakKeyDictionary
 
 from benchmarks.systems.base import Asker
 from seal_memory import prompts
-from seal_memory.answering.best_of_n import SampleOptions, recite
+from seal_memory.answering.best_of_n import SampleOptions, sample_best
 from seal_memory.engines.base import Completion, Decoding, Engine, Messages, Prompt
 from seal_memory.learning.drift import fixed_paragraphs, perplexity
 
-RECITED = "-recited"
+SAMPLED = "-recited"
 
 _perplexities: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
 
@@ -39,7 +39,7 @@ def fits(asker: Asker, messages: Messages, *, max_tokens: int, context_tokens: i
     return len(asker.engine.encode_prompt(messages)) + max_tokens <= room
 
 
-def that_fit(asker: Asker, texts: Sequence[str], question: str, *, max_tokens: int) -> int:
+def count_fitting(asker: Asker, texts: Sequence[str], question: str, *, max_tokens: int) -> int:
     """How many of the texts, best first, fit in front of the question."""
     for n in range(len(texts), 0, -1):
         if fits(asker, reading(texts[:n], question), max_tokens=max_tokens):
@@ -53,10 +53,10 @@ def answered(
     questions: Sequence[str],
     *,
     max_tokens: int,
-    recitals: SampleOptions | None,
+    sampling: SampleOptions | None,
 ) -> list[Completion]:
-    """Complete every prompt: greedily, or reciting."""
+    """Complete every prompt: greedily, or by best of n."""
     rows = [Prompt(messages) for messages in asked]
-    if recitals is None:
+    if sampling is None:
         return asker.ask(rows, max_tokens=max_tokens)
-    return recite(list(zip(rows, questions, strict=True)), asker, Decoding(max_tokens), recitals)
+    return sample_best(list(zip(rows, questions, strict=True)), asker, Decoding(max_tokens), sampling)

@@ -1,8 +1,8 @@
-"""Systems that keep nothing: what the model answers from its prompt alone.
+"""Prompt-only systems: the untouched model answers from its prompt.
 
-`untouched` sees only the question, `oracle` the very chunks that answer it, `full-context` everything seen so far that
-fits, the oldest left out. The first two are the floor and the ceiling; the third is what people do without a memory.
-With recitals there is `oracle-recited`, too.
+`untouched` sees only the question, `oracle` the chunks with the evidence, `full-context` everything seen so far that
+fits, without the oldest. The first two are floor and ceiling; the third is the usual practice without a memory. With
+sampling there is also `oracle-recited` (best of n).
 Not here: choosing chunks by the question (`retrieval`).
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.systems.base import Asker, Cost, Reply, to_reply
-from benchmarks.systems.on_base import RECITED, answered, base_perplexity, fits, reading, that_fit
+from benchmarks.systems.on_base import SAMPLED, answered, base_perplexity, count_fitting, fits, reading
 from benchmarks.tasks.base import Chunk, Question
 from seal_memory import prompts
 from seal_memory.answering.best_of_n import SampleOptions
@@ -25,21 +25,21 @@ class Prompted:
     """The base model with nothing but its prompt. `context_tokens`: use less than the model's own context."""
 
     name = "prompted"
-    dear_ways: tuple[str, ...] = ()
+    costly_ways: tuple[str, ...] = ()
 
     def __init__(
-        self, asker: Asker, *, context_tokens: int | None = None, recitals: SampleOptions | None = None
+        self, asker: Asker, *, context_tokens: int | None = None, sampling: SampleOptions | None = None
     ) -> None:
         if context_tokens is not None and context_tokens < 1:
             raise ValueError(f"context_tokens is {context_tokens}: expected at least 1, or None for the model's own")
-        self._asker, self._recitals = asker, recitals
+        self._asker, self._sampling = asker, sampling
         self._context = min(context_tokens or asker.engine.max_length, asker.engine.max_length)
         self._chunks: dict[str, Chunk] = {}  # in the order they were seen
         self._lengths: dict[str, int] = {}
 
     @property
     def ways(self) -> tuple[str, ...]:
-        more = () if self._recitals is None else (ORACLE + RECITED,)
+        more = () if self._sampling is None else (ORACLE + SAMPLED,)
         return (UNTOUCHED, ORACLE, FULL_CONTEXT, *more)
 
     def learn(self, chunks: Sequence[Chunk], *, step: int) -> Cost:
@@ -50,10 +50,10 @@ class Prompted:
         self.learn(chunks, step=step)
 
     def answer(self, way: str, questions: Sequence[Question], *, max_tokens: int) -> list[Reply]:
-        recitals = self._recitals if way == ORACLE + RECITED else None
-        asked = [self._ask(ORACLE if recitals else way, q, max_tokens) for q in questions]
+        sampling = self._sampling if way == ORACLE + SAMPLED else None
+        asked = [self._ask(ORACLE if sampling else way, q, max_tokens) for q in questions]
         texts = [q.text for q in questions]
-        done = answered(self._asker, [m for m, _ in asked], texts, max_tokens=max_tokens, recitals=recitals)
+        done = answered(self._asker, [m for m, _ in asked], texts, max_tokens=max_tokens, sampling=sampling)
         return [to_reply(c, evidence) for c, (_, evidence) in zip(done, asked, strict=True)]
 
     def forget(self, chunk_ids: Sequence[str]) -> None:
@@ -76,7 +76,7 @@ class Prompted:
             return prompts.direct(question.text), None
         if way == ORACLE:
             texts = [self._chunks[i].text for i in question.chunk_ids if i in self._chunks]
-            n = that_fit(self._asker, texts, question.text, max_tokens=max_tokens)
+            n = count_fitting(self._asker, texts, question.text, max_tokens=max_tokens)
             return reading(texts[:n], question.text), None
         if way == FULL_CONTEXT:
             kept = self._newest_that_fit(question.text, max_tokens)

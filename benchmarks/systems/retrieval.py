@@ -1,8 +1,8 @@
-"""Retrieval: the chunks that look most like the question go into the prompt, best first, and the base answers.
+"""Retrieval systems: the chunks most similar to the question go into the prompt, best first, and the base answers.
 
-One system per index, because each costs its own seconds and bytes: `bm25-fts5`, `bm25s`, `dense`; with recitals each
-has a second way, `bm25s-recited`. The index is searched by title and text, the prompt holds only the text: the same as
-seal-memory's own retrieval. Not here: the indexes (`indexes`), rerankers, query rewriting.
+One system per index, with its own seconds and bytes: `bm25-fts5`, `bm25s`, `dense`; with sampling each has a second way
+such as `bm25s-recited` (best of n). The index holds title and text, the prompt only the text, as in seal-memory's own
+retrieval. Not here: the indexes (`indexes`), rerankers, query rewriting.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.systems.base import Asker, Cost, Reply, to_reply
 from benchmarks.systems.indexes import Bm25sIndex, DenseIndex, Fts5Index, Index
-from benchmarks.systems.on_base import RECITED, answered, base_perplexity, reading, that_fit
+from benchmarks.systems.on_base import SAMPLED, answered, base_perplexity, count_fitting, reading
 from benchmarks.tasks.base import Chunk, Question
 from seal_memory.answering.best_of_n import SampleOptions
 from seal_memory.engines.base import Messages
@@ -25,10 +25,10 @@ WAYS = tuple(INDEXES)
 class Retrieval:
     """The `passages` best chunks in the prompt. `way`: one of `WAYS`, which is also the system's name."""
 
-    dear_ways: tuple[str, ...] = ()
+    costly_ways: tuple[str, ...] = ()
 
     def __init__(
-        self, asker: Asker, folder: Path, way: str, *, passages: int = 3, recitals: SampleOptions | None = None
+        self, asker: Asker, folder: Path, way: str, *, passages: int = 3, sampling: SampleOptions | None = None
     ) -> None:
         if way not in INDEXES:
             raise ValueError(f"no retrieval {way!r}: expected one of {WAYS}")
@@ -36,8 +36,8 @@ class Retrieval:
             raise ValueError(f"passages is {passages}: expected at least 1")
         folder.mkdir(parents=True, exist_ok=True)
         self.name = way
-        self.ways: tuple[str, ...] = (way,) if recitals is None else (way, way + RECITED)
-        self._recitals = recitals
+        self.ways: tuple[str, ...] = (way,) if sampling is None else (way, way + SAMPLED)
+        self._sampling = sampling
         self._asker, self._folder, self._passages = asker, folder, passages
         self._index = INDEXES[way](folder)
         self._chunks: dict[str, Chunk] = {}  # in the order they were seen
@@ -62,12 +62,12 @@ class Retrieval:
         used: list[tuple[str, ...]] = []
         for question, ids in zip(questions, found, strict=True):
             texts = [self._chunks[i].text for i in ids]
-            n = that_fit(self._asker, texts, question.text, max_tokens=max_tokens)
+            n = count_fitting(self._asker, texts, question.text, max_tokens=max_tokens)
             asked.append(reading(texts[:n], question.text))
             used.append(tuple(ids[:n]))
-        recitals = None if way == self.name else self._recitals
+        sampling = None if way == self.name else self._sampling
         said = [q.text for q in questions]
-        done = answered(self._asker, asked, said, max_tokens=max_tokens, recitals=recitals)
+        done = answered(self._asker, asked, said, max_tokens=max_tokens, sampling=sampling)
         return [to_reply(c, ids) for c, ids in zip(done, used, strict=True)]
 
     def retrieve(self, questions: Sequence[str]) -> list[list[str]]:

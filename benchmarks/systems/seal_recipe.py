@@ -1,4 +1,4 @@
-"""SEAL's own recipe (arXiv 2506.10943), so that seal-memory is compared with what it comes from.
+"""SEAL's own recipe (arXiv 2506.10943) as a baseline.
 
 For each passage (a document's chunk, or the messages of a step together) the model writes *implications* once; each
 line of them and the passage itself is a training document, the title in front; LoRA of rank 32 on q_proj and v_proj,
@@ -38,7 +38,7 @@ from typing import Any
 import torch
 
 from benchmarks.systems.base import Asker
-from benchmarks.systems.finetuning import Finetuned, Recipe, TrainableBase, passages, titled, train
+from benchmarks.systems.finetuning import FinetunedSystem, Recipe, TrainableBase, passages, titled, train
 from benchmarks.tasks.base import Chunk
 from seal_memory.engines.base import Prompt
 from seal_memory.engines.local import TransformersEngine
@@ -64,7 +64,7 @@ def documents(chunk: Chunk, note: str) -> list[str]:
     return [titled(chunk, text) for text in [*(lines[:MAX_NOTES] or [chunk.text]), chunk.text]]
 
 
-class SealRecipe(Finetuned):
+class SealRecipe(FinetunedSystem):
     """The recipe over one adapter that goes on from step to step. `pad_to`: 2048 in SEAL, None for none."""
 
     name = "seal-recipe"
@@ -85,10 +85,10 @@ class SealRecipe(Finetuned):
 
     def documents(self, chunks: Sequence[Chunk]) -> tuple[list[str], float]:
         """Each passage's notes and the passage, and the seconds of writing the notes."""
-        return noted(chunks, self._notes)
+        return note_documents(chunks, self._notes)
 
 
-def noted(chunks: Sequence[Chunk], notes: Notes) -> tuple[list[str], float]:
+def note_documents(chunks: Sequence[Chunk], notes: Notes) -> tuple[list[str], float]:
     """The training documents of chunks with their notes, and the seconds that the notes took."""
     wanted = passages(chunks)
     written = notes.of(wanted)
@@ -150,7 +150,7 @@ def time_padded_candidate(
     recipe = seal_settings(pad_to)
     with tempfile.TemporaryDirectory() as folder:
         notes = Notes(asker.engine, Path(folder) / "notes.json", seed=seed, max_tokens=note_tokens)
-        texts, writing = noted(chunks, notes)
+        texts, writing = note_documents(chunks, notes)
         base.load()
         run = train(base, texts, recipe, into=Path(folder) / "adapter", seed=seed, max_steps=1 + steps)
     per_step, cpu_per_step = (run.wall[-1] - run.wall[0]) / steps, (run.cpu[-1] - run.cpu[0]) / steps

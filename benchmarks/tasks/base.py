@@ -1,6 +1,6 @@
-"""The shape of every task: units of chunks to learn, and questions about them.
+"""Task records: units of chunks to learn, and questions about them.
 
-A task knows nothing of systems or of time: which units form a session is the experiment's business.
+Not here: systems, and grouping units into sessions (the experiments).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Parts that no other package should import: tables and helpers that may change at any time."""
+"""Private helpers and tables of seal-memory, which may change at any time."""

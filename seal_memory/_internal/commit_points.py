@@ -1,10 +1,9 @@
-"""Named points between the steps of publishing, where a test may kill the process.
+"""Commit points: named places between the steps of publishing, where a test may kill the process.
 
-`reached(name)` stands behind each step that must survive a crash. It does nothing, unless the environment
-variable `SEAL_MEMORY_TEST_KILL_AT` names the point: then the process kills itself with SIGKILL, which is as
-sudden as a power cut.
+`reached(name)` follows each step that must survive a crash. It does nothing unless the environment variable
+`SEAL_MEMORY_TEST_KILL_AT` names the point: then the process sends itself SIGKILL, as sudden as a power cut.
 
-Not here: what the steps do (`lora.store`, `learning`), and how the next open cleans up.
+Not here: the steps (`lora.store`, `learning`), and the cleaning up at the next open.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ NAMES = (
 
 
 def reached(name: str) -> None:
-    """Pass the commit point `name`, or die there when the environment says so.
+    """Pass the commit point `name`, or kill the process there if the environment says so.
 
     Raises `ValueError` for a name that is not in `NAMES`.
     """

@@ -1,6 +1,6 @@
-"""Records as JSON has them: for `--json` and for the server. Pure functions.
+"""Conversion of records to JSON values, for `--json` and the server. Pure functions.
 
-Not here: what a result holds (the records), reading JSON.
+Not here: the records' meaning, reading JSON.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ __all__ = ["fields_of", "jsonable"]
 
 
 def fields_of(record: Any) -> dict[str, Any]:
-    """A record's fields by name, so that they can stand on the top level of a result."""
+    """A record's fields by name, one level deep."""
     return {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
 
 
 def jsonable(value: Any) -> Any:
-    """Records, enums, paths and tuples as JSON has them; a number that is not finite becomes null."""
+    """Convert records, enums, paths and tuples to JSON values; a number that is not finite becomes null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return jsonable(fields_of(value))
     if isinstance(value, Mapping):

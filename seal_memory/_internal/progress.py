@@ -1,4 +1,4 @@
-"""Progress reporting between the floors: a callable, so that no room below the CLI draws anything."""
+"""Progress reports as a callable, so that only the CLI draws anything. Not here: progress bars (`cli`)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with the phase's name and how much of it is done, in units of that phase."""
+    """A callback with a phase's name, and how much of it is done of how much, in units of that phase."""
 
     def __call__(self, phase: str, done: int, total: int) -> None: ...
 
 
 def silent(phase: str, done: int, total: int) -> None:
-    """Shows nothing."""
+    """Ignore the report."""
 
 
-def beating(progress: Progress, heartbeat: Callable[[], None]) -> Progress:
-    """Progress that renews the lease too: a killed trainer's lease runs out, a busy one's does not."""
+def with_heartbeat(progress: Progress, heartbeat: Callable[[], None]) -> Progress:
+    """Progress that renews the trainer's lease too, so that only a killed trainer's lease expires."""
 
     def report(phase: str, done: int, total: int) -> None:
         heartbeat()

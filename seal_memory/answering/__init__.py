@@ -1,1 +1,1 @@
-"""Answering: from one question or chat to an answer, by weights, text, or both."""
+"""Answering a question or a chat: by weights, by text, or both."""

@@ -1,9 +1,9 @@
-"""Answering: weights only, retrieval, or hybrid, for questions and for chats, in batches.
+"""Answering in three modes, weights, retrieval or hybrid, for questions and chats, in batches.
 
-Weights: the router picks a shard per question, which recites a few times; what the question
-fits best is the answer. Retrieval: BM25 passages in the prompt of the untouched base. Hybrid: weights first, text where
-the router abstains or the answer's token probabilities are low. A listener is told the text while it is made where it
-is certain to be the answer, else whole. Not here: publishing, checking a chat (`conversing`).
+Weights: the router picks a shard per question, and the best of n samples is the answer. Retrieval: BM25 passages in the
+prompt of the untouched base. Hybrid: weights first, text where the router abstains or the answer's token probabilities
+are low. Text is streamed while it is made where it is certain to be the answer, else whole. Not here: publishing,
+checking a chat (`conversation`).
 """
 
 from __future__ import annotations
@@ -13,19 +13,28 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from seal_memory import prompts
-from seal_memory.answering import best_of_n as reciting
+from seal_memory.answering import best_of_n
 from seal_memory.config import AnsweringSettings
-from seal_memory.engines.base import Completion, Decoding, Engine, Finish, OnText, Prompt, TokenLogprob, continued
+from seal_memory.engines.base import (
+    Completion,
+    Decoding,
+    Engine,
+    Finish,
+    OnText,
+    Prompt,
+    TokenLogprob,
+    continue_prompts,
+)
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Status
 from seal_memory.routing.router import Route, Router
 
-NOWHERE = Route()
+NO_ROUTE = Route()
 
 
 class Mode(StrEnum):
-    """Where an answer may come from."""
+    """Sources of an answer: the weights, retrieved text, or weights first and text where they are unsure."""
 
     WEIGHTS = "weights"
     RETRIEVAL = "retrieval"
@@ -44,10 +53,10 @@ class UsedShard:
 class Answer:
     """An answer and where it came from.
 
-    `mode` is the way that was really taken. `confidence` is the geometric mean of the answer's token
-    probabilities, 0..1. `sources` are ids of the interactions behind it. `prompt_tokens` counts every prompt of
-    this answer, `generated_tokens` all recitations (`reciting`). `finish` is "length" where `max_tokens` ended it;
-    `tokens` are there only where log-probabilities were asked for.
+    `mode` is the mode that was taken, never "hybrid". `confidence` is the geometric mean of the answer's token
+    probabilities, 0..1. `snapshot` is the version that answered, None for the untouched base. `sources` are ids of the
+    interactions behind it. `prompt_tokens` counts every prompt of this answer, `generated_tokens` all of its samples.
+    `finish` is "length" where `max_tokens` ended it. `tokens` is empty unless log-probabilities were asked for.
     """
 
     text: str
@@ -63,22 +72,22 @@ class Answer:
 
 
 def parse_mode(mode: str) -> Mode:
-    """Raises `InputError` naming the known modes."""
+    """The mode of that name. Raises `InputError` naming the known modes."""
     try:
         return Mode(mode)
     except ValueError:
         raise InputError(f"Unknown mode {mode!r}; expected one of {[m.value for m in Mode]}.") from None
 
 
-def checked(questions: Sequence[str]) -> list[str]:
-    """The questions. Raises `InputError` when one is empty."""
+def check_questions(questions: Sequence[str]) -> list[str]:
+    """Return the questions as a list. Raises `InputError` when one is empty."""
     if any(not q.strip() for q in questions):
         raise InputError("The question is empty; expected text.")
     return list(questions)
 
 
 class Answerer:
-    """Answers with one engine, one router, one ledger; holds no state of its own."""
+    """Answers questions with one engine, router and ledger; holds no state of its own."""
 
     def __init__(
         self, engine: Engine, router: Router, ledger: Ledger, settings: AnsweringSettings, *, snapshot: int | None
@@ -87,7 +96,7 @@ class Answerer:
         self.settings, self.snapshot = settings, snapshot
 
     def answer(self, questions: Sequence[str], mode: Mode, *, max_tokens: int) -> list[Answer]:
-        """Answers in the order of the questions."""
+        """Answer the questions, in order."""
         asked = [Prompt(prompts.direct(q)) for q in questions]
         return self.converse(asked, questions, mode, Decoding(max_tokens))
 
@@ -100,10 +109,10 @@ class Answerer:
         *,
         on_text: OnText | None = None,
     ) -> list[Answer]:
-        """Continue each prompt; `questions[i]` is what is routed and searched by (its last user message).
+        """Continue each prompt; `questions[i]`, its last user message, is the query of routing and search.
 
-        `on_text(i, piece)` is told answer i piece by piece: what must still be judged (hybrid) is told when that is
-        done, and empty pieces come meanwhile. Raises `InputError` for options that the engine lacks.
+        `on_text(i, piece)` gets answer i piece by piece. In hybrid mode an answer from the weights comes whole, once
+        its confidence is known, and empty pieces come meanwhile. Raises `InputError` for options that the engine lacks.
         """
         turns = [_Turn(n, p, q) for n, (p, q) in enumerate(zip(asked, questions, strict=True))]
         if mode is Mode.RETRIEVAL:
@@ -117,17 +126,17 @@ class Answerer:
     # -- hybrid -----------------------------------------------------------------------------------
 
     def _hybrid(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
-        """Text at once where the router abstains and there is some; else weights, and text where they are unsure."""
+        """Retrieval where the router abstains and passages match; else weights, and retrieval where they are unsure."""
         abstaining = {t.place: self._search(t.question) for t in turns if t.route.adapter_id is None}
         by_text = [t for t in turns if abstaining.get(t.place)]
         done = self._retrieval(by_text, decoding, on_text)
         alone = [t for t in turns if t.place in abstaining and not abstaining[t.place]]
         done |= self._weights(alone, decoding, on_text)
-        return done | self._judged([t for t in turns if t.place not in abstaining], decoding, on_text)
+        return done | self._weights_or_text([t for t in turns if t.place not in abstaining], decoding, on_text)
 
-    def _judged(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
-        """The weights' answers, told only where they are sure."""
-        done = self._weights(turns, decoding, _quietly(on_text))
+    def _weights_or_text(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
+        """The weights' answers where they are confident, and only those are streamed; else retrieval."""
+        done = self._weights(turns, decoding, _without_text(on_text))
         unsure = [t for t in turns if done[t.place].confidence < self.settings.hybrid_threshold]
         by_text = [t for t in unsure if self._search(t.question)]
         if on_text is not None:
@@ -140,14 +149,14 @@ class Answerer:
     def _weights(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
         if not turns:
             return {}
-        spoken = reciting.ask(
+        completions = best_of_n.complete(
             [(replace(t.prompt, adapter=t.route.adapter_id), t.question) for t in turns],
             self.engine,
             decoding,
-            reciting.sample_options(self.settings),
-            on_text=_placed(on_text, turns),
+            best_of_n.sample_options(self.settings),
+            on_text=_by_place(on_text, turns),
         )
-        return {t.place: self._of_weights(c, t.route) for c, t in zip(spoken, turns, strict=True)}
+        return {t.place: self._of_weights(c, t.route) for c, t in zip(completions, turns, strict=True)}
 
     def _of_weights(self, completion: Completion, route: Route) -> Answer:
         shards = () if route.adapter_id is None else (UsedShard(route.adapter_id, route.score),)
@@ -169,7 +178,7 @@ class Answerer:
         asked = [
             _with_passages(t.prompt, [h.interaction.text for h in hits]) for t, hits in zip(turns, found, strict=True)
         ]
-        completions = continued(self.engine, asked, decoding, on_text=_placed(on_text, turns))
+        completions = continue_prompts(self.engine, asked, decoding, on_text=_by_place(on_text, turns))
         return {
             t.place: self._answer(c, Mode.RETRIEVAL, (), tuple(h.interaction.id for h in hits))
             for c, t, hits in zip(completions, turns, found, strict=True)
@@ -192,21 +201,21 @@ class Answerer:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """One prompt to continue, its place among the others, and what it is routed by."""
+    """One prompt to continue, its place among the answers, its query, and its route."""
 
     place: int
     prompt: Prompt
     question: str
-    route: Route = NOWHERE
+    route: Route = NO_ROUTE
 
 
-def _placed(on_text: OnText | None, turns: Sequence[_Turn]) -> OnText | None:
-    """The listener, told the place of a turn instead of its row in this batch."""
+def _by_place(on_text: OnText | None, turns: Sequence[_Turn]) -> OnText | None:
+    """The callback with a turn's place among the answers in place of its row in this batch."""
     return None if on_text is None else lambda row, piece: on_text(turns[row].place, piece)
 
 
-def _quietly(on_text: OnText | None) -> OnText | None:
-    """The listener, told nothing but that work goes on; it may end that."""
+def _without_text(on_text: OnText | None) -> OnText | None:
+    """The callback with empty pieces only: it shows that work goes on, and may end it by raising."""
     return None if on_text is None else lambda row, piece: on_text(0, "")
 
 

@@ -1,11 +1,11 @@
-"""Recite a few times, keep what fits the question: how the weights are asked.
+"""Best of n: sample several answers from an adapter and keep the one that fits the question best.
 
 An adapter knows its statements better than which of them is asked for: it begins with the wrong words, and then says
-the wrong statement to its end (lab log). So it recites greedily and by sampling, and the *untouched base*
-says how likely the question is behind each recitation: query likelihood (Ponte and Croft 1998), the channel model of
-arXiv 2108.04106, over recitations (arXiv 2210.01296). How likely the adapter found its own words counts half: the
-question tells statements apart, but not "12:10" from "12:1". No stored text is read; all that is compared came out of
-the weights. Not here: routing.
+the wrong statement to its end (docs/lab-log/answering.md). So it is decoded once greedily and several times by
+sampling, and the *untouched base* scores how likely the question is after each sample: query likelihood (Ponte and
+Croft 1998), the channel model of arXiv 2108.04106, over recitations (arXiv 2210.01296). The adapter's own probability
+of its sample counts half: the question tells statements apart, but not "12:10" from "12:1". No stored text is read; all
+samples come from the weights. Not here: routing.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from dataclasses import dataclass, replace
 
 from seal_memory import prompts
 from seal_memory.config import AnsweringSettings
-from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, Score, continued
+from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, Score, continue_prompts
 
-TEMPERATURE = 0.8  # of the recitations after the first (LOG, A1 to A7)
-OWN_WEIGHT = 0.5  # of log p(recitation | question) beside log p(question | recitation), both in nats
-QUESTION_CHARACTERS = 400  # what is asked stands at the end; a long paste in front of it would only cost time
+TEMPERATURE = 0.8  # of the samples after the greedy one (lab log, A1 to A7)
+OWN_WEIGHT = 0.5  # of log p(sample | question) beside log p(question | sample), both in nats
+QUESTION_CHARACTERS = 400  # read from the end, where the question stands; a long paste before it only costs time
 
 
 @dataclass(frozen=True, slots=True)
 class SampleOptions:
-    """How often an adapter recites, the first time as the caller decodes, and the temperature of the others where
-    the caller has none.
+    """Answers per question from an adapter: `count`, and the `temperature` of all but the first.
+
+    The first is decoded as the caller asks, and so are the others where the caller samples already.
     """
 
     count: int
@@ -34,90 +35,92 @@ class SampleOptions:
 
 
 def sample_options(settings: AnsweringSettings) -> SampleOptions:
-    """As the settings have them."""
+    """The settings' number of samples, at the fixed temperature."""
     return SampleOptions(settings.samples, TEMPERATURE)
 
 
-def ask(
+def complete(
     asked: Sequence[tuple[Prompt, str]],
     engine: Engine,
     decoding: Decoding,
-    recitals: SampleOptions,
+    options: SampleOptions,
     *,
     on_text: OnText | None = None,
 ) -> list[Completion]:
-    """Continue every (prompt, its question): the base once, an adapter as often as it shall recite.
+    """Continue every (prompt, its question): the base once, an adapter by best of n.
 
-    Tokens are counted as they are spent: `generated_tokens` of all recitations, `prompt_tokens` of the prompt (once,
-    whose computation they share) and of what the base read to compare. `on_text` is told the base's pieces while they
-    are made, and a chosen recitation whole.
+    Tokens are counted as they are spent: `generated_tokens` of all samples; `prompt_tokens` of the prompt, which the
+    samples share, and of the text that the base scores. `on_text` gets the base's pieces while they are made, and a
+    chosen sample whole.
     """
-    several = [n for n, (p, _) in enumerate(asked) if p.adapter is not None] if recitals.count > 1 else []
+    several = [n for n, (p, _) in enumerate(asked) if p.adapter is not None] if options.count > 1 else []
     once = sorted(set(range(len(asked))).difference(several))
-    told = None if on_text is None else lambda row, piece: on_text(once[row], piece)
-    done = dict(zip(once, continued(engine, [asked[n][0] for n in once], decoding, on_text=told), strict=True))
-    silent: OnText | None = None if on_text is None else lambda row, piece: on_text(several[row], "")
-    recited = recite([asked[n] for n in several], engine, decoding, recitals, on_text=silent)
-    for n, chosen in zip(several, recited, strict=True):
+    streamed = None if on_text is None else lambda row, piece: on_text(once[row], piece)
+    done = dict(
+        zip(once, continue_prompts(engine, [asked[n][0] for n in once], decoding, on_text=streamed), strict=True)
+    )
+    working: OnText | None = None if on_text is None else lambda row, piece: on_text(several[row], "")
+    best = sample_best([asked[n] for n in several], engine, decoding, options, on_text=working)
+    for n, chosen in zip(several, best, strict=True):
         done[n] = chosen
         if on_text is not None:
             on_text(n, chosen.text)
     return [done[n] for n in range(len(asked))]
 
 
-def recite(
+def sample_best(
     asked: Sequence[tuple[Prompt, str]],
     engine: Engine,
     decoding: Decoding,
-    recitals: SampleOptions,
+    options: SampleOptions,
     *,
     on_text: OnText | None = None,
 ) -> list[Completion]:
-    """Of all recitations, made in one batch, what the question fits best; of equals the first made.
+    """Sample n answers per prompt in one batch and return the best-ranked of each; ties go to the earliest.
 
-    The first is as the caller decodes, so greedy where that is. `on_text` may end an answer by raising.
+    The first is decoded as the caller asks, so greedily at temperature 0. `on_text` may end an answer by raising.
     """
-    count, sampled = recitals.count, decoding
+    count, sampled = options.count, decoding
     if decoding.temperature == 0:
-        sampled = replace(decoding, temperature=recitals.temperature, seed=decoding.seed + 1)
+        sampled = replace(decoding, temperature=options.temperature, seed=decoding.seed + 1)
     rows = [replace(p, greedy=decoding.temperature == 0 and k == 0) for p, _ in asked for k in range(count)]
-    heard: OnText | None = None if on_text is None else lambda row, piece: on_text(row // count, piece)
-    spoken = continued(engine, rows, sampled, on_text=heard)
-    made = [spoken[n * count : (n + 1) * count] for n in range(len(asked))]
-    distinct = [_distinct(own) for own in made]
+    by_prompt: OnText | None = None if on_text is None else lambda row, piece: on_text(row // count, piece)
+    completions = continue_prompts(engine, rows, sampled, on_text=by_prompt)
+    samples = [completions[n * count : (n + 1) * count] for n in range(len(asked))]
+    distinct = [_distinct(own) for own in samples]
     compared = [(n, c) for n, own in enumerate(distinct) if len(own) > 1 for c in own]
     scores = engine.score([_comparison(c.text, asked[n][1]) for n, c in compared]) if compared else []
-    judged: list[list[tuple[Completion, Score]]] = [[] for _ in asked]
+    scored: list[list[tuple[Completion, Score]]] = [[] for _ in asked]
     for (n, completion), score in zip(compared, scores, strict=True):
-        judged[n].append((completion, score))
-    return [_chosen(*parts) for parts in zip(made, distinct, judged, strict=True)]
+        scored[n].append((completion, score))
+    return [_best(*parts) for parts in zip(samples, distinct, scored, strict=True)]
 
 
-def _distinct(made: Sequence[Completion]) -> list[Completion]:
-    """One of each text, empty ones only where there is nothing else."""
+def _distinct(samples: Sequence[Completion]) -> list[Completion]:
+    """The first sample of each text; an empty one only where there is no other."""
     found: dict[str, Completion] = {}
-    for completion in made:
+    for completion in samples:
         found.setdefault(completion.text.strip(), completion)
-    return [c for text, c in found.items() if text] or [made[0]]
+    return [c for text, c in found.items() if text] or [samples[0]]
 
 
-def _comparison(recited: str, question: str) -> tuple[Prompt, str]:
-    return Prompt((), raw=prompts.before_question(recited.strip())), f" {question.strip()[-QUESTION_CHARACTERS:]}"
+def _comparison(sample: str, question: str) -> tuple[Prompt, str]:
+    return Prompt((), raw=prompts.before_question(sample.strip())), f" {question.strip()[-QUESTION_CHARACTERS:]}"
 
 
-def _chosen(
-    made: Sequence[Completion], distinct: Sequence[Completion], judged: Sequence[tuple[Completion, Score]]
+def _best(
+    samples: Sequence[Completion], distinct: Sequence[Completion], scored: Sequence[tuple[Completion, Score]]
 ) -> Completion:
-    best = max(judged, key=lambda pair: _fit(*pair))[0] if judged else distinct[0]
-    read = sum(completion.generated_tokens + score.tokens for completion, score in judged)
+    best = max(scored, key=lambda pair: _fit(*pair))[0] if scored else distinct[0]
+    read = sum(completion.generated_tokens + score.tokens for completion, score in scored)
     return replace(
         best,
         prompt_tokens=best.prompt_tokens + read,
-        generated_tokens=sum(c.generated_tokens for c in made),
+        generated_tokens=sum(c.generated_tokens for c in samples),
     )
 
 
-def _fit(recitation: Completion, question: Score) -> float:
-    """Nats: of the question behind the recitation, and half of the recitation's own."""
-    own = recitation.generated_tokens * math.log(max(recitation.confidence, 1e-9))
+def _fit(sample: Completion, question: Score) -> float:
+    """log p(question | sample) + OWN_WEIGHT * log p(sample | question), in nats."""
+    own = sample.generated_tokens * math.log(max(sample.confidence, 1e-9))
     return question.logprob * question.tokens + OWN_WEIGHT * own

@@ -1,7 +1,7 @@
-"""One request to continue a chat or a text: checked, bound to the snapshot that answers it, then run.
+"""Conversation: one request to continue a chat or a text, checked and bound to a snapshot before it runs.
 
-Checking first means that what is wrong with a request is known before the first piece of an answer is.
-Not here: how an answer is made (`answering`), recording what was said (`SealMemory.observe_messages`).
+Checking first means that errors are known before the first piece of an answer is sent. Not here: making an answer
+(`answerer`), recording messages (`SealMemory.observe_messages`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from seal_memory.errors import InputError
 from seal_memory.intake.messages import parse_message
 from seal_memory.records import Role
 
-_KEPT = ("name", "tool_call_id", "tool_calls")  # of a message, beside role and content: templates may show them
+_KEPT = ("name", "tool_call_id", "tool_calls")  # message keys that chat templates may use beside role and content
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A chat ready to be continued `n` times; the answers come in the order of the samples."""
+    """A checked chat or text, ready to be continued `n` times."""
 
     answerer: Answerer
     prompt: Prompt
@@ -32,19 +32,19 @@ class Conversation:
 
     @property
     def snapshot(self) -> int | None:
-        """The version that will answer; None: the untouched base."""
+        """The snapshot's version that will answer; None: the untouched base."""
         return self.answerer.snapshot
 
     def run(self, on_text: OnText | None = None) -> list[Answer]:
-        """Make the answers; `on_text(sample, piece)` is told the text while it is made, and may raise to end it."""
+        """Make the `n` answers; `on_text(sample, piece)` gets the text while it is made, and may raise to end it."""
         asked, questions = [self.prompt] * self.n, [self.question] * self.n
         return self.answerer.converse(asked, questions, self.mode, self.decoding, on_text=on_text)
 
 
 def chat_prompt(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[Prompt, str]:
-    """The prompt of OpenAI message dicts, and what it is routed by: the last user message.
+    """The prompt of OpenAI message dicts, and its query for routing: the last user message.
 
-    Raises `InputError` naming a bad message, or when they do not end with a user's words or a tool's results.
+    Raises `InputError` naming a bad message, or when the last is not a user's or tool's with text.
     """
     parsed = [parse_message(m, f"message {n}") for n, m in enumerate(messages)]
     said = [m.text for m in parsed if m.role is Role.USER and m.text.strip()]
@@ -56,7 +56,7 @@ def chat_prompt(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[s
 
 
 def text_prompt(text: str) -> tuple[Prompt, str]:
-    """The prompt of plain text to continue. Raises `InputError` when it is empty."""
+    """The prompt of plain text, and its query: the same text. Raises `InputError` when it is empty."""
     if not text.strip():
         raise InputError("The prompt is empty; expected text to continue.")
     return Prompt((), raw=text), text

@@ -1,4 +1,4 @@
-"""Quizzing a whole memory: its held-out questions, asked the way a user would ask, and the router's accuracy beside.
+"""Quiz of a whole memory: its held-out questions, asked as a user would ask, with the router's accuracy.
 
 Not here: making quiz items (`quizzes.generator`), the publish gate (`learning.gate`).
 """
@@ -31,15 +31,15 @@ class QuizReport:
     items: tuple[tuple[QuizItem, Answer], ...]
 
 
-def items_in_use(ledger: Ledger) -> list[QuizItem]:
-    """The held-out items about what is still valid: not superseded, and not withheld in quarantine."""
+def valid_items(ledger: Ledger) -> list[QuizItem]:
+    """The held-out items about interactions that are neither superseded nor withheld (quarantined or rejected)."""
     out = WITHHELD | {Status.SUPERSEDED}
     valid = {i.id for i in ledger.interactions() if i.status not in out}
     return [i for i in ledger.quiz_items(held_out=True) if valid.issuperset(i.interaction_ids)]
 
 
 def ask_quiz(items: Sequence[QuizItem], answerer: Answerer, mode: Mode, max_tokens: int) -> QuizReport:
-    """Ask the items in one batch and judge the answers."""
+    """Ask the items in one batch and measure the answers."""
     answers = answerer.answer([i.question for i in items], mode, max_tokens=max_tokens)
     pairs = list(zip(items, answers, strict=True))
     return QuizReport(
@@ -56,7 +56,7 @@ def ask_quiz(items: Sequence[QuizItem], answerer: Answerer, mode: Mode, max_toke
 def user_items(
     pairs: Sequence[tuple[str, str]], interaction_ids: Sequence[str], *, make_id: Callable[[], str]
 ) -> list[QuizItem]:
-    """Quiz items that somebody handed in: held out for good. Raises `InputError` for empty ones."""
+    """Make held-out quiz items from a user's (question, answer) pairs. Raises `InputError` for an empty side."""
     for question, answer in pairs:
         if not question.strip() or not answer.strip():
             raise InputError(f"The quiz pair {(question, answer)!r} has an empty side; expected question and answer.")

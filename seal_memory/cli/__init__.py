@@ -1,7 +1,7 @@
-"""The command line: `seal-memory`. Thin rooms that parse, call `SealMemory`, and show what came back.
+"""The command line `seal-memory`: thin command modules that parse options, call `SealMemory`, and print the result.
 
-Importing this package imports nothing else, and `seal-memory --help` loads no torch, no database and no settings:
-commands import what they need when they run. Not covered: any of the work itself (`seal_memory.memory`).
+Importing this package imports nothing else, and `seal-memory --help` loads no torch, database or settings: commands
+import on use. Not here: the memory itself (`seal_memory.memory`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,6 @@ def main() -> int:
         from seal_memory.cli.app import app
 
         app(prog_name="seal-memory")
-    except KeyboardInterrupt:  # before or after a command; the commands handle their own
+    except KeyboardInterrupt:  # outside a command; commands handle their own
         return 130
     return 0

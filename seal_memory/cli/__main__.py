@@ -1,4 +1,4 @@
-"""`python -m seal_memory.cli`: the same as the command `seal-memory`. Not covered: anything else."""
+"""`python -m seal_memory.cli`: the same as the command `seal-memory`. Not here: anything else."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The Typer application: which commands there are, in the order in which `--help` shows them.
+"""The Typer application: registers the commands in the order of `--help`.
 
-Not covered: what the commands do (their own modules), the options they share (`invocation`), and how results and
-errors are shown (`output`).
+Not here: the commands (their own modules), shared options (`invocation`), printing results and errors (`output`).
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from seal_memory.cli import (
     background,
     demo,
     doctor,
-    keeping,
     learning,
+    maintenance,
     mcp_serving,
+    observing,
     quarantine,
     serving,
     sleeping,
-    taking_in,
 )
 from seal_memory.cli.invocation import Work, as_command
 
@@ -32,19 +31,19 @@ app = typer.Typer(
     help="A memory that lives in the model's weights: observe, consolidate, ask.",
     epilog=(
         "Every setting: --set NAME=VALUE (learning.rank=8), the environment (SEAL_MEMORY_LEARNING__RANK=8), or "
-        "settings.toml in the memory's folder; the first that is given counts. With --json the last line of standard "
+        "settings.toml in the memory's folder; earlier ones override later ones. With --json the last line of standard "
         "output is one JSON object."
     ),
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: showing it loads rich no more than torch, and is twice as quick
-    pretty_exceptions_enable=False,  # its tracebacks may show local variables, that is: what the agent saw
+    rich_markup_mode=None,  # plain help does not load rich and is twice as fast
+    pretty_exceptions_enable=False,  # rich tracebacks show local variables, which may hold interactions
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 COMMANDS: tuple[Work, ...] = (
-    taking_in.observe,
-    taking_in.ingest,
+    observing.observe,
+    observing.ingest,
     learning.consolidate,
     sleeping.sleep,
     background.worker,
@@ -54,12 +53,12 @@ COMMANDS: tuple[Work, ...] = (
     asking.recall,
     learning.quiz,
     quarantine.quarantine,
-    keeping.correct,
-    keeping.forget,
-    keeping.history,
-    keeping.rollback,
-    keeping.export,
-    keeping.status,
+    maintenance.correct,
+    maintenance.forget,
+    maintenance.history,
+    maintenance.rollback,
+    maintenance.export,
+    maintenance.status,
     background.report,
     mcp_serving.mcp,
     demo.demo,
@@ -74,9 +73,9 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _start(
+def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """A memory that lives in the model's weights: observe, consolidate, ask."""

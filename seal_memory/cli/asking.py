@@ -1,7 +1,4 @@
-"""`ask`, `chat` and `recall`: getting at what the memory holds.
-
-Not covered: how an answer is made (`seal_memory.answering.answerer`).
-"""
+"""Commands `ask`, `chat` and `recall`. Not here: answering (`seal_memory.answering.answerer`)."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from seal_memory.cli.invocation import Invocation
-from seal_memory.cli.output import Output, console, fields_of, say, shortened, table
+from seal_memory.cli.output import Output, console, fields_of, say, shorten, table
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerMode", "ask", "chat", "recall"]
 
-AnswerMode = Literal["weights", "retrieval", "hybrid"]  # answering.Mode's values, which --help must not import
-KEPT_MESSAGES = 8  # of a conversation, in the prompt of its next turn
+AnswerMode = Literal["weights", "retrieval", "hybrid"]  # of answering.answerer.Mode, which --help must not import
+KEPT_MESSAGES = 8  # latest messages of a conversation that stay in the prompt
 
 ModeOption = Annotated[AnswerMode, typer.Option(help="Where the answer may come from.")]
 
@@ -34,14 +31,14 @@ def ask(
     call: Invocation,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question.")],
     mode: ModeOption = "hybrid",
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Length of the answer at most.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Maximum length of the answer, in tokens.")] = None,
 ) -> Output:
     """Answer a question from the weights, from stored text, or both.
 
-    weights: no stored text in the prompt. retrieval: the best matching texts in it. hybrid: text only where the weights
-    are unsure.
+    weights: no stored text in the prompt. retrieval: the best matching texts in the prompt. hybrid: text only where the
+    weights are unsure.
     """
-    with call.thinking("answering") as memory:
+    with call.loaded("answering") as memory:
         answer = memory.ask(question, mode=mode, max_tokens=max_tokens)
         sources = _texts(memory, answer)
     return Output({"question": question, **fields_of(answer)}, lambda out: _show_answer(answer, sources, out))
@@ -56,7 +53,7 @@ def _show_answer(answer: Answer, sources: Mapping[str, str], out: Console) -> No
     say(out, answer.text or "(no answer)")
     say(out, _origin(answer), style="dim")
     for id, text in sources.items():
-        say(out, f"  {id}  {shortened(text)}", style="dim")
+        say(out, f"  {id}  {shorten(text)}", style="dim")
 
 
 def _origin(answer: Answer) -> str:
@@ -72,26 +69,28 @@ def _origin(answer: Answer) -> str:
 
 def chat(
     call: Invocation,
-    message: Annotated[str | None, typer.Option("--message", "-m", help="Say this, show the answer, and end.")] = None,
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", help="Send this, print the answer, and exit.")
+    ] = None,
     mode: ModeOption = "hybrid",
-    max_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer at most.")] = 256,
-    session: Annotated[str | None, typer.Option(help="The session that your turns are recorded under.")] = None,
-    no_observe: Annotated[bool, typer.Option("--no-observe", help="Record nothing of what you say.")] = False,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer, in tokens.")] = 256,
+    session: Annotated[str | None, typer.Option(help="The session to record your messages under.")] = None,
+    no_observe: Annotated[bool, typer.Option("--no-observe", help="Do not record your messages.")] = False,
 ) -> Output:
-    """Talk with the memory; what you say is observed. /quit or the end of the input ends it."""
-    talk = _Talk(call, mode, max_tokens, None if no_observe else session or f"chat-{uuid.uuid4().hex[:8]}")
+    """Chat with the memory; your messages are recorded. /quit or the end of input ends the chat."""
+    talk = _ChatSession(call, mode, max_tokens, None if no_observe else session or f"chat-{uuid.uuid4().hex[:8]}")
     with call.memory(create=True) as memory:
         with call.bars.step("loading the model"):
             memory.answering  # noqa: B018 (the property loads it)
         if message is not None:
             talk.turn(memory, message)
         else:
-            talk.repeat(memory)
+            talk.run(memory)
     return Output({"session": talk.session, "turns": talk.turns}, talk.show)
 
 
-class _Talk:
-    """A conversation: what was said so far. `session` None: nothing is observed."""
+class _ChatSession:
+    """One chat: its history and turns. `session` None: nothing is recorded."""
 
     def __init__(self, call: Invocation, mode: AnswerMode, max_tokens: int, session: str | None) -> None:
         self.call, self.mode, self.max_tokens, self.session = call, mode, max_tokens, session
@@ -99,45 +98,45 @@ class _Talk:
         self._history: list[dict[str, str]] = []
         self._shown = 0
 
-    def repeat(self, memory: SealMemory) -> None:
-        """Read turns until /quit or the end of the input; an unusable turn is told and does not end the talk."""
+    def run(self, memory: SealMemory) -> None:
+        """Read messages until /quit or the end of input; an unusable one prints an error and does not end the chat."""
         out = console(stderr=self.call.as_json)
         if sys.stdin.isatty():
             say(out, f"model {memory.model}, memory {memory.folder}; /quit ends", style="dim")
-        while (said := _read_turn()) is not None:
-            if not said.strip():
+        while (message := _read_message()) is not None:
+            if not message.strip():
                 continue
             try:
-                self.turn(memory, said)
+                self.turn(memory, message)
             except InputError as error:
                 say(console(stderr=True), f"error: {error}", style="red")
                 continue
             if not self.call.as_json:
                 self.show(out)
 
-    def turn(self, memory: SealMemory, said: str) -> None:
-        """Answer one turn. It is observed after the answer, so that it is not retrieved for itself."""
+    def turn(self, memory: SealMemory, message: str) -> None:
+        """Answer one message, then record it: afterwards, so that retrieval does not find the question itself."""
         from seal_memory import prompts
 
-        asked = [*self._history, {"role": "user", "content": said}][-KEPT_MESSAGES + 1 :]
+        asked = [*self._history, {"role": "user", "content": message}][-KEPT_MESSAGES + 1 :]
         system = {"role": "system", "content": prompts.SYSTEM}
         try:
             with self.call.bars.step("answering"):
                 answer = memory.chat([system, *asked], mode=self.mode, max_tokens=self.max_tokens)
         finally:
-            seen = memory.observe(said, session=self.session) if self.session and said.strip() else []
+            seen = memory.observe(message, session=self.session) if self.session and message.strip() else []
         self._history = [*asked, {"role": "assistant", "content": answer.text}]
-        self.turns.append({"message": said, "answer": answer, "observed": seen})
+        self.turns.append({"message": message, "answer": answer, "observed": seen})
 
     def show(self, out: Console) -> None:
-        """The turns that were not shown yet."""
+        """Print the turns that were not printed yet."""
         for turn in self.turns[self._shown :]:
             _show_answer(turn["answer"], {}, out)
         self._shown = len(self.turns)
 
 
-def _read_turn() -> str | None:
-    """The next line; None for /quit and the end of the input."""
+def _read_message() -> str | None:
+    """The next line of input; None for /quit and the end of input."""
     if sys.stdin.isatty():
         sys.stderr.write("> ")
         sys.stderr.flush()
@@ -152,15 +151,14 @@ def _read_turn() -> str | None:
 
 def recall(
     call: Invocation,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="Words to look for.")],
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 5,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Words to search for.")],
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of results.")] = 5,
 ) -> Output:
-    """Find interactions by their words; needs no model."""
+    """Search interactions by their words; needs no model."""
     with call.memory() as memory:
         hits = memory.recall(query, limit=limit)
     rows = [
-        (f"{h.score:.2f}", h.interaction.id, h.interaction.status.value, shortened(h.interaction.text, 60))
-        for h in hits
+        (f"{h.score:.2f}", h.interaction.id, h.interaction.status.value, shorten(h.interaction.text, 60)) for h in hits
     ]
 
     def show(out: Console) -> None:

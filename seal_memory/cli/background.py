@@ -1,6 +1,6 @@
-"""`worker` and `report`: the background trainer in a process of its own, and the page that shows a memory's state.
+"""Commands `worker` (the background trainer in its own process) and `report` (an HTML page of a memory's state).
 
-Not covered: what the worker does (`seal_memory.training.worker`), and what the page holds (`seal_memory.report`).
+Not here: the jobs (`seal_memory.training.worker`), the page (`seal_memory.report`).
 """
 
 from __future__ import annotations
@@ -23,35 +23,36 @@ __all__ = ["report", "worker"]
 
 def worker(
     call: Invocation,
-    once: Annotated[bool, typer.Option("--once", help="Do what can be done now, and end.")] = False,
-    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks for work.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Run the jobs that are ready now, and exit.")] = False,
+    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two checks for work.")] = 2.0,
 ) -> Output:
-    """Learn what is pending, audit what is due, and if they are set `refine` and `sleep`, until stopped.
+    """Run background training until stopped: learn, audit, and optionally refine and sleep.
 
-    SIGTERM or Ctrl-C stop it within seconds; what was not finished is done by the next worker.
+    Learns pending interactions and runs due audits; refining and sleep run if their settings say so. SIGTERM or Ctrl-C
+    stops it within seconds; the next worker takes over unfinished jobs.
     """
     from seal_memory.training.worker import Worker, stopping_on_signals
 
     with call.memory() as memory:
-        made = Worker(memory, poll_seconds=poll)
-        with stopping_on_signals(made):
-            done = made.run(once=once)
-    return Output(fields_of(done), lambda out: _show_worked(done, out))
+        trainer = Worker(memory, poll_seconds=poll)
+        with stopping_on_signals(trainer):
+            done = trainer.run(once=once)
+    return Output(fields_of(done), lambda out: _show_work(done, out))
 
 
-def _show_worked(done: WorkReport, out: Console) -> None:
+def _show_work(done: WorkReport, out: Console) -> None:
     say(out, f"{done.done} jobs done, {done.failed} failed, {done.dead} given up, {done.handed_back} handed back.")
     if done.failed or done.dead:
-        say(out, "status says why; what failed is tried again later.")
+        say(out, "See status for the errors; failed jobs are retried later.")
 
 
 def report(
     call: Invocation,
-    file: Annotated[Path, typer.Argument(metavar="OUT.html", help="The file to write; it is replaced.")],
+    file: Annotated[Path, typer.Argument(metavar="OUT.html", help="The file to write; replaced if it exists.")],
 ) -> Output:
-    """Write one HTML page: adapters, what is kept, queue, refusals.
+    """Write an HTML report: adapters, retention, job queue, refusals.
 
-    It loads nothing from anywhere, and quotes the memory: keep it as private as the memory itself.
+    The page loads nothing from the network. It quotes the memory: keep it as private as the memory itself.
     """
     with call.memory() as memory:
         written = memory.report(file)

@@ -1,7 +1,7 @@
-"""`demo`: the main job end to end. Tell a story session by session, consolidate, and ask in a new process.
+"""Command `demo`: the whole cycle. Observe a story session by session, consolidate, and ask in a new process.
 
-The story's questions are asked, never told: nothing that the memory stores or trains on has seen them.
-Not covered: the story (`demo_story`), asking (`demo_answers`), and the table (`demo_table`).
+The memory never stores or trains on the story's questions. Not here: the story (`demo_story`), asking
+(`demo_answers`), the table (`demo_table`).
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-# Fewer epochs: the demo is to end within six minutes on two slow cores.
+# Fewer epochs, so that the demo ends within six minutes on two slow cores.
 DEFAULTS = {"learning.epochs": 6}
 
 
 def demo(
     call: Invocation,
     data: Annotated[
-        Path | None, typer.Option(help="Passages with questions, instead of the story; see ingest.")
+        Path | None, typer.Option(help="A file of passages with questions, instead of the story; see ingest.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="With --data, take only the first passages.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="With --data: use only the first passages.")] = None,
     folder: Annotated[
-        Path | None, typer.Option("--folder", "-f", help="A new folder for the memory, kept; else a temporary one.")
+        Path | None, typer.Option("--folder", "-f", help="A new folder for the memory, kept. Default: a temporary one.")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
 ) -> Output:
-    """Tell a story, learn it, and answer questions in a new process.
+    """Learn a story and answer questions about it in a new process.
 
-    The table compares the untouched model, the weights alone, retrieval, hybrid, and an oracle.
+    The table compares the untouched model, weights only, retrieval, hybrid, and an oracle (the text in the prompt).
     """
     from seal_memory.cli.demo_story import load_passages, load_story
     from seal_memory.cli.demo_table import demo_data, show_demo
 
     if limit is not None and data is None:
-        raise typer.BadParameter("--limit counts passages of a file: name one with --data")
+        raise typer.BadParameter("--limit needs --data: it counts the passages of a file")
     chapters = load_passages(data, limit) if data is not None else load_story()
-    with _place(folder, keep) as place:
+    with _demo_folder(folder, keep) as place:
         settings = call.settings(place, seed=seed, **DEFAULTS)
         results = _run(call, chapters, place, settings)
         results = replace(results, folder=str(place) if folder or keep else None)
@@ -69,8 +69,8 @@ def demo(
 
 
 @contextmanager
-def _place(folder: Path | None, keep: bool) -> Iterator[Path]:
-    """The memory's folder. Raises `InputError` for a given one that is not empty."""
+def _demo_folder(folder: Path | None, keep: bool) -> Iterator[Path]:
+    """The demo's folder, given, kept or temporary. Raises `InputError` if the given one is not empty."""
     if folder is not None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists and is not an empty folder; the demo needs a new one.")
@@ -86,7 +86,7 @@ def _place(folder: Path | None, keep: bool) -> Iterator[Path]:
 
 @dataclass(slots=True)
 class _Story:
-    """What came of telling it."""
+    """The results of observing and learning the story."""
 
     inquiries: list[Inquiry] = field(default_factory=list)
     reports: list[ConsolidateReport] = field(default_factory=list)
@@ -96,11 +96,11 @@ class _Story:
 
 
 def _run(call: Invocation, chapters: Sequence[Chapter], place: Path, settings: Settings) -> Results:
-    """Tell, then ask in a new process."""
+    """Observe and learn the story, then ask in a new process."""
     from seal_memory.cli.demo_answers import peak_memory_mb
     from seal_memory.cli.demo_table import Results
 
-    story = _tell(call, chapters, place, settings)
+    story = _observe_and_learn(call, chapters, place, settings)
     found = _ask_in_new_process(call, story.inquiries, place, settings)
     peaks = [peak for peak in (peak_memory_mb(), found["peak_memory_mb"]) if peak is not None]
     return Results(
@@ -111,7 +111,7 @@ def _run(call: Invocation, chapters: Sequence[Chapter], place: Path, settings: S
         sessions=tuple(c.session for c in chapters),
         versions=story.versions,
         decisions=tuple(d for report in story.reports for d in report.decisions),
-        yields=_total(story.reports),
+        yields=_sum_yields(story.reports),
         consolidate_seconds=story.seconds,
         peak_memory_mb=max(peaks, default=None),
         settings=settings,
@@ -120,8 +120,8 @@ def _run(call: Invocation, chapters: Sequence[Chapter], place: Path, settings: S
     )
 
 
-def _tell(call: Invocation, chapters: Sequence[Chapter], place: Path, settings: Settings) -> _Story:
-    """Session by session: observe, consolidate; after the first one, ask about it."""
+def _observe_and_learn(call: Invocation, chapters: Sequence[Chapter], place: Path, settings: Settings) -> _Story:
+    """Observe and consolidate session by session; after the first one, ask about it."""
     from seal_memory.memory import SealMemory
 
     story = _Story()
@@ -142,17 +142,18 @@ def _tell(call: Invocation, chapters: Sequence[Chapter], place: Path, settings: 
 
 
 def _observe(memory: SealMemory, chapter: Chapter) -> list[Inquiry]:
-    """Observe what is told. What will be asked is returned, and stays outside of the memory."""
+    """Observe a chapter's interactions; returns its questions, which stay outside the memory."""
     from seal_memory.cli.demo_answers import Inquiry
 
     ids = [
         tuple(
             o.id for o in memory.observe(t.text, role=t.role, source=t.source, title=t.title, session=chapter.session)
         )
-        for t in chapter.told
+        for t in chapter.interactions
     ]
     return [
-        Inquiry(a.question, a.answer, chapter.told[a.place].text, ids[a.place], chapter.session) for a in chapter.asked
+        Inquiry(q.question, q.answer, chapter.interactions[q.interaction].text, ids[q.interaction], chapter.session)
+        for q in chapter.questions
     ]
 
 
@@ -165,7 +166,7 @@ def _consolidate(call: Invocation, memory: SealMemory, chapter: Chapter, story: 
     story.reports.append(report)
     say(
         console(stderr=True),
-        f"session {chapter.session}: {len(chapter.told)} observed, {report.episodes} episodes, "
+        f"session {chapter.session}: {len(chapter.interactions)} observed, {report.episodes} episodes, "
         f"{report.published} shards published, {report.refused} refused, {took:.0f} s",
     )
 
@@ -177,8 +178,8 @@ def _accuracy(memory: SealMemory, asked: Sequence[Inquiry]) -> float:
     return mean(float(contains(a.text, i.answer)) for a, i in zip(answers, asked, strict=True))
 
 
-def _total(reports: Sequence[ConsolidateReport]) -> tuple[GenreYield, ...]:
-    """The yields of all consolidations together."""
+def _sum_yields(reports: Sequence[ConsolidateReport]) -> tuple[GenreYield, ...]:
+    """Sum the yields of all consolidations, by genre."""
     from seal_memory.records import GenreYield
 
     made, kept = Counter[Any](), Counter[Any]()
@@ -191,7 +192,7 @@ def _total(reports: Sequence[ConsolidateReport]) -> tuple[GenreYield, ...]:
 def _ask_in_new_process(
     call: Invocation, inquiries: Sequence[Inquiry], place: Path, settings: Settings
 ) -> dict[str, Any]:
-    """Raises `SealMemoryError` when the new process ends without an answer."""
+    """Run `demo_answers` in a new process. Raises `SealMemoryError` if it fails."""
     from seal_memory.cli.demo_answers import Request
 
     overrides = {**{name: str(value) for name, value in DEFAULTS.items()}, "seed": str(settings.seed), **call.overrides}
@@ -206,7 +207,7 @@ def _ask_in_new_process(
     )
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
-        told = json.loads(lines[-1])["error"] if lines else f"it ended with exit code {done.returncode}"
-        raise SealMemoryError(f"The new process that was to answer failed: {told}")
+        error = json.loads(lines[-1])["error"] if lines else f"exit code {done.returncode}"
+        raise SealMemoryError(f"The answering process failed: {error}")
     found: dict[str, Any] = json.loads(lines[-1])
     return found

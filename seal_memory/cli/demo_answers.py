@@ -1,8 +1,8 @@
-"""The second half of the demo, in a process of its own: it opens the folder and answers from what is there.
+"""The answering process of the demo: opens the memory's folder and answers from it alone.
 
 `python -m seal_memory.cli.demo_answers` reads one request as JSON on standard input, and prints one JSON object with
-the figures of each system as the last line of standard output. It was told nothing: what it knows, it has from the
-folder. Not covered: telling the story (`demo`), and the table (`demo_table`).
+the figures of each system as the last line of standard output. Not here: learning the story (`demo`), the table
+(`demo_table`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SYSTEMS = ("base", "weights", "retrieval", "hybrid", "oracle")
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """A question, its gold answer, and where the answer stands: `text` for the oracle, `ids` to judge the router."""
+    """A question with its gold answer and source: `text` for the oracle, `ids` to score the router."""
 
     question: str
     answer: str
@@ -42,7 +42,7 @@ class Inquiry:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the second process is told: where the memory is, how to open it, and what to ask."""
+    """The request to the answering process: the memory's folder, how to open it, the questions."""
 
     folder: str
     model: str
@@ -70,7 +70,7 @@ class DemoAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One system over all questions. `seconds` is wall time per question, all of them asked in one batch."""
+    """One system's figures over all questions. `seconds`: wall time per question, all asked in one batch."""
 
     accuracy: float
     f1: float
@@ -80,35 +80,35 @@ class Figures:
     texts: tuple[str, ...]
 
 
-def figures(inquiries: Sequence[Inquiry], said: Sequence[DemoAnswer], seconds: float) -> Figures:
-    """Judge the answers: normalised containment of the gold answer, and token F1."""
+def figures(inquiries: Sequence[Inquiry], answers: Sequence[DemoAnswer], seconds: float) -> Figures:
+    """Grade the answers: normalised containment of the gold answer, and token F1."""
     from seal_memory.quizzes.metrics import contains, mean, token_f1
 
-    right = tuple(contains(s.text, i.answer) for s, i in zip(said, inquiries, strict=True))
+    right = tuple(contains(s.text, i.answer) for s, i in zip(answers, inquiries, strict=True))
     return Figures(
         mean(map(float, right)),
-        mean(token_f1(s.text, i.answer) for s, i in zip(said, inquiries, strict=True)),
-        mean(float(s.prompt_tokens) for s in said),
-        seconds / max(1, len(said)),
+        mean(token_f1(s.text, i.answer) for s, i in zip(answers, inquiries, strict=True)),
+        mean(float(s.prompt_tokens) for s in answers),
+        seconds / max(1, len(answers)),
         right,
-        tuple(s.text for s in said),
+        tuple(s.text for s in answers),
     )
 
 
 def measure(
     memory: SealMemory, inquiries: Sequence[Inquiry], progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
-    """Ask every system every question, one batch per system; the figures of each, and the router's accuracy."""
-    memory.engine.complete(_closed_book(inquiries[:1]), max_tokens=1)  # what is only paid once is not measured
+    """Ask every system every question, one batch a system; returns the figures and the router's accuracy."""
+    memory.engine.complete(_closed_book(inquiries[:1]), max_tokens=1)  # warm up: exclude one-time costs
     measured: dict[str, Any] = {}
     routed = 0
     for number, system in enumerate(SYSTEMS):
         progress("answering in a new process", number, len(SYSTEMS))
         began = time.perf_counter()
-        said = _ask(memory, system, inquiries)
-        measured[system] = figures(inquiries, said, time.perf_counter() - began)
+        answers = _ask(memory, system, inquiries)
+        measured[system] = figures(inquiries, answers, time.perf_counter() - began)
         if system == "weights":
-            routed = sum(bool(set(s.sources) & set(i.ids)) for s, i in zip(said, inquiries, strict=True))
+            routed = sum(bool(set(s.sources) & set(i.ids)) for s, i in zip(answers, inquiries, strict=True))
     progress("answering in a new process", len(SYSTEMS), len(SYSTEMS))
     return {"systems": measured, "router_accuracy": routed / len(inquiries)}
 
@@ -123,7 +123,7 @@ def _ask(memory: SealMemory, system: str, inquiries: Sequence[Inquiry]) -> list[
 
 
 def _closed_book(inquiries: Sequence[Inquiry]) -> list[Any]:
-    """The question alone, to the untouched base."""
+    """Prompts with the question alone, for the untouched base."""
     from seal_memory import prompts
     from seal_memory.engines.base import Prompt
 
@@ -131,7 +131,7 @@ def _closed_book(inquiries: Sequence[Inquiry]) -> list[Any]:
 
 
 def _open_book(inquiries: Sequence[Inquiry]) -> list[Any]:
-    """The right text in the prompt of the untouched base."""
+    """Prompts with the right text and the question, for the untouched base."""
     from seal_memory import prompts
     from seal_memory.engines.base import Prompt
 
@@ -139,7 +139,7 @@ def _open_book(inquiries: Sequence[Inquiry]) -> list[Any]:
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory that this process had at once; None where the system does not tell."""
+    """This process's peak resident memory in MB; None where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -149,7 +149,7 @@ def peak_memory_mb() -> float | None:
 
 
 def main() -> int:
-    """Answer the request on standard input. An error is told as a JSON line too, with exit code 1."""
+    """Answer the request on standard input. An error is printed as a JSON line, with exit code 1."""
     request = Request.from_json(sys.stdin.read())
     call = Invocation(
         Path(request.folder),

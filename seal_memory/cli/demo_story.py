@@ -1,7 +1,6 @@
-"""What the demo tells and asks: the shipped story, or passages with questions from a file.
+"""The demo's interactions and questions: the shipped story, or passages with questions from a file.
 
-Questions are kept apart from what is told: only the chapters' interactions go into the memory. Not covered: telling
-it (`demo`), and asking (`demo_answers`).
+Only the interactions go into the memory, never the questions. Not here: observing (`demo`), asking (`demo_answers`).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StoryQuestion", "Chapter", "StoryInteraction", "load_passages", "load_story"]
 
-GROUPS = 3  # sessions that a file's passages are split into
+GROUPS = 3  # sessions into which a file's passages are split
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +35,24 @@ class StoryInteraction:
 
 @dataclass(frozen=True, slots=True)
 class StoryQuestion:
-    """A held-out question; `place` is the index of the chapter's interaction that answers it."""
+    """A held-out question; `interaction` is the index of the chapter's interaction that answers it."""
 
     question: str
     answer: str
-    place: int
+    interaction: int
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One session: what the agent saw, and what is asked about it."""
+    """One session: its interactions, and the questions about them."""
 
     session: str
-    told: tuple[StoryInteraction, ...]
-    asked: tuple[StoryQuestion, ...]
+    interactions: tuple[StoryInteraction, ...]
+    questions: tuple[StoryQuestion, ...]
 
 
 def load_story() -> list[Chapter]:
-    """The story that is shipped with the package."""
+    """The story shipped with the package."""
     text = resources.files("seal_memory").joinpath("data/demo_story.json").read_text(encoding="utf-8")
     return [
         Chapter(
@@ -68,25 +67,25 @@ def load_story() -> list[Chapter]:
 
 
 def load_passages(path: Path, limit: int | None = None) -> list[Chapter]:
-    """The first `limit` passages of a file, in up to three sessions. Raises `InputError` without any question."""
+    """The first `limit` passages of a file, in up to three sessions. Raises `InputError` if none has questions."""
     from seal_memory.intake.files import read_file
 
     documents = list(read_file(path))[:limit]
     if not any(d.questions for d in documents):
         raise InputError(
-            f"{path}: no questions in it; expected passages like "
+            f"{path} has no questions; expected passages like "
             '{"title": …, "context": …, "questions": [{"question": …, "answer": …}]}'
         )
     chapters = []
     for number, part in enumerate(_split(documents), start=1):
-        told = tuple(StoryInteraction(d.text, d.role, d.source, d.title) for d in part)
-        asked = tuple(StoryQuestion(q.question, q.answer, place) for place, d in enumerate(part) for q in d.questions)
-        chapters.append(Chapter(f"part-{number}", told, asked))
+        interactions = tuple(StoryInteraction(d.text, d.role, d.source, d.title) for d in part)
+        questions = tuple(StoryQuestion(q.question, q.answer, n) for n, d in enumerate(part) for q in d.questions)
+        chapters.append(Chapter(f"part-{number}", interactions, questions))
     return chapters
 
 
 def _split(items: Sequence[Document]) -> list[Sequence[Document]]:
-    """Up to three runs in order, the earlier ones not shorter than the later ones."""
+    """Split into up to three consecutive groups, earlier ones not shorter than later ones."""
     groups = min(GROUPS, len(items))
     ends = [-(-len(items) * n // groups) for n in range(groups + 1)]
     return [items[a:b] for a, b in pairwise(ends)]

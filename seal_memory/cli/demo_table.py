@@ -1,6 +1,6 @@
-"""The demo's figures, for programs and for people: the JSON object of `demo --json`, and the table.
+"""The demo's output: the JSON object of `demo --json`, and the printed table.
 
-Not covered: measuring (`demo_answers`), and telling the story (`demo`).
+Not here: measuring (`demo_answers`), learning the story (`demo`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from seal_memory.cli.demo_answers import SYSTEMS, Inquiry
 from seal_memory.cli.learning import yields_table
-from seal_memory.cli.output import say, shortened, table
+from seal_memory.cli.output import say, shorten, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,12 +29,12 @@ NAMES = {
     "hybrid": "hybrid",
     "oracle": "oracle (text in prompt)",
 }
-REFUSALS = 3  # reasons that are shown
+REFUSALS = 3  # reasons shown
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All that the demo found out. `systems` maps each of SYSTEMS to its figures, as the second process wrote them."""
+    """The demo's results. `systems` maps each of SYSTEMS to its figures, as the answering process wrote them."""
 
     inquiries: tuple[Inquiry, ...]
     systems: Mapping[str, Mapping[str, Any]]
@@ -48,11 +48,11 @@ class Results:
     peak_memory_mb: float | None
     settings: Settings
     model: str
-    folder: str | None  # None: it was a temporary one and is gone
+    folder: str | None  # None: a temporary one, deleted
 
     @property
     def after_last(self) -> float | None:
-        """What the weights still know of the first session in the end."""
+        """Accuracy of the weights on the first session, after the last one; None without such questions."""
         right = self.systems["weights"]["right"]
         first = [ok for ok, i in zip(right, self.inquiries, strict=True) if i.session == self.sessions[0]]
         return sum(first) / len(first) if first else None
@@ -67,7 +67,7 @@ def demo_data(results: Results) -> dict[str, Any]:
     return {
         "accuracy": each("accuracy"),
         "f1": each("f1"),
-        "first_session": {"after_first": _rounded(results.after_first), "after_last": _rounded(results.after_last)},
+        "first_session": {"after_first": _round(results.after_first), "after_last": _round(results.after_last)},
         "prompt_tokens": each("prompt_tokens"),
         "seconds": each("seconds"),
         "questions": len(results.inquiries),
@@ -79,12 +79,12 @@ def demo_data(results: Results) -> dict[str, Any]:
     }
 
 
-def _rounded(value: float | None) -> float | None:
+def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
 def show_demo(results: Results, out: Console) -> None:
-    """The table, and what stands below it."""
+    """Print the table and the lines below it."""
     rows = []
     for system in SYSTEMS:
         found = results.systems[system]
@@ -92,7 +92,7 @@ def show_demo(results: Results, out: Console) -> None:
         rows.append((NAMES[system], *numbers))
     headings = ["", "accuracy>", "F1>", "prompt tokens>", "seconds per question>"]
     out.print(table(headings, rows, title=f"{len(results.inquiries)} held-out questions, asked in a new process"))
-    say(out, "Seconds are those of one batch of all questions, divided by their number.", style="dim")
+    say(out, "Seconds: one batch of all questions, divided by their number.", style="dim")
     say(out, _first_session(results))
     published = sum(d.accepted for d in results.decisions)
     say(
@@ -121,7 +121,7 @@ def _show_refusals(decisions: Sequence[Decision], out: Console) -> None:
 
 
 def _show_samples(results: Results, out: Console) -> None:
-    """One answer that the weights got right, and one that they got wrong, if there are such."""
+    """Print one answer that the weights got right and one that they got wrong, if any."""
     right = list(results.systems["weights"]["right"])
     chosen = [right.index(wanted) for wanted in (True, False) if wanted in right]
     rows = [
@@ -129,8 +129,8 @@ def _show_samples(results: Results, out: Console) -> None:
             "right" if right[n] else "wrong",
             results.inquiries[n].question,
             results.inquiries[n].answer,
-            shortened(results.systems["weights"]["texts"][n]),
-            shortened(results.systems["base"]["texts"][n], 48),
+            shorten(results.systems["weights"]["texts"][n]),
+            shorten(results.systems["base"]["texts"][n], 48),
         )
         for n in chosen
     ]

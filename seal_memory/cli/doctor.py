@@ -1,7 +1,7 @@
-"""`doctor`: what hardware, versions, model and folder this machine shows, and what to do about what is missing.
+"""Command `doctor`: checks hardware, versions, settings, folder, model and engine, with a remedy for each problem.
 
-Every check stands alone: one that fails is told with its remedy and does not end the others; finding problems is no
-error. Writes nothing into the memory's folder. Not covered: the health of a memory (`status`), and fixing anything.
+Checks are independent; a failed one does not end the others, and problems do not change the exit code. Writes nothing
+into the memory's folder. Not here: the status of a memory (`status`), fixing anything.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["doctor"]
 
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "sqlite-utils", "pydantic", "typer")
-LITTLE_SPACE = 2e9  # bytes
+MIN_FREE_BYTES = 2e9
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. `facts` are what was found; `problem` says what is wrong and what to do, or None."""
+    """One check. `facts`: the findings. `problem`: the fault and its remedy, or None."""
 
     name: str
     facts: dict[str, Any]
@@ -43,27 +43,27 @@ class Check:
 
 
 def doctor(call: Invocation) -> Output:
-    """Show which hardware, versions, model and folder are seen.
+    """Check hardware, versions, settings, folder and model.
 
-    Says what to do about each problem; finding problems is no error.
+    Names a remedy for each problem; problems do not change the exit code.
     """
     settings = _settings(call)
     checks = [_versions(), settings, _folder(call.folder), _ledger(call.folder)]
     loaded = settings.facts.pop("loaded")
-    with call.bars.step("looking for hardware and model"):
+    with call.bars.step("checking hardware and model"):
         checks += [
-            _guarded("hardware", lambda: _hardware(loaded)),
-            _guarded("model", lambda: _model(call.model, loaded)),
+            _run_check("hardware", lambda: _hardware(loaded)),
+            _run_check("model", lambda: _model(call.model, loaded)),
         ]
         if loaded is not None and loaded.engine.name == "vllm":
-            checks.append(_guarded("engine", lambda: _engine(call.model, loaded)))
+            checks.append(_run_check("engine", lambda: _engine(call.model, loaded)))
     problems = [f"{c.name}: {c.problem}" for c in checks if c.problem]
     data = {"ok": not problems, "problems": problems}
     data |= {c.name: {"ok": c.problem is None, **c.facts} for c in checks}
     return Output(data, lambda out: _show(checks, problems, out))
 
 
-def _guarded(name: str, look: Callable[[], dict[str, Any]]) -> Check:
+def _run_check(name: str, look: Callable[[], dict[str, Any]]) -> Check:
     try:
         return Check(name, look())
     except (SealMemoryError, ImportError, OSError) as error:
@@ -86,7 +86,7 @@ def _versions() -> Check:
 
 
 def _settings(call: Invocation) -> Check:
-    """The settings as they would be used; where they are bad, the defaults for the checks that follow."""
+    """The effective settings; if they are invalid, `loaded` is None and later checks use the defaults."""
     from seal_memory.config import SETTINGS_FILE, Settings
 
     file = call.folder / SETTINGS_FILE
@@ -111,13 +111,13 @@ def _folder(folder: Path) -> Check:
     problem = None
     if not facts["writable"]:
         problem = f"{existing} cannot be written; choose another folder with --folder"
-    elif facts["free_bytes"] < LITTLE_SPACE:
+    elif facts["free_bytes"] < MIN_FREE_BYTES:
         problem = f"only {facts['free_bytes'] / 1e9:.1f} GB are free; adapters and converted models need about 2 GB"
     return Check("folder", facts, problem)
 
 
 def _ledger(folder: Path) -> Check:
-    """The ledger's schema, read without opening it for writing."""
+    """The ledger's schema version, read without opening the file for writing."""
     from seal_memory.ledger.connection import FILE_NAME
     from seal_memory.ledger.schema import MIGRATIONS
 
@@ -125,8 +125,8 @@ def _ledger(folder: Path) -> Check:
     facts: dict[str, Any] = {"path": str(file), "exists": file.is_file(), "schema": None, "known": len(MIGRATIONS)}
     if not file.is_file():
         return Check("ledger", facts)
-    unwritten = Path(f"{file}-wal").exists()  # without one, SQLite need not be allowed to make one
-    uri = f"file:{quote(str(file))}?mode=ro{'' if unwritten else '&immutable=1'}"
+    has_wal = Path(f"{file}-wal").exists()  # without a WAL, immutable=1 keeps SQLite from creating one
+    uri = f"file:{quote(str(file))}?mode=ro{'' if has_wal else '&immutable=1'}"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             facts["schema"] = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -151,13 +151,13 @@ def _hardware(settings: Settings | None) -> dict[str, Any]:
 
 
 def _model(name: str, settings: Settings | None) -> dict[str, Any]:
-    """Where the model is. The default is converted here if it never was; a hub model is not downloaded."""
+    """The model's location. Converts the default model if needed; does not download a hub model."""
     from seal_memory.engines.models import cache_root, resolve
 
     cache = settings.engine.cache_dir if settings is not None else None
     facts: dict[str, Any] = {"name": name, "cache": str(cache_root(cache))}
     if _is_only_on_hub(name):
-        return {**facts, "found": False, "source": "the hub: downloaded when it is first used"}
+        return {**facts, "found": False, "source": "the hub: downloaded on first use"}
     files = resolve(name, cache_dir=cache)
     return {
         **facts,
@@ -169,17 +169,17 @@ def _model(name: str, settings: Settings | None) -> dict[str, Any]:
 
 
 def _engine(name: str, settings: Settings) -> dict[str, Any]:
-    """Whether the vLLM server answers, serves this model, and says how many adapters it bears."""
+    """The vLLM server's URL, model, context length and adapter limit. Raises where it does not serve this model."""
     from seal_memory.runtime.loading import vllm_engine
 
     with closing(vllm_engine(name, settings.engine)) as engine:
-        served = engine.greet()
+        served = engine.connect()
         return {
             "url": engine.server.url,
             "model": served.base,
             "context": served.max_length,
             "adapters": len(served.adapters),
-            "most_adapters": engine.most_adapters,
+            "most_adapters": engine.max_adapters,
         }
 
 
@@ -197,16 +197,16 @@ def _is_only_on_hub(name: str) -> bool:
 
 def _show(checks: list[Check], problems: list[str], out: Console) -> None:
     for check in checks:
-        rows = [(key, _said(value)) for key, value in check.facts.items()]
+        rows = [(key, _format(value)) for key, value in check.facts.items()]
         mark = "ok" if check.problem is None else "PROBLEM"
         out.print(table([check.name, mark], rows))
     for problem in problems:
         say(out, f"problem: {problem}", style="red")
     if not problems:
-        say(out, "Everything that was looked at is in order.")
+        say(out, "All checks passed.")
 
 
-def _said(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k}={v}" for k, v in value.items()) or "none"
     return "–" if value is None else str(value)

@@ -1,8 +1,7 @@
-"""The options that every command shares, and what a command gets of them: an `Invocation`.
+"""Options shared by all commands, handed to each as an `Invocation`.
 
-`as_command` turns a function `work(call, …) -> Output` into a Typer command: it adds the shared options to the
-function's own, opens the way to the memory, and hands the result or the error to `output`.
-Not covered: the commands themselves, and how results look.
+`as_command` turns a function `work(call, …) -> Output` into a Typer command: it adds the shared options and passes the
+result or error to `output`. Not here: the commands, the look of results.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from seal_memory.cli.output import Output, reporting
+from seal_memory.cli.output import Output, handle_errors
 from seal_memory.cli.progress import Bars
 from seal_memory.errors import InputError
 
@@ -38,15 +37,15 @@ FolderOption = Annotated[
 ]
 ModelOption = Annotated[
     str,
-    typer.Option("--model", envvar="SEAL_MEMORY_MODEL", help="A model's name, folder, GGUF file or hub id."),
+    typer.Option("--model", envvar="SEAL_MEMORY_MODEL", help="Model name, folder, GGUF file or hub id."),
 ]
 NamespaceOption = Annotated[
     str,
-    typer.Option("--namespace", envvar="SEAL_MEMORY_NAMESPACE", help="Whose memory in this folder."),
+    typer.Option("--namespace", envvar="SEAL_MEMORY_NAMESPACE", help="The namespace: one agent's or user's memory."),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as learning.rank=8; may be given several times."),
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as learning.rank=8; repeatable."),
 ]
 JsonOption = Annotated[
     bool,
@@ -56,7 +55,7 @@ JsonOption = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One call of the command line: the shared options, and the progress bars of this call."""
+    """One call of the command line: the shared options and the progress bars."""
 
     folder: Path
     model: str
@@ -66,23 +65,23 @@ class Invocation:
     bars: Bars = field(default_factory=lambda: Bars(live=False))
 
     def settings(self, folder: Path | None = None, /, **defaults: Any) -> Settings:
-        """The settings for a folder; `--set` goes over `defaults`, and both over the environment and the file."""
+        """The settings for a folder; `--set` overrides `defaults`, and both override the environment and the file."""
         from seal_memory.config import Settings
 
         return Settings.load(self.folder if folder is None else folder, **{**defaults, **self.overrides})
 
     @contextmanager
     def memory(self, *, create: bool = False) -> Iterator[SealMemory]:
-        """The memory in the folder. Raises `InputError` when there is none, unless `create`."""
+        """Open the memory in the folder. Raises `InputError` if there is none, unless `create`."""
         from seal_memory.ledger.connection import FILE_NAME
 
         if not create and not (self.folder / FILE_NAME).exists():
             raise InputError(
-                f"There is no memory in {self.folder}: observe or ingest something first, or name the folder with "
-                "--folder (or SEAL_MEMORY_FOLDER)."
+                f"There is no memory in {self.folder}: observe or ingest something first, or give the right folder "
+                "with --folder (or SEAL_MEMORY_FOLDER)."
             )
         settings = self.settings()
-        from seal_memory.memory import SealMemory  # late: it may load torch, which no error above needs
+        from seal_memory.memory import SealMemory  # late: it may load torch, which the errors above do not need
 
         with SealMemory.open(
             self.folder, model=self.model, namespace=self.namespace, settings=settings, progress=self.bars
@@ -90,17 +89,17 @@ class Invocation:
             yield memory
 
     @contextmanager
-    def thinking(self, what: str, *, create: bool = False) -> Iterator[SealMemory]:
-        """The memory with what answers loaded, a spinner for the loading and one that says `what` for the rest."""
+    def loaded(self, label: str, *, create: bool = False) -> Iterator[SealMemory]:
+        """Open the memory with its model loaded: a spinner while loading, then one labelled `label` in the block."""
         with self.memory(create=create) as memory:
             with self.bars.step("loading the model"):
                 memory.answering  # noqa: B018 (the property loads it)
-            with self.bars.step(what):
+            with self.bars.step(label):
                 yield memory
 
 
 def parse_overrides(pairs: list[str] | None) -> dict[str, str]:
-    """`["learning.rank=8", …]` to a mapping; the settings parse the values.
+    """Parse `["learning.rank=8", …]` to a mapping; the settings parse the values.
 
     Raises `typer.BadParameter` without a `=`.
     """
@@ -114,10 +113,10 @@ def parse_overrides(pairs: list[str] | None) -> dict[str, str]:
 
 
 def as_command(work: Work) -> Callable[..., None]:
-    """The Typer command of `work(call, …)`: its own options, then the shared ones that it does not define itself."""
+    """The Typer command of `work(call, …)`: its own options, then the shared ones that it does not define."""
     hints = get_type_hints(work, include_extras=True)
     own = list(inspect.signature(work).parameters.values())[1:]
-    names = {p.name for p in own}  # a command's own option stands for a shared one of the same name
+    names = {p.name for p in own}  # a command's own option replaces a shared one of the same name
 
     @functools.wraps(work)
     def run(**values: Any) -> None:
@@ -130,7 +129,7 @@ def as_command(work: Work) -> Callable[..., None]:
             as_json=as_json,
             bars=Bars.for_terminal(as_json=as_json),
         )
-        with reporting(as_json), call.bars:
+        with handle_errors(as_json), call.bars:
             result = work(call, **values)
         result.print(as_json=as_json)
 

@@ -1,7 +1,4 @@
-"""`consolidate` and `quiz`: training what is pending, and asking about what was learned.
-
-Not covered: what training and the publish gate do (`seal_memory.learning`).
-"""
+"""Commands `consolidate` and `quiz`. Not here: training and the publish gate (`seal_memory.learning`)."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import typer
 
 from seal_memory.cli.asking import AnswerMode
 from seal_memory.cli.invocation import Invocation
-from seal_memory.cli.output import Output, fields_of, say, shortened, table
+from seal_memory.cli.output import Output, fields_of, say, shorten, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,18 +27,18 @@ SHOWN_ITEMS = 12
 def consolidate(
     call: Invocation,
     core: Annotated[
-        bool, typer.Option("--core", help="Then rebuild the core adapter over all that is learned.")
+        bool, typer.Option("--core", help="Also rebuild the core adapter over everything learned.")
     ] = False,
 ) -> Output:
-    """Learn everything pending, and publish what passes the gate."""
-    with call.thinking("consolidating") as memory:
+    """Learn all pending interactions; publish the shards that pass the gate."""
+    with call.loaded("consolidating") as memory:
         report = memory.consolidate(core=core)
         names = _episode_names(memory, report.decisions)
     return Output(fields_of(report), lambda out: _show_report(report, names, out))
 
 
 def _episode_names(memory: SealMemory, decisions: Sequence[Decision]) -> dict[str | None, str]:
-    """What each decision is about, for people: how its first interaction begins."""
+    """A label for each decision's episode: title or beginning of its first interaction."""
     from seal_memory.learning.episodes import CORE_EPISODE
 
     names: dict[str | None, str] = {}
@@ -52,13 +49,13 @@ def _episode_names(memory: SealMemory, decisions: Sequence[Decision]) -> dict[st
             first = memory.ledger.interactions(ids=ids[:1])[0]
             more = f" (+{len(ids) - 1})" if len(ids) > 1 else ""
             core = "core: " if decision.episode_id == CORE_EPISODE else ""
-            names[decision.episode_id] = core + shortened(first.title or first.text, 40) + more
+            names[decision.episode_id] = core + shorten(first.title or first.text, 40) + more
     return names
 
 
 def _show_report(report: ConsolidateReport, names: Mapping[str | None, str], out: Console) -> None:
     if not report.episodes and not report.decisions:
-        say(out, "Nothing is pending that states something: nothing to learn.")
+        say(out, "Nothing to learn: no pending interaction states anything.")
         return
     rows = [
         ("published" if d.accepted else "refused", names.get(d.episode_id, d.episode_id), " ".join(d.reasons))
@@ -73,28 +70,28 @@ def _show_report(report: ConsolidateReport, names: Mapping[str | None, str], out
         f"over {report.held_out_items} questions",
     )
     say(out, ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.seconds.items()))
-    told = f"Version {report.version} is published." if report.version else "Nothing was published."
-    refused = " What was refused stays answerable by text (retrieval, hybrid)." if report.refused else ""
-    say(out, told + refused)
+    published = f"Version {report.version} is published." if report.version else "Nothing was published."
+    refused = " Refused episodes can still be answered from their text (retrieval, hybrid)." if report.refused else ""
+    say(out, published + refused)
 
 
 def yields_table(yields: Sequence[GenreYield]) -> Any:
-    """How many training items each genre offered, and how many passed the checks against their source."""
+    """A table of the training items made by each genre, and of those that passed the checks against their source."""
     return table(["genre", "made>", "kept>"], [(y.genre.value, y.made, y.kept) for y in yields])
 
 
 def quiz(
     call: Invocation,
     mode: Annotated[AnswerMode, typer.Option(help="Where answers may come from.")] = "weights",
-    limit: Annotated[int | None, typer.Option(min=1, help="Ask at most this many questions.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of questions.")] = None,
 ) -> Output:
-    """Ask the held-out questions, and judge the answers."""
-    with call.thinking("answering the quiz") as memory:
+    """Ask the held-out questions and grade the answers."""
+    with call.loaded("answering the quiz") as memory:
         report = memory.quiz(mode=mode, limit=limit)
     return Output(_quiz_data(report, mode), lambda out: _show_quiz(report, mode, out))
 
 
-def _judged(report: QuizReport) -> list[dict[str, Any]]:
+def _graded(report: QuizReport) -> list[dict[str, Any]]:
     from seal_memory.quizzes.metrics import contains
 
     return [
@@ -113,16 +110,16 @@ def _judged(report: QuizReport) -> list[dict[str, Any]]:
 
 
 def _quiz_data(report: QuizReport, mode: str) -> dict[str, Any]:
-    return {**fields_of(report), "mode": mode, "items": _judged(report)}
+    return {**fields_of(report), "mode": mode, "items": _graded(report)}
 
 
 def _show_quiz(report: QuizReport, mode: str, out: Console) -> None:
     if not report.questions:
-        say(out, "There is no held-out question yet: consolidate makes some, or ingest --with-questions.")
+        say(out, "There are no held-out questions yet: consolidate makes some, or use ingest --with-questions.")
         return
     rows = [
-        ("right" if i["correct"] else "wrong", shortened(i["question"], 48), i["expected"], shortened(i["answer"], 40))
-        for i in _judged(report)[:SHOWN_ITEMS]
+        ("right" if i["correct"] else "wrong", shorten(i["question"], 48), i["expected"], shorten(i["answer"], 40))
+        for i in _graded(report)[:SHOWN_ITEMS]
     ]
     out.print(table(["", "question", "expected", "answer"], rows))
     if report.questions > SHOWN_ITEMS:

@@ -1,6 +1,6 @@
-"""`mcp`: this memory as a server for clients of the Model Context Protocol.
+"""Command `mcp`: serves a memory to clients of the Model Context Protocol.
 
-Not covered: the server itself (`integrations/mcp`, the extra `mcp`).
+Not here: the server itself (`integrations/mcp`, the extra `mcp`).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ KEY_VARIABLE = "SEAL_MEMORY_MCP_KEY"
 
 def mcp(
     call: Invocation,
-    http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP at /mcp; else standard input.")] = False,
-    host: Annotated[str, typer.Option(help="Where to listen; others than this machine need a key.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8765,
-    learn: Annotated[bool, typer.Option("--learn", help="Learn what is remembered, in the background.")] = False,
+    http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP at /mcp instead of stdio.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but this machine's needs a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8765,
+    learn: Annotated[bool, typer.Option("--learn", help="Learn new interactions in the background.")] = False,
 ) -> Output:
     """Serve this memory to MCP clients.
 
     Tools: remember, recall, ask, correct, forget, status. Over HTTP the bearer key is SEAL_MEMORY_MCP_KEY, if set.
     """
     if call.as_json and not http:
-        raise InputError("--json and standard input do not go together: standard output is the protocol's.")
+        raise InputError("--json needs --http: without it standard output carries the protocol.")
     serving = _serving()
     key = os.environ.get(KEY_VARIABLE)
     keys = serving.StaticKey(key) if key else None
@@ -58,4 +58,4 @@ def _serving() -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("mcp", "seal_memory_mcp"):
             raise
-        raise InputError("The MCP server needs a package that is not there: pip install 'seal-memory[mcp]'.") from None
+        raise InputError("The MCP server needs a missing package: pip install 'seal-memory[mcp]'.") from None

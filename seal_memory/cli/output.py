@@ -1,7 +1,6 @@
-"""How results and errors reach the outside: tables for people, one JSON line for programs. The only place that
-turns errors into exit codes.
+"""Printing of results and errors: tables for people, one JSON line for programs; maps errors to exit codes.
 
-Not covered: progress bars (`progress`), and what a result holds (the commands).
+Not here: progress bars (`progress`), the results' contents (the commands).
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from seal_memory.errors import SealMemoryError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Output", "console", "fields_of", "jsonable", "plain", "reporting", "say", "shortened", "table", "when"]
+__all__ = ["Output", "console", "fields_of", "jsonable", "plain", "handle_errors", "say", "shorten", "table", "when"]
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command found out: `data` for `--json`, `show` for people."""
+    """A command's result: `data` for `--json`, `show` prints it for people."""
 
     data: Mapping[str, Any]
     show: Callable[[Console], None]
@@ -39,17 +38,17 @@ class Output:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that takes no markup from texts: brackets in a memory are brackets."""
+    """A rich console without markup, so that brackets in a memory print as they are."""
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 @contextlib.contextmanager
-def reporting(as_json: bool) -> Iterator[None]:
-    """Errors in the block become one message (or one JSON line) and exit code 1; Ctrl-C becomes 130.
+def handle_errors(as_json: bool) -> Iterator[None]:
+    """Turn an error in the block into one message (or JSON line) and exit code 1; Ctrl-C into 130.
 
-    With `as_json`, what anything else prints to standard output in the block goes to standard error.
+    With `as_json`, other output of the block to standard output goes to standard error.
     """
     quiet = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
     try:
@@ -62,9 +61,9 @@ def reporting(as_json: bool) -> Iterator[None]:
     except OSError as error:  # a full disk, a folder without permission: the message names the file
         _fail(as_json, type(error).__name__, str(error))
     except typer.Abort:
-        _fail(as_json, "Abort", "Stopped: nothing was confirmed.")
+        _fail(as_json, "Abort", "Stopped: not confirmed.")
     except KeyboardInterrupt:
-        _fail(as_json, "KeyboardInterrupt", "Interrupted. What was observed or published before is kept.", code=130)
+        _fail(as_json, "KeyboardInterrupt", "Interrupted. Everything observed or published before is kept.", code=130)
 
 
 def _fail(as_json: bool, kind: str, message: str, *, code: int = 1) -> None:
@@ -80,44 +79,47 @@ def _print_json(data: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-# -- for people ---------------------------------------------------------------------------------------
+# -- tables and text ----------------------------------------------------------------------------------
 
 
 def plain(text: str) -> str:
-    """The text without what could steer a terminal."""
+    """The text with control characters replaced, which could steer a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def say(out: Console, text: str, *, style: str | None = None) -> None:
-    """Print a text; where a line is too long, the terminal breaks it, so that ids stay whole in a pipe."""
+    """Print a text without wrapping, so that ids stay whole in a pipe."""
     out.print(plain(text), style=style, soft_wrap=True)
 
 
-def shortened(text: str, width: int = 72) -> str:
+def shorten(text: str, width: int = 72) -> str:
     """The beginning of a text, on one line."""
     line = " ".join(plain(text).split())
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
 
 
 def when(seconds: float) -> str:
-    """A time for people, in their own time zone."""
+    """A Unix time in the local time zone."""
     from datetime import datetime
 
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Any:
-    """A short table; a heading in `>` is of a column of numbers, one in `!` of ids, never cut. None is a dash."""
+    """A rich table. A heading ending in `>` right-aligns its column (numbers), one in `!` never cuts it (ids).
+
+    None prints as a dash.
+    """
     from rich import box
     from rich.table import Table
 
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for heading in headings:
         right, whole = heading.endswith(">"), heading.endswith("!")
-        made.add_column(heading.rstrip(">!"), justify="right" if right else "left", no_wrap=right or whole)
+        grid.add_column(heading.rstrip(">!"), justify="right" if right else "left", no_wrap=right or whole)
     for row in rows:
-        made.add_row(*(_cell(value) for value in row))
-    return made
+        grid.add_row(*(_cell(value) for value in row))
+    return grid
 
 
 def _cell(value: object) -> str:

@@ -1,7 +1,7 @@
-"""Progress on standard error: bars on a terminal, one line per long phase elsewhere.
+"""Progress on standard error: bars on a terminal, else one line per long phase.
 
-`Bars` is the `Progress` callable that the rooms below call with (phase, done, total). It draws nothing before the
-first call, and never writes to standard output. Not covered: what the phases are (the rooms that report them).
+`Bars` is a callable (phase, done, total), passed to the memory as `progress`. It draws nothing before the first call,
+and never writes to standard output. Not here: the phases (the modules that report them).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Bars"]
 
-WORTH_A_LINE = 1.0  # seconds; a shorter phase leaves no line
+MIN_LINE_SECONDS = 1.0  # a shorter phase prints no line
 
 
 class Bars:
-    """Shows phases as they go by. `live`: bars that move; else a line when a phase of over a second has ended."""
+    """Shows the progress of phases. `live`: moving bars; else one line after each phase of over a second."""
 
     def __init__(self, *, live: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._live, self._clock = live, clock
@@ -35,7 +35,7 @@ class Bars:
 
     @classmethod
     def for_terminal(cls, *, as_json: bool) -> Bars:
-        """Bars when a person watches standard error and no program reads along."""
+        """Live bars if standard error is a terminal and `--json` is off."""
         return cls(live=sys.stderr.isatty() and not as_json)
 
     def __enter__(self) -> Bars:
@@ -47,7 +47,7 @@ class Bars:
         self.stop()
 
     def stop(self) -> None:
-        """Take the bars off the screen; the next call starts new ones."""
+        """Remove the bars from the screen; the next call starts new ones."""
         if self._progress is not None:
             self._progress.stop()
         self._progress, self._phase, self._task, self._between = None, None, None, None
@@ -64,7 +64,7 @@ class Bars:
 
     @contextmanager
     def step(self, label: str) -> Iterator[None]:
-        """A spinner for a piece of work that cannot say how far it is."""
+        """A spinner for work without a known length."""
         self._begin(label, None)
         try:
             yield
@@ -77,9 +77,9 @@ class Bars:
         self._phase, self._began = phase, self._clock()
         if not self._live:
             return
-        bars = self._started()
+        bars = self._start_bars()
         self._drop_between()
-        if phase in self._drawn:  # one bar for a phase, however often it comes
+        if phase in self._drawn:  # one bar for a repeated phase
             bars.remove_task(self._drawn[phase])
         self._task = self._drawn[phase] = bars.add_task(phase, total=total)
 
@@ -87,9 +87,9 @@ class Bars:
         took = self._clock() - self._began
         self._phase, self._task = None, None
         if self._live:
-            if between and self._between is None:  # grading and publishing report nothing, but take their time
-                self._between = self._started().add_task("working", total=None)
-        elif took >= WORTH_A_LINE:
+            if between and self._between is None:  # grading and publishing take time but report nothing
+                self._between = self._start_bars().add_task("working", total=None)
+        elif took >= MIN_LINE_SECONDS:
             print(f"{line}, {took:.0f} s", file=sys.stderr, flush=True)
 
     def _drop_between(self) -> None:
@@ -97,7 +97,7 @@ class Bars:
             self._progress.remove_task(self._between)
         self._between = None
 
-    def _started(self) -> Progress:
+    def _start_bars(self) -> Progress:
         if self._progress is None:
             from rich.progress import (
                 BarColumn,

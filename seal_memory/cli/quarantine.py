@@ -1,6 +1,6 @@
-"""`quarantine`: what instructs the model and waits for a person; approving and rejecting it.
+"""Command `quarantine`: lists, approves or rejects interactions that instruct the model.
 
-Not covered: how such texts are found (`seal_memory.safety.injection`).
+Not here: detecting them (`seal_memory.safety.injection`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from seal_memory.cli.invocation import Invocation
-from seal_memory.cli.output import Output, say, shortened, table
+from seal_memory.cli.output import Output, say, shorten, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,14 +25,15 @@ Action = Literal["list", "approve", "reject"]
 
 def quarantine(
     call: Invocation,
-    action: Annotated[Action, typer.Argument(help="What to do.")] = "list",
-    id: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Ids, to approve or reject.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why it is approved or rejected; kept with it.")] = None,
-    rejected: Annotated[bool, typer.Option("--rejected", help="List what was rejected instead.")] = False,
+    action: Annotated[Action, typer.Argument(help="The action.")] = "list",
+    id: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Ids to approve or reject.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Reason for the decision, kept on record.")] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="List rejected interactions instead.")] = False,
 ) -> Output:
-    """List what instructs the model and so is not learned; approve or reject it.
+    """List, approve or reject quarantined interactions.
 
-    What is approved is learned by the next consolidate. What is rejected stays on record and never is.
+    Quarantined interactions instruct the model and are not learned. The next consolidate learns approved ones; rejected
+    ones stay on record and are never learned.
     """
     if (action == "list") == bool(id):
         raise typer.BadParameter("approve and reject need ids, list takes none")
@@ -53,12 +54,12 @@ def _show(action: Action, found: Sequence[Interaction], out: Console) -> None:
     from seal_memory.safety.obfuscation import escape_invisible
 
     if not found:
-        say(out, "Nothing is there.")
+        say(out, "None.")
         return
     rows: list[tuple[Any, ...]] = [
-        (one.id, one.role.value, one.source, one.reason, one.sightings, shortened(escape_invisible(one.text), 60))
+        (one.id, one.role.value, one.source, one.reason, one.sightings, shorten(escape_invisible(one.text), 60))
         for one in found
     ]
     out.print(table(["id!", "role", "source", "because", "seen>", "text"], rows))
     if action == "approve":
-        say(out, "The next consolidate learns what is approved.")
+        say(out, "The next consolidate learns them.")

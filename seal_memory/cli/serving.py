@@ -1,6 +1,6 @@
-"""`serve` and `keys`: the OpenAI-compatible server over this folder, and who may use it.
+"""Commands `serve` (the OpenAI-compatible server) and `keys` (its API keys).
 
-Not covered: the server itself (`seal_memory.server`), which needs the extra [server].
+Not here: the server itself (`seal_memory.server`), which needs the extra [server].
 """
 
 from __future__ import annotations
@@ -27,31 +27,29 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8377,
     train: Annotated[
         Literal["auto", "asked", "never"],
-        typer.Option(help="Learn by itself, only when /consolidate asks, or leave that to a worker."),
+        typer.Option(help="Train automatically, only on /consolidate, or never (a worker does)."),
     ] = "auto",
-    mode: Annotated[
-        Literal["weights", "retrieval", "hybrid"], typer.Option(help="Where answers come from unasked.")
-    ] = "hybrid",
+    mode: Annotated[Literal["weights", "retrieval", "hybrid"], typer.Option(help="Default answer mode.")] = "hybrid",
     engine: Annotated[
         Literal["transformers", "vllm"] | None,
-        typer.Option(help="What answers: this process, or a vLLM server. Default: the setting engine.name."),
+        typer.Option(help="The inference engine: this process, or a vLLM server. Default: engine.name."),
     ] = None,
     engine_url: Annotated[
         str | None, typer.Option(metavar="URL", help="The vLLM server's address, such as http://localhost:8000.")
     ] = None,
     served_name: Annotated[str | None, typer.Option(help="The model's name for clients.")] = None,
-    rate: Annotated[float, typer.Option(min=0, help="Requests a minute of one key; 0: any number.")] = 600,
+    rate: Annotated[float, typer.Option(min=0, help="Requests a minute per key; 0: unlimited.")] = 600,
     waiting: Annotated[int, typer.Option(min=1, help="Requests that may use or wait for the model.")] = 64,
-    max_body: Annotated[int, typer.Option(min=1024, help="Bytes of a request at most.")] = 1 << 20,
-    stop_seconds: Annotated[float, typer.Option(min=0, help="That requests may still take when it is stopped.")] = 20,
-    log_level: Annotated[Literal["info", "warning", "error"], typer.Option(help="Least level of a log line.")] = "info",
+    max_body: Annotated[int, typer.Option(min=1024, help="Maximum bytes of a request.")] = 1 << 20,
+    stop_seconds: Annotated[float, typer.Option(min=0, help="Seconds for running requests to finish.")] = 20,
+    log_level: Annotated[Literal["info", "warning", "error"], typer.Option(help="Minimum log level.")] = "info",
 ) -> Output:
-    """Serve the memory to OpenAI clients, and a page for people, until SIGTERM or Ctrl-C.
+    """Serve the memory to OpenAI clients, and a web page, until SIGTERM or Ctrl-C.
 
-    With --engine vllm the published adapters answer on a running vLLM server; what is learned is still trained here.
-    While there are no keys, requests go to --namespace. Logs are JSON lines on standard error.
+    With --engine vllm the published adapters answer on a running vLLM server; training stays in this process. While
+    there are no API keys, requests use --namespace. Logs are JSON lines on standard error.
     """
-    _need_server()
+    _require_server()
     from seal_memory.pool import MemoryPool
     from seal_memory.server import logs, running
     from seal_memory.server.app import make_app
@@ -60,7 +58,7 @@ def serve(
 
     settings = call.settings(**{"engine.name": engine, "engine.url": engine_url})
     if engine_url is not None and settings.engine.name != "vllm":
-        raise typer.BadParameter("only of use with --engine vllm", param_hint="--engine-url")
+        raise typer.BadParameter("needs --engine vllm", param_hint="--engine-url")
     keys = KeyStore(call.folder)
     try:
         running.check_bind(host, keys)
@@ -71,19 +69,19 @@ def serve(
     limits = Limits(body_bytes=max_body, rate=rate, waiting=waiting, stop_seconds=stop_seconds)
     pool = MemoryPool(call.folder, model=call.model, settings=settings)
     app = make_app(pool, keys, limits=limits, train=train, name=served_name, mode=mode, namespace=call.namespace)
-    running.run(app, host=host, port=port, tell=_tell_nobody if call.as_json else _tell_page)
-    return Output({"stopped": True}, lambda out: say(out, "Stopped; what was not learned yet is still queued."))
+    running.run(app, host=host, port=port, on_address=_ignore_address if call.as_json else _print_address)
+    return Output({"stopped": True}, lambda out: say(out, "Stopped; unfinished jobs stay queued."))
 
 
-def _tell_page(address: str) -> None:
+def _print_address(address: str) -> None:
     typer.echo(f"The memory's page: {address}")
 
 
-def _tell_nobody(address: str) -> None:
-    """For programs: the log names the address."""
+def _ignore_address(address: str) -> None:
+    """With --json: print nothing; the log names the address."""
 
 
-def _need_server() -> None:
+def _require_server() -> None:
     from importlib.util import find_spec
 
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
@@ -97,14 +95,15 @@ def _need_server() -> None:
 def create(
     call: Invocation,
     namespace: Annotated[
-        list[str] | None, typer.Option("--namespace", help="One it opens, the first unasked; several times for more.")
+        list[str] | None,
+        typer.Option("--namespace", help="Namespace of the key; repeatable, the first is the default."),
     ] = None,
     scope: Annotated[
         list[str] | None,
-        typer.Option("--scope", help="chat, observe, read or admin; several times. Default: all but admin."),
+        typer.Option("--scope", help="chat, observe, read or admin; repeatable. Default: all but admin."),
     ] = None,
-    name: Annotated[str, typer.Option(help="For you, to know it by.")] = "",
-    no_observe: Annotated[bool, typer.Option("--no-observe", help="Do not record its conversations unasked.")] = False,
+    name: Annotated[str, typer.Option(help="A label for the key.")] = "",
+    no_observe: Annotated[bool, typer.Option("--no-observe", help="Do not record its chats by default.")] = False,
 ) -> Output:
     """Create a key; its secret is shown once."""
     from seal_memory.server.keys import SCOPES
@@ -117,8 +116,8 @@ def create(
 
     def show(out: object) -> None:
         typer.echo(secret)
-        typer.echo(f"Key {key.id} opens {', '.join(key.namespaces)} for {', '.join(key.scopes)}.", err=True)
-        typer.echo("This is the only time its secret is shown.", err=True)
+        typer.echo(f"Key {key.id}: namespaces {', '.join(key.namespaces)}; scopes {', '.join(key.scopes)}.", err=True)
+        typer.echo("The secret is shown only this once.", err=True)
 
     return Output({**fields_of(key), "secret": secret}, show)
 
@@ -139,8 +138,8 @@ def _state(key: Key) -> str:
     return f"revoked {when(key.revoked)}" if key.revoked is not None else "valid"
 
 
-def revoke(call: Invocation, id: Annotated[str, typer.Argument(metavar="KEY", help="As list shows it.")]) -> Output:
-    """Make a key useless at once, also in a running server."""
+def revoke(call: Invocation, id: Annotated[str, typer.Argument(metavar="KEY", help="The key's id.")]) -> Output:
+    """Revoke a key at once, also in a running server."""
     with _store(call) as keys:
         key = keys.revoke(id)
     return Output(fields_of(key), lambda out: say(out, f"Key {key.id} is revoked."))

@@ -1,6 +1,6 @@
-"""`sleep`: merging shards of one topic, and building the core over everything.
+"""Command `sleep`: merges shards of one topic and builds the core.
 
-Not covered: what is merged and what the gate asks (`seal_memory.sleep.sleeper`), and sleep in the background.
+Not here: merging and its gate (`seal_memory.sleep.sleeper`), sleep in the background (`seal_memory.training.worker`).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def sleep(
     core: Annotated[bool, typer.Option("--core/--no-core", help="Build the core over everything.")] = True,
     again: Annotated[bool, typer.Option("--again", help="Also try merges that were refused before.")] = False,
 ) -> Output:
-    """Merge shards of one topic and build the core; what would lose anything is not published."""
-    with call.thinking("sleeping") as memory:
+    """Merge shards of one topic and build the core; the gate refuses a merge or core that loses recall."""
+    with call.loaded("sleeping") as memory:
         report = memory.sleep(merge=merge, core=core, again=again)
     return Output(fields_of(report), lambda out: _show(report, out))
 
 
 def _show(report: SleepReport, out: Console) -> None:
     if not report.decisions:
-        say(out, "Nothing belongs together that was not tried before, and there is nothing to build a core of.")
+        say(out, "Nothing to merge that was not tried before, and nothing to build a core from.")
         return
     merges = len(report.decisions) - (report.core is not None)
     rows = [

@@ -1,1 +1,1 @@
-"""Where models run: finding and loading them, and the engines that score, train and answer with them."""
+"""Engines: find and load models, generate, score and train."""

@@ -1,8 +1,8 @@
-"""The `Engine` protocol: what answers prompts and scores targets, with an adapter per request; and `ChatEngine`, for
-engines that also sample, stop at strings, tell log-probabilities and hand out text while it is made.
+"""`Engine` protocol: completes prompts and scores targets, with one adapter per request.
 
-Implementations: `local.TransformersEngine` (in this process). Training is not part of the protocol: only
-the in-process engine can train (`learning.inner_loop` works on its `stack`).
+`ChatEngine` adds all decoding options, and streaming. Implementations: `local.TransformersEngine` (this process) and
+`vllm.engine.VllmEngine` (HTTP). Not here: training, which only the in-process engine can do (`learning.inner_loop`
+works on its `stack`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from seal_memory.errors import InputError
 
 Messages = Sequence[Mapping[str, Any]]  # OpenAI style: {"role": ..., "content": ...}
 Finish = Literal["stop", "length"]
-OnText = Callable[[int, str], None]  # (index of the prompt, its next piece of text, maybe ""); what it raises ends all
+OnText = Callable[[int, str], None]  # (prompt index, next piece of text, may be ""); an exception ends the batch
 
-DEFAULT_TOKENS = 256  # of an answer where nobody says how long it may be
+DEFAULT_TOKENS = 256  # longest answer where `max_tokens` is not given
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Prompt:
     """Messages to continue as the assistant; `adapter` is an adapter id, None the untouched base.
 
     `raw`: plain text to continue, instead of messages. `tools`: OpenAI tool definitions for the chat template.
-    `greedy`: take the likeliest tokens, though the others of the batch may be sampled.
+    `greedy`: take the likeliest tokens even where the rest of the batch is sampled.
     """
 
     messages: Messages
@@ -37,8 +37,8 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How to continue. `max_tokens` None: what fits, at most `DEFAULT_TOKENS`. `stop`: strings that end the text and
-    are not part of it. `top_logprobs` None: no log-probabilities; n: every token's, and the n likeliest.
+    """Decoding options. `max_tokens` None: as many as fit, at most `DEFAULT_TOKENS`. `stop`: strings that end the text
+    and are cut off. `top_logprobs` None: no log-probabilities; n: those of every token and of the n likeliest.
     """
 
     max_tokens: int | None = None
@@ -56,13 +56,13 @@ class Decoding:
 
     @property
     def is_plain(self) -> bool:
-        """Greedy, with nothing but an end of turn or `max_tokens` to end it: what `Engine.complete` does."""
+        """Greedy, ended only by an end of turn or `max_tokens`: the options of a greedy `Engine.complete`."""
         return self.max_tokens is not None and self == Decoding(self.max_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """One generated token, its log-probability without temperature, and the likeliest ones in its place."""
+    """One generated token, its log-probability without temperature, and the likeliest alternatives."""
 
     text: str
     logprob: float
@@ -71,9 +71,9 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A continuation. `confidence` is the geometric mean of its tokens' probabilities (0..1).
+    """A continuation. `confidence`: geometric mean of its tokens' probabilities (0..1).
 
-    `finish`: "length" where `max_tokens` ended it. `tokens` only where log-probabilities were asked for.
+    `finish`: "length" where `max_tokens` ended it. `tokens`: filled only where log-probabilities were requested.
     """
 
     text: str
@@ -86,7 +86,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How likely a target is: mean log-probability per token, and the share of tokens with p > 0.5."""
+    """Likelihood of a target: mean log-probability per token, and the share of tokens with p > 0.5."""
 
     logprob: float
     share_likely: float
@@ -94,7 +94,7 @@ class Score:
 
 
 class Engine(Protocol):
-    """Two verbs over batches in which every request names its own adapter."""
+    """Completes and scores batches in which every request names its own adapter."""
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_tokens: int, temperature: float = 0.0, seed: int = 0
@@ -105,17 +105,20 @@ class Engine(Protocol):
 
 @runtime_checkable
 class ChatEngine(Protocol):
-    """One more verb, for chats: with all options of `Decoding`, and the text while it is made."""
+    """Adds `talk`: all options of `Decoding`, and streamed text."""
 
     def talk(
         self, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None
     ) -> list[Completion]: ...
 
 
-def continued(
+def continue_prompts(
     engine: Engine, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None
 ) -> list[Completion]:
-    """Continue with whichever verb the engine has for it. Raises `InputError` where it has none."""
+    """Continue prompts by `complete` where it has all the options needed, else by `talk`.
+
+    Raises `InputError` where the engine has no `talk`.
+    """
     if not prompts:
         return []
     if on_text is None and decoding.max_tokens is not None:

@@ -1,8 +1,8 @@
-"""Rows of tokens, micro-batches of them under a token budget, and their target positions.
+"""Token rows, length-bucketed micro-batches under a token budget, and log-probabilities at target positions.
 
-Logits exist only at target positions, a chunk at a time: at 49,152 tokens of vocabulary they would
-outweigh everything else. Not here: which items are trained when (`learning.inner_loop`), text and templates,
-and models that change the logits after `lm_head` (a soft cap, a scale).
+Logits are computed only at target positions, a chunk at a time: with a vocabulary of 49,152 they would outweigh
+everything else. Not here: which items are trained when (`learning.inner_loop`), text and templates, and models that
+change the logits after `lm_head` (a soft cap, a scale).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-LOGIT_CHUNK = 512  # target positions whose (N, vocab) logits exist at one time: 100 MB of float32 at 49,152 tokens
+LOGIT_CHUNK = 512  # target positions per (N, vocab) chunk of logits: 100 MB of float32 at a vocabulary of 49,152
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """`input_ids` (B, T) right-padded; `mask` (B, T) marks positions whose *next* token is a target.
+    """Right-padded `input_ids` (B, T); `mask` (B, T) marks positions whose *next* token is a target.
 
-    `index[b]` is the row's place in the list that was batched.
+    `index[b]`: the row's place in the list that was batched.
     """
 
     input_ids: Tensor
@@ -43,7 +43,7 @@ class MicroBatch:
 
 
 def length_buckets(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
-    """Indices grouped so that rows x longest row <= `token_budget` (a longer row stands alone)."""
+    """Group indices by length so that rows x longest row <= `token_budget` (a longer row is alone)."""
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     bucket: list[int] = []
     for i in order:
@@ -56,7 +56,7 @@ def length_buckets(lengths: Sequence[int], token_budget: int) -> Iterator[list[i
 
 
 def collate(rows: Sequence[Row], index: Sequence[int], *, pad_id: int, device: torch.device) -> MicroBatch:
-    """Right-pad the rows named by `index`; padding is never a target and, being last, never seen."""
+    """Right-pad the rows in `index`. Padding is never a target and, being last, is never attended to."""
     chosen = [rows[i] for i in index]
     width = max(len(r.ids) for r in chosen)
     input_ids = torch.full((len(chosen), width), pad_id, dtype=torch.long)
@@ -81,7 +81,7 @@ def collate(rows: Sequence[Row], index: Sequence[int], *, pad_id: int, device: t
 def micro_batches(
     rows: Sequence[Row], owners: Sequence[int], *, token_budget: int, pad_id: int, device: torch.device
 ) -> Iterable[MicroBatch]:
-    """Length-bucketed micro-batches; inside each, rows of one owner (adapter) stand together."""
+    """Length-bucketed micro-batches; inside each, rows of one owner (adapter) are adjacent."""
     for bucket in length_buckets([len(r.ids) for r in rows], token_budget):
         bucket.sort(key=lambda i: (owners[i], i))
         yield collate(rows, bucket, pad_id=pad_id, device=device)
@@ -95,7 +95,7 @@ def target_hidden(model: nn.Module, batch: MicroBatch) -> Tensor:
 
 
 def target_logprobs(model: nn.Module, batch: MicroBatch) -> Tensor:
-    """Log-probability (N,) of every target token, logits made in chunks of `LOGIT_CHUNK` positions."""
+    """Log-probability (N,) of every target token; logits are made in chunks of `LOGIT_CHUNK` positions."""
     hidden = target_hidden(model, batch)
     head = model.get_submodule("lm_head")
     parts = [hidden.new_empty(0, dtype=torch.float32)]

@@ -1,8 +1,8 @@
-"""A key/value cache whose room is allocated once.
+"""Preallocated key/value cache.
 
-transformers' `DynamicCache` concatenates, so every new token copies all that came before it. Here each layer
-writes into a buffer for the whole decoding and hands out views of the filled part. Not here: masks and positions
-(`padded`, `prefixes`), and layers with sliding or other special attention, which keep transformers' own cache.
+transformers' `DynamicCache` concatenates, so every new token copies all earlier ones. Here each layer writes into a
+buffer allocated once and returns views of its filled part. Not here: masks and positions (`padded`, `prefixes`), and
+layers with sliding or other special attention, which keep transformers' own cache.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer
 
 
 class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not type-checked here
-    """Keys and values (B, H, T, D) as views of buffers (B, H, capacity, D); grows when asked for more."""
+    """Keys and values (B, H, T, D) as views of buffers (B, H, capacity, D); the buffers grow when full."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """Write the new states (B, H, t, D) behind the others; all of them come back."""
+        """Append new states (B, H, t, D); returns all keys and values."""
         end = self._length + key_states.shape[-2]
         if self._buffers is None:
             self.lazy_initialization(key_states, value_states)
@@ -36,28 +36,28 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is 
             self._buffers = (self._empty_like(key_states), self._empty_like(value_states))
         elif end > self._capacity:
             self._capacity = max(end, 2 * self._capacity)
-            self._buffers = (self._moved(self._buffers[0]), self._moved(self._buffers[1]))
+            self._buffers = (self._grown(self._buffers[0]), self._grown(self._buffers[1]))
         self._buffers[0][:, :, self._length : end] = key_states
         self._buffers[1][:, :, self._length : end] = value_states
-        self._show(end)
+        self._set_length(end)
         return self.keys, self.values
 
     def get_seq_length(self) -> int:
         return self._length
 
     def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last tokens; as in transformers, the number is negative."""
+        """Drop the last tokens; as in transformers, the number is negative."""
         if tokens_to_remove > 0:
             raise ValueError(f"crop({tokens_to_remove}): expected 0 or the negative number of tokens to remove")
         if tokens_to_remove:
-            self._show(max(0, self._length + tokens_to_remove))
+            self._set_length(max(0, self._length + tokens_to_remove))
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Row i becomes what row `indices[i]` was: to drop rows (no new memory) or to repeat them."""
+        """Row i becomes the former row `indices[i]`: drops rows (no new memory) or repeats them."""
         if self._buffers is None:
             return
         self._buffers = (self._selected(self._buffers[0], indices), self._selected(self._buffers[1], indices))
-        self._show(self._length)
+        self._set_length(self._length)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         if self._buffers is not None:
@@ -71,7 +71,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is 
         super().reset()
         self._length, self._buffers = 0, None
 
-    def _show(self, length: int) -> None:
+    def _set_length(self, length: int) -> None:
         self._length = length
         if self._buffers is not None:
             self.keys, self.values = (buffer[:, :, :length] for buffer in self._buffers)
@@ -80,7 +80,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is 
         batch, heads, _, size = states.shape
         return states.new_empty(batch if rows is None else rows, heads, self._capacity, size)
 
-    def _moved(self, buffer: Tensor) -> Tensor:
+    def _grown(self, buffer: Tensor) -> Tensor:
         bigger = self._empty_like(buffer)
         bigger[:, :, : self._length] = buffer[:, :, : self._length]
         return bigger
@@ -91,20 +91,20 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is 
             kept[:, :, : self._length] = buffer[:, :, : self._length].index_select(0, indices.to(buffer.device))
             return kept
         repeated, at = self._empty_like(buffer, len(indices)), 0
-        for row, same in groupby(indices.tolist()):  # a slice a run: no copy in between, which can be large
+        for row, same in groupby(indices.tolist()):  # one slice per run: avoids a large intermediate copy
             end = at + len(list(same))
             repeated[at:end, :, : self._length] = buffer[row : row + 1, :, : self._length]
             at = end
         return repeated
 
 
-def is_plain(config: Any) -> bool:
-    """Whether every layer of such a model keeps all it has seen."""
+def has_full_attention(config: Any) -> bool:
+    """Whether every layer of the model attends to all earlier tokens."""
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
 
 
 def new_cache(config: Any, capacity: int) -> DynamicCache:
-    """An empty cache for a model; with room for `capacity` tokens a row where its attention is plain."""
+    """An empty cache; preallocated for `capacity` tokens a row where the model has full attention."""
     cache = DynamicCache(config=config)
     if all(type(layer) is DynamicLayer for layer in cache.layers):
         cache.layers = [PreallocatedLayer(capacity) for _ in cache.layers]

@@ -1,9 +1,9 @@
-"""Batched decoding in which every row may use its own adapter.
+"""Batched decoding, each row under its own adapter.
 
-Finished rows leave the batch. What prompts under one adapter begin with in common is computed once: in the batch
-itself (`padded`), or, where it is too long to be repeated for every row, packed behind it (`prefixes`). `on_token`
-sees every token as it is made: for streaming, and for stop strings, of which only the caller knows the text.
-Not here: chat templates, routing, how a token is chosen (`sampling`).
+Finished rows leave the batch. A beginning that prompts under one adapter share is computed once: inside the batch
+(`padded`), or, where it is too long to repeat for every row, with the rows packed behind it (`prefixes`). `on_token`
+receives every token as it is made: for streaming, and for stop strings, which need the text. Not here: chat templates,
+routing, choosing tokens (`sampling`).
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from seal_memory.engines.prefixes import (
     SharedPrefix,
     can_share,
     find_groups,
-    packs,
+    pack_rows,
 )
-from seal_memory.engines.sampling import GREEDY, Sampling, choose, draws, likeliest
+from seal_memory.engines.sampling import GREEDY, Sampling, choose, draw_uniforms, likeliest
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
 __all__ = ["GREEDY", "LIMITS", "Generated", "Limits", "OnToken", "Sampling", "generate"]
 
-OnToken = Callable[[int, int], bool | None]  # (index of the prompt, its new token): True stops the row after it
+OnToken = Callable[[int, int], bool | None]  # (prompt index, new token): True stops the row after it
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds memory, and when sharing a beginning pays; `min_prefix` 0 shares nothing."""
+    """Memory bounds, and minimum lengths for sharing a beginning; `min_prefix` 0 shares nothing."""
 
-    token_budget: int = 8192  # padded tokens of a batch
+    token_budget: int = 8192  # padded tokens per batch
     prefill_tokens: int = PREFILL_TOKENS
-    min_prefix: int = MIN_PREFIX  # for rows that decode packed, as the budget has no room for them side by side
+    min_prefix: int = MIN_PREFIX  # packed rows: those that do not fit the budget side by side
     packed_tokens: int = PACKED_TOKENS
-    min_head: int = MIN_HEAD  # for rows side by side
+    min_head: int = MIN_HEAD  # rows side by side
 
 
 LIMITS = Limits()
@@ -65,34 +65,34 @@ def generate(
     sampling: Sampling = GREEDY,
     limits: Limits = LIMITS,
     on_token: OnToken | None = None,
-    between: Callable[[], None] = lambda: None,
+    before_token: Callable[[], None] = lambda: None,
     top: int = 0,
     greedy: Sequence[bool] = (),
 ) -> list[Generated]:
     """Continue each prompt under its own adapter; results in the order of the prompts.
 
-    `greedy`: which prompts are not sampled, whatever `sampling` says; none, or one per prompt.
-    `top`: how many of the likeliest tokens to report for every token made. `between` is called before every token;
-    other batches may run in it, or it may raise to end all of this.
+    `greedy`: prompts that are not sampled, whatever `sampling` says; empty, or one flag per prompt. `top`: how many of
+    the likeliest tokens to report beside every generated one. `before_token` is called before every token; it may run
+    other batches, or raise to end this one.
     """
-    drawn = draws(sampling, prompts, [id(a) for a in adapters], max_new_tokens, greedy)
-    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, drawn, on_token, between, top)
+    uniforms = draw_uniforms(sampling, prompts, [id(a) for a in adapters], max_new_tokens, greedy)
+    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, uniforms, on_token, before_token, top)
     sharing = limits.min_prefix > 0 and can_share(stack.model)
     results: dict[int, Generated] = {}
     for group in find_groups(prompts, [id(a) for a in adapters], min_prefix=limits.min_prefix) if sharing else []:
         if len(group.index) * (max(len(prompts[i]) for i in group.index) + max_new_tokens) > limits.token_budget:
-            results.update(_packed(stack, group, prompts, adapters[group.index[0]], loop, limits))
+            results.update(_generate_packed(stack, group, prompts, adapters[group.index[0]], loop, limits))
     alone = [i for i in range(len(prompts)) if i not in results]
     for places in length_buckets([len(prompts[i]) + max_new_tokens for i in alone], limits.token_budget):
         bucket = [alone[n] for n in places]
         first_seen = {id(adapters[i]): n for n, i in reversed(list(enumerate(bucket)))}
         bucket.sort(key=lambda i: (first_seen[id(adapters[i])], i))
-        rows = _side_by_side(stack, [(prompts[i], adapters[i]) for i in bucket], loop, limits, pad_id, sharing)
+        rows = _padded_rows(stack, [(prompts[i], adapters[i]) for i in bucket], loop, limits, pad_id, sharing)
         results.update(loop.run(rows, bucket))
     return [results[i] for i in range(len(prompts))]
 
 
-def _side_by_side(
+def _padded_rows(
     stack: StackedLora,
     bucket: Sequence[tuple[Sequence[int], LoraAdapter | None]],
     loop: _Loop,
@@ -100,6 +100,7 @@ def _side_by_side(
     pad_id: int,
     sharing: bool,
 ) -> PaddedRows:
+    """Rows side by side, with the heads that their prompts share."""
     prompts, adapters = [p for p, _ in bucket], [a for _, a in bucket]
     owners = [id(a) for a in adapters]
     return PaddedRows(
@@ -113,7 +114,7 @@ def _side_by_side(
     )
 
 
-def _packed(
+def _generate_packed(
     stack: StackedLora,
     group: Group,
     prompts: Sequence[Sequence[int]],
@@ -121,23 +122,23 @@ def _packed(
     loop: _Loop,
     limits: Limits,
 ) -> dict[int, Generated]:
-    """The results of a group, by the index of the prompt."""
+    """Results of one group by prompt index."""
     length, first = group.prefix_length, group.index[0]
     suffixes = [prompts[i][length:] for i in group.index]
-    together = list(packs([len(s) for s in suffixes], loop.max_new_tokens, limits.packed_tokens))
-    room = max(sum(len(suffixes[n]) + loop.max_new_tokens for n in pack) for pack in together)
+    packed = list(pack_rows([len(s) for s in suffixes], loop.max_new_tokens, limits.packed_tokens))
+    room = max(sum(len(suffixes[n]) + loop.max_new_tokens for n in pack) for pack in packed)
     prefix = SharedPrefix(
         stack, prompts[first][:length], adapter, prefill_tokens=limits.prefill_tokens, room_behind=room
     )
     results: dict[int, Generated] = {}
-    for pack in together:
+    for pack in packed:
         rows = PackedRows(prefix, [suffixes[n] for n in pack])
         results.update(loop.run(rows, [group.index[n] for n in pack]))
     return results
 
 
 class _Rows(Protocol):
-    """Rows that are decoded together; `live` are their indices. Finished ones may stay for a while, unread."""
+    """Rows that are decoded together; `live` are their indices. Finished rows may stay for a while, ignored."""
 
     live: list[int]
 
@@ -146,13 +147,13 @@ class _Rows(Protocol):
         ...
 
     def advance(self, chosen: Tensor, keep: list[int]) -> None:
-        """Append the chosen tokens (B,); only the rows `keep` must stay."""
+        """Append the chosen tokens (B,); rows not in `keep` may be dropped."""
         ...
 
 
 @dataclass(slots=True)
 class _Row:
-    """One continuation in the making."""
+    """One unfinished continuation."""
 
     index: int  # of the prompt
     ids: list[int]
@@ -163,36 +164,37 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """Decodes rows to their ends; `drawn` has the random numbers (prompts, tokens) of all of a call."""
+    """Decodes rows to their ends; `uniforms` (prompts, tokens) are the random numbers of the whole call."""
 
     max_new_tokens: int
     stop_ids: frozenset[int]
     sampling: Sampling
-    drawn: Tensor | None
+    uniforms: Tensor | None
     on_token: OnToken | None
-    between: Callable[[], None]
+    before_token: Callable[[], None]
     top: int
 
     def run(self, rows: _Rows, index: Sequence[int]) -> dict[int, Generated]:
-        """The results by the index of the prompt; row i is prompt `index[i]`."""
+        """Results by prompt index; row i is prompt `index[i]`."""
         made = [_Row(i, [], []) for i in index]
         for step in range(self.max_new_tokens):
-            self.between()
-            drawn = None if self.drawn is None else self.drawn[[index[i] for i in rows.live], step]
+            self.before_token()
+            uniforms = None if self.uniforms is None else self.uniforms[[index[i] for i in rows.live], step]
             logits = rows.logits()
-            chosen, logprob = choose(logits, self.sampling, drawn)
+            chosen, logprob = choose(logits, self.sampling, uniforms)
             top = likeliest(logits, self.top) if self.top else [()] * len(chosen)
             keep = []
             for place, (token, score) in enumerate(zip(chosen.tolist(), logprob.tolist(), strict=True)):
                 row = made[rows.live[place]]
-                if not row.stopped and self._goes_on(row, token, score, top[place]):
+                if not row.stopped and self._append(row, token, score, top[place]):
                     keep.append(place)
             if not keep or step + 1 == self.max_new_tokens:
                 break
             rows.advance(chosen, keep)
         return {r.index: Generated(tuple(r.ids), tuple(r.logprobs), r.stopped, tuple(r.top)) for r in made}
 
-    def _goes_on(self, row: _Row, token: int, score: float, top: Likeliest) -> bool:
+    def _append(self, row: _Row, token: int, score: float, top: Likeliest) -> bool:
+        """Record a token; False when it ends the row."""
         row.logprobs.append(score)
         if top:
             row.top.append(top)

@@ -1,7 +1,7 @@
-"""A model's words without its weights: chats to token ids and back, what ends a text, and how much fits.
+"""Tokenizer side of a model: chats to token ids and back, stop tokens, and context length.
 
-Both engines use it, so that they see the same prompts token by token, and make the same text of the same tokens.
-Not here: running a model (`decode`, `vllm`), rows to train (`local`), and torch.
+Both engines use it, so that they see the same prompts token by token and decode tokens to the same text. Not here:
+running a model (`decode`, `vllm`), training rows (`local`), torch.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 Likeliest = tuple[tuple[int, float], ...]  # (token, log-probability), best first
 
-DEFAULT_LENGTH = 2048  # of a model that does not say
-_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>")
+DEFAULT_LENGTH = 2048  # context of a model whose config names none
+_END_TOKENS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>")
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """New token ids without the stop token; `logprobs` has one more entry, its own, when a stop token was met.
+    """New token ids without the stop token; where one was met, `logprobs` has one more entry, its own.
 
-    `top`: for each of the logprobs the likeliest tokens and theirs, best first, where they were asked for.
+    `top`: for each entry of `logprobs` the likeliest tokens with theirs, best first, where requested.
     """
 
     ids: tuple[int, ...]
@@ -39,18 +39,18 @@ class Generated:
 
 
 class Encoder:
-    """One tokenizer and what its model says about ends and lengths; `ends` are further ids that end a text."""
+    """A tokenizer with its model's stop tokens and context length; `end_ids`: additional stop ids."""
 
-    def __init__(self, tokenizer: Any, *, max_length: int, ends: Iterable[int | None] = ()) -> None:
+    def __init__(self, tokenizer: Any, *, max_length: int, end_ids: Iterable[int | None] = ()) -> None:
         self.tokenizer, self.max_length = tokenizer, max_length
-        vocabulary = tokenizer.get_vocab()  # asked itself: SmolLM2's unknown token is <|endoftext|>
-        ids = {tokenizer.eos_token_id, *ends, *(vocabulary.get(token) for token in _ENDS)}
+        vocabulary = tokenizer.get_vocab()  # looked up directly: SmolLM2's unknown token is <|endoftext|>
+        ids = {tokenizer.eos_token_id, *end_ids, *(vocabulary.get(token) for token in _END_TOKENS)}
         self.stop_ids: frozenset[int] = frozenset(i for i in ids if isinstance(i, int))
 
     # -- tokens -----------------------------------------------------------------------------------
 
     def encode(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt. Raises `InputError` for tools that the chat template does not know, empty raw text."""
+        """Token ids of a prompt. Raises `InputError` for tools the chat template ignores and for empty raw text."""
         if prompt.raw is None:
             return self.encode_prompt(prompt.messages, tools=prompt.tools)
         ids = self.ids(prompt.raw)
@@ -59,13 +59,13 @@ class Encoder:
         return ids
 
     def encode_prompt(self, messages: Messages, *, tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
-        """Token ids of the rendered chat, up to where the assistant begins to speak."""
-        text = self._rendered(messages, tools)
-        if tools and text == self._rendered(messages, ()):
+        """Token ids of the rendered chat, up to the start of the assistant's turn."""
+        text = self._render(messages, tools)
+        if tools and text == self._render(messages, ()):
             raise InputError("This model's chat template has no place for tools; ask without them.")
         return self.ids(text)
 
-    def _rendered(self, messages: Messages, tools: Sequence[Mapping[str, Any]]) -> str:
+    def _render(self, messages: Messages, tools: Sequence[Mapping[str, Any]]) -> str:
         text: str = self.tokenizer.apply_chat_template(
             [dict(m) for m in messages],
             tools=[dict(t) for t in tools] or None,
@@ -75,26 +75,29 @@ class Encoder:
         return text
 
     def ids(self, text: str) -> list[int]:
-        """Token ids of plain text, nothing added."""
+        """Token ids of plain text, without special tokens."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def text(self, ids: Sequence[int]) -> str:
-        """What the tokens say, special ones left out."""
+        """Decode tokens, special ones left out."""
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
 
     # -- lengths ----------------------------------------------------------------------------------
 
     def check_fits(self, prompt_tokens: int, more: int) -> None:
-        """Raises `PromptTooLongError` where a prompt and what is to follow are longer than the model's context."""
+        """Raises `PromptTooLongError` where a prompt and `more` tokens exceed the model's context."""
         if prompt_tokens + more > self.max_length:
             raise PromptTooLongError(
-                f"The prompt has {prompt_tokens} tokens and {more} are to follow, but this model's context "
+                f"The prompt has {prompt_tokens} tokens and {more} more are needed, but this model's context "
                 f"is {self.max_length}: shorten the text or retrieve fewer passages."
             )
 
-    def room(self, prompts: Sequence[int], wanted: int | None) -> int:
-        """How many tokens may follow prompts of these lengths. Raises `PromptTooLongError`."""
+    def max_new_tokens(self, prompts: Sequence[int], wanted: int | None) -> int:
+        """How many tokens may follow prompts of these lengths (`wanted` None: a default).
+
+        Raises `PromptTooLongError`.
+        """
         longest = max(prompts, default=0)
         if wanted is None:
             wanted = max(1, min(DEFAULT_TOKENS, self.max_length - longest))
@@ -106,7 +109,7 @@ class Encoder:
     def completion(
         self, prompt_tokens: int, generated: Generated, *, row: int, transcript: Transcript, decoding: Decoding
     ) -> Completion:
-        """What became of row `row`; gives its last piece to the transcript's listener."""
+        """The `Completion` of row `row`; streams the row's last piece through the transcript."""
         text = transcript.close(row, generated.ids)
         mean = sum(generated.logprobs) / max(1, len(generated.logprobs))
         finish: Finish = "stop" if generated.stopped else "length"
@@ -121,12 +124,12 @@ class Encoder:
                 generated.logprobs[n],
                 tuple((self.text([i]), logprob) for i, logprob in top[n]),
             )
-            for n in range(transcript.kept(generated.ids))
+            for n in range(transcript.count_kept(generated.ids))
         )
 
 
 def load_encoder(files: ModelFiles) -> Encoder:
-    """The encoder of a model on disk, whose weights are not touched. Raises `ModelUnavailableError`."""
+    """Encoder of a model on disk, without loading weights. Raises `ModelUnavailableError`."""
     from transformers import AutoTokenizer
 
     try:
@@ -138,4 +141,4 @@ def load_encoder(files: ModelFiles) -> Encoder:
         raise ModelUnavailableError(f"model {files.name!r}: its tokenizer in {files.folder}: {error}") from error
     ends = generation.get("eos_token_id")
     length = config.get("max_position_embeddings") or DEFAULT_LENGTH
-    return Encoder(tokenizer, max_length=int(length), ends=ends if isinstance(ends, list) else [ends])
+    return Encoder(tokenizer, max_length=int(length), end_ids=ends if isinstance(ends, list) else [ends])

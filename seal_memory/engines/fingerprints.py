@@ -1,10 +1,10 @@
-"""Checksums of model files, and remembering them so that a start does not hash half a gigabyte again.
+"""Checksums of model files, cached so that a start does not hash half a gigabyte again.
 
-A *fingerprint* says which base an adapter was made for. It covers every tensor (name, type, shape, bytes) and
-the essentials of config.json, and not what a newer library writes differently: order, sharding, headers.
+A *fingerprint* identifies the base that an adapter was made for. It covers every tensor (name, type, shape, bytes) and
+the essentials of config.json, but not details that library versions write differently: order, sharding, headers.
 
-A remembered value is trusted while every file keeps its size and time of change; whoever alters a file and
-restores both is not found out. Not covered: the tokenizer, which libraries write anew in other words.
+A cached checksum is trusted while every file keeps its size and modification time; a change that restores both is not
+detected. Not covered: the tokenizer, whose files library versions write differently.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from seal_memory.errors import ModelUnavailableError
 
-__all__ = ["fingerprint", "folder_digest", "remembered", "sha256_file", "weight_files", "weight_shapes"]
+__all__ = ["fingerprint", "folder_digest", "cached_checksum", "sha256_file", "weight_files", "weight_shapes"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def sha256_file(path: Path) -> str:
 
 
 def folder_digest(folder: Path, names: Iterable[str]) -> str:
-    """One checksum over some files of a folder, by name and content. Raises `OSError`."""
+    """One checksum over files of a folder, by name and content. Raises `OSError`."""
     total = hashlib.sha256()
     for name in sorted(names):
         total.update(f"{name}\0{sha256_file(folder / name)}\n".encode())
@@ -66,7 +66,7 @@ def folder_digest(folder: Path, names: Iterable[str]) -> str:
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of a transformers folder, in order of name.
+    """The safetensors files of a transformers folder, ordered by name.
 
     Raises `ModelUnavailableError` where there are none, one is missing, or the index cannot be read.
     """
@@ -99,10 +99,10 @@ def fingerprint(folder: Path) -> str:
     return total.hexdigest()
 
 
-def remembered(note: Path, files: Sequence[Path], compute: Callable[[], str]) -> str:
-    """`compute()`, or its earlier value from `note` while no file changed its size or time of change.
+def cached_checksum(note: Path, files: Sequence[Path], compute: Callable[[], str]) -> str:
+    """`compute()`, or its earlier value from the file `note` while no file changed its size or modification time.
 
-    A note that cannot be written is no error, the next start only takes longer. Raises what `compute` raises.
+    A note that cannot be written is ignored: the next start takes longer. Raises what `compute` raises.
     """
     stamp = {str(path): [(stat := path.stat()).st_size, stat.st_mtime_ns] for path in files}
     try:
@@ -123,7 +123,7 @@ def _write_note(note: Path, content: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(content), encoding="utf-8")
         os.replace(temporary, note)
     except OSError as error:
-        logger.debug("checksum not remembered in %s: %s", note, error)
+        logger.debug("checksum not cached in %s: %s", note, error)
         with contextlib.suppress(OSError):
             temporary.unlink()
 
@@ -154,7 +154,7 @@ def _tensors(path: Path) -> list[tuple[str, tuple[str, list[int], int, int]]]:
                 continue
             start, end = (first + int(offset) for offset in entry["data_offsets"])
             if not first <= start <= end <= size:
-                raise ValueError(f"tensor {name} reaches over the end of the file")
+                raise ValueError(f"tensor {name} ends behind the end of the file")
             found.append((name, (str(entry["dtype"]), list(entry["shape"]), start, end)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelUnavailableError(f"{path} is not a whole safetensors file: {error}") from error

@@ -1,8 +1,8 @@
-"""GGUF files, converted once to a transformers folder of safetensors in the cache.
+"""GGUF conversion cache: each file is converted once to a transformers folder of safetensors.
 
-A conversion is written to a temporary folder beside its place, fsynced and renamed, so a killed process
-leaves no half model and two processes at once end with one whole folder. Each folder carries the checksum of
-its files; one that does not match is built anew, with a warning.
+A conversion is written to a temporary folder, fsynced and renamed: a killed process leaves no partial model, and
+concurrent processes end with one whole folder. Each folder holds the checksum of its files; a folder that does not
+match is rebuilt, with a warning.
 
 Not here: writing GGUF, models that stay quantised (adapters are trained on dense weights), and deleting old
 conversions: a cache folder may be deleted by hand at any time.
@@ -24,13 +24,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seal_memory.engines.fingerprints import folder_digest, remembered
+from seal_memory.engines.fingerprints import cached_checksum, folder_digest
 from seal_memory.errors import ModelUnavailableError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["converted", "quiet_transformers", "refuse_missing"]
+__all__ = ["convert_once", "quiet_transformers", "refuse_missing"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,25 +39,24 @@ _NOTES = "checksums"
 _LEFTOVER_SECONDS = 3600.0
 
 
-def converted(find: Callable[[], Path], *, sha256: str, label: str, root: Path) -> Path:
-    """The folder with the model of the GGUF file whose content has this checksum, converting it if need be.
+def convert_once(find: Callable[[], Path], *, sha256: str, label: str, root: Path) -> Path:
+    """The folder with the converted model of the GGUF file with this checksum.
 
-    `find` gives the file and is called only when there is something to convert. Raises
-    `ModelUnavailableError` where the file cannot be converted or the cache cannot be written, and what `find`
-    raises.
+    `find` returns the file; it is called only when a conversion is needed. Raises `ModelUnavailableError` where the
+    file cannot be converted or the cache cannot be written, and what `find` raises.
     """
     target = root / "models" / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', label)}-{sha256[:16]}"
-    if _intact(target, root):
+    if _is_intact(target, root):
         return target
     if target.exists():
-        logger.warning("the converted model in %s is damaged and is built anew", target)
+        logger.warning("the converted model in %s is damaged and is rebuilt", target)
     gguf = find()
     try:
-        _sweep(target.parent)
+        _remove_leftovers(target.parent)
         _convert(gguf, target, root)
     except OSError as error:
         raise ModelUnavailableError(
-            f"{gguf} cannot be converted into {target}: {error}. Free or choose another cache folder: "
+            f"{gguf} cannot be converted into {target}: {error}. Free space or choose another cache folder: "
             "set SEAL_MEMORY_ENGINE__CACHE_DIR to one that can be written"
         ) from error
     return target
@@ -65,33 +64,33 @@ def converted(find: Callable[[], Path], *, sha256: str, label: str, root: Path) 
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bars and only errors from transformers and the hub while a model is loaded."""
-    from transformers.utils import logging as theirs
+    """Inside, transformers and the hub show no progress bars and log errors only."""
+    from transformers.utils import logging as transformers_logging
 
-    verbosity, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
-    theirs.set_verbosity_error()
-    theirs.disable_progress_bar()
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        theirs.set_verbosity(verbosity)
+        transformers_logging.set_verbosity(verbosity)
         if bars:
-            theirs.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
 
 
 def refuse_missing(names: Iterable[str], where: Path) -> None:
-    """Raises `ModelUnavailableError` for weights that transformers would fill with random numbers."""
+    """Raises `ModelUnavailableError` for missing weights, which transformers would fill with random numbers."""
     if absent := sorted(names):
         raise ModelUnavailableError(f"{where} lacks {len(absent)} weights, such as {absent[0]}: get it again")
 
 
-def _intact(folder: Path, root: Path) -> bool:
+def _is_intact(folder: Path, root: Path) -> bool:
     try:
         expected = json.loads((folder / CHECKSUM_NAME).read_text(encoding="utf-8"))
         names = [str(name) for name in expected["files"]]
         note = root / _NOTES / f"{folder.name}.json"
         paths = [folder / name for name in names]
-        return bool(remembered(note, paths, lambda: folder_digest(folder, names)) == expected["digest"])
+        return bool(cached_checksum(note, paths, lambda: folder_digest(folder, names)) == expected["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -117,7 +116,7 @@ def _write_model(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     try:
-        with quiet_transformers(), _bars_only_on_a_terminal():
+        with quiet_transformers(), _progress_only_on_a_terminal():
             model, report = AutoModelForCausalLM.from_pretrained(
                 gguf.parent,
                 gguf_file=gguf.name,
@@ -128,7 +127,7 @@ def _write_model(gguf: Path, folder: Path) -> None:
             )
             refuse_missing(report["missing_keys"], gguf)
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-            if _lossless_in_half(model):
+            if _fits_float16(model):
                 model = model.to(torch.float16)
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
@@ -137,11 +136,11 @@ def _write_model(gguf: Path, folder: Path) -> None:
             f"{gguf} cannot be converted: {error}. Expected a whole GGUF file of an architecture that "
             "transformers can read; or hand in a safetensors folder instead"
         ) from error
-    except SafetensorError as error:  # its word for a full disk
+    except SafetensorError as error:  # raised for a full disk
         raise OSError(str(error)) from error
 
 
-def _lossless_in_half(model: Any) -> bool:
+def _fits_float16(model: Any) -> bool:
     import torch
 
     def same(tensor: torch.Tensor) -> bool:
@@ -151,8 +150,8 @@ def _lossless_in_half(model: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _bars_only_on_a_terminal() -> Iterator[None]:
-    """The bar of the conversion ignores transformers' own switch; without a terminal it is only noise."""
+def _progress_only_on_a_terminal() -> Iterator[None]:
+    """The conversion's progress bar ignores transformers' own switch; hide it where stderr is no terminal."""
     if sys.stderr.isatty():
         yield
         return
@@ -177,18 +176,18 @@ def _move_into_place(temporary: Path, target: Path, root: Path) -> None:
     except OSError:
         if not target.exists():
             raise
-    if _intact(target, root):  # another process was first
+    if _is_intact(target, root):  # another process finished first
         return
-    aside = temporary.with_name(temporary.name + ".old")
-    target.rename(aside)
+    old = temporary.with_name(temporary.name + ".old")
+    target.rename(old)
     try:
         temporary.rename(target)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
-def _sweep(parent: Path) -> None:
-    """Removes what killed conversions left; an hour old at least, so never one that is being written."""
+def _remove_leftovers(parent: Path) -> None:
+    """Remove the folders of killed conversions, at least an hour old, so never one that is being written."""
     for path in parent.glob(".*.tmp*"):
         if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
             shutil.rmtree(path, ignore_errors=True)

@@ -1,10 +1,10 @@
-"""Which device and number type the frozen base runs on, found out once and with a reason for people.
+"""Device and number type of the frozen base, detected once, with a reason for people.
 
-Measured: bfloat16 matrix products are several times faster than float32 where the processor has instructions
-for them (AVX512-BF16, AMX) and about a hundred times slower where it has not. So `auto` never guesses: it
-asks torch, and where torch cannot say, the processor's flags.
+Measured: bfloat16 matrix products are several times faster than float32 where the processor has instructions for them
+(AVX512-BF16, AMX) and about a hundred times slower elsewhere. So `auto` never guesses: it asks torch, or the
+processor's flags where torch cannot say.
 
-Not here: memory sizes, several GPUs at once, the adapters' own number type (always float32), quantised bases.
+Not here: memory sizes, several GPUs at once, the adapters' number type (always float32), quantised bases.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Where a model runs. `base_dtype` is the name of a torch type; `reason` is a sentence for people."""
+    """Device and number type of a model. `base_dtype`: name of a torch type; `reason`: a sentence for people."""
 
     device: str
     base_dtype: str
@@ -36,22 +36,22 @@ class Hardware:
 
 
 def detect(device: str = "auto", dtype: str = "auto") -> Hardware:
-    """The device and number type to use: what was asked for, or the best that is there.
+    """The device and number type to use: as requested, or the best available.
 
-    Raises `SettingsError` for an unknown name, a device that is not there, or float16 on a CPU.
+    Raises `SettingsError` for an unknown name, an absent device, or float16 on a CPU.
     """
     import torch
 
     if dtype != "auto" and dtype not in DTYPES:
         raise SettingsError(f"setting engine.dtype is {dtype!r}: expected auto or one of {', '.join(DTYPES)}")
-    chosen, why_device = _choose_device(device)
+    chosen, device_reason = _choose_device(device)
     kind = chosen.partition(":")[0]
     if kind == "cpu" and dtype == "float16":
         raise SettingsError("setting engine.dtype is 'float16': not on a CPU; use auto, float32 or bfloat16")
-    base_dtype, why_dtype = (dtype, "as asked") if dtype != "auto" else _choose_dtype(chosen)
+    base_dtype, dtype_reason = (dtype, "as asked") if dtype != "auto" else _choose_dtype(chosen)
     if kind == "cpu" and dtype == "bfloat16" and not _cpu_has_bf16():
         logger.warning("bfloat16 as asked, but this CPU has no instructions for it: it will be very slow")
-    reason = f"device {chosen} ({why_device}), base in {base_dtype} ({why_dtype})"
+    reason = f"device {chosen} ({device_reason}), base in {base_dtype} ({dtype_reason})"
     return Hardware(device=chosen, base_dtype=base_dtype, threads=torch.get_num_threads(), reason=reason)
 
 
@@ -92,7 +92,7 @@ def _choose_dtype(device: str) -> tuple[str, str]:
 
 
 def _cpu_has_bf16() -> bool:
-    """Asks torch; its queries are private, so a version without them is answered from the CPU's flags."""
+    """Asks torch; its queries are private, so for a version without them the CPU's flags decide."""
     import torch
 
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

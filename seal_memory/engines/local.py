@@ -1,9 +1,9 @@
-"""The default engine: transformers in this process, adapters swapped per row.
+"""In-process engine (the default): transformers, with adapters applied per row.
 
-Adapters are put in by id (`put`) or fetched on first use from a source; the most recently used stay in memory, and
-beyond them what was put in, for as long as who put it holds it: a candidate has no file that it could be fetched from.
-Several memories may share one engine, each a source. Not here: finding model files (`models`), training
-(`learning.inner_loop`), routing.
+Adapters are added by id (`put`) or fetched on first use from a source. The most recently used stay in memory; beyond
+them a `put` adapter stays usable as long as its owner holds it, as a candidate has no file to fetch. Several memories
+may share one engine, each as a source. Not here: finding model files (`models`), training (`learning.inner_loop`),
+routing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class TransformersEngine:
         self._sources_lock = threading.Lock()
         self._keep = keep
         self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
-        self._given: WeakValueDictionary[str, LoraAdapter] = WeakValueDictionary()  # what was put, wherever it is held
+        # adapters from `put`, for as long as anybody holds them
+        self._put_adapters: WeakValueDictionary[str, LoraAdapter] = WeakValueDictionary()
         self.encoder = _encoder(loaded)
         self.stop_ids, self.max_length = self.encoder.stop_ids, self.encoder.max_length
         pad = self.tokenizer.pad_token_id
@@ -54,60 +55,60 @@ class TransformersEngine:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The model's device."""
         device: torch.device = next(self.model.parameters()).device
         return device
 
     def add_source(self, fetch: Fetch) -> None:
-        """One more place to get adapters from: `fetch` raises `UnknownIdError` for an id that is not its own."""
+        """Add a source of adapters: `fetch` raises `UnknownIdError` for an id that is not its own."""
         with self._sources_lock:
             self._sources = [*self._sources, fetch]
 
     def remove_source(self, fetch: Fetch) -> None:
-        """No longer ask this place; adapters that are held stay. Does not wait for who uses the model."""
+        """Remove a source; loaded adapters stay. Does not wait for the model's lock."""
         with self._sources_lock:
             self._sources = [s for s in self._sources if s is not fetch]
 
     # -- adapters ---------------------------------------------------------------------------------
 
     def put(self, adapter_id: str, adapter: LoraAdapter) -> None:
-        """Make an adapter usable under an id. It leaves when dropped, or when over `keep` and nobody else holds it."""
+        """Make an adapter usable under an id, until dropped, or evicted (over `keep`) and held by nobody else."""
         with self.lock:
-            self._given[adapter_id] = adapter
-            self._hold(adapter_id, adapter)
+            self._put_adapters[adapter_id] = adapter
+            self._remember(adapter_id, adapter)
 
-    def _hold(self, adapter_id: str, adapter: LoraAdapter) -> None:
-        """The least recently used leaves when over `keep`."""
+    def _remember(self, adapter_id: str, adapter: LoraAdapter) -> None:
+        """Cache an adapter; evicts the least recently used over `keep`."""
         self._adapters[adapter_id] = adapter
         self._adapters.move_to_end(adapter_id)
         while len(self._adapters) > self._keep:
             self._adapters.popitem(last=False)
 
     def drop(self, adapter_id: str) -> None:
-        """Forget an adapter; unknown ids are fine."""
+        """Remove an adapter; unknown ids are ignored."""
         with self.lock:
             self._adapters.pop(adapter_id, None)
-            self._given.pop(adapter_id, None)
+            self._put_adapters.pop(adapter_id, None)
 
     def adapter(self, adapter_id: str | None) -> LoraAdapter | None:
-        """The adapter of an id. Raises `AdapterError` when it is neither held nor fetchable."""
-        return None if adapter_id is None else self._held(adapter_id)
+        """The adapter of an id. Raises `AdapterError` when it is neither loaded nor fetchable."""
+        return None if adapter_id is None else self._get(adapter_id)
 
-    def _held(self, adapter_id: str) -> LoraAdapter:
+    def _get(self, adapter_id: str) -> LoraAdapter:
         with self.lock:
-            found = self._adapters.get(adapter_id) or self._given.get(adapter_id)
+            found = self._adapters.get(adapter_id) or self._put_adapters.get(adapter_id)
             if found is None:
-                found = self._fetched(adapter_id)
-            self._hold(adapter_id, found)
+                found = self._fetch(adapter_id)
+            self._remember(adapter_id, found)
             return found
 
-    def _applied(self, prompts: Sequence[Prompt]) -> list[LoraAdapter | None]:
-        """The adapter of each prompt; prompts of one id get one object, so that their rows stand together."""
-        found = {a: self._held(a) for a in dict.fromkeys(p.adapter for p in prompts) if a is not None}
+    def _adapters_of(self, prompts: Sequence[Prompt]) -> list[LoraAdapter | None]:
+        """The adapter of each prompt; prompts of one id share one object, so that their rows are adjacent."""
+        found = {a: self._get(a) for a in dict.fromkeys(p.adapter for p in prompts) if a is not None}
         return [found[p.adapter] if p.adapter is not None else None for p in prompts]
 
-    def _fetched(self, adapter_id: str) -> LoraAdapter:
-        """From the first source that knows it: ids are content-addressed, so any of them has the same bytes."""
+    def _fetch(self, adapter_id: str) -> LoraAdapter:
+        """Fetch from the first source that knows the id: ids are content-addressed, so all have the same bytes."""
         for fetch in self._sources:
             try:
                 return fetch(adapter_id)
@@ -130,26 +131,26 @@ class TransformersEngine:
         return self.talk(prompts, Decoding(max_tokens, temperature, seed=seed))
 
     def talk(self, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None) -> list[Completion]:
-        """Continue every prompt with these options; `on_text` is given the text while it is made, in this thread.
+        """Continue every prompt with these options; `on_text` receives the text as it is made, in this thread.
 
-        Raises `InputError` when a prompt and `max_tokens` do not fit the model's context, for options out of range,
-        and for tools that the model's chat template does not know.
+        Raises `InputError` when a prompt and `max_tokens` do not fit the model's context, for options out of range, and
+        for tools that the model's chat template ignores.
         """
         ids = [self.encode(p) for p in prompts]
-        tokens = self.encoder.room([len(i) for i in ids], decoding.max_tokens)
+        tokens = self.encoder.max_new_tokens([len(i) for i in ids], decoding.max_tokens)
         sampling = Sampling(temperature=decoding.temperature, seed=decoding.seed, top_p=decoding.top_p)
         transcript = Transcript(self.encoder.text, len(ids), stop=decoding.stop, on_text=on_text)
         with self.lock:
             done = generate(
                 self.stack,
                 ids,
-                self._applied(prompts),
+                self._adapters_of(prompts),
                 max_new_tokens=tokens,
                 stop_ids=self.stop_ids,
                 pad_id=self.pad_id,
                 sampling=sampling,
-                on_token=None if transcript.idle else transcript.token,
-                between=self.lock.give_way,
+                on_token=None if transcript.is_idle else transcript.token,
+                before_token=self.lock.give_way,
                 top=decoding.top_logprobs or 0,
                 greedy=[p.greedy for p in prompts],
             )
@@ -159,21 +160,21 @@ class TransformersEngine:
         ]
 
     def check(self, prompt: Prompt, decoding: Decoding) -> None:
-        """Raises what `talk` would raise of this prompt and these options, before anything is computed."""
+        """Raises what `talk` would raise for this prompt and these options, before anything is computed."""
         Sampling(temperature=decoding.temperature, seed=decoding.seed, top_p=decoding.top_p)
-        self.encoder.room([len(self.encode(prompt))], decoding.max_tokens)
+        self.encoder.max_new_tokens([len(self.encode(prompt))], decoding.max_tokens)
 
     def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
-        """The log-probability of each target text after its prompt, end of turn not counted.
+        """Log-probability of each target text after its prompt, end of turn not counted.
 
-        A target without tokens scores minus infinity. Raises `InputError` when a prompt and its target do
-        not fit the model's context.
+        A target without tokens scores minus infinity. Raises `InputError` when a prompt and its target do not fit the
+        model's context.
         """
         rows = [self._row(self.encode(p), target, end=False) for p, target in requests]
         for row in rows:
             self.encoder.check_fits(row.prompt_length, row.target_length)
-        adapters = self._applied([p for p, _ in requests])
-        first_seen: dict[int, int] = {}  # not the object's address: the order is the same in every run
+        adapters = self._adapters_of([p for p, _ in requests])
+        first_seen: dict[int, int] = {}  # not the object's address, which differs between runs
         owners = [first_seen.setdefault(id(a), n) for n, a in enumerate(adapters)]
         scores: list[Score] = [Score(-math.inf, 0.0, 0)] * len(rows)
         device = next(self.model.parameters()).device
@@ -203,7 +204,7 @@ class TransformersEngine:
         return self.encoder.encode_prompt(messages, tools=tools)
 
     def encode_row(self, messages: Messages, target: str, *, end: bool = True) -> Row:
-        """A row to train or score: the loss counts the target and, with `end`, the end of turn."""
+        """A training or scoring row: the loss counts the target and, with `end`, the end of turn."""
         return self._row(self.encode_prompt(messages), target, end=end)
 
     def _row(self, prompt: list[int], target: str, *, end: bool) -> Row:
@@ -213,7 +214,7 @@ class TransformersEngine:
         return Row(tuple(prompt + ids), len(prompt))
 
     def encode_text(self, text: str) -> Row:
-        """A row of plain text, all of it counted by the loss, cut where the model's context ends."""
+        """A row of plain text, cut at the model's context; the loss counts all of it."""
         ids = [*self.encoder.ids(text), int(self.tokenizer.eos_token_id)]
         return Row(tuple(ids[: self.max_length]), 0)
 
@@ -225,4 +226,4 @@ def _encoder(loaded: LoadedModel) -> Encoder:
     configured = getattr(loaded.model.generation_config, "eos_token_id", None)
     length = int(getattr(loaded.model.config, "max_position_embeddings", DEFAULT_LENGTH))
     ends = configured if isinstance(configured, list) else [configured]
-    return Encoder(loaded.tokenizer, max_length=length, ends=ends)
+    return Encoder(loaded.tokenizer, max_length=length, end_ids=ends)

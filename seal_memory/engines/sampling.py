@@ -1,9 +1,8 @@
-"""Choosing the next tokens: greedy, or temperature sampling with a top-k cut *before* anything is sorted.
+"""Token choice: greedy, or temperature sampling with a top-k cut *before* any sorting.
 
-transformers' top-p sorts the whole vocabulary for every row and token; here the nucleus is cut out of the k
-likeliest. Every row draws with numbers that follow from the seed and its own prompt, so that a sample does not depend
-on who else is in the batch, when they finish, or how the batch is split. Not here: running the model (`decode`),
-repetition penalties, beams.
+transformers' top-p sorts the whole vocabulary for every row and token; here the nucleus is cut out of the k likeliest.
+Each row's random numbers follow from the seed and its own prompt, so that a sample does not depend on the rest of the
+batch, when rows finish, or how the batch is split. Not here: running the model (`decode`), repetition penalties, beams.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from seal_memory.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """`temperature` 0 is greedy. `top_p` cuts what `top_k` has left, as transformers does in this order."""
+    """`temperature` 0 is greedy. `top_p` cuts the rest that `top_k` leaves, in transformers' order."""
 
     temperature: float = 0.0
     top_k: int = 50
@@ -42,72 +41,72 @@ class Sampling:
 GREEDY = Sampling()
 
 
-def draws(
+def draw_uniforms(
     sampling: Sampling,
     prompts: Sequence[Sequence[int]],
     owners: Sequence[Hashable],
     tokens: int,
     greedy: Sequence[bool] = (),
 ) -> Tensor | None:
-    """Uniform numbers (rows, tokens) for all of a call, on the CPU; None when nothing is drawn.
+    """Uniform numbers (rows, tokens) for a whole call, on the CPU; None when nothing is sampled.
 
-    Copies of a prompt under the same owner (its adapter) each have their own. `greedy` rows (none, or one per row)
-    have zeros: what `choose` takes for 0 is the likeliest.
+    Copies of a prompt under the same owner (its adapter) each draw their own. `greedy` rows (empty, or one flag per
+    row) get zeros: `choose` maps 0 to the likeliest token.
     """
     if sampling.temperature == 0:
         return None
-    drawn = torch.zeros(len(prompts), tokens, dtype=torch.float64)
+    uniforms = torch.zeros(len(prompts), tokens, dtype=torch.float64)
     for row, seed in enumerate(row_seeds(sampling, prompts, owners, greedy)):
         if seed is not None:
-            drawn[row] = torch.rand(tokens, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return drawn
+            uniforms[row] = torch.rand(tokens, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return uniforms
 
 
 def row_seeds(
     sampling: Sampling, prompts: Sequence[Sequence[int]], owners: Sequence[Hashable], greedy: Sequence[bool] = ()
 ) -> list[int | None]:
-    """What every row draws with (0 to 2**63 - 1), None where it is greedy.
+    """Every row's seed (0 to 2**63 - 1), None where it is greedy.
 
-    It follows from the call's seed, the prompt, and how many copies of it that are sampled, too, come before.
+    It is derived from the call's seed, the prompt, and the number of sampled copies of it that come before.
     """
     copies: Counter[Hashable] = Counter()
     seeds: list[int | None] = []
-    for ids, owner, likeliest in zip(prompts, owners, greedy or [False] * len(prompts), strict=True):
-        if likeliest or sampling.temperature == 0:
+    for ids, owner, is_greedy in zip(prompts, owners, greedy or [False] * len(prompts), strict=True):
+        if is_greedy or sampling.temperature == 0:
             seeds.append(None)
             continue
         key = (tuple(ids), owner)
-        told = f"{sampling.seed} {copies[key]} ".encode() + array("q", ids).tobytes()
-        seeds.append(int.from_bytes(hashlib.sha256(told).digest()[:8], "big") >> 1)
+        material = f"{sampling.seed} {copies[key]} ".encode() + array("q", ids).tobytes()
+        seeds.append(int.from_bytes(hashlib.sha256(material).digest()[:8], "big") >> 1)
         copies[key] += 1
     return seeds
 
 
-def choose(logits: Tensor, sampling: Sampling, drawn: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Next tokens (B,) and their log-probabilities (B,) under the *untempered* distribution; `drawn` is (B,)."""
-    if drawn is None:
+def choose(logits: Tensor, sampling: Sampling, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Next tokens (B,) and their log-probabilities (B,) under the *untempered* distribution; `uniforms` is (B,)."""
+    if uniforms is None:
         chosen = logits.argmax(dim=-1)
     else:
         values, indices = logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1)  # likeliest first
-        place = _place(values.cpu(), sampling, drawn).to(logits.device)
+        place = _sampled_rank(values.cpu(), sampling, uniforms).to(logits.device)
         chosen = indices.gather(1, place[:, None])[:, 0]
     top = logits.gather(1, chosen[:, None])[:, 0]
     return chosen, top - logits.logsumexp(dim=-1)
 
 
-def _place(values: Tensor, sampling: Sampling, drawn: Tensor) -> Tensor:
-    """Where in (B, k) logits, sorted downwards, the number drawn by each row falls. In float64, so on the CPU."""
+def _sampled_rank(values: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
+    """Rank in (B, k) descending logits that each row's uniform number selects. In float64, so on the CPU."""
     shares = (values.double() / sampling.temperature).softmax(dim=-1)
     if sampling.top_p < 1:
         before = shares.cumsum(dim=-1) - shares
         shares = shares.masked_fill(before >= sampling.top_p, 0.0)
     sums = shares.cumsum(dim=-1)
-    target = drawn[:, None] * sums[:, -1:]
+    target = uniforms[:, None] * sums[:, -1:]
     return torch.searchsorted(sums, target, right=True)[:, 0].clamp(max=values.shape[-1] - 1)
 
 
 def likeliest(logits: Tensor, count: int) -> list[Likeliest]:
-    """For every row of (B, vocab) logits the `count` likeliest tokens, under the *untempered* distribution."""
+    """The `count` likeliest tokens for every row of (B, vocab) logits, under the *untempered* distribution."""
     values, indices = logits.topk(min(count, logits.shape[-1]), dim=-1)
     values = values - logits.logsumexp(dim=-1, keepdim=True)
     return [tuple(zip(i, v, strict=True)) for i, v in zip(indices.tolist(), values.tolist(), strict=True)]

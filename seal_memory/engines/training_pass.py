@@ -1,8 +1,8 @@
-"""How a micro-batch that trains goes through the model: which attention, and whether activations are kept.
+"""Forward and backward pass of a training micro-batch: choice of attention, activation checkpointing.
 
-Attention, measured forward and backward on SmolLM2's shape (9 query heads, 3 of keys, 512 tokens; float32, Zen 3,
-one thread): SDPA takes .72 of eager's time at 32 tokens a row, .95 at 48, .88 at 64, .86 at 128, .80 at 256 and
-.83 at 512, so it stays. In bfloat16 on a processor with AVX512-BF16, eager was the faster one on short rows.
+Attention, measured forward and backward on SmolLM2's shape (9 query heads, 3 of keys, 512 tokens; float32, Zen 3, one
+thread): SDPA takes .72 of eager's time at 32 tokens a row, .95 at 48, .88 at 64, .86 at 128, .80 at 256 and .83 at 512,
+so it stays. In bfloat16 on a processor with AVX512-BF16, eager was faster on short rows.
 
 Not here: the batches and their token budget (`batches`), the logits (chunked, `learning.inner_loop`), memory for
 adapters and their optimizer, passes without gradients.
@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 __all__ = ["ACTIVATION_BUDGET", "activation_bytes", "attention_for", "training_pass"]
 
 ACTIVATION_BUDGET = 2 << 30  # bytes; about 1,600 tokens of a 135M model in float32
-EAGER_WIDTH = 128  # bfloat16 on a CPU only; rows of ~48 tokens were measured, the crossing point itself was not
+EAGER_WIDTH = 128  # bfloat16 on a CPU only; measured at ~48 tokens, the exact crossing point was not
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def training_pass(
 ) -> Iterator[None]:
     """Run a forward *and* its backward pass of (rows, width) tokens inside this block.
 
-    Layers are computed again in the backward pass where their activations would take more than the budget.
+    Layers are recomputed in the backward pass where their activations would exceed the budget.
     """
     config: Any = model.config
     weight = next(model.parameters())
@@ -39,20 +39,22 @@ def training_pass(
     needed = activation_bytes(config, rows, width, element_size=weight.element_size(), attention=attention)
     with ExitStack() as stack:
         if attention != config._attn_implementation:
-            stack.enter_context(_attention(model, attention))
+            stack.enter_context(_using_attention(model, attention))
         if needed > activation_budget:
             stack.enter_context(_checkpointed(model.get_submodule("model.layers")))
         yield
 
 
 def attention_for(loaded: str, width: int, dtype: torch.dtype, device: torch.device) -> str:
-    """The faster attention for rows of `width` tokens; a model loaded with another one than SDPA keeps it."""
+    """The faster attention for rows of `width` tokens; a model not loaded with SDPA keeps its own."""
     short = device.type == "cpu" and dtype == torch.bfloat16 and width <= EAGER_WIDTH
     return "eager" if short and loaded == "sdpa" else loaded
 
 
 def activation_bytes(config: Any, rows: int, width: int, *, element_size: int, attention: str) -> int:
-    """What autograd keeps of the decoder layers of a dense model such as Llama, without the adapters' few per cent."""
+    """Bytes that autograd keeps of the decoder layers of a dense model such as Llama, without the adapters' few per
+    cent.
+    """
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     queries = config.num_attention_heads * head
     keys = (getattr(config, "num_key_value_heads", None) or config.num_attention_heads) * head
@@ -66,7 +68,7 @@ def activation_bytes(config: Any, rows: int, width: int, *, element_size: int, a
 
 
 @contextmanager
-def _attention(model: Any, wanted: str) -> Iterator[None]:
+def _using_attention(model: Any, wanted: str) -> Iterator[None]:
     before = model.config._attn_implementation
     model.set_attn_implementation(wanted)
     try:
@@ -77,12 +79,12 @@ def _attention(model: Any, wanted: str) -> Iterator[None]:
 
 @contextmanager
 def _checkpointed(layers: nn.Module) -> Iterator[None]:
-    """Keep only each layer's input. transformers' own switch wants train mode, and with it dropout."""
+    """Keep only each layer's input. transformers' own switch needs train mode, which turns on dropout."""
     for layer in layers.children():
-        again = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
-        layer.forward = again
+        recomputed = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+        layer.forward = recomputed
     try:
         yield
     finally:
         for layer in layers.children():
-            del layer.forward  # the class's own is seen again
+            del layer.forward  # uncovers the class's own method

@@ -1,1 +1,1 @@
-"""Forgetting: deletion and correction, with proof. (Retention matrices and audits over time come with the worker.)"""
+"""Forgetting: deletion and correction, audits of published shards, the retention matrix."""

@@ -1,29 +1,27 @@
-"""Audits: a published shard's held-out items, asked again closed book through the published router.
+"""Audits: ask a published shard's held-out items again, closed book through the published router.
 
-What an audit finds is appended to the ledger, item by item and as one result, and sets the shard's next date: later
-when it holds, soon when it weakens. A shard that lost more than is allowed is to be rebuilt.
-Not here: the schedule's rows (`ledger.audits`), what the results say (`retention`), rebuilding (`worker`).
+Grades and the result are appended to the ledger. The next audit is later when the shard holds, soon when it weakens; a
+shard that lost more than `background.audit_max_loss` is to be rebuilt. Not here: the schedule's rows (`ledger.audits`),
+evaluating the results (`retention`), rebuilding (`training.worker`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seal_memory.config import BackgroundSettings, GateSettings
 from seal_memory.engines.base import Engine
 from seal_memory.learning import grading
-from seal_memory.ledger import Ledger
+from seal_memory.learning.workbench import Workbench
 from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Audit, AuditDue, QuizItem, Snapshot
-from seal_memory.routing.router import MakeRouter
 
-TOGETHER = 8  # shards asked in one batch; each batch is on record before the next
+SHARDS_PER_BATCH = 8  # shards asked in one batch; each batch is recorded before the next
 
 
 @dataclass(frozen=True, slots=True)
 class AuditOutcome:
-    """One shard's audit; `loss` is how far its recall is under that of its first measure."""
+    """One shard's audit; `loss`: its first recall less this one."""
 
     audit: Audit
     loss: float
@@ -31,36 +29,27 @@ class AuditOutcome:
 
 
 class Auditor:
-    """Audits the shards of one ledger's published snapshot."""
+    """Audits the shards of one memory's published snapshot; `engine` answers, in process or as a server's."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        engine: Engine,
-        settings: BackgroundSettings,
-        gate: GateSettings,
-        *,
-        routers: MakeRouter,
-        clock: Callable[[], float],
-    ) -> None:
-        self.ledger, self.engine, self.settings, self.gate = ledger, engine, settings, gate
-        self.routers, self.clock = routers, clock
+    def __init__(self, bench: Workbench, engine: Engine) -> None:
+        self.bench, self.ledger, self.engine = bench, bench.ledger, engine
+        self.settings, self.gate = bench.settings.background, bench.settings.gate
 
     def run(self) -> list[AuditOutcome]:
-        """Audit what is due now. A shard without a held-out item is only dated anew."""
-        now = self.clock()
+        """Audit the shards that are due now. One without held-out items only gets a new date."""
+        now = self.bench.clock()
         self.ledger.audits.schedule(self.settings.audit_interval)
         due = self.ledger.audits.due(now)
         found: list[AuditOutcome] = []
-        for at in range(0, len(due), TOGETHER):
+        for at in range(0, len(due), SHARDS_PER_BATCH):
             snapshot = self.ledger.current()
             if snapshot is not None:
-                found += self._together(due[at : at + TOGETHER], snapshot, now)
+                found += self._audit_batch(due[at : at + SHARDS_PER_BATCH], snapshot, now)
         return found
 
-    def _together(self, due: Sequence[AuditDue], snapshot: Snapshot, now: float) -> list[AuditOutcome]:
+    def _audit_batch(self, due: Sequence[AuditDue], snapshot: Snapshot, now: float) -> list[AuditOutcome]:
         items = {d.adapter_id: self._items(d.adapter_id, snapshot) for d in due}
-        router = self.routers(snapshot.manifest, self.ledger)
+        router = self.bench.routers(snapshot.manifest, self.ledger)
         asked = [(item, router.route(item.question).adapter_id) for own in items.values() for item in own]
         grades = grading.grade(
             asked,
@@ -75,7 +64,7 @@ class Auditor:
             return [self._record(d, [right[i.id] for i in items[d.adapter_id]], snapshot, now) for d in due]
 
     def _items(self, adapter_id: str, snapshot: Snapshot) -> list[QuizItem]:
-        """Held-out items about what this shard answers for: of what a later one holds, too, it is asked nothing."""
+        """Held-out items about interactions that this shard answers for, and no later one."""
         held = {i for i, shard in snapshot.manifest.holders.items() if shard.adapter_id == adapter_id}
         found = self.ledger.quiz_items(interaction_ids=held, held_out=True) if held else []
         return [item for item in found if held.issuperset(item.interaction_ids)]

@@ -1,6 +1,6 @@
-"""What a forget would destroy, before it does: counts from the ledger alone, no torch and no model.
+"""Consequences of a forget, before it happens: counts from the ledger alone, no torch and no model.
 
-Not here: doing it (`deletion`), and asking somebody for their consent (the command line, the server's page).
+Not here: forgetting (`deletion`), asking for consent (the command line, the server's page).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from seal_memory.records import Manifest, Status
 
 @dataclass(frozen=True, slots=True)
 class Consequences:
-    """What `forget` would report: row counts, ids of adapters, versions, and what has to be learned again.
+    """The report that `forget` would give: row counts, adapters, versions, interactions to learn again.
 
-    `interactions` counts earlier wordings, too. `published` are those of the adapters that answer now.
+    `interactions` counts earlier wordings, too. `published`: the adapters that answer now.
     """
 
     interactions: int
@@ -29,13 +29,13 @@ class Consequences:
 
 
 def consequences(ledger: Ledger, ids: Sequence[str]) -> Consequences:
-    """What forgetting these interactions would destroy. Raises `UnknownIdError` for one that is not there."""
+    """The consequences of forgetting these interactions. Raises `UnknownIdError` for an unknown id."""
     chain = ledger.with_predecessors(list(ids))
     adapters = ledger.adapters_trained_on(chain)
     gone, current = set(adapters), ledger.current()
     manifest = current.manifest if current is not None else Manifest()
     holding = versions_with(ledger, gone)
-    held = {i for shard in less(manifest, gone).shards for i in shard.interaction_ids}
+    held = {i for shard in without_adapters(manifest, gone).shards for i in shard.interaction_ids}
     return Consequences(
         len(chain),
         len(ledger.self_edits(interaction_ids=chain)),
@@ -48,12 +48,12 @@ def consequences(ledger: Ledger, ids: Sequence[str]) -> Consequences:
 
 
 def versions_with(ledger: Ledger, adapters: Collection[str]) -> list[int]:
-    """The versions that hold one of these adapters, newest first; no rollback may bring them back."""
+    """The versions that hold one of these adapters, newest first; a forget destroys them."""
     gone = set(adapters)
     return [s.version for s in ledger.history() if gone & set(s.manifest.adapter_ids)]
 
 
-def less(manifest: Manifest, gone: Collection[str]) -> Manifest:
+def without_adapters(manifest: Manifest, gone: Collection[str]) -> Manifest:
     """The manifest without the adapters in `gone`."""
     return replace(
         manifest,
@@ -63,7 +63,7 @@ def less(manifest: Manifest, gone: Collection[str]) -> Manifest:
 
 
 def to_relearn(ledger: Ledger, gone: Collection[str], without: Collection[str]) -> list[str]:
-    """What the dropped adapters held beside `without`: the forgotten, and what another shard still holds."""
+    """Interactions that only the dropped adapters held; `without`: forgotten ones, and those in other shards."""
     others = {i for a in ledger.adapters(ids=list(gone)) for i in a.interaction_ids} - set(without)
     found = ledger.interactions(ids=sorted(others)) if others else []
     return [i.id for i in found if i.status is Status.LEARNED]

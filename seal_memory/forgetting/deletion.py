@@ -1,9 +1,10 @@
-"""Deletion: text, self-edits, quizzes, shards and snapshots of an interaction go, and a report proves it.
+"""Deletion: destroys an interaction's text, self-edits, quizzes, shards and snapshots, and reports it.
 
-A shard is dropped whole when one of its interactions goes; what else it held becomes pending and is retrained by the
-next consolidation. Snapshots that hold the shard are destroyed, so no rollback brings it back. What goes is decided by
-the ledger alone: a model is only asked for the report, and a forget without one is a whole forget. Not here: replacing
-a fact (`SealMemory.correct` = supersede + the same purge of derivatives), and telling beforehand (`consequences`).
+A shard is dropped whole when one of its interactions is forgotten; its other interactions become pending and are
+learned again by the next consolidation. Snapshots that hold the shard are destroyed, so no rollback brings it back. The
+ledger alone decides what is destroyed; the model only measures recall for the report, and a forget without a model is
+complete. Not here: replacing a fact (`SealMemory.correct` = supersede + the same purge of derivatives), the
+consequences beforehand (`consequences`).
 """
 
 from __future__ import annotations
@@ -12,27 +13,23 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from seal_memory.config import GateSettings
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import BaseModelMismatchError, BusyError, ModelUnavailableError, SealMemoryError
-from seal_memory.forgetting.consequences import less, to_relearn, versions_with
+from seal_memory.forgetting.consequences import to_relearn, versions_with, without_adapters
 from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
-from seal_memory.ledger import Ledger
-from seal_memory.lora.store import AdapterStore
+from seal_memory.learning.workbench import Workbench
 from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Manifest, QuizItem, Snapshot, Status
-from seal_memory.routing.router import MakeRouter
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ForgetReport:
-    """What went, and recall of the forgotten items: before, after, and of the untouched base (0..1).
+    """Result of a forget: counts and ids destroyed, and recall (0..1) of the forgotten: before, after, by the base.
 
-    `recall_*` are None when no quiz item asked about what was forgotten, or the model could not be asked: it is not
-    to be had, or not the one that the adapters were trained on.
+    `recall_*` are None when no quiz item asked about it, or the model cannot be asked: it is missing, or not the one
+    that the adapters were trained on.
     """
 
     interactions: int
@@ -49,7 +46,7 @@ class ForgetReport:
 
 @dataclass(frozen=True, slots=True)
 class CompletedForget:
-    """A forget that is done, and what it takes to ask the model about it once more."""
+    """A finished forget, with the items and snapshot to measure recall afterwards."""
 
     report: ForgetReport
     items: tuple[QuizItem, ...]
@@ -58,25 +55,13 @@ class CompletedForget:
 
 
 class Deletion:
-    """Forgets and corrects in one ledger and adapter store. `engine` may load the model late, `drop` never does.
+    """Forgets and corrects in one memory, under its lease. The model is loaded only to report recall.
 
-    `heartbeat` renews the lease that the caller holds, and raises `BusyError` when it is lost.
+    `drop(adapter_id)` lets the engines go of an adapter, and loads no model.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        store: AdapterStore,
-        settings: GateSettings,
-        *,
-        routers: MakeRouter,
-        engine: Callable[[], TransformersEngine],
-        drop: Callable[[str], None],
-        clock: Callable[[], float],
-        heartbeat: Callable[[], None],
-    ) -> None:
-        self.ledger, self.store, self.settings, self.routers = ledger, store, settings, routers
-        self.engine, self.drop, self.clock, self.heartbeat = engine, drop, clock, heartbeat
+    def __init__(self, bench: Workbench, *, drop: Callable[[str], None]) -> None:
+        self.bench, self.ledger, self.store, self.drop = bench, bench.ledger, bench.store, drop
 
     def forget(self, ids: Sequence[str]) -> CompletedForget:
         """Destroy the interactions, their earlier wordings and everything derived from them.
@@ -85,12 +70,12 @@ class Deletion:
         """
         chain = self.ledger.with_predecessors(list(ids))
         items = self.ledger.quiz_items(interaction_ids=chain)
-        self.heartbeat()
+        self.bench.heartbeat()
         before = self._recall(items, self.ledger.current())
         with self.ledger.atomic():
-            self.heartbeat()  # loading the model takes long: who lost the lease meanwhile deletes nothing
+            self.bench.heartbeat()  # loading the model takes long: with the lease lost meanwhile, nothing is deleted
             purged_adapters = self.ledger.adapters_trained_on(chain)
-            snapshot, destroyed, relearn = self._without(purged_adapters, chain)
+            snapshot, destroyed, relearn = self._unpublish(purged_adapters, chain)
             report = self.ledger.purge(chain)
             self.ledger.remove_adapters(purged_adapters)
         self.remove_files(purged_adapters)
@@ -109,8 +94,8 @@ class Deletion:
         )
         return CompletedForget(done, tuple(items), before, snapshot)
 
-    def measured(self, done: CompletedForget) -> ForgetReport:
-        """The report with its recalls, all or none; needs no lease."""
+    def with_recall(self, done: CompletedForget) -> ForgetReport:
+        """The report with all three recalls, or none of them; needs no lease."""
         after = self._recall(done.items, done.snapshot) if done.recall_before is not None else None
         base = self._recall(done.items, None) if after is not None else None
         if base is None:
@@ -118,20 +103,20 @@ class Deletion:
         return replace(done.report, recall_before=done.recall_before, recall_after=after, recall_base=base)
 
     def drop_derivatives(self, ids: Sequence[str]) -> tuple[list[str], list[int]]:
-        """For a correction: shards and snapshots trained on `ids` go, the text stays in the history.
+        """Drop shards and snapshots trained on `ids`, and keep the text (for a correction). Returns both.
 
-        Their files are the caller's to remove (`remove_files`), once its transaction has committed.
+        The caller removes the files (`remove_files`) once its transaction has committed.
         """
         with self.ledger.atomic():
             adapters = self.ledger.adapters_trained_on(list(ids))
-            _, destroyed, _ = self._without(adapters, ids)
+            _, destroyed, _ = self._unpublish(adapters, ids)
             self.ledger.remove_adapters(adapters)
         return adapters, destroyed
 
     def remove_files(self, adapters: Sequence[str]) -> None:
-        """Delete adapters from the disk and the engine; call it when the ledger no longer holds them.
+        """Delete adapters from the disk and the engine, once the ledger no longer holds them.
 
-        An engine that cannot be had, because its model is missing or another one, is no error.
+        A missing or different model is no error.
         """
         for adapter_id in adapters:
             self.store.remove(adapter_id)
@@ -143,8 +128,8 @@ class Deletion:
 
     # -- steps ------------------------------------------------------------------------------------
 
-    def _without(self, adapters: Sequence[str], ids: Sequence[str]) -> tuple[Snapshot | None, list[int], list[str]]:
-        """Publish the current snapshot less `adapters`, destroy every one that holds them."""
+    def _unpublish(self, adapters: Sequence[str], ids: Sequence[str]) -> tuple[Snapshot | None, list[int], list[str]]:
+        """Publish the current snapshot without `adapters`, and destroy every snapshot that holds them."""
         current = self.ledger.current()
         gone = set(adapters)
         holding = versions_with(self.ledger, gone)
@@ -154,7 +139,7 @@ class Deletion:
         if current is not None and gone & set(current.manifest.adapter_ids):
             known = self.ledger.adapters(ids=current.manifest.adapter_ids)
             gone |= {a.id for a in known if a.base_fingerprint != current.base_fingerprint}  # earlier releases mixed
-            manifest = less(current.manifest, gone)
+            manifest = without_adapters(current.manifest, gone)
             snapshot = self.ledger.add_snapshot(
                 manifest, parent=None, base_fingerprint=current.base_fingerprint, note="forget"
             )
@@ -165,33 +150,33 @@ class Deletion:
         return snapshot, holding, relearn
 
     def _sweep(self) -> None:
-        """What a killed trainer left. Who took the lease over has files that no row names yet, and sweeps later."""
+        """Delete files of a killed trainer, unless the lease is lost: a new holder may have files without rows."""
         try:
-            self.heartbeat()
+            self.bench.heartbeat()
         except BusyError:
             return
         self.store.sweep(needed(self.ledger))
 
     def _recall(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float | None:
-        """Closed-book recall of the items, routed as `snapshot` (None: the base) would; None where it cannot be had."""
+        """Closed-book recall of the items under `snapshot` (None: the base); None where it cannot be measured."""
         if not items:
             return None
         try:
-            return self._asked(items, snapshot)
+            return self._ask(items, snapshot)
         except SealMemoryError as error:
-            logger.warning("What the model recalls of the forgotten cannot be measured: %s", error)
+            logger.warning("The recall of the forgotten items cannot be measured: %s", error)
             return None
 
-    def _asked(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float:
+    def _ask(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float:
         manifest = snapshot.manifest if snapshot is not None else Manifest()
-        engine = self.engine()
-        router = self.routers(manifest, self.ledger)
+        engine = self.bench.engine
+        router = self.bench.routers(manifest, self.ledger)
         pairs = [(item, router.route(item.question).adapter_id) for item in items]
         grades = grading.grade(
             pairs,
             engine,
-            max_tokens=self.settings.quiz_answer_tokens,
+            max_tokens=self.bench.settings.gate.quiz_answer_tokens,
             snapshot_version=snapshot.version if snapshot else None,
-            clock=self.clock,
+            clock=self.bench.clock,
         )
         return mean(float(bool(g.correct)) for g in grades)

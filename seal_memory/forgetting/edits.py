@@ -1,7 +1,7 @@
-"""Keeping a memory right: another wording for an interaction, what a forget means, an earlier version again.
+"""Edits of a memory: correct an interaction, forget interactions, roll back to an earlier version.
 
-Not here: the lease around all but a forget (`SealMemory`), what derives from an interaction (`forgetting.deletion`),
-damaged snapshots (`opening`).
+Not here: the lease around corrections and rollbacks (`SealMemory`), deleting derivatives (`deletion`), damaged
+snapshots (`runtime.loading`).
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from seal_memory.config import Settings
 from seal_memory.errors import BusyError, InputError, UnknownIdError
-from seal_memory.intake.admission import reworded
+from seal_memory.intake.admission import AdmissionRules, replacement
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.leases import lease
 from seal_memory.records import Snapshot, Status
@@ -21,22 +20,24 @@ if TYPE_CHECKING:  # needs torch
     from seal_memory.forgetting.deletion import CompletedForget, Deletion, ForgetReport
 
 
-def corrected(ledger: Ledger, deletion: Deletion, id: str, text: str, *, settings: Settings) -> Correction:
-    """Put `text` in the place of interaction `id`; it may have to wait in quarantine.
+def correct_interaction(ledger: Ledger, deletion: Deletion, id: str, text: str, *, rules: AdmissionRules) -> Correction:
+    """Replace interaction `id` by `text`, which may go to quarantine.
 
     Raises `UnknownIdError`, or `InputError` when nothing changes or the text is no single passage.
     """
     old = ledger.interactions(ids=[id])[0]
-    new = reworded(old, text, learn_roles=settings.learning.roles, quarantine_roles=settings.safety.quarantine_roles)
+    new = replacement(old, text, rules)
     with ledger.atomic():
         adapters, snapshots = deletion.drop_derivatives([id])
         observed = ledger.supersede(id, new)
-    deletion.remove_files(adapters)  # not before the ledger has let go of them
+    deletion.remove_files(adapters)  # after the ledger has committed
     return Correction(id, observed.id, tuple(adapters), tuple(snapshots), observed.status, observed.reason)
 
 
-def chosen(ledger: Ledger, ids: str | Sequence[str] | None, *, session: str | None, source: str | None) -> list[str]:
-    """The ids that somebody wants forgotten.
+def ids_to_forget(
+    ledger: Ledger, ids: str | Sequence[str] | None, *, session: str | None, source: str | None
+) -> list[str]:
+    """The ids of the interactions to forget, by id, session or source.
 
     Raises `InputError` when nothing is named, `UnknownIdError` when nothing matches.
     """
@@ -51,31 +52,31 @@ def chosen(ledger: Ledger, ids: str | Sequence[str] | None, *, session: str | No
     return found
 
 
-def forgotten(
+def forget_interactions(
     ledger: Ledger,
     ids: Sequence[str],
     *,
-    look: Callable[[], object],
+    check_snapshot: Callable[[], object],
     deletion: Callable[[Callable[[], None]], Deletion],
 ) -> ForgetReport:
-    """Forget under the lease; then, without it, ask the model what is left. `look` makes sure of what is published.
+    """Forget under the lease, then measure recall without it. `check_snapshot` verifies the published one first.
 
     Raises `BusyError` where another process trains, or takes the lease over before anything is destroyed.
     """
     done: CompletedForget | None = None
     try:
         with lease(ledger, "consolidate") as heartbeat:
-            look()
+            check_snapshot()
             deleting = deletion(heartbeat)
             done = deleting.forget(ids)
     except BusyError:
         if done is None:
             raise  # else the lease was lost after the deletion, which stands
-    return deleting.measured(done)
+    return deleting.with_recall(done)
 
 
 def roll_back(ledger: Ledger, version: int) -> Snapshot | None:
-    """Publish a version again, 0 is the untouched base; what it does not hold is pending.
+    """Publish a version again (0: the untouched base); learned interactions that it does not hold become pending.
 
     Raises `UnknownIdError` for a version that never was, was destroyed by a forget, or was pruned.
     """

@@ -1,8 +1,8 @@
-"""What a memory keeps: the retention matrix, backward transfer (BWT) and forgetting. Pure functions, no torch.
+"""Retention: the retention matrix, backward transfer (BWT) and forgetting. Pure functions, no torch.
 
-Two shapes of the same thing. A *triangle* is what an experiment makes: R[i][j], j <= i, is the accuracy on session j's
-questions after session i. *Audits* are what a living memory has: rows of the ledger at times of their own. Where the
-audits form a triangle, both say the same. What was not measured is None and left out of every mean.
+From two kinds of data. A *triangle* comes from an experiment: R[i][j], j <= i, is the accuracy on session j's questions
+after session i. *Audits* come from a memory in use: rows of the ledger at irregular times. Where the audits form a
+triangle, both give the same figures. What was not measured is None and left out of every mean.
 
 Not here: asking (`audits`), and drift (`learning.drift`).
 """
@@ -20,7 +20,7 @@ Triangle = Sequence[Sequence[float | None]]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One row of a retention matrix: when some memories were asked, and the newest version that answered."""
+    """One row of a retention matrix: the time of audits (Unix seconds), and the newest version that answered."""
 
     time: float
     version: int
@@ -28,7 +28,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """`cells[i][j]` is the recall of `memories[j]` at `moments[i]`; None where it was not asked then."""
+    """Retention matrix: `cells[i][j]` is the recall of `memories[j]` at `moments[i]`; None: not asked then."""
 
     memories: tuple[str, ...]
     moments: tuple[Moment, ...]
@@ -39,7 +39,7 @@ class Retention:
 
 
 def retention_matrix(audits: Sequence[Audit]) -> Retention:
-    """Memories (episodes) in the order in which they were first measured, moments in the order of time."""
+    """The retention matrix of audits: memories (episodes) in the order first measured, moments in order of time."""
     ordered = sorted(audits, key=lambda a: a.time)
     memories = tuple(dict.fromkeys(a.episode_id for a in ordered))
     versions: dict[float, int] = {}
@@ -52,14 +52,14 @@ def retention_matrix(audits: Sequence[Audit]) -> Retention:
 
 
 def recalls(audits: Sequence[Audit]) -> dict[str, list[float]]:
-    """Every memory's recalls, oldest first."""
+    """Recalls by memory, oldest first."""
     matrix = retention_matrix(audits)
     columns = zip(*matrix.cells, strict=True)
     return {m: [r for r in column if r is not None] for m, column in zip(matrix.memories, columns, strict=False)}
 
 
 def forgetting_by_memory(audits: Sequence[Audit]) -> dict[str, float]:
-    """Of every memory that was asked again: its best recall before, less its last (negative: it gained)."""
+    """Best earlier recall less the last, by memory that was asked again (negative: it gained)."""
     return {memory: max(own[:-1]) - own[-1] for memory, own in recalls(audits).items() if len(own) > 1}
 
 

@@ -1,1 +1,1 @@
-"""What the agent-framework integrations share: thread-safe calls, async calls, context for prompts."""
+"""Parts that several agent-framework integrations share: threads and event loops, prompt context, error translation."""

@@ -1,20 +1,22 @@
-"""A memory's verbs from threads and from async code: `in_turn` for threads, `aside` for an event loop.
+"""Thread-safe and async calls of a memory: `thread_safe` for threads, `call_in_thread` for an event loop.
 
-What holds without it: any thread may call any verb (the ledger's connection has a lock, the engine takes turns). What
-does not: two threads that both ask first load the model twice, and of two that forget, correct or consolidate at once
-the second gets `BusyError`, as if it were another process. Here the first is loaded once and the second waits.
+Any thread may call any verb even without these: the ledger's connection has a lock, and the engine serves one caller
+after another. But two threads that both ask first would load the model twice, and of two that forget, correct or
+consolidate at once the second would get `BusyError`, as if it were another process. With `thread_safe` the model loads
+once and the second caller waits.
 
-Here and not in one integration, because the MCP server, OpenAI Agents, LlamaIndex, pydantic-ai, Google ADK and
-Microsoft Agent Framework all cross from an event loop. Not here: what the verbs do; other processes (they get
-`BusyError`); cancelling: a cancelled `await aside(...)` stops waiting, the thread ends its verb.
+Not here: what the verbs do; other processes (they get `BusyError`); cancelling: a cancelled `await call_in_thread(...)`
+stops waiting, but the thread finishes its verb.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
@@ -22,20 +24,20 @@ from weakref import WeakKeyDictionary
 P = ParamSpec("P")
 T = TypeVar("T")
 
-__all__ = ["aside", "in_turn"]
+__all__ = ["call_in_thread", "stream_from_thread", "thread_safe"]
 
 _ASKING = frozenset({"ask", "chat", "quiz"})
 _CHANGING = frozenset({"consolidate", "correct", "forget", "rollback"})
 
 _guard = threading.Lock()
-_changing: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()  # one per memory
+_change_locks: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()  # one per memory
 
 
-def in_turn(verb: Callable[P, T]) -> Callable[P, T]:
-    """A bound verb of a memory (`memory.ask`), safe to call from any number of threads at once.
+def thread_safe(verb: Callable[P, T]) -> Callable[P, T]:
+    """Make a bound verb of a memory (`memory.ask`) safe to call from any number of threads at once.
 
-    Verbs that only read or append run at once; those that change what was learned wait for each other, but not for
-    an answer, and no answer waits for them here.
+    Verbs that only read or append run concurrently. Verbs that change what was learned wait for each other; they
+    neither wait for an answer here nor make one wait.
     """
 
     @functools.wraps(verb)
@@ -44,22 +46,50 @@ def in_turn(verb: Callable[P, T]) -> Callable[P, T]:
         if memory is not None and name in _ASKING:
             with _guard:
                 _ = memory.engine  # loads the model, once
-        with _turn(memory, name):
+        with _lock_for(memory, name):
             return verb(*args, **kwargs)
 
     return run
 
 
-async def aside(verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def call_in_thread(verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a bound verb of a memory, or any other function, in a thread, so that the event loop goes on.
 
-    Raises what the verb raises. Context variables go along.
+    Raises what the verb raises. Context variables are passed along.
     """
-    return await asyncio.to_thread(in_turn(verb), *args, **kwargs)
+    return await asyncio.to_thread(thread_safe(verb), *args, **kwargs)
 
 
-def _turn(memory: Any, name: str) -> AbstractContextManager[object]:
+def _lock_for(memory: Any, name: str) -> AbstractContextManager[object]:
     if memory is None or name not in _CHANGING:
         return nullcontext()
     with _guard:
-        return _changing.setdefault(memory, threading.RLock())
+        return _change_locks.setdefault(memory, threading.RLock())
+
+
+class _ListenerGone(Exception):
+    """The consumer of `stream_from_thread` has stopped: ends the work."""
+
+
+def stream_from_thread(work: Callable[[Callable[[str], None]], T]) -> Iterator[str | T]:
+    """Run `work(on_text)` in a thread; yield each piece that it reports, then its result.
+
+    A consumer that stops early ends the work at its next piece. Raises what `work` raises.
+    """
+    pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    stopped = threading.Event()
+
+    def on_text(piece: str) -> None:
+        if stopped.is_set():
+            raise _ListenerGone
+        pieces.put(piece)
+
+    with ThreadPoolExecutor(1, "seal-memory-stream") as pool:
+        try:
+            working = pool.submit(work, on_text)
+            working.add_done_callback(lambda _: pieces.put(None))
+            while (piece := pieces.get()) is not None:
+                yield piece
+            yield working.result()
+        finally:
+            stopped.set()

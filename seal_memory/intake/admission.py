@@ -1,19 +1,18 @@
-"""The gate in front of the ledger: what was observed becomes interactions, each with a status.
+"""Admission of observed text: splits it into interactions and gives each a status before the ledger records it.
 
-Recorded is everything; learned is what states something, said by somebody whose words are
-learned. A doubtful text is learned: a needless shard costs less than a lost fact. What instructs
-the model waits in quarantine for a person. Not covered: duplicates (the ledger), whether a
-statement is true, and other languages than English, whose texts all count as statements. How
-sentences are told apart is in `statements.py`, how injections are found in `injection.py`.
+Everything is recorded. What is learned must state something and come from a role that is learned; a doubtful text is
+learned, since a needless shard costs less than a lost fact. Text that instructs the model or holds a secret waits in
+quarantine for a person. Not here: duplicates (`ledger`), telling statements from questions (`language.speech_acts`),
+finding injections (`safety.injection`) and secrets (`safety.secrets`), whether a statement is true, and languages other
+than English, whose texts all count as statements.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -21,26 +20,31 @@ from seal_memory.errors import InputError
 from seal_memory.intake.messages import Message, parse_message, parse_role
 from seal_memory.language.speech_acts import SpeechAct, classify
 from seal_memory.language.text import chunks, is_binary_junk
-from seal_memory.records import Interaction, NewInteraction, Role, Status
+from seal_memory.records import Interaction, NewInteraction, Provenance, Role, Status
+from seal_memory.safety.classifiers import TextClassifier, ask_classifier
 from seal_memory.safety.injection import find_injection
+from seal_memory.safety.secrets import find_secret
 
 __all__ = [
+    "DEFAULT_RULES",
     "LEARN_ROLES",
     "MAX_CHARS",
     "QUARANTINE_ROLES",
     "Admission",
+    "AdmissionRules",
     "admit",
-    "reworded",
     "from_messages",
     "from_texts",
+    "hold_continuation",
     "parse_role",
+    "replacement",
     "to_interactions",
 ]
 
 LEARN_ROLES: tuple[Role, ...] = (Role.USER, Role.DOCUMENT, Role.TOOL)
 QUARANTINE_ROLES: tuple[Role, ...] = (Role.USER, Role.ASSISTANT, Role.TOOL, Role.DOCUMENT)
-_BORDER = 200  # characters on either side of a chunk's end
 MAX_CHARS = 4000  # about a thousand tokens of English
+_BORDER = 200  # characters read on either side of the border between two chunks
 
 _log = logging.getLogger(__name__)
 
@@ -55,33 +59,47 @@ _REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
+class AdmissionRules:
+    """A memory's rules: roles that are learned and roles that are filtered, a chunk's characters, a classifier."""
+
+    learn_roles: Collection[Role] = LEARN_ROLES
+    quarantine_roles: Collection[Role] = QUARANTINE_ROLES
+    max_chars: int = MAX_CHARS
+    classifier: TextClassifier | None = None  # asked after the filter's own rules
+
+
+DEFAULT_RULES = AdmissionRules()
+UNKNOWN = Provenance()
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
-    """PENDING without a reason, or SKIPPED or QUARANTINED with one for people."""
+    """PENDING without a reason, or SKIPPED or QUARANTINED with a reason for people."""
 
     status: Status
     reason: str | None = None
 
 
-def admit(
-    text: str,
-    *,
-    role: Role,
-    title: str | None = None,
-    learn_roles: Collection[Role] = LEARN_ROLES,
-    quarantine_roles: Collection[Role] = QUARANTINE_ROLES,
-) -> Admission:
-    """Whether a text will be learned: instructing nobody, said by the right role, and stating something."""
-    if role in quarantine_roles:
-        instructs = _injection(text, title, role)
-        if instructs is not None:
-            return Admission(Status.QUARANTINED, instructs)
-    if role not in learn_roles:
+def admit(text: str, *, role: Role, title: str | None = None, rules: AdmissionRules = DEFAULT_RULES) -> Admission:
+    """Decide whether a text is learned: no instruction, no secret, a role that is learned, and something stated."""
+    if role in rules.quarantine_roles:
+        found = _injection(text, title, role) or _secret(text, title)
+        if found is None and rules.classifier is not None:
+            found = ask_classifier(rules.classifier, text if title is None else f"{title}\n{text}", role)
+        if found is not None:
+            return Admission(Status.QUARANTINED, found)
+    if role not in rules.learn_roles:
         speaker = "a document" if role is Role.DOCUMENT else f"the {role}"
         return Admission(Status.SKIPPED, f"said by {speaker}: recorded, not learned")
     speech = classify(text, to_assistant=role in (Role.USER, Role.SYSTEM))
     if speech is SpeechAct.STATEMENT:
         return Admission(Status.PENDING)
     return Admission(Status.SKIPPED, _REASONS[speech])
+
+
+def _secret(text: str, title: str | None) -> str | None:
+    found = find_secret(text)
+    return found if found is not None or not title else find_secret(title)
 
 
 def _injection(text: str, title: str | None, role: Role) -> str | None:
@@ -93,110 +111,103 @@ def _injection(text: str, title: str | None, role: Role) -> str | None:
     return f"its title {in_title}" if in_title is not None else None
 
 
-def _verdicts(
-    pieces: Sequence[str], role: Role, admit_one: Callable[[str], Admission], watched: bool
-) -> list[Admission]:
-    """A verdict for each chunk; an order that is cut in two by their border holds both back."""
-    verdicts = [admit_one(piece) for piece in pieces]
-    for n, (one, other) in enumerate(pairwise(pieces)):
-        held = Status.QUARANTINED in (verdicts[n].status, verdicts[n + 1].status)
-        if watched and not held:
-            border = f"x {one[-_BORDER:]} {other[:_BORDER]}"  # the x: it does not begin a line
-            found = _injection(border, None, role)
+def _admit_chunks(pieces: Sequence[str], role: Role, title: str | None, rules: AdmissionRules) -> list[Admission]:
+    """One admission per chunk; an instruction cut in two by the border of two chunks quarantines both."""
+    admissions = [admit(piece, role=role, title=title, rules=rules) for piece in pieces]
+    if role not in rules.quarantine_roles:
+        return admissions
+    for n, (left, right) in enumerate(pairwise(pieces)):
+        if Status.QUARANTINED not in (admissions[n].status, admissions[n + 1].status):
+            found = _across(left, right, role)
             if found is not None:
-                verdicts[n] = verdicts[n + 1] = Admission(Status.QUARANTINED, f"{found}, across two chunks")
-    return verdicts
+                admissions[n] = admissions[n + 1] = Admission(Status.QUARANTINED, f"{found}, across two chunks")
+    return admissions
+
+
+def _across(left: str, right: str, role: Role) -> str | None:
+    """The instruction or secret that the border of two texts cuts in two; None when there is none."""
+    border = f"x {left[-_BORDER:]} {right[:_BORDER]}"  # the x: the border does not begin a line
+    return _injection(border, None, role) or find_secret(left[-_BORDER:] + right[:_BORDER])
+
+
+def hold_continuation(
+    before: Interaction | None, new: list[NewInteraction], rules: AdmissionRules = DEFAULT_RULES
+) -> list[NewInteraction]:
+    """Quarantine records that complete an instruction or secret begun in the record before, of the same role.
+
+    `before`: the record in front of the first, None without one. It is recorded already, and harmless by itself.
+    """
+    held = list(new)
+    texts = [(before.role, before.text, before.status)] if before is not None else []
+    texts += [(n.role, n.text, n.status) for n in new]
+    first = len(texts) - len(new)
+    for n, ((role, left, was), (also, right, status)) in enumerate(pairwise(texts)):
+        if role is not also or role not in rules.quarantine_roles or Status.QUARANTINED in (was, status):
+            continue
+        found = _across(left, right, role)
+        if found is not None:
+            for at in (n - first, n + 1 - first):
+                if at >= 0:
+                    held[at] = replace(held[at], status=Status.QUARANTINED, reason=f"{found}, across two records")
+    return held
 
 
 def to_interactions(
-    text: str,
-    *,
-    role: Role | str = Role.DOCUMENT,
-    source: str | None = None,
-    session: str | None = None,
-    title: str | None = None,
-    time: float | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    learn_roles: Collection[Role] = LEARN_ROLES,
-    quarantine_roles: Collection[Role] = QUARANTINE_ROLES,
-    max_chars: int = MAX_CHARS,
+    text: str, provenance: Provenance = UNKNOWN, rules: AdmissionRules = DEFAULT_RULES
 ) -> list[NewInteraction]:
-    """Check one observed text and make its interactions: one, or one per chunk when it is enormous.
+    """Check one observed text and make its interactions: one, or one per chunk when it is over `rules.max_chars`.
 
-    Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0. Raises InputError for
-    no text, binary junk, text that is not Unicode, an unknown role, or a time that is no number.
+    Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0. Raises `InputError` for empty text, binary
+    junk, text that is not Unicode, an unknown role, a time that is no number, or metadata that is no mapping.
     """
     _check_text(text)
-    _check_extras(time, metadata)
-    known, extra, pieces = parse_role(role), dict(metadata or {}), chunks(text, max_chars)
-    gate = partial(admit, role=known, title=title, learn_roles=learn_roles, quarantine_roles=quarantine_roles)
+    _check_time_and_metadata(provenance)
+    role, pieces = parse_role(provenance.role), chunks(text, rules.max_chars)
+    admissions = _admit_chunks(pieces, role, provenance.title, rules)
     made: list[NewInteraction] = []
-    for number, (piece, verdict) in enumerate(
-        zip(pieces, _verdicts(pieces, known, gate, known in quarantine_roles), strict=True)
-    ):
-        place = {"chunk": number, "chunks": len(pieces)} if len(pieces) > 1 else {}
-        why = verdict.status, verdict.reason
-        made.append(NewInteraction(piece, known, source, session, title, time, {**extra, **place}, *why))
+    for number, (piece, admission) in enumerate(zip(pieces, admissions, strict=True)):
+        position = {"chunk": number, "chunks": len(pieces)} if len(pieces) > 1 else {}
+        made.append(
+            NewInteraction(
+                piece,
+                role,
+                provenance.source,
+                provenance.session,
+                provenance.title,
+                provenance.time,
+                {**provenance.metadata, **position},
+                admission.status,
+                admission.reason,
+            )
+        )
     return made
 
 
 def from_texts(
-    texts: Iterable[str],
-    *,
-    role: Role | str,
-    source: str | None = None,
-    session: str | None = None,
-    title: str | None = None,
-    time: float | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    learn_roles: Collection[Role] = LEARN_ROLES,
-    quarantine_roles: Collection[Role] = QUARANTINE_ROLES,
+    texts: Iterable[str], provenance: Provenance = UNKNOWN, rules: AdmissionRules = DEFAULT_RULES
 ) -> list[NewInteraction]:
-    """The interactions of several texts that were seen together, in order. Raises like `to_interactions`."""
-    make = partial(
-        to_interactions,
-        role=role,
-        source=source,
-        session=session,
-        title=title,
-        time=time,
-        metadata=metadata,
-        learn_roles=learn_roles,
-        quarantine_roles=quarantine_roles,
-    )
-    return [one for text in texts for one in make(text)]
+    """Make the interactions of several texts of one provenance, in order. Raises like `to_interactions`."""
+    return [new for text in texts for new in to_interactions(text, provenance, rules)]
 
 
-def reworded(
-    old: Interaction,
-    text: str,
-    *,
-    learn_roles: Collection[Role] = LEARN_ROLES,
-    quarantine_roles: Collection[Role] = QUARANTINE_ROLES,
-) -> NewInteraction:
-    """What takes the place of an interaction that is corrected: said by the same, in the same place.
+def replacement(old: Interaction, text: str, rules: AdmissionRules = DEFAULT_RULES) -> NewInteraction:
+    """Make the interaction that corrects `old`: other words, the same provenance, a new time.
 
-    Raises InputError like `to_interactions`, and when the text is too long to be one interaction.
+    Raises `InputError` like `to_interactions`, and when the text is too long to be one interaction.
     """
-    new = to_interactions(
-        text,
-        role=old.role,
-        source=old.source,
-        session=old.session,
-        title=old.title,
-        metadata=dict(old.metadata),
-        learn_roles=learn_roles,
-        quarantine_roles=quarantine_roles,
-    )
+    provenance = Provenance(old.role, old.source, old.session, old.title, metadata=old.metadata)
+    new = to_interactions(text, provenance, rules)
     if len(new) != 1:
         raise InputError(f"The correction is {len(text)} characters long; expected a single passage.")
     return new[0]
 
 
-def _check_extras(time: object, metadata: object) -> None:
+def _check_time_and_metadata(provenance: Provenance) -> None:
+    time: object = provenance.time
+    metadata: object = provenance.metadata
     if time is not None and not (isinstance(time, int | float) and math.isfinite(time)):
         raise InputError(f"time is {time!r}; expected Unix seconds")
-    if metadata is not None and not isinstance(metadata, Mapping):
+    if not isinstance(metadata, Mapping):
         raise InputError(f"metadata is a {type(metadata).__name__}; expected a mapping")
 
 
@@ -220,69 +231,50 @@ def _check_text(text: object) -> None:
 
 def from_messages(
     messages: Sequence[Mapping[str, Any]],
+    provenance: Provenance = UNKNOWN,
+    rules: AdmissionRules = DEFAULT_RULES,
     *,
-    source: str | None = None,
-    session: str | None = None,
-    time: float | None = None,
-    learn_roles: Collection[Role] = LEARN_ROLES,
-    quarantine_roles: Collection[Role] = QUARANTINE_ROLES,
-    max_chars: int = MAX_CHARS,
     replayed: int = 0,
 ) -> list[NewInteraction]:
-    """The interactions in a list of OpenAI message dicts, in order; all or an error. The first `replayed` came before.
+    """Make the interactions of OpenAI message dicts, in order; all or an error. Roles and metadata are the messages'.
 
-    Assistant and tool messages without content (tool calls, empty results) make none. Parts that
-    are not text are named in the metadata as "skipped_parts"; a message of nothing else is
-    recorded as SKIPPED. Raises InputError that names the message's index, from 0.
+    The first `replayed` messages are marked as seen before. Assistant and tool messages without content (tool calls,
+    empty results) make none. Parts that are not text are named in the metadata as "skipped_parts"; a message of
+    nothing else is recorded as SKIPPED. Raises `InputError` that names the message's index, from 0.
     """
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
         raise InputError(f"messages is a {type(messages).__name__}; expected a list of message mappings")
-    make = partial(
-        to_interactions,
-        source=source,
-        session=session,
-        time=time,
-        learn_roles=learn_roles,
-        quarantine_roles=quarantine_roles,
-        max_chars=max_chars,
-    )
     return [
-        replace(one, replayed=index < replayed)
+        replace(new, replayed=index < replayed)
         for index, raw in enumerate(messages)
-        for one in _from_message(raw, f"message {index}", make)
+        for new in _from_message(raw, f"message {index}", provenance, rules)
     ]
 
 
-def _from_message(raw: object, where: str, make: Callable[..., list[NewInteraction]]) -> list[NewInteraction]:
+def _from_message(raw: object, where: str, provenance: Provenance, rules: AdmissionRules) -> list[NewInteraction]:
     message = parse_message(raw, where)
     text = _recorded_text(message)
     if text is None:
         _log.debug("%s (%s) has no content: nothing recorded", where, message.role)
         return []
-    metadata = dict(message.metadata)
-    if message.skipped_parts:
-        metadata["skipped_parts"] = list(message.skipped_parts)
     try:
-        found = make(text, role=message.role, metadata=metadata)
+        made = to_interactions(text, replace(provenance, role=message.role, metadata=message.recorded_metadata), rules)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    return found if message.text.strip() else _without_words(found, message)
+    return made if message.text.strip() else _skip_wordless(made, message)
 
 
 def _recorded_text(message: Message) -> str | None:
-    """What to record of a message; None when it has nothing, as an answer that only calls tools."""
-    parts = _other_parts(message)
+    """The text to record of a message; None when it has none, like an answer that only calls tools."""
+    parts = message.media_parts
     if message.text.strip() or (not parts and message.role not in (Role.ASSISTANT, Role.TOOL)):
-        return message.text  # an empty one is refused by to_interactions
+        return message.text  # to_interactions refuses an empty one
     return " ".join(f"[{part}]" for part in parts) or None
 
 
-def _other_parts(message: Message) -> list[str]:
-    return [part for part in message.skipped_parts if part != "tool_calls"]
-
-
-def _without_words(found: list[NewInteraction], message: Message) -> list[NewInteraction]:
-    reason = f"no text, only {', '.join(_other_parts(message))}: nothing to learn"
+def _skip_wordless(made: list[NewInteraction], message: Message) -> list[NewInteraction]:
+    """Mark the interactions of a message without words as SKIPPED, unless they are quarantined."""
+    reason = f"no text, only {', '.join(message.media_parts)}: nothing to learn"
     return [
-        one if one.status is Status.QUARANTINED else replace(one, status=Status.SKIPPED, reason=reason) for one in found
+        new if new.status is Status.QUARANTINED else replace(new, status=Status.SKIPPED, reason=reason) for new in made
     ]

@@ -1,7 +1,7 @@
 """Reading files into documents: text, HTML, Markdown, JSONL of messages, JSON or JSONL of passages.
 
-A file is read and checked whole before the first document is handed out, so a bad line 900 leaves nothing half done.
-Not covered: bytes to text (`decoding`), PDF and office formats (refused by name), folders (list their files), chunking
+A file is read and checked whole before the first document is returned, so a bad line 900 leaves nothing half-ingested.
+Not here: bytes to text (`decoding`), PDF and office formats (refused by name), folders (list their files), chunking
 and the choice of what is learned (`admission`).
 """
 
@@ -27,7 +27,7 @@ _SHAPES = f'{_PASSAGE}, {{"role": …, "content": …}} or {{"messages": [...]}}
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with its gold answer, handed in with a passage for benchmarks."""
+    """A question with its gold answer, given with a passage for benchmarks."""
 
     question: str
     answer: str
@@ -35,7 +35,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One thing to observe, as it stood in a file; `source` is the file's path as it was given."""
+    """One text of a file to observe; `source` is the file's path as it was given, unless the file names one."""
 
     text: str
     role: Role = Role.DOCUMENT
@@ -81,7 +81,7 @@ _FENCE = re.compile(r" {0,3}(```+|~~~+)[ \t]*(\S*)")
 
 
 def _read_markdown(text: str, path: Path) -> Iterator[Document]:
-    """One document per section; the first heading is the title of all, the others follow a dash."""
+    """One document per section; its title is the first heading, then a dash and its own heading."""
     sections = _sections(text)
     title = next((heading for heading, _ in sections if heading), None)
     found = False
@@ -90,7 +90,7 @@ def _read_markdown(text: str, path: Path) -> Iterator[Document]:
             found = True
             full = f"{title} — {heading}" if title and heading and heading != title else title
             yield Document(body.strip(), title=full, source=str(path))
-    if not found:  # headings only: they are the text
+    if not found:  # headings only: take them as the text
         yield Document(text.strip(), title=title, source=str(path))
 
 
@@ -219,15 +219,12 @@ def _read_conversation(record: Mapping[str, Any], path: Path, where: str, number
 
 
 def _read_message(raw: object, path: Path, where: str, session: str) -> Iterator[Document]:
-    """The message's document, or none when it holds no words (tool calls, images)."""
+    """The message's document, or none when it holds no text (tool calls, images)."""
     message = parse_message(raw, where)
     if not message.text.strip():
         return
-    metadata = dict(message.metadata)
-    if message.skipped_parts:
-        metadata["skipped_parts"] = list(message.skipped_parts)
-    source = str(path)
-    yield Document(message.text.strip(), message.role, source=source, session=session, metadata=metadata)
+    text, metadata = message.text.strip(), message.recorded_metadata
+    yield Document(text, message.role, source=str(path), session=session, metadata=metadata)
 
 
 def _optional(record: Mapping[str, Any], key: str, where: str) -> str | None:
@@ -252,7 +249,7 @@ def _json_kind(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """A bad value for a message: its kind, never its words."""
+    """A bad value for an error message: its type, never its text."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, str):

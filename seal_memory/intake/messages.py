@@ -1,7 +1,7 @@
-"""Roles by any of their usual names, and one OpenAI-style message taken apart. Pure functions.
+"""Parsing of OpenAI-style messages and of roles by any of their usual names. Pure functions.
 
-Not covered: whether a message is worth learning (`observation.py`), and anything in a message
-that is not text: images, audio and tool calls are counted, never kept.
+Not here: whether a message is learned (`admission`), and parts that are not text: images, audio and tool calls are
+named, never kept.
 """
 
 from __future__ import annotations
@@ -22,23 +22,34 @@ _ALIASES = {
     "developer": Role.SYSTEM,
     "function": Role.TOOL,
 }
-# Which key of a content part holds its words.
+# Type of a content part -> the key that holds its text.
 _TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 _KEPT_KEYS = ("name", "tool_call_id", "id")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: its words, and the kinds of parts that are not words (once each, in order)."""
+    """One message: its text, and the types of its parts that are not text (once each, in order)."""
 
     role: Role
     text: str
     skipped_parts: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def media_parts(self) -> list[str]:
+        """Kinds of the skipped parts other than tool calls: images, audio, files."""
+        return [part for part in self.skipped_parts if part != "tool_calls"]
+
+    @property
+    def recorded_metadata(self) -> dict[str, Any]:
+        """The metadata, with the skipped parts' kinds as "skipped_parts" where there are some."""
+        skipped = {"skipped_parts": list(self.skipped_parts)} if self.skipped_parts else {}
+        return {**self.metadata, **skipped}
+
 
 def parse_role(value: object) -> Role:
-    """A role by its name in any case; also 'human', 'ai', 'model', 'developer' and 'function'.
+    """The role of a name in any case; also of 'human', 'ai', 'model', 'developer' and 'function'.
 
     Raises InputError for anything else.
     """
@@ -53,7 +64,7 @@ def parse_role(value: object) -> Role:
 
 
 def parse_message(message: object, where: str) -> Message:
-    """Take an OpenAI message dict apart; `where` ("message 3") begins every error.
+    """Parse an OpenAI message dict; every error message begins with `where`, such as "message 3".
 
     Content may be a string, a list of parts, or None. Raises InputError for no mapping, an
     unknown role, or content of another shape.
@@ -77,7 +88,7 @@ def parse_message(message: object, where: str) -> Message:
 
 
 def _parts(content: object, where: str) -> tuple[list[str], list[str]]:
-    """The words in a message's content, and the kinds of the parts that are none."""
+    """The texts in a message's content, and the types of the other parts."""
     if content is None:
         return [], []
     if isinstance(content, str):

@@ -1,1 +1,1 @@
-"""Learning: batches, the inner loop, the publish gate, consolidation."""
+"""Learning: training plans, the inner loop, grading, the publish gate, consolidation."""

@@ -1,28 +1,27 @@
-"""From episodes to trained candidates: quiz, self-edits, one stack of adapters, the best per episode.
+"""Candidates: quizzes and self-edits for episodes, adapters trained on them in one stack, the best one per episode.
 
-Not here: what may be published (`gate`), publishing (`consolidate`).
+Not here: whether a candidate may be published (`gate`), publishing (`consolidate`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from seal_memory._internal.progress import Progress, silent
-from seal_memory.config import LearningSettings, Settings
+from seal_memory.config import LearningSettings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
 from seal_memory.learning.grading import Result
 from seal_memory.learning.inner_loop import TrainingJob, train
 from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.learning.screen import Choice, Contest, choose
-from seal_memory.ledger import Ledger
+from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.quizzes.generator import QuizPlan, hold_out, make_late_quiz, make_quiz
 from seal_memory.records import Episode, Grade, QuizItem, SelfEdit
-from seal_memory.routing.router import MakeRouter
 from seal_memory.self_edits.generator import ARMS, Arm, make_self_edits
 from seal_memory.self_edits.statements import Statement, statements_of
 from seal_memory.self_edits.writer import Written, write_items
@@ -33,13 +32,13 @@ FINALISTS = 2  # candidates per episode that answer the quiz; the others only ha
 
 @dataclass(slots=True)
 class Study:
-    """One episode on its way to a shard."""
+    """One episode with its statements, quiz and self-edits."""
 
     episode: Episode
     statements: list[Statement]
     quiz: list[QuizItem] = field(default_factory=list)
     edits: list[SelfEdit] = field(default_factory=list)
-    arms: tuple[Arm, ...] = ()  # of `edits`, in their order
+    arms: tuple[Arm, ...] = ()  # one per self-edit
 
     @property
     def held_out(self) -> list[QuizItem]:
@@ -73,7 +72,7 @@ class TrainedCandidate:
 
 
 class ArmSource(Protocol):
-    """Which arms an episode's candidates get, and a look at what came of them (`policy.arms` learns from it)."""
+    """Assigns arms to an episode's candidates and learns from their results (`policy.arms`)."""
 
     def choose(self, episode_id: str, count: int) -> tuple[Arm, ...]: ...
 
@@ -82,7 +81,7 @@ class ArmSource(Protocol):
 
 
 class RoundRobinArms:
-    """The arms in their order, whatever came of them."""
+    """The arms in turn; learns nothing."""
 
     def choose(self, episode_id: str, count: int) -> tuple[Arm, ...]:
         return tuple(ARMS[k % len(ARMS)] for k in range(count))
@@ -93,15 +92,15 @@ class RoundRobinArms:
 
 def candidate_id(edit: SelfEdit) -> str:
     """The id under which the engine holds a candidate that has no name on disk yet."""
-    return _temporary(edit.id)
+    return _candidate_id(edit.id)
 
 
-def _temporary(edit_id: str) -> str:
+def _candidate_id(edit_id: str) -> str:
     return f"candidate:{edit_id}"
 
 
 def data_hash(edit: SelfEdit) -> str:
-    """What a self-edit's items hash to: the same data, the same hash."""
+    """Hash of a self-edit's items: the same data, the same hash."""
     digest = hashlib.sha256()
     for i in edit.items:
         digest.update(f"{i.genre}\x00{i.prompt}\x00{i.target}\x01".encode())
@@ -116,7 +115,10 @@ def train_edits(
     batch_size: int,
     progress: Progress = silent,
 ) -> tuple[dict[str, LoraAdapter], int]:
-    """One adapter per self-edit, all in one stack, put into the engine; by self-edit id. And the tokens trained."""
+    """Train one adapter per self-edit, all in one stack.
+
+    Returns the adapters by self-edit id, which the engine holds too, and the number of tokens trained.
+    """
     jobs = {edit.id: training_job(edit, engine, settings, batch_size=batch_size) for edit in edits}
     return {edit_id: job.adapter for edit_id, job in jobs.items()}, run_jobs(jobs, engine, settings, progress=progress)
 
@@ -124,7 +126,7 @@ def train_edits(
 def training_job(
     edit: SelfEdit, engine: TransformersEngine, settings: LearningSettings, *, batch_size: int
 ) -> TrainingJob:
-    """A fresh adapter, the edit's rows and its optimizer steps (`plans`)."""
+    """The job for a self-edit: a new adapter, its rows and its optimizer steps (`plans`)."""
     chosen = edit.hyperparameters
     config = LoraConfig(chosen.rank, chosen.alpha, settings.target_modules)
     rows = [encode_item(engine, i) for i in edit.items]
@@ -139,7 +141,7 @@ def run_jobs(
     *,
     progress: Progress = silent,
 ) -> int:
-    """Train the jobs, by self-edit id, in one stack; the engine then holds each adapter. Returns the tokens trained."""
+    """Train jobs, by self-edit id, in one stack and put each adapter into the engine; returns the tokens trained."""
     train(
         engine.stack,
         list(jobs.values()),
@@ -149,40 +151,28 @@ def run_jobs(
         turn=engine.lock.step,
     )
     for edit_id, job in jobs.items():
-        engine.put(_temporary(edit_id), job.adapter)
+        engine.put(_candidate_id(edit_id), job.adapter)
     return sum(job.tokens for job in jobs.values())
 
 
 class Candidates:
-    """Makes and trains candidates with one engine; writes what it makes to the ledger."""
+    """Makes and trains the candidates of one memory; quizzes and self-edits are written to the ledger."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        engine: TransformersEngine,
-        settings: Settings,
-        *,
-        routers: MakeRouter,
-        clock: Callable[[], float],
-        make_id: Callable[[], str],
-        progress: Progress,
-        arms: ArmSource | None = None,
-        note_writer: str | None = None,
-    ) -> None:
-        self.ledger, self.engine, self.settings, self.routers = ledger, engine, settings, routers
-        self.clock, self.make_id, self.progress = clock, make_id, progress
+    def __init__(self, bench: Workbench, *, arms: ArmSource | None = None, note_writer: str | None = None) -> None:
+        self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings
+        self.clock, self.make_id, self.progress = bench.clock, bench.make_id, bench.progress
         self.arms: ArmSource = arms or RoundRobinArms()
         self._tokens = 0
-        self.note_writer = note_writer  # the adapter that writes notes; None: the untouched base
+        self.note_writer = note_writer  # adapter that writes notes; None: the untouched base
 
     def study(self, episodes: Sequence[Episode]) -> list[Study]:
         """Statements, quiz and self-edits of every episode that states something."""
-        studies = self.quizzed(episodes)
+        studies = self.make_quizzes(episodes)
         self._self_edits(studies)
         return studies
 
-    def quizzed(self, episodes: Sequence[Episode]) -> list[Study]:
-        """The same without self-edits: for who writes notes of their own (`policy`)."""
+    def make_quizzes(self, episodes: Sequence[Episode]) -> list[Study]:
+        """Statements and quiz of every episode that states something, without self-edits (`policy` writes its own)."""
         studies = [Study(e, statements_of(e)) for e in episodes]
         studies = [s for s in studies if s.statements]
         self._quizzes(studies)
@@ -190,12 +180,12 @@ class Candidates:
 
     def _quizzes(self, studies: Sequence[Study]) -> None:
         settings = self.settings
-        # where nothing is chosen, all items are left to judge: four or five are a matter of luck
+        # without a choice between candidates, the gate gets all items: four or five are too few to be reliable
         share = HELD_OUT_SHARE if settings.learning.candidates > 1 else 1.0
         plan = QuizPlan(settings.gate.quiz_per_statement, share, settings.learning.notes_per_statement > 0)
         known = [self.ledger.quiz_items(interaction_ids=s.episode.interaction_ids) for s in studies]
         asked = {id for items in known for i in items if i.origin == "generated" for id in i.interaction_ids}
-        # what was quizzed before keeps its items: held out is held out for good
+        # interactions with a quiz keep its items: held out is held out for good
         fresh = [s for study in studies for s in study.statements if s.interaction_id not in asked]
         made = make_quiz(fresh, self.engine, plan=plan, seed=settings.seed, make_id=self.make_id)
         made += self._late_items(studies, {i for items in known for q in items for i in q.interaction_ids}, made)
@@ -203,16 +193,16 @@ class Candidates:
             ids = set(study.episode.interaction_ids)
             own = [i for i in made if ids.issuperset(i.interaction_ids)]
             split = hold_out(own, share=plan.held_out_share, seed=settings.seed)
-            split = _without_clashes(split, known[n])
+            split = _without_known(split, known[n])
             self.ledger.add_quiz_items(split)
             study.quiz = [*known[n], *split]
         self.progress("quiz", len(studies), len(studies))
 
     def _late_items(self, studies: Sequence[Study], known: set[str], made: Sequence[QuizItem]) -> list[QuizItem]:
-        """More questions for the episodes that would have none: nothing else could prove them known."""
+        """More questions for episodes that would have none: without a question nothing proves that they are known."""
         asked = known.union(i for item in made for i in item.interaction_ids)
-        bare = [s for s in studies if asked.isdisjoint(s.episode.interaction_ids)]
-        statements = [s for study in bare for s in study.statements]
+        without = [s for s in studies if asked.isdisjoint(s.episode.interaction_ids)]
+        statements = [s for study in without for s in study.statements]
         return make_late_quiz(statements, self.engine, seed=self.settings.seed, make_id=self.make_id)
 
     def _self_edits(self, studies: Sequence[Study]) -> None:
@@ -245,7 +235,7 @@ class Candidates:
         self.progress("self-edits", len(studies), len(studies))
 
     def train(self, edits: Sequence[SelfEdit], *, batch_size: int | None = None) -> dict[str, LoraAdapter]:
-        """One adapter per self-edit, all in one stack, put into the engine; by self-edit id."""
+        """Train one adapter per self-edit, all in one stack; by self-edit id. The engine holds them, too."""
         size = self.settings.learning.batch_size if batch_size is None else batch_size
         adapters, tokens = train_edits(
             edits, self.engine, self.settings.learning, batch_size=size, progress=self.progress
@@ -254,11 +244,11 @@ class Candidates:
         return adapters
 
     def add_tokens(self, tokens: int) -> None:
-        """Count what somebody else trained for these candidates, too."""
+        """Count tokens that were trained elsewhere for these candidates."""
         self._tokens += tokens
 
     def take_tokens(self) -> int:
-        """Tokens put through training since this was last asked, without padding."""
+        """Tokens trained since the last call, without padding; resets the count."""
         taken, self._tokens = self._tokens, 0
         return taken
 
@@ -318,7 +308,7 @@ class Candidates:
         )
 
 
-def _without_clashes(made: Sequence[QuizItem], known: Sequence[QuizItem]) -> list[QuizItem]:
-    """Generated items whose question somebody handed in already are left out."""
+def _without_known(made: Sequence[QuizItem], known: Sequence[QuizItem]) -> list[QuizItem]:
+    """The generated items, without those whose question is known, in any case and spacing."""
     asked = {" ".join(i.question.lower().split()) for i in known}
     return [i for i in made if " ".join(i.question.lower().split()) not in asked]

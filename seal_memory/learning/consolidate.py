@@ -1,27 +1,29 @@
-"""Consolidate: pending interactions become shards in a new published snapshot, or stay answerable by text.
+"""Consolidation: pending interactions become shards in a new published snapshot, or stay answerable by text.
 
-Per wave of episodes: study, train all candidates in one stack, judge, publish. Publishing is: adapter files written
-to a temporary folder, fsynced, renamed; then one ledger transaction that records adapters, snapshot, grades and
-statuses. Killed anywhere, the last published snapshot is what the next open shows.
+`SealMemory.consolidate` runs `Consolidator.run`. Per wave of episodes: make quiz and self-edits, train all candidates
+in one stack, check, publish. To publish, adapter files are written to a temporary folder, fsynced and renamed; then one
+ledger transaction records adapters, snapshot, grades and statuses. After a kill at any point, the next open shows the
+last published snapshot.
 
-A shard that lost too much is trained again: `reopen` makes what it answers for pending. The old shard goes on until a
-new one replaces it in the manifest, or stays where the new one is refused. Not here: the core (`core`), deciding that a
-shard lost too much (`forgetting.audits`).
+`reopen` makes the interactions of a weakened shard pending, so that it is trained again. The old shard answers until a
+new one replaces it in the manifest, or for good where the new one is refused.
+Not here: the core (`sleep.core`), finding weakened shards (`forgetting.audits`).
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from seal_memory._internal import commit_points
 from seal_memory.learning import gate, grading
-from seal_memory.learning.candidates import Candidates, TrainedCandidate
+from seal_memory.learning.candidates import ArmSource, Candidates, TrainedCandidate
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import GateVerdict
 from seal_memory.learning.publishing import Publisher, without_replaced
+from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger import Ledger
 from seal_memory.records import (
     AdapterKind,
@@ -41,7 +43,7 @@ REOPENED = "its shard weakened and is trained again"
 
 @dataclass(frozen=True, slots=True)
 class ConsolidateReport:
-    """What a consolidation did. `version` is the published one, None when nothing was published."""
+    """Result of a consolidation. `version`: the published one, None when nothing was published. Recalls are 0..1."""
 
     version: int | None
     episodes: int
@@ -56,7 +58,7 @@ class ConsolidateReport:
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Totals:
     decisions: list[Decision] = field(default_factory=list)
     yields: Counter[tuple[Genre, str]] = field(default_factory=Counter)
     trained: list[TrainedCandidate] = field(default_factory=list)
@@ -66,25 +68,25 @@ class _Tally:
 
 
 class Consolidator:
-    """Runs consolidations; `heartbeat` raises where the namespace's lease is lost."""
+    """Runs the consolidations of one memory, under its lease."""
 
-    def __init__(self, candidates: Candidates, publisher: Publisher, *, heartbeat: Callable[[], None]) -> None:
-        self.candidates, self.publisher, self.heartbeat = candidates, publisher, heartbeat
-        self.ledger, self.engine, self.settings = candidates.ledger, candidates.engine, candidates.settings
-        self.clock, self.make_id = candidates.clock, candidates.make_id
+    def __init__(self, bench: Workbench, *, arms: ArmSource | None = None, note_writer: str | None = None) -> None:
+        self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings
+        self.candidates = Candidates(bench, arms=arms, note_writer=note_writer)
+        self.publisher = Publisher(bench)
 
     def run(self) -> ConsolidateReport:
-        """Everything pending, wave by wave; each wave publishes its own snapshot."""
-        tally = _Tally()
+        """Learn everything pending, wave by wave; each wave publishes its own snapshot."""
+        totals = _Totals()
         pending = self.ledger.interactions(status=Status.PENDING)
         episodes = group_episodes(
             pending, max_tokens=self.settings.learning.episode_max_tokens, count_tokens=self.engine.count_tokens
         )
         for wave in _waves(episodes, max(1, self.settings.learning.stack_size // self.settings.learning.candidates)):
-            self._wave(wave, tally)
-        return _report(tally)
+            self._wave(wave, totals)
+        return _report(totals)
 
-    def _wave(self, episodes: Sequence[Episode], tally: _Tally) -> None:
+    def _wave(self, episodes: Sequence[Episode], totals: _Totals) -> None:
         clock = time.perf_counter
         began = clock()
         studies = self.candidates.study(episodes)
@@ -92,17 +94,17 @@ class Consolidator:
         studied = clock()
         trained = self.candidates.train_and_choose(studies) if studies else []
         finished = clock()
-        self._publish(trained, tally)
-        tally.episodes += len(studies)
-        tally.trained.extend(trained)
+        self._publish(trained, totals)
+        totals.episodes += len(studies)
+        totals.trained.extend(trained)
         for study in studies:
             for edit in study.edits[:1]:
                 for y in edit.yields:
-                    tally.yields[y.genre, "made"] += y.made
-                    tally.yields[y.genre, "kept"] += y.kept
-        tally.seconds["study"] += studied - began
-        tally.seconds["train and grade"] += finished - studied
-        tally.seconds["publish"] += clock() - finished
+                    totals.yields[y.genre, "made"] += y.made
+                    totals.yields[y.genre, "kept"] += y.kept
+        totals.seconds["study"] += studied - began
+        totals.seconds["train and grade"] += finished - studied
+        totals.seconds["publish"] += clock() - finished
 
     def _skip_empty(self, episodes: Sequence[Episode], studied: set[str]) -> None:
         for episode in episodes:
@@ -113,27 +115,27 @@ class Consolidator:
 
     # -- publishing -------------------------------------------------------------------------------
 
-    def _publish(self, trained: Sequence[TrainedCandidate], tally: _Tally) -> None:
-        """Judge every shard, then the whole; write files; commit once.
+    def _publish(self, trained: Sequence[TrainedCandidate], totals: _Totals) -> None:
+        """Check every shard, then the whole memory; write files; commit once.
 
-        A whole that is refused is judged again shard by shard, each beside what is published by then, as if its
-        episodes had come one after the other: one that draws the questions of the old away does not hold up the others,
-        and what may be lost (`gate.max_old_loss`) is what each publication may lose.
+        A refused memory is checked again shard by shard, each beside the shards published by then, as if its episodes
+        had come one after the other. So a shard that attracts questions of earlier memories does not hold up the
+        others, and `gate.max_old_loss` is the loss allowed per publication.
         """
-        verdicts = [gate.judge_new(t.base, t.result, self.settings.gate, finite=t.adapter.is_finite()) for t in trained]
+        verdicts = [gate.check_new(t.base, t.result, self.settings.gate, finite=t.adapter.is_finite()) for t in trained]
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
         records = {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         current = self.ledger.current()
         manifest = _with_shards(current, accepted, records)
-        whole = self.publisher.judge_whole(current, manifest) if accepted else GateVerdict(True, (), {})
+        whole = self.publisher.check_memory(current, manifest) if accepted else GateVerdict(True, (), {})
         if not whole.accepted and len(accepted) > 1:
             for t in trained:
-                self._publish([t], tally)
+                self._publish([t], totals)
             return
         if not whole.accepted:
             verdicts = [replace(v, accepted=False, reasons=whole.reasons) if v.accepted else v for v in verdicts]
             accepted = []
-        self._commit(trained, verdicts, whole, records, manifest if accepted else None, current, tally)
+        self._commit(trained, verdicts, whole, records, manifest if accepted else None, current, totals)
         for t in trained:
             self.engine.drop(t.temporary_id)
         if not whole.accepted:
@@ -147,12 +149,12 @@ class Consolidator:
         records: dict[str, AdapterRecord],
         manifest: Manifest | None,
         current: Snapshot | None,
-        tally: _Tally,
+        totals: _Totals,
     ) -> None:
         """One transaction: adapters, snapshot, decisions, grades, statuses. All or nothing."""
         commit_points.reached("snapshot-before-commit")
         with self.ledger.atomic():
-            self.heartbeat()  # raises when another process took the lease over: then nothing is published
+            self.bench.heartbeat()  # raises when another process took the lease over: then nothing is published
             version = None
             if manifest is not None:
                 for t, v in zip(trained, verdicts, strict=True):
@@ -167,16 +169,16 @@ class Consolidator:
             for t, v in zip(trained, verdicts, strict=True):
                 decision = self._decision(t, v, whole, records.get(t.edit.id), version)
                 self.ledger.add_decision(decision)
-                tally.decisions.append(decision)
+                totals.decisions.append(decision)
                 self._add_grades(t, decision)
                 self._mark(t.study.episode.interaction_ids, v, current)
                 commit_points.reached("interactions-marked")
             self.ledger.audits.schedule(self.settings.background.audit_interval)
         commit_points.reached("snapshot-committed")
-        tally.version = version if version is not None else tally.version
+        totals.version = version if version is not None else totals.version
 
     def _mark(self, ids: Sequence[str], verdict: GateVerdict, current: Snapshot | None) -> None:
-        """Learned or refused; what was to be rebuilt and was refused is still held by its old shard."""
+        """Set the status to learned or refused; a refused rebuild stays learned, since its old shard holds it."""
         held = set(current.manifest.holders) if current is not None else set()
         learned = [i for i in ids if verdict.accepted or i in held]
         self.ledger.set_status(learned, Status.LEARNED)
@@ -186,14 +188,14 @@ class Consolidator:
         self, t: TrainedCandidate, v: GateVerdict, whole: GateVerdict, record: AdapterRecord | None, version: int | None
     ) -> Decision:
         return Decision(
-            self.make_id(),
+            self.bench.make_id(),
             record.id if record is not None and v.accepted else None,
             t.study.episode.id,
             v.accepted,
             v.reasons,
             {**v.measures, **whole.measures},
             version if v.accepted else None,
-            self.clock(),
+            self.bench.clock(),
         )
 
     def _add_grades(self, t: TrainedCandidate, decision: Decision) -> None:
@@ -221,30 +223,30 @@ def _with_shards(
     return replace(old, shards=without_replaced((*old.shards, *new)))
 
 
-def _report(tally: _Tally) -> ConsolidateReport:
-    grades_before = [g for t in tally.trained for g in t.base.grades]
-    grades_after = [g for t in tally.trained for g in t.result.grades]
-    genres = dict.fromkeys(genre for genre, _ in tally.yields)
-    published = sum(d.accepted for d in tally.decisions)
+def _report(totals: _Totals) -> ConsolidateReport:
+    grades_before = [g for t in totals.trained for g in t.base.grades]
+    grades_after = [g for t in totals.trained for g in t.result.grades]
+    genres = dict.fromkeys(genre for genre, _ in totals.yields)
+    published = sum(d.accepted for d in totals.decisions)
     return ConsolidateReport(
-        tally.version,
-        tally.episodes,
+        totals.version,
+        totals.episodes,
         published,
-        len(tally.decisions) - published,
-        tuple(tally.decisions),
-        tuple(GenreYield(g, tally.yields[g, "made"], tally.yields[g, "kept"]) for g in genres),
+        len(totals.decisions) - published,
+        tuple(totals.decisions),
+        tuple(GenreYield(g, totals.yields[g, "made"], totals.yields[g, "kept"]) for g in genres),
         grading.summarise(grades_before).recall,
         grading.summarise(grades_after).recall,
         len(grades_after),
-        {k: round(v, 2) for k, v in tally.seconds.items()},
+        {k: round(v, 2) for k, v in totals.seconds.items()},
     )
 
 
 def reopen(ledger: Ledger, adapter_ids: Sequence[str]) -> int:
-    """Make what these shards answer for pending again; how often it was trained before, 0 where none is published.
+    """Make the interactions that these shards answer for pending again.
 
-    What a later shard holds, too, is left to that one. The number goes into the seed of the new training: the same seed
-    would make the same adapter.
+    Interactions that a later shard holds, too, stay with that shard. Returns how many adapters were trained on them, 0
+    where none of the shards is published; it is added to the seed, since the same seed would make the same adapter.
     """
     with ledger.atomic():
         current = ledger.current()

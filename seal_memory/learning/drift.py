@@ -1,8 +1,8 @@
-"""Drift: whether a memory changes the model where it should not.
+"""Drift: how much a memory changes the model on unrelated text.
 
-Two measures: the perplexity on a fixed text that ships with the package, read the way the published memory would
-(routed, so that shards never see it unless the router errs), and the share of unrelated prompts that the router
-sends to a shard. Not here: the retention of memories (`gate`'s audit).
+Two measures: perplexity on a fixed text that ships with the package, routed as the published memory routes it (a shard
+reads it only where the router errs), and the share of unrelated prompts that the router sends to a shard.
+Not here: retention of memories (`old_recall`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seal_memory.engines.base import Engine, Prompt
 from seal_memory.quizzes.metrics import mean
 from seal_memory.routing.router import Router
 
-GO_ON = ({"role": "user", "content": "Go on."},)  # the prompt of text that nobody asked for
+GO_ON = ({"role": "user", "content": "Go on."},)  # the prompt for text without a question
 
 
 @cache
@@ -45,9 +45,9 @@ def perplexity(engine: Engine, adapters: Sequence[str | None]) -> float:
 def fixed_text_logprobs(
     engine: Engine, adapters: Sequence[str | None], *, paragraphs: int | None = None
 ) -> list[float]:
-    """Per adapter its mean log-probability per token of the fixed text, unrouted: all in one batch.
+    """Mean log-probability per token of the fixed text under each adapter, unrouted, in one batch.
 
-    `paragraphs`: read only so many, evenly spaced; None: all.
+    `paragraphs`: how many to read, evenly spaced; None: all.
     """
     whole = fixed_paragraphs()
     count = min(len(whole), paragraphs or len(whole))

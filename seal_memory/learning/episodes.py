@@ -1,7 +1,7 @@
-"""Groups pending interactions into episodes: what is learned together in one shard.
+"""Episodes: pending interactions grouped by session or document, one shard each.
 
 Interactions of one document or one session stay together, in order, until an episode is full; nothing is ever
-split, so an oversized interaction is an episode of its own. Not here: topics across sessions.
+split, so an oversized interaction is an episode of its own. Not here: topics across sessions (`sleep`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from seal_memory.records import Episode, Interaction
 
-CORE_EPISODE = "core"  # the name under which a core is built from all of them
+CORE_EPISODE = "core"  # the episode id of a core, which is trained on all of them
 
 
 def group_episodes(
@@ -20,7 +20,7 @@ def group_episodes(
     """Episodes of at most `max_tokens` text tokens, of nearly equal size per document or session."""
     groups: dict[tuple[str, ...], list[Interaction]] = {}
     for interaction in interactions:
-        groups.setdefault(belongs_to(interaction), []).append(interaction)
+        groups.setdefault(origin_of(interaction), []).append(interaction)
     episodes = []
     for members in groups.values():
         sizes = [count_tokens(i.text) for i in members]
@@ -29,15 +29,15 @@ def group_episodes(
     return episodes
 
 
-def belongs_to(interaction: Interaction) -> tuple[str, ...]:
-    """What was seen in one session belongs together; outside of sessions, a document's chunks do."""
+def origin_of(interaction: Interaction) -> tuple[str, ...]:
+    """The session of an interaction or, outside of sessions, its document: one origin, one group of episodes."""
     if interaction.session is not None:
         return "session", interaction.session
     return "document", interaction.title or "", interaction.source or ""
 
 
 def _split(sizes: Sequence[int], max_tokens: int) -> list[slice]:
-    """Cuts into as few runs of nearly equal size as fit; only an oversized interaction exceeds `max_tokens`."""
+    """Cut into as few runs of nearly equal size as fit; only an oversized interaction exceeds `max_tokens`."""
     total = sum(sizes)
     for runs in range(max(1, -(-total // max_tokens)), len(sizes) + 1):
         level, seen = max(total, 1) / runs, 0
@@ -53,7 +53,7 @@ def _split(sizes: Sequence[int], max_tokens: int) -> list[slice]:
 
 
 def episode_of(members: Sequence[Interaction]) -> Episode:
-    """An id that follows from the members, so that grouping the same again gives the same episode."""
+    """The episode of these interactions; its id is a hash of theirs, so the same grouping gives the same id."""
     digest = hashlib.sha256("\x00".join(i.id for i in members).encode()).hexdigest()
     titles = {i.title for i in members if i.title}
     return Episode(f"e-{digest[:24]}", titles.pop() if len(titles) == 1 else None, tuple(members))

@@ -1,6 +1,6 @@
-"""The publish gate: a shard is published only if the new is known and the old is kept.
+"""The publish gate: a shard is published only if it recalls its episode and earlier memories are kept.
 
-A verdict is a result with sentences for people, not an error. Judged on held-out items only. Not here: grading.
+A verdict is a result with reasons for people, not an error. Only held-out items count. Not here: grading (`grading`).
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from seal_memory.config import GateSettings
 from seal_memory.learning.grading import Result
 
-MAX_MISROUTED = 0.5  # share of unrelated prompts that may reach a shard; the shipped router stays far below (LOG)
-MANY = 16  # audited items of which a part counts as a whole one
-ROUNDING = 1e-9  # 0.8 - 0.7 is more than 0.1 in floating point: a margin that is just met is met
+MAX_MISROUTED = 0.5  # share of unrelated prompts that may reach a shard; the shipped router stays far below
+MANY_ITEMS = 16  # from here on the allowed loss is rounded up to a whole item
+ROUNDING = 1e-9  # in floating point 0.8 - 0.7 is more than 0.1; a margin that is just met is met
 
 
 @dataclass(frozen=True, slots=True)
 class GateVerdict:
+    """Whether a publication is accepted, why, and the figures."""
+
     accepted: bool
     reasons: tuple[str, ...]
     measures: dict[str, float]
 
 
-def judge_new(base: Result, trained: Result, settings: GateSettings, *, finite: bool) -> GateVerdict:
+def check_new(base: Result, trained: Result, settings: GateSettings, *, finite: bool) -> GateVerdict:
     """Held-out recall of one candidate against the untouched base."""
     gain = trained.recall - base.recall
     measures = {
@@ -49,15 +51,15 @@ def judge_new(base: Result, trained: Result, settings: GateSettings, *, finite: 
     return GateVerdict(True, (f"Held-out recall went from {base.recall:.2f} to {trained.recall:.2f}.",), measures)
 
 
-def judge_old(before: Sequence[float], after: Sequence[float], settings: GateSettings) -> GateVerdict:
-    """Audited recall of earlier memories through the new router against the published one.
+def check_old(before: Sequence[float], after: Sequence[float], settings: GateSettings) -> GateVerdict:
+    """Audited recall of earlier memories under the next router against the published one.
 
-    Of many items a started one counts as whole: 0.02 of 32 is one item. Else one earlier question that a newer memory
-    attracts (0.03 of 32) would refuse everything that comes after, for good.
+    From 16 items on, the allowed loss is rounded up to a whole item: 0.02 of 32 is one item. Otherwise one earlier
+    question that a newer memory attracts (0.03 of 32) would refuse every later publication.
     """
     old, new = _mean(before), _mean(after)
     allowed = settings.max_old_loss
-    if len(before) >= MANY:
+    if len(before) >= MANY_ITEMS:
         allowed = math.ceil(allowed * len(before) - ROUNDING) / len(before)
     measures = {"audited_items": float(len(before)), "audit_before": old, "audit_after": new}
     if before and old - new > allowed + ROUNDING:
@@ -69,8 +71,8 @@ def judge_old(before: Sequence[float], after: Sequence[float], settings: GateSet
     return GateVerdict(True, (), measures)
 
 
-def judge_drift(perplexity_increase: float, misrouted: float, settings: GateSettings) -> GateVerdict:
-    """What the memory does where it should do nothing."""
+def check_drift(perplexity_increase: float, misrouted: float, settings: GateSettings) -> GateVerdict:
+    """Perplexity on the fixed text and misrouted prompts: the memory's effect where it should have none."""
     measures = {"perplexity_increase": perplexity_increase, "misrouted_share": misrouted}
     reasons = []
     if perplexity_increase > settings.max_perplexity_increase:

@@ -1,9 +1,9 @@
-"""Closed-book grading of candidates: generation for what is known, log-probability beside it.
+"""Closed-book grading of adapters: recall by generation, and log-probability of the answers.
 
-All candidates' quiz items go through the engine in one batch, each row with its own adapter; the base's part is
-computed once (`engines.base_cache`). An answer is right when it holds the quiz's answer, which is a span of the source;
-what people hand in is free text, so there the local grader may also say that it means the same. Not here: training,
-choosing (`screen`), the gate's verdict.
+All quiz items go through the engine in one batch, each row with its own adapter; the base's part is computed once
+(`engines.base_cache`). An answer is right when it contains the quiz's answer, which is a span of the source. Answers of
+users' own items are free text, so for those the local grader may also find it equivalent. Not here: training, choosing
+candidates, the gate's verdict.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from seal_memory import prompts
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt, Score
-from seal_memory.quizzes.grader import judge
+from seal_memory.quizzes.grader import grade_answer
 from seal_memory.quizzes.grader_forms import tokenise
 from seal_memory.quizzes.metrics import contains, mean
 from seal_memory.records import Grade, QuizItem
 
 Question = tuple[QuizItem, str | None]
-"""A quiz item and the adapter that is asked; None is the base."""
+"""A quiz item and the adapter to ask; None is the base."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one adapter did on some items: recall 0..1 by generation, mean answer log-probability."""
+    """One adapter's grades: recall 0..1 by generation, mean answer log-probability in nats a token."""
 
     recall: float
     logprob: float
@@ -54,11 +54,11 @@ def ask(questions: Sequence[Question], engine: Engine, *, max_tokens: int) -> li
 
 
 def is_right(item: QuizItem, answer: str) -> bool:
-    """Normalised containment; of items that people handed in also what the local grader accepts."""
+    """True when the answer contains the item's, normalised; for users' items also when the local grader accepts it."""
     if contains(answer, item.answer):
         return True
     free = item.origin == "user" and tokenise(item.answer)
-    return bool(free) and judge(item.question, item.answer, answer).correct
+    return bool(free) and grade_answer(item.question, item.answer, answer).correct
 
 
 def _prompt(question: Question) -> Prompt:

@@ -4,10 +4,9 @@ SEAL (arXiv 2506.10943) trains its candidates one after another, each padded to 
 candidates of all pending episodes step together: every global step takes each adapter's own next
 batch, packs all rows by length under a token budget, and updates each adapter with its own AdamW.
 An adapter's result equals training it alone (up to floating-point summation order). Rows are learned from their
-tokens; anchor rows, learned from the base's own distribution (`soft_targets`), come beside every step.
+tokens; for KL regularisation, anchor rows are learned from the base's own distribution (`soft_targets`).
 
-Not here: which rows are trained when (`plans`), grading and choosing candidates (`candidates`), publishing
-(`consolidate`).
+Not here: the rows of each step (`plans`), grading and choosing candidates (`candidates`), publishing (`consolidate`).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from torch.optim.adamw import adamw
 
 from seal_memory.engines.batches import LOGIT_CHUNK, MicroBatch, Row, micro_batches, target_hidden
 from seal_memory.engines.training_pass import ACTIVATION_BUDGET, training_pass
-from seal_memory.learning.soft_targets import SoftTargets, divergence_into_gradient, joined
+from seal_memory.learning.soft_targets import SoftTargets, concatenate, divergence_into_gradient
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
@@ -32,8 +31,8 @@ from seal_memory.lora.stack import StackedLora
 class TrainingJob:
     """One adapter and its plan: `batches[t]` are the row indices of optimizer step t.
 
-    Step t also takes the rows `anchors[t % len(anchors)]`, which are learned from the distributions in `soft`; the mean
-    of their losses counts `anchor` times, beside the mean of the step's own.
+    Step t also trains the rows `anchors[t % len(anchors)]` on the distributions in `soft` (KL regularisation): the mean
+    of their losses, weighted by `anchor`, is added to the mean of the step's own.
     """
 
     adapter: LoraAdapter
@@ -50,8 +49,8 @@ class TrainingJob:
     def tokens(self) -> int:
         """Tokens that the whole plan puts through the model, without padding."""
         sizes = [len(row.ids) for row in self.rows]
-        beside = [self.anchors[t % len(self.anchors)] for t in range(len(self.batches))] if self.anchors else []
-        return sum(sizes[i] for step in (*self.batches, *beside) for i in step)
+        anchors = [self.anchors[t % len(self.anchors)] for t in range(len(self.batches))] if self.anchors else []
+        return sum(sizes[i] for step in (*self.batches, *anchors) for i in step)
 
 
 def train(
@@ -78,13 +77,13 @@ def train(
             with turn():
                 # 1. every unfinished adapter's own rows for this step, then its anchors
                 losses = dict.fromkeys(live, 0.0)
-                for part in _parts({k: jobs[k] for k in live}, step):
+                for part in _loss_groups({k: jobs[k] for k in live}, step):
                     # 2. one pass over all of them, in length buckets; gradients add up per adapter
                     batches = micro_batches(
                         part.rows, part.owners, token_budget=token_budget, pad_id=pad_id, device=device
                     )
                     for batch in batches:
-                        soft = joined([part.soft[i] for i in batch.index]) if part.soft else None
+                        soft = concatenate([part.soft[i] for i in batch.index]) if part.soft else None
                         row_losses = _backward(stack, jobs, batch, part.owners, part.counts, activation_budget, soft)
                         for b, i in enumerate(batch.index):
                             losses[part.owners[i]] += row_losses[b]
@@ -103,8 +102,8 @@ def train(
 
 
 @dataclass(slots=True)
-class _Part:
-    """Rows of one step that share a loss: their owners, what an owner's sum is divided by, soft targets if any."""
+class _LossGroup:
+    """Rows of one step with one kind of loss: their owners (job indices), each owner's divisor, soft targets if any."""
 
     rows: list[Row] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
@@ -112,19 +111,19 @@ class _Part:
     soft: list[SoftTargets] = field(default_factory=list)
 
 
-def _parts(live: Mapping[int, TrainingJob], step: int) -> Iterator[_Part]:
-    """The step's own rows, learned from their tokens, and the anchors; none of them empty."""
-    own, anchors = _Part(counts={k: float(len(job.batches[step])) for k, job in live.items()}), _Part()
+def _loss_groups(live: Mapping[int, TrainingJob], step: int) -> Iterator[_LossGroup]:
+    """The step's own rows and its anchor rows, as far as there are any."""
+    own, anchors = _LossGroup(counts={k: float(len(job.batches[step])) for k, job in live.items()}), _LossGroup()
     for k, job in live.items():
         for i in job.batches[step]:
             own.rows.append(job.rows[i])
             own.owners.append(k)
-        beside = job.anchors[step % len(job.anchors)] if job.anchors and job.anchor > 0 else ()
-        for i in beside:
+        anchor_rows = job.anchors[step % len(job.anchors)] if job.anchors and job.anchor > 0 else ()
+        for i in anchor_rows:
             anchors.rows.append(job.rows[i])
             anchors.owners.append(k)
             anchors.soft.append(job.soft[i])
-            anchors.counts[k] = len(beside) / job.anchor
+            anchors.counts[k] = len(anchor_rows) / job.anchor
     return (part for part in (own, anchors) if part.rows)
 
 
@@ -143,7 +142,7 @@ def _backward(
     lengths = torch.bincount(batch.row_of_target, minlength=len(batch.index)).clamp(min=1)
     weight = (row_scale / lengths)[batch.row_of_target]  # mean over a row's tokens, then over rows
     rows, width = batch.input_ids.shape
-    # the backward pass, which may compute layers again, is inside as well
+    # the backward pass runs inside, too: it may compute layers again
     with stack.rows(adapters), training_pass(stack.model, rows, width, activation_budget=activation_budget):
         hidden = target_hidden(stack.model, batch)  # (N, D)
         token_losses = _chunked_loss(stack.model, hidden, batch.targets, weight, soft)
@@ -172,14 +171,14 @@ def _chunked_loss(
             if soft is None:
                 losses.append(_losses_into_gradient(logits, targets[cut], weight[cut]))
             else:
-                losses.append(divergence_into_gradient(logits, soft.cut(cut), weight[cut]))
+                losses.append(divergence_into_gradient(logits, soft.take(cut), weight[cut]))
             torch.mm(logits.to(matrix.dtype), matrix, out=gradient[cut])
     torch.autograd.backward(hidden, gradient)
     return torch.cat(losses)
 
 
 def _losses_into_gradient(logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy (N,) of `logits` (N, vocab), which become the gradient of its weighted sum."""
+    """Cross-entropy (N,) of `logits` (N, vocab); overwrites them with the gradient of its weighted sum."""
     place, scale = targets[:, None], weight[:, None]
     logits.sub_(logits.amax(dim=1, keepdim=True))
     chosen = logits.gather(1, place)

@@ -1,6 +1,6 @@
-"""Training plans: which rows of a self-edit stand in which optimizer step.
+"""Training plans: the rows of a self-edit in each optimizer step.
 
-Questions are drawn anew for every epoch, by genre; the text itself is read in steps of its own, mixed among them:
+Questions are drawn anew for every epoch, by genre; running text is read in steps of its own, shuffled among them:
 measured, prose needs both (lab log, rows 28 on). Not here: the steps themselves (`inner_loop`).
 """
 
@@ -10,18 +10,19 @@ import math
 import random
 from collections.abc import Sequence
 
+from seal_memory import prompts
 from seal_memory.engines.batches import Row
 from seal_memory.engines.local import TransformersEngine
-from seal_memory.records import Genre, SelfEdit, TrainingItem
+from seal_memory.records import SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import row_weights
-from seal_memory.self_edits.genres import messages_of
+from seal_memory.self_edits.genres import RUNNING_TEXT
 
 
 def encode_item(engine: TransformersEngine, item: TrainingItem) -> Row:
-    """An item's row: asked like a question, or plain text where there is no prompt."""
+    """An item's row: its cue under the closed-book prompt, as it will be asked, or plain text without a cue."""
     if not item.prompt:
         return engine.encode_text(item.target)
-    return engine.encode_row(messages_of(item), item.target)
+    return engine.encode_row(prompts.direct(item.prompt), item.target)
 
 
 def plan_steps(edit: SelfEdit, *, batch_size: int) -> list[list[int]]:
@@ -30,8 +31,8 @@ def plan_steps(edit: SelfEdit, *, batch_size: int) -> list[list[int]]:
     A step holds `batch_size` questions or half as many texts, which are longer.
     """
     plan = edit.hyperparameters
-    texts = [n for n, i in enumerate(edit.items) if i.genre is Genre.PASSAGE]
-    questions = [n for n, i in enumerate(edit.items) if i.genre is not Genre.PASSAGE]
+    texts = [n for n, i in enumerate(edit.items) if i.genre in RUNNING_TEXT]
+    questions = [n for n, i in enumerate(edit.items) if i.genre not in RUNNING_TEXT]
     drawn = plan_batches(
         row_weights([edit.items[n] for n in questions], plan),
         epochs=plan.epochs,
@@ -49,7 +50,7 @@ def plan_steps(edit: SelfEdit, *, batch_size: int) -> list[list[int]]:
 
 
 def trained_tokens(edit: SelfEdit, engine: TransformersEngine, *, batch_size: int) -> int:
-    """Tokens that the edit's whole plan puts through the model, without padding; what its training costs."""
+    """Tokens that training on the edit puts through the model, without padding."""
     sizes = [len(encode_item(engine, item).ids) for item in edit.items]
     return sum(sizes[n] for step in plan_steps(edit, batch_size=batch_size) for n in step)
 
@@ -73,5 +74,5 @@ def plan_batches(
 
 
 def _by_weight(weights: Sequence[float], rng: random.Random) -> list[int]:
-    """All places, drawn one after another by weight."""
+    """All indices in random order, likelier first by weight."""
     return sorted(range(len(weights)), key=lambda i: -math.log(rng.random() + 1e-12) / max(weights[i], 1e-9))

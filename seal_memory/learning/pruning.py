@@ -1,4 +1,4 @@
-"""Old snapshots and their files: what may go when the settings limit how many are kept.
+"""Pruning: deletes old snapshots and their adapters' files beyond the number that the settings keep.
 
 The rule: the published snapshot and the newest `snapshots_kept` stay; an older one keeps its number, parent and time,
 and can no longer be rolled back to. An adapter's files go when no snapshot that is left and no version of the
@@ -21,14 +21,14 @@ if TYPE_CHECKING:  # torch
 
 @dataclass(frozen=True, slots=True)
 class PruneReport:
-    """Versions that left, and adapters whose files went."""
+    """Pruned versions, and adapters whose files were deleted."""
 
     snapshots: tuple[int, ...]
     adapters: tuple[str, ...]
 
 
 def needed(ledger: Ledger) -> set[str]:
-    """Adapters whose files somebody may still ask for: a snapshot names them, or a version of the note-writer."""
+    """Adapters whose files are in use: a snapshot names them, or a version of the note-writer."""
     shards = {a for s in ledger.history() for a in s.manifest.adapter_ids}
     return shards | {v.adapter_id for v in ledger.policy.versions() if v.adapter_id is not None}
 
@@ -36,7 +36,7 @@ def needed(ledger: Ledger) -> set[str]:
 def prune_snapshots(
     ledger: Ledger, store: AdapterStore, *, keep: int, drop: Callable[[str], None] = lambda adapter_id: None
 ) -> PruneReport:
-    """Prune to the newest `keep` snapshots; 0 keeps all. `drop(adapter_id)` lets the engine go of it.
+    """Prune to the newest `keep` snapshots; 0 keeps all. `drop(adapter_id)` removes it from the engine.
 
     The caller holds the namespace's lease. Raises `InputError` for a negative number.
     """

@@ -1,56 +1,43 @@
-"""Publishing: writes an adapter's files, builds the router to come, judges the whole memory.
+"""Publishing: writes an adapter's files, makes a manifest's router, checks the whole memory.
 
-Nothing here writes a row of the ledger: the transaction is the caller's (`consolidate`, `sleeping`, `policy.versions`),
-and until it commits a sweep may take the files. Not here: the judgement of one adapter (`gate`, `core`, `merging`), the
-files' format and the crash safety of writing them (`lora.store`).
+Nothing here writes to the ledger: the transaction is the caller's (`consolidate`, `sleep.sleeper`, `policy.versions`),
+and until it commits a sweep may delete the files. Not here: the verdict on one adapter (`gate`, `sleep.core`,
+`sleep.merging`), the files' format and writing them crash-safe (`lora.store`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from seal_memory.config import GateSettings
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import drift, gate
 from seal_memory.learning.candidates import data_hash
 from seal_memory.learning.gate import GateVerdict
-from seal_memory.learning.old_recall import kept
-from seal_memory.ledger import Ledger
+from seal_memory.learning.old_recall import audit_old
+from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, SelfEdit, ShardEntry, Snapshot
-from seal_memory.routing.router import MakeRouter, Router
+from seal_memory.routing.router import Router
 
 
 class Publisher:
-    """Prepares publications of one ledger, engine and adapter store."""
+    """Prepares publications of one memory."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        engine: TransformersEngine,
-        store: AdapterStore,
-        settings: GateSettings,
-        *,
-        routers: MakeRouter,
-        base_model: str,
-        clock: Callable[[], float],
-    ) -> None:
-        self.ledger, self.engine, self.adapters, self.settings = ledger, engine, store, settings
-        self.routers, self.base_model, self.clock = routers, base_model, clock
+    def __init__(self, bench: Workbench) -> None:
+        self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings.gate
 
     def store(self, edit: SelfEdit, adapter: LoraAdapter, kind: AdapterKind) -> AdapterRecord:
-        """The adapter's files on disk, and the engine holding it under its lasting id."""
+        """Write the adapter's files and put it into the engine under its lasting id; the record for the ledger."""
         record = store_adapter(
-            self.adapters,
+            self.bench.store,
             adapter,
             kind=kind,
-            base_model=self.base_model,
+            base_model=self.bench.base_model,
             base_fingerprint=self.engine.fingerprint,
             interaction_ids=edit.interaction_ids,
             seed=edit.seed,
             data_hash=data_hash(edit),
-            now=self.clock(),
+            now=self.bench.clock(),
             episode_id=edit.episode_id,
             self_edit_id=edit.id,
         )
@@ -58,31 +45,28 @@ class Publisher:
         return record
 
     def discard(self, records: Iterable[AdapterRecord]) -> None:
-        """Files of refused adapters go at once, unless the same bytes were published before."""
+        """Delete the files of refused adapters, unless the same bytes were published before."""
         known = {a.id for a in self.ledger.adapters()}
         for adapter_id in {r.id for r in records} - known:
             self.engine.drop(adapter_id)
-            self.adapters.remove(adapter_id)
+            self.bench.store.remove(adapter_id)
 
     def router(self, manifest: Manifest) -> Router:
-        """The router of a manifest that is published, or may be."""
-        return self.routers(manifest, self.ledger)
+        """The router of a manifest."""
+        return self.bench.routers(manifest, self.ledger)
 
-    def judge_whole(self, current: Snapshot | None, manifest: Manifest) -> GateVerdict:
-        """Audit of the old through the router of `manifest`, and drift."""
+    def check_memory(self, current: Snapshot | None, manifest: Manifest) -> GateVerdict:
+        """The verdict on a manifest: recall of earlier memories, and drift."""
         router, published = self.router(manifest), self.router(current.manifest if current else Manifest())
-        found = kept(
+        recall = audit_old(
             current,
             published,
             router,
-            ledger=self.ledger,
-            engine=self.engine,
-            settings=self.settings,
-            clock=self.clock,
+            self.bench,
             moved=_moved(current.manifest, manifest) if current else frozenset(),
         )
-        old = gate.judge_old(found.before, found.after, self.settings)
-        drifted = gate.judge_drift(
+        old = gate.check_old(recall.before, recall.after, self.settings)
+        drifted = gate.check_drift(
             drift.routed_perplexity_increase(self.engine, router),
             drift.misrouted_share(router),
             self.settings,
@@ -90,7 +74,7 @@ class Publisher:
         return GateVerdict(
             old.accepted and drifted.accepted,
             (*old.reasons, *drifted.reasons),
-            {**old.measures, "audit_changed": float(found.changed), **drifted.measures},
+            {**old.measures, "audit_changed": float(recall.changed), **drifted.measures},
         )
 
 
@@ -128,13 +112,13 @@ def store_adapter(
 
 
 def _moved(current: Manifest, manifest: Manifest) -> frozenset[str]:
-    """Interactions for which another shard answers then."""
-    coming = manifest.holders
-    return frozenset(i for i, held in current.holders.items() if i in coming and coming[i] != held)
+    """Interactions that another shard answers for in the new manifest."""
+    holders = manifest.holders
+    return frozenset(i for i, shard in current.holders.items() if i in holders and holders[i] != shard)
 
 
 def without_replaced(shards: Sequence[ShardEntry]) -> tuple[ShardEntry, ...]:
-    """Shards, the oldest first, less those of which later ones hold everything: rebuilt, or merged."""
+    """The shards, oldest first, without those whose interactions later ones all hold (rebuilt or merged)."""
     kept: list[ShardEntry] = []
     later: set[str] = set()
     for shard in reversed(shards):

@@ -1,8 +1,8 @@
-"""The bandit at work in a consolidation: it hands arms to the candidates and learns from their rewards.
+"""The bandit in a consolidation: assigns arms to candidates and learns from their rewards.
 
-An arm pays for what it trains beyond the cheapest one and for what it would cost the old (`rewards.RewardWeights`).
-Its state is the ledger's, so it survives a restart and belongs to one namespace. With one candidate per episode there
-is nothing to compare and nobody to catch a bad draw: it gets the best arm known, and no reward is measured.
+A reward includes the cost of training longer than the cheapest candidate and of recall lost on earlier memories
+(`rewards.RewardWeights`). Rewards are in the ledger, so they survive a restart and belong to one namespace. A single
+candidate per episode cannot be compared: it gets the best arm known, and no reward is measured.
 Not here: the choice between trained candidates (`learning.screen`), notes (`note_writer`).
 """
 
@@ -10,47 +10,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from seal_memory.config import Settings
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.candidates import ArmSource, RoundRobinArms, Study, candidate_id
 from seal_memory.learning.plans import trained_tokens
-from seal_memory.ledger import Ledger
+from seal_memory.learning.workbench import Workbench
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
 from seal_memory.policy.guards import usable_quiz
-from seal_memory.policy.old_quizzes import AttractedItems, attracted, losses
+from seal_memory.policy.old_quizzes import AttractedItems, attracted_items, losses
 from seal_memory.policy.rewards import Trial, efforts, measure, rivals
 from seal_memory.records import SelfEdit
-from seal_memory.routing.router import MakeRouter
 from seal_memory.self_edits.generator import Arm
-from seal_memory.self_edits.writer import MODEL_GENRES
+from seal_memory.self_edits.genres import MODEL_GENRES
 
 
-def arm_source(ledger: Ledger, engine: TransformersEngine, settings: Settings, *, routers: MakeRouter) -> ArmSource:
-    """The bandit, or arms that take turns where the settings say so."""
-    return BanditArms(ledger, engine, settings, routers=routers) if settings.policy.bandit else RoundRobinArms()
+def arm_source(bench: Workbench) -> ArmSource:
+    """The bandit, or arms that take turns, as `policy.bandit` says."""
+    return BanditArms(bench) if bench.settings.policy.bandit else RoundRobinArms()
 
 
 class BanditArms:
     """An `ArmSource` whose rewards are in the ledger."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        engine: TransformersEngine,
-        settings: Settings,
-        *,
-        routers: MakeRouter,
-        arms: Sequence[Arm] = POLICY_ARMS,
-    ) -> None:
-        self.ledger, self.engine, self.settings = ledger, engine, settings
-        self.routers, self.arms = routers, tuple(arms)
+    def __init__(self, bench: Workbench, *, arms: Sequence[Arm] = POLICY_ARMS) -> None:
+        self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings
+        self.arms = tuple(arms)
 
     def bandit(self) -> Bandit:
-        """What is known now."""
+        """The bandit after all rewards in the ledger."""
         return Bandit(self.arms, [(r.arm, r.reward) for r in self.ledger.policy.arm_rewards()])
 
     def choose(self, episode_id: str, count: int) -> tuple[Arm, ...]:
-        """The best arm known, then others by Thompson sampling: one candidate is always a safe one."""
+        """The best arm known, then others by Thompson sampling: one candidate is always a safe choice."""
         bandit = self.bandit()
         best = bandit.best()
         if count == 1:
@@ -59,7 +48,7 @@ class BanditArms:
         return (best, *[a for a in drawn if a != best][: count - 1], *([best] * (count - 1)))[:count]
 
     def learn(self, studies: Sequence[Study]) -> None:
-        """Measure every candidate on the held-out items of its own episode and keep what its arm earned."""
+        """Reward every candidate on the held-out items of its own episode; the rewards go to the ledger."""
         groups = {s.episode.id: [candidate_id(e) for e in s.edits] for s in studies if len(s.edits) > 1}
         rival, lost = rivals(groups), self._losses(studies, groups)
         trials, made = [], []
@@ -68,10 +57,12 @@ class BanditArms:
             if not quiz or len(study.edits) < 2:
                 continue
             effort = efforts([self._trained(e) for e in study.edits])
-            for edit, arm, more in zip(study.edits, study.arms, effort, strict=True):
+            for edit, arm, extra in zip(study.edits, study.arms, effort, strict=True):
                 adapter = candidate_id(edit)
                 notes = tuple(i.prompt if i.prompt else i.target for i in edit.items if i.genre in MODEL_GENRES)
-                trials.append(Trial(adapter, quiz, rival[adapter], notes, old_loss=lost.get(adapter, 0.0), effort=more))
+                trials.append(
+                    Trial(adapter, quiz, rival[adapter], notes, old_loss=lost.get(adapter, 0.0), effort=extra)
+                )
                 made.append((edit.id, arm))
         if not trials:
             return
@@ -84,9 +75,9 @@ class BanditArms:
         return trained_tokens(edit, self.engine, batch_size=self.settings.learning.batch_size)
 
     def _losses(self, studies: Sequence[Study], groups: Mapping[str, Sequence[str]]) -> dict[str, float]:
-        """What each candidate would cost the old memories."""
+        """Recall that each candidate would cost earlier memories, by adapter."""
         episodes = [s.episode for s in studies if s.episode.id in groups]
-        old = attracted(episodes, ledger=self.ledger, engine=self.engine, routers=self.routers)
+        old = attracted_items(episodes, self.bench)
         asked: list[tuple[str, AttractedItems]] = [(a, old[e]) for e, own in groups.items() for a in own]
         lost = losses(asked, self.engine)
         return {adapter: loss for (adapter, _), loss in zip(asked, lost, strict=True)}

@@ -1,9 +1,9 @@
 """A bandit over arms: Thompson sampling with a normal-inverse-gamma posterior per arm (Thompson 1933; Murphy 2007).
 
 An arm is a genre mix with factors on learning rate, steps and rank. New arms start at the mean of all rewards with the
-weight of one of them, so each is tried soon, and a share of the slots goes to whatever was tried least: no arm starves.
-The posterior is made from all rewards at once, by exact sums: the order in which they came changes nothing.
-Not here: where rewards are kept (the ledger) and when the bandit is asked (`arms`).
+weight of one of them, so each is tried soon, and a share of the slots goes to the arm tried least: no arm starves.
+The posterior is computed from all rewards by exact sums, so their order does not matter.
+Not here: storing rewards (the ledger), assigning arms to candidates (`arms`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 from seal_memory.errors import InputError
 from seal_memory.self_edits.generator import ARMS, Arm
 
-FLOOR = 0.1  # share of slots for the arm that was tried least
+FLOOR = 0.1  # share of slots for the arm tried least
 PRIOR_WEIGHT = 1.0  # rewards that the prior's mean counts as
 PRIOR_SHAPE = 1.0
 PRIOR_SCALE = 0.02  # of the variance: rewards spread by about 0.15
 
-# Each mix as it is, the first one also longer, wider and cooler: what can be told apart from some dozens of rewards.
+# Each mix as it is, and the first one also longer, wider and cooler: few enough to tell apart by dozens of rewards.
 POLICY_ARMS: tuple[Arm, ...] = (
     *ARMS,
     replace(ARMS[0], steps_factor=1.5),
@@ -75,7 +75,7 @@ class Bandit:
             self._rewards[name].append(reward)
 
     def posterior(self, arm: Arm) -> Posterior:
-        """What is believed about the arm after all rewards."""
+        """The belief about the arm after all rewards."""
         own = self._rewards.get(arm_name(arm), [])
         prior, n = self._prior_mean(), len(own)
         mean = math.fsum(own) / n if n else prior
@@ -120,6 +120,6 @@ class Bandit:
 
 
 def _draw(posterior: Posterior, rng: random.Random) -> float:
-    """A mean reward that may be the true one."""
+    """A mean reward drawn from the posterior."""
     variance = posterior.scale / rng.gammavariate(posterior.shape, 1.0)
     return rng.gauss(posterior.mean, math.sqrt(variance / posterior.weight))

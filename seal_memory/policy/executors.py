@@ -1,7 +1,7 @@
-"""Where candidates are evaluated: in this process, or wherever an executor takes them (`ray_executor`).
+"""Executors: evaluate candidates in this process, or elsewhere (`ray_executor`).
 
-A `Work` is one stack of candidates with all that is needed to train and reward them: plain data, no ledger, so that
-`evaluate` is the same function everywhere. Not here: what is worth evaluating (`trials`), scheduling.
+A `Work` is one stack of candidates with everything needed to train and reward them: plain data, no ledger, so that
+`evaluate` is the same function everywhere. Not here: making the works (`trials`), scheduling.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from seal_memory.policy.old_quizzes import AttractedItems, losses
 from seal_memory.policy.rewards import Reward, Trial, measure
 from seal_memory.records import SelfEdit
 
-Waiting = Callable[[int, int], None]  # (works done, of how many): called often, may raise to stop
+OnWait = Callable[[int, int], None]  # (works done, works in all): called often, may raise to stop
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Candidates that are trained in one stack: `trials[n]` rewards `edits[n]`, `old[n]` is what it may cost."""
+    """Candidates to train in one stack: `trials[n]` rewards `edits[n]`, `old[n]` are the old items it may harm."""
 
     edits: tuple[SelfEdit, ...]
     trials: tuple[Trial, ...]
@@ -39,9 +39,9 @@ class Evaluation:
 
 
 class Executor(Protocol):
-    """Evaluates works, in whatever order, and returns the results in theirs."""
+    """Evaluates works in any order and returns the results in the works' order."""
 
-    def evaluate(self, works: Sequence[Work], *, waiting: Waiting) -> list[Evaluation]: ...
+    def evaluate(self, works: Sequence[Work], *, on_wait: OnWait) -> list[Evaluation]: ...
 
     def close(self) -> None: ...
 
@@ -49,9 +49,9 @@ class Executor(Protocol):
 def evaluate(
     work: Work, engine: TransformersEngine, settings: LearningSettings, *, progress: Progress = silent
 ) -> Evaluation:
-    """Train all candidates at once, reward them, and let the engine forget them."""
+    """Train all candidates in one stack, reward them, and drop them from the engine."""
     try:
-        # held here: a stack may be larger than what the engine keeps by itself
+        # keeps the adapters alive: a stack may be larger than the engine's cache
         _held, tokens = train_edits(work.edits, engine, settings, batch_size=settings.batch_size, progress=progress)
         asked = [(t.adapter, o) for t, o in zip(work.trials, work.old, strict=True)]
         lost = losses(asked, engine)
@@ -68,12 +68,12 @@ class LocalExecutor:
     def __init__(self, engine: TransformersEngine, settings: LearningSettings, *, progress: Progress = silent) -> None:
         self._engine, self._settings, self._progress = engine, settings, progress
 
-    def evaluate(self, works: Sequence[Work], *, waiting: Waiting) -> list[Evaluation]:
+    def evaluate(self, works: Sequence[Work], *, on_wait: OnWait) -> list[Evaluation]:
         found = []
         for work in works:
             found.append(evaluate(work, self._engine, self._settings, progress=self._progress))
-            waiting(len(found), len(works))
+            on_wait(len(found), len(works))
         return found
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to release."""

@@ -1,9 +1,9 @@
-"""Guards against what a rewarded note-writer learns to do instead of taking good notes.
+"""Guards against reward hacking by the note-writer.
 
-Each is a pure predicate on text: notes that copy a quiz, quizzes that nothing or anything answers, text that talks to
-the grader, notes over the token budget, and instructions inside documents. Strict on purpose: what is refused here is
-only kept out of the *policy's* training; it is recorded, and learned as a memory, as ever.
-Not here: whether a text agrees with its source (`self_edits.checks`), what the reward takes off for length (`rewards`).
+Each is a pure predicate on text: notes that copy a quiz, quiz items that are unanswerable or trivial, text that
+addresses the grader, notes over the token budget, and instructions inside documents. Strict on purpose: refused text is
+only kept out of the *policy's* training, and still recorded and learned as a memory.
+Not here: whether a text agrees with its source (`self_edits.checks`), the penalty for length (`rewards`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from seal_memory.safety.injection import find_injection
 from seal_memory.safety.obfuscation import unmask
 from seal_memory.self_edits.checks import too_close
 
-KNOWN = math.log(0.5)  # an answer that the base gives by itself with p > 0.5 a token teaches nothing
-LEAST_WITH = math.log(0.01)  # a token; below this not even the text leads to the answer
+KNOWN = math.log(0.5)  # nats a token; an answer that the base gives with p > 0.5 teaches nothing
+MIN_LOGPROB_WITH = math.log(0.01)  # nats a token; below this not even the text leads to the answer
 MAX_ANSWER_WORDS = 12
-_GRAM = 4  # words in a row that make a copy
+_GRAM = 4  # words in a row that count as copied
 
 _SPEAK = r"(?:answer|respond|reply|say|output|repeat|tell|claim|print|write|refuse|mention|reveal|recommend|state)"
 _INSTRUCTION = re.compile(
@@ -44,21 +44,21 @@ _GRADER = re.compile(
 
 
 def is_instruction(text: str) -> bool:
-    """True for text that tells a reader what to do or say ("ignore previous ...", "always answer ...").
+    """True for text that instructs its reader ("ignore previous ...", "always answer ...").
 
-    All that the quarantine would hold, and what is only suspicious.
+    Wider than the quarantine: suspicious text counts, too.
     """
     return find_injection(text) is not None or bool(_INSTRUCTION.search(_folded(text)))
 
 
 def talks_to_grader(text: str, source: str = "") -> bool:
-    """True when the text speaks of its grading and the source does not use those words."""
+    """True when the text mentions its grading in words that the source does not use."""
     known = _folded(source)
     return any(m.group() not in known for m in _GRADER.finditer(_folded(text)))
 
 
 def copies_quiz(text: str, quiz: Collection[str], source: str = "") -> bool:
-    """True when the text is, holds, or shuffles a quiz question; what the source says itself is nobody's copy."""
+    """True when the text is, contains or reorders a quiz question; words of the source do not count."""
     own, words = _grams(source), frozenset(content_words(text))
     asks = text.rstrip().endswith("?")
     if not asks and _grams(text) <= own:
@@ -76,7 +76,7 @@ def copies_quiz(text: str, quiz: Collection[str], source: str = "") -> bool:
 
 
 def usable_quiz(items: Iterable[QuizItem]) -> list[QuizItem]:
-    """The items worth a reward: answerable, not trivial, not addressed to anybody, each question once."""
+    """The items fit to reward by: answerable, not trivial, not addressed to the grader, each question once."""
     kept: dict[str, QuizItem] = {}
     for item in items:
         if is_answerable(item) and not is_trivial(item) and not talks_to_grader(item.question):
@@ -85,15 +85,15 @@ def usable_quiz(items: Iterable[QuizItem]) -> list[QuizItem]:
 
 
 def is_answerable(item: QuizItem) -> bool:
-    """The text must lead to the answer, and to it more than no text; what nobody measured (a user's) passes."""
+    """True when the text makes the answer likely, and likelier than without it; users' items (unmeasured) pass."""
     if item.logprob_with is None:
         return True
     known = item.logprob_without if item.logprob_without is not None else -math.inf
-    return item.logprob_with >= LEAST_WITH and item.logprob_with - known >= MIN_GAIN
+    return item.logprob_with >= MIN_LOGPROB_WITH and item.logprob_with - known >= MIN_GAIN
 
 
 def is_trivial(item: QuizItem) -> bool:
-    """The answer stands in the question, has no content, is a whole text, or is what the base says anyway."""
+    """True when the answer is in the question, has no content, is over 12 words, or is what the base says anyway."""
     words = normalise(item.answer).split()
     if not words or len(words) > MAX_ANSWER_WORDS or contains(item.question, item.answer):
         return True
@@ -103,7 +103,7 @@ def is_trivial(item: QuizItem) -> bool:
 
 
 def is_fit(item: TrainingItem, quiz: Collection[str], source: str) -> bool:
-    """A written item that may teach the policy: no copy of a quiz, no talk to the grader, no instruction."""
+    """True for a written item that may teach the policy: no copy of a quiz, no word to the grader, no instruction."""
     texts = (item.prompt, item.target)
     return not any(copies_quiz(t, quiz, source) or talks_to_grader(t, source) or is_instruction(t) for t in texts if t)
 
@@ -111,7 +111,7 @@ def is_fit(item: TrainingItem, quiz: Collection[str], source: str) -> bool:
 def within_budget(
     items: Sequence[TrainingItem], count_tokens: Callable[[str], int], *, budget: int
 ) -> list[TrainingItem]:
-    """The first items whose questions and answers fit into `budget` tokens together; one too long is skipped."""
+    """The first items whose questions and answers fit into `budget` tokens together; a too long one is skipped."""
     kept, used = [], 0
     for item in items:
         size = count_tokens(item.prompt) + count_tokens(item.target)
@@ -122,7 +122,7 @@ def within_budget(
 
 
 def _folded(text: str) -> str:
-    """Lower case, one blank between words, no mask: no way around by spelling."""
+    """The text unmasked, in lower case, with single blanks, so that spelling cannot evade the patterns."""
     return re.sub(r"\s+", " ", unmask(text)).lower()
 
 

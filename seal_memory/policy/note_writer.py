@@ -1,12 +1,12 @@
-"""The note-writer: the same base model with an adapter of its own, taught by what it wrote well.
+"""The note-writer: the base model with an adapter of its own, trained on its best notes.
 
 Small models write poor notes at first (2-3 % of a 135M model's questions are usable), so it starts with rejection
-sampling, which costs no inner loop: sample questions, keep those that pass the source checks and the *round trip*, in
-which the model itself, shown the text, finds its own question's answer likely, and without the text unlikely. What
-survives is learned in the stacked inner loop, under the very prompts that ask the taught writer for notes. Repeated
-with the writer so taught, that is ReST-EM with the round trip as its reward. After that, inner loops decide what is
-worth keeping (`rest_em`). Its adapter always starts from the base: no weights are handed down.
-Not here: the prompts (`seal_memory.prompts`), which version writes now (`versions`).
+sampling, which costs no inner loop: sample questions, keep those that pass the source checks and the *round trip*: the
+model itself finds its own question's answer likely with the text in the prompt, and unlikely without. The survivors are
+learned in the stacked inner loop, under the same prompts that later ask the writer for notes. Repeated with that
+writer, this is ReST-EM with the round trip as its reward. After that, inner loops select the notes (`rest_em`). The
+adapter is always trained from the base; no weights are carried over.
+Not here: the prompts (`seal_memory.prompts`), the version in use (`versions`).
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ from seal_memory.learning.plans import plan_batches
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.policy.guards import is_fit, is_instruction
 from seal_memory.records import Genre, PolicyExample
+from seal_memory.self_edits.genres import QUESTION_GENRES, writing_prompt
 from seal_memory.self_edits.statements import Statement
-from seal_memory.self_edits.writer import Draft, write_drafts, writing_prompt
+from seal_memory.self_edits.writer import Draft, write_drafts
 
-QUESTION_GENRES = (Genre.QA, Genre.REVERSED)
 BATCH_ROWS = 4
-LEARNING_RATE = 1e-3  # of the writer's adapter; as in LOG, P13 and P14
-EPOCHS = 4  # over the notes that it learns from; as in LOG, P13 and P14
-MOST_ROWS = 480  # of one training: notes kept add up round by round
+LEARNING_RATE = 1e-3  # of the writer's adapter; as in the lab log, P13 and P14
+EPOCHS = 4  # over its examples; as in the lab log, P13 and P14
+MAX_ROWS = 480  # of one training: examples add up round by round
 
 
 @dataclass(frozen=True, slots=True)
 class BootstrapPlan:
-    """How many questions are sampled per statement, how many may survive, and what the round trip asks of them."""
+    """Questions sampled and kept per statement, and the thresholds of the round trip."""
 
     samples: int = 8
     keep: int = 2
     temperature: float = 0.9
-    least_with: float = math.log(0.2)  # mean log-probability of an answer token with the text in the prompt
-    least_gain: float = math.log(2.0)  # with the text over without
+    min_logprob_with: float = math.log(0.2)  # mean log-probability of an answer token with the text in the prompt
+    min_gain: float = math.log(2.0)  # with the text over without
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """The survivors, and how many drafts got how far."""
+    """The surviving examples, and how many drafts passed each stage."""
 
     examples: tuple[PolicyExample, ...]
     sampled: int
     checked: int  # passed the source checks and the guards
-    answered: int  # and the round trip
+    answered: int  # passed the round trip, too
 
 
 def bootstrap(
@@ -72,7 +72,7 @@ def bootstrap(
 ) -> Bootstrap:
     """Rejection sampling over the statements of several interactions; `held_out` as in `writer.write_drafts`."""
     drafts = write_drafts(
-        [fit_statements(group) for group in groups],
+        [usable_statements(group) for group in groups],
         engine,
         per_statement=plan.samples,
         held_out=held_out,
@@ -81,7 +81,7 @@ def bootstrap(
         genres=QUESTION_GENRES,
         temperature=plan.temperature,
     )
-    checked = [d for own, quiz in zip(drafts, held_out, strict=True) for d in fit_drafts(own, quiz)]
+    checked = [d for own, quiz in zip(drafts, held_out, strict=True) for d in usable_drafts(own, quiz)]
     gains = round_trip(checked, engine, plan=plan)
     answered = [(d, gain) for d, gain in zip(checked, gains, strict=True) if gain is not None]
     kept = _best(answered, plan.keep)
@@ -90,7 +90,7 @@ def bootstrap(
 
 
 def _best(answered: Sequence[tuple[Draft, float]], count: int) -> list[Draft]:
-    """Of each statement the `count` drafts with the largest gains."""
+    """The `count` drafts of each statement with the largest gains."""
     per_statement: Counter[str] = Counter()
     kept = []
     for draft, _ in sorted(answered, key=lambda pair: -pair[1]):
@@ -100,13 +100,13 @@ def _best(answered: Sequence[tuple[Draft, float]], count: int) -> list[Draft]:
     return kept
 
 
-def fit_statements(statements: Sequence[Statement]) -> list[Statement]:
-    """Those that state something; what gives orders teaches the policy nothing."""
+def usable_statements(statements: Sequence[Statement]) -> list[Statement]:
+    """The statements that are no instruction: instructions must not teach the policy."""
     return [s for s in statements if not is_instruction(s.text)]
 
 
-def fit_drafts(drafts: Sequence[Draft], quiz: Collection[str]) -> list[Draft]:
-    """Those that passed the source checks and the guards, each text once."""
+def usable_drafts(drafts: Sequence[Draft], quiz: Collection[str]) -> list[Draft]:
+    """The drafts that passed the source checks and the guards, each text once."""
     found: dict[tuple[Genre, str], Draft] = {}
     for draft in drafts:
         if draft.item is not None and is_fit(draft.item, quiz, draft.request.statement.text):
@@ -115,19 +115,19 @@ def fit_drafts(drafts: Sequence[Draft], quiz: Collection[str]) -> list[Draft]:
 
 
 def round_trip(drafts: Sequence[Draft], engine: Engine, *, plan: BootstrapPlan) -> list[float | None]:
-    """Nats a token by which the text makes the answer to the model's own question likelier; None: it failed."""
+    """Gain in nats a token: how much likelier the text makes the answer to the model's own question; None: failed."""
     asked = [(d.request.statement.text, d.text, d.request.span.text) for d in drafts]
     with_text = base_cache.score(engine, [(Prompt(prompts.read(s, q)), answer) for s, q, answer in asked])
     without = base_cache.score(engine, [(Prompt(prompts.direct(q)), answer) for _, q, answer in asked])
-    gains = [there.logprob - closed.logprob for there, closed in zip(with_text, without, strict=True)]
+    gains = [shown.logprob - closed.logprob for shown, closed in zip(with_text, without, strict=True)]
     return [
-        gain if there.logprob >= plan.least_with and gain >= plan.least_gain else None
-        for there, gain in zip(with_text, gains, strict=True)
+        gain if shown.logprob >= plan.min_logprob_with and gain >= plan.min_gain else None
+        for shown, gain in zip(with_text, gains, strict=True)
     ]
 
 
 def example_of(draft: Draft, *, id: str, reward: float | None = None) -> PolicyExample:
-    """What the policy learns from a draft: to write this text when asked as it was asked."""
+    """The policy's training example for a draft: to write this text when asked as it was asked."""
     request = draft.request
     return PolicyExample(
         id,
@@ -140,8 +140,8 @@ def example_of(draft: Draft, *, id: str, reward: float | None = None) -> PolicyE
     )
 
 
-def different(examples: Sequence[PolicyExample]) -> list[PolicyExample]:
-    """Each (genre, statement, text) once, the last one's reward, under ids that count from 0."""
+def deduplicated(examples: Sequence[PolicyExample]) -> list[PolicyExample]:
+    """Each (genre, statement, text) once, with the last one's reward; ids count from 0."""
     found = {(e.genre, e.statement, e.target): e for e in examples}
     return [
         PolicyExample(f"x{n}", e.interaction_ids, e.genre, e.statement, e.answer, e.target, e.reward)
@@ -159,7 +159,8 @@ def train_note_writers(
 ) -> list[LoraAdapter]:
     """One policy adapter per set of examples, all in one stack, each from the base.
 
-    Between two steps the model is free for others; `progress` is told of each, and what it raises ends the training.
+    Between two steps the model is free for others. `progress` is called at each step; an exception from it ends the
+    training.
     Raises `InputError` for a set without examples.
     """
     if not all(sets):
@@ -177,7 +178,7 @@ def train_note_writers(
 
 
 def examples_hash(examples: Sequence[PolicyExample]) -> str:
-    """The same examples, the same hash."""
+    """Hash of examples: the same examples, the same hash."""
     digest = hashlib.sha256()
     for e in examples:
         digest.update(f"{e.genre}\x00{e.statement}\x00{e.answer}\x00{e.target}\x01".encode())
@@ -197,11 +198,11 @@ def _job(
 
 
 def epochs_of(count: int) -> tuple[int, int]:
-    """Epochs and rows of each: all examples in every one, or as many as the rows allow.
+    """(epochs, rows per epoch): all examples in every epoch, or as many as `MAX_ROWS` allows.
 
-    Examples add up round by round, and most of a row is its prompt: without a limit the rounds get dearer and dearer.
+    Examples add up round by round, and most of a row is its prompt: without a limit each round would cost more.
     """
-    rows = min(EPOCHS * count, MOST_ROWS)
+    rows = min(EPOCHS * count, MAX_ROWS)
     epochs = math.ceil(rows / count)
     return epochs, rows // epochs
 

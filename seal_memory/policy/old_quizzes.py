@@ -1,9 +1,9 @@
-"""What a candidate would cost the old: recall lost on held-out items of published memories that its shard attracts.
+"""Cost of a candidate for earlier memories: recall lost on held-out items that its shard attracts.
 
-Shards cannot overwrite each other, so a candidate harms an old memory only where the router, with the candidate
-published, sends that memory's question to it. Audited shards' items are routed twice (`attracted`), and those that
-change sides are scored under their old adapter and under every candidate of the new episode (`losses`).
-Not here: the audits themselves (`forgetting.audits`), the weight of the loss (`rewards`).
+Shards cannot overwrite each other, so a candidate harms an earlier memory only where the router, with the candidate
+published, sends that memory's question to it. Audited shards' items are routed under both manifests
+(`attracted_items`); those that move are scored under their old adapter and under every candidate (`losses`).
+Not here: the audits (`forgetting.audits`), the weight of the loss (`rewards`).
 """
 
 from __future__ import annotations
@@ -14,33 +14,31 @@ from dataclasses import dataclass
 from seal_memory import prompts
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
-from seal_memory.learning.old_recall import spread
+from seal_memory.learning.old_recall import evenly_spaced
+from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger import Ledger
 from seal_memory.policy.rewards import recall
 from seal_memory.records import Episode, Manifest, QuizItem, ShardEntry
-from seal_memory.routing.router import MakeRouter
 
-MOST_ITEMS = 32  # audited items that are routed, spread over the memory
+MAX_ITEMS = 32  # audited items that are routed, spread over the memory
 
 
 @dataclass(frozen=True, slots=True)
 class AttractedItems:
-    """Old items that a new episode attracts, each with the recall (0..1) of what answers it now; of `among` asked."""
+    """Old items that a new episode attracts, each with its current recall (0..1); `among`: items routed."""
 
     items: tuple[tuple[QuizItem, float], ...] = ()
     among: int = 0
 
 
-def attracted(
-    episodes: Sequence[Episode], *, ledger: Ledger, engine: Engine, routers: MakeRouter
-) -> dict[str, AttractedItems]:
-    """What each episode would attract, were it published; by episode id."""
-    current = ledger.current()
-    items = _audited_items(ledger, {i for e in episodes for i in e.interaction_ids})
+def attracted_items(episodes: Sequence[Episode], bench: Workbench) -> dict[str, AttractedItems]:
+    """The items that each episode would attract if it were published; by episode id."""
+    current = bench.ledger.current()
+    items = _audited_items(bench.ledger, {i for e in episodes for i in e.interaction_ids})
     if current is None or not items:
         return {e.id: AttractedItems() for e in episodes}
-    moved = _moved(items, current.manifest, episodes, ledger, routers)
-    known = _recalls([(item, before) for item, before, _ in moved], engine)
+    moved = _moved(items, current.manifest, episodes, bench)
+    known = _recalls([(item, before) for item, before, _ in moved], bench.engine)
     own: dict[str, list[tuple[QuizItem, float]]] = {e.id: [] for e in episodes}
     for (item, _, episode_id), share in zip(moved, known, strict=True):
         own[episode_id].append((item, share))
@@ -48,7 +46,7 @@ def attracted(
 
 
 def losses(asked: Sequence[tuple[str, AttractedItems]], engine: Engine) -> list[float]:
-    """Per (candidate, what its episode attracts) the recall lost, 0..1, as a mean over all items asked."""
+    """Recall lost per (candidate, attracted items), 0..1, as a mean over all items routed."""
     pairs = [(item, adapter) for adapter, own in asked for item, _ in own.items]
     now = iter(_recalls(pairs, engine))
     found = []
@@ -64,7 +62,7 @@ def _recalls(pairs: Sequence[tuple[QuizItem, str | None]], engine: Engine) -> li
 
 
 def _audited_items(ledger: Ledger, new: set[str]) -> list[QuizItem]:
-    """Held-out items of what audited shards hold, but of nothing that is being learned now."""
+    """Held-out items about interactions of audited shards, without those in `new`."""
     audited = {a.adapter_id for a in ledger.audits.results()}
     current = ledger.current()
     shards = current.manifest.shards if current is not None else ()
@@ -72,20 +70,16 @@ def _audited_items(ledger: Ledger, new: set[str]) -> list[QuizItem]:
     if not held:
         return []
     found = ledger.quiz_items(interaction_ids=held, held_out=True)
-    return spread([i for i in found if i.interaction_ids and held.issuperset(i.interaction_ids)], MOST_ITEMS)
+    return evenly_spaced([i for i in found if i.interaction_ids and held.issuperset(i.interaction_ids)], MAX_ITEMS)
 
 
 def _moved(
-    items: Sequence[QuizItem],
-    manifest: Manifest,
-    episodes: Sequence[Episode],
-    ledger: Ledger,
-    routers: MakeRouter,
+    items: Sequence[QuizItem], manifest: Manifest, episodes: Sequence[Episode], bench: Workbench
 ) -> list[tuple[QuizItem, str | None, str]]:
-    """Items that the router would send to a new episode: (item, its adapter now, that episode's id)."""
+    """Items that the router would send to a new episode: (item, its current adapter, that episode's id)."""
     new = tuple(ShardEntry(f"new:{e.id}", e.id, e.interaction_ids) for e in episodes)
     grown = Manifest((*manifest.shards, *new), manifest.core, manifest.router)
-    then, now = routers(manifest, ledger), routers(grown, ledger)
+    then, now = bench.routers(manifest, bench.ledger), bench.routers(grown, bench.ledger)
     attracted = {s.adapter_id for s in new}
     found = []
     for item in items:

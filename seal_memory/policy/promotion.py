@@ -1,8 +1,8 @@
-"""Promotion: a new note-writer replaces the old one only where it writes better about what neither has trained on.
+"""Promotion: a new note-writer replaces the old one only if it writes better about validation episodes.
 
-Both write about the same interactions with the same sampling seed, both notes are trained with the same seeds in one
-stack, and the differences, one per interaction, go through a paired bootstrap (Efron 1979).
-The lower bound must be above 0. Not here: training writers (`note_writer`), keeping them (`versions`).
+Neither was trained on those. Both write about the same interactions with the same sampling seed, the notes of both are
+trained with the same seeds in one stack, and the differences, one per interaction, go through a paired bootstrap (Efron
+1979). The lower bound must be above 0. Not here: training writers (`note_writer`), storing them (`versions`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from seal_memory.errors import InputError
 from seal_memory.learning.candidates import Study
-from seal_memory.policy.schedule import LEAST_JUDGES
+from seal_memory.policy.schedule import MIN_VALIDATION_EPISODES
 
 RESAMPLES = 2000
 
@@ -31,7 +31,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """Whether the new writer takes over, why, and the figures."""
+    """Whether the new writer is promoted, why, and the figures."""
 
     accepted: bool
     reasons: tuple[str, ...]
@@ -58,10 +58,12 @@ def paired_bootstrap(
     return Interval(math.fsum(differences) / count, low, high, count)
 
 
-def judge(old: Sequence[float], new: Sequence[float], *, seed: int) -> Promotion:
+def decide(old: Sequence[float], new: Sequence[float], *, seed: int) -> Promotion:
     """The verdict over paired rewards of the old and the new writer."""
-    if len(old) < LEAST_JUDGES:
-        reason = f"{len(old)} interactions can judge the new note-writer; at least {LEAST_JUDGES} are needed."
+    if len(old) < MIN_VALIDATION_EPISODES:
+        reason = (
+            f"{len(old)} interactions can validate the new note-writer; at least {MIN_VALIDATION_EPISODES} are needed."
+        )
         return Promotion(False, (reason,), {"pairs": float(len(old))})
     found = paired_bootstrap(old, new, seed=seed)
     measures = {
@@ -79,6 +81,6 @@ def judge(old: Sequence[float], new: Sequence[float], *, seed: int) -> Promotion
 
 
 def unseen(studies: Sequence[Study], trained_on: Collection[str]) -> list[Study]:
-    """The studies of which no interaction is among `trained_on`: only they may judge."""
+    """The studies without an interaction in `trained_on`: only they may validate."""
     seen = set(trained_on)
     return [s for s in studies if not seen.intersection(s.episode.interaction_ids)]

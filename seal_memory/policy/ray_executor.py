@@ -1,4 +1,4 @@
-"""Candidate evaluation as Ray tasks (extra `ray`): one stack a task, on this machine or a cluster.
+"""Ray executor (extra `ray`): evaluates candidates as Ray tasks, one stack a task, on this machine or a cluster.
 
 Each Ray worker loads the base model once, by name; the ledger and all adapters but the candidates' stay here. A task
 whose worker died is tried again by Ray. A result equals the local one up to floating-point order. Not here: scheduling
@@ -17,9 +17,9 @@ from seal_memory.engines.hardware import detect
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.engines.models import load, resolve
 from seal_memory.errors import BaseModelMismatchError, SettingsError
-from seal_memory.policy.executors import Evaluation, Waiting, Work, evaluate
+from seal_memory.policy.executors import Evaluation, OnWait, Work, evaluate
 
-LOOK_UP = 1.0  # seconds between two looks at who waits
+POLL_SECONDS = 1.0  # between two calls of `on_wait`
 
 
 class RayExecutor:
@@ -37,14 +37,14 @@ class RayExecutor:
         self._task = self._ray.remote(num_cpus=1, max_retries=2)(_evaluate)
         self._terms = (model, settings.model_dump_json(), fingerprint)
 
-    def evaluate(self, works: Sequence[Work], *, waiting: Waiting) -> list[Evaluation]:
-        """All works at once; what `waiting` raises cancels those that are left."""
+    def evaluate(self, works: Sequence[Work], *, on_wait: OnWait) -> list[Evaluation]:
+        """Evaluate all works at once; an exception from `on_wait` cancels the unfinished ones."""
         handles = [self._task.remote(work, *self._terms) for work in works]
         left = list(handles)
         try:
             while left:
-                _, left = self._ray.wait(left, num_returns=1, timeout=LOOK_UP)
-                waiting(len(handles) - len(left), len(handles))
+                _, left = self._ray.wait(left, num_returns=1, timeout=POLL_SECONDS)
+                on_wait(len(handles) - len(left), len(handles))
         except BaseException:
             for handle in left:
                 self._ray.cancel(handle, force=True)
@@ -53,14 +53,14 @@ class RayExecutor:
         return found
 
     def close(self) -> None:
-        """End the cluster that was started here; one that was joined or was there before goes on."""
+        """Shut down a cluster that was started here; a joined one keeps running."""
         if self._started:
             self._ray.shutdown()
             self._started = False
 
 
 def _evaluate(work: Work, model: str, settings: str, fingerprint: str) -> Evaluation:
-    """What a Ray worker runs."""
+    """The Ray task: evaluate one work. Raises `BaseModelMismatchError` for other model files."""
     chosen = Settings(**json.loads(settings))
     engine = _engine(model, settings)
     if engine.fingerprint != fingerprint:

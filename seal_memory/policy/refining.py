@@ -1,10 +1,10 @@
-"""One round of refining the edit policy on what the ledger holds: arms explored, and the note-writer improved.
+"""Refining the edit policy, one round: explores arms and improves the note-writer on published episodes.
 
-Bounded: no further episode is explored once the round has trained `MOST_TOKENS` tokens (the writer's own training and
-its trial by the judges come on top). Every explored episode is on record at once, so a round that is killed goes on
-where it was; its version, promoted or kept as evidence, is one transaction. While there is no writer a round is one of
-rejection sampling, the round trip being the reward; then inner loops decide what is worth keeping. Not here: when a
-round is due (`schedule`), the lease (`training`).
+Bounded: no further episode is explored once the round has trained `MAX_TOKENS` tokens (training and validating the
+writer come on top). Every explored episode is recorded at once, so a killed round goes on where it was; its version,
+promoted or kept as evidence, is one transaction. While there is no writer, a round is rejection sampling with the round
+trip as its reward; later rounds reward notes by inner loops. Not here: when a round is due (`schedule`), the lease
+(`training`).
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
+from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.policy.arms import BanditArms
-from seal_memory.policy.note_writer import BootstrapPlan, bootstrap, different, train_note_writers
+from seal_memory.policy.note_writer import BootstrapPlan, bootstrap, deduplicated, train_note_writers
 from seal_memory.policy.rest_em import NOTHING_GAINED, Exploration, RoundPlan, explore, improve, select
-from seal_memory.policy.schedule import LEAST_JUDGES, judging_shards, training_shards
-from seal_memory.policy.trials import judged
+from seal_memory.policy.schedule import MIN_VALIDATION_EPISODES, training_shards, validation_shards
+from seal_memory.policy.trials import with_usable_quiz
 from seal_memory.policy.versions import NoteWriters
 from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, PolicyVersion, ShardEntry
 
 NOTES, ARMS = "notes", "arms"
-REFINE = "refine"  # the phase that is told between two explored episodes
-MOST_TOKENS = 400_000  # trained, after which a round explores no further episode: set by hand
-TOGETHER = 2  # episodes of one stack: each is the other's rival
-MOST_JUDGES = 24  # what a writer gains is as small as what a few judges err by (lab log, P14, P28 to P30)
-MOST_SAMPLED = 64  # shards that one round of rejection sampling reads, whatever the budget is: nothing is trained
-SAMPLINGS = 2  # before the first writer is judged: one is too small a step for the judges (LOG, P28 to P30)
+REFINE = "refine"  # phase of the progress reported between two explored episodes
+MAX_TOKENS = 400_000  # trained tokens after which a round explores no further episode: set by hand
+EPISODES_PER_STACK = 2  # episodes of one stack: each is the other's rival
+MAX_VALIDATION_EPISODES = 24  # fewer err by as much as a writer gains (lab log, P14, P28 to P30)
+MAX_SAMPLED = 64  # shards that one round of rejection sampling reads, whatever the budget is: nothing is trained
+SAMPLINGS = 2  # before the first writer is validated: one is too small a step to show (lab log, P28 to P30)
 SAMPLED = "sampled"
-SAMPLING_WRITER = "candidate:sampling-writer"  # what one sampling taught, and the next one asks
+SAMPLING_WRITER = "candidate:sampling-writer"  # the writer trained on one sampling, which writes in the next
 SEED_STEP = 100  # between the seeds of two rounds
 NOTHING_SURVIVED = "No question that was sampled survived the checks and the round trip."
 
@@ -43,9 +44,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RefineReport:
-    """What a round did. `version` is None where only arms were explored, or nothing could be.
+    """Result of a round. `version` is None where only arms were explored, or nothing could be.
 
-    `explored` are episodes, `tokens` those of the candidates tried, without the writers' own training.
+    `explored` counts episodes, `tokens` those trained for candidates, without the writers' own training.
     """
 
     round: int
@@ -55,15 +56,15 @@ class RefineReport:
 
 
 class Refiner:
-    """Refines one memory's policy with its candidates and note-writers."""
+    """Refines one memory's edit policy, under its lease."""
 
-    def __init__(self, candidates: Candidates, writers: NoteWriters, *, plan: RoundPlan | None = None) -> None:
-        self.candidates, self.writers = candidates, writers
-        self.ledger, self.settings = candidates.ledger, candidates.settings
+    def __init__(self, bench: Workbench, *, plan: RoundPlan | None = None) -> None:
+        self.bench, self.ledger, self.settings = bench, bench.ledger, bench.settings
+        self.candidates, self.writers = Candidates(bench), NoteWriters(bench)
         self.plan = plan if plan is not None else RoundPlan()
 
     def run(self, number: int) -> RefineReport:
-        """Round `number`, from the beginning or from where it was left; again once it is done: nothing."""
+        """Run round `number`, from where it was left; a finished round is not run again."""
         done = next((v for v in self.ledger.policy.versions() if v.measures.get("round") == number), None)
         if done is None and self.settings.policy.refine in ("arms", "both"):
             self._explore_arms(number)
@@ -76,25 +77,16 @@ class Refiner:
     # -- arms -------------------------------------------------------------------------------------
 
     def _explore_arms(self, number: int) -> None:
-        """Several arms per episode, each candidate rewarded; what they earned is in the ledger."""
+        """Train several arms per episode and reward each candidate; the rewards go to the ledger."""
         seed = self._seed(number)
         settings = self.settings.changed(learning={"candidates": max(2, self.settings.learning.candidates)}, seed=seed)
-        old = self.candidates
-        bandit = BanditArms(self.ledger, old.engine, settings, routers=old.routers)
-        making = Candidates(
-            self.ledger,
-            old.engine,
-            settings,
-            routers=old.routers,
-            clock=old.clock,
-            make_id=old.make_id,
-            progress=old.progress,
-            arms=bandit,
-        )
+        bench = self.bench.with_settings(settings)
+        bandit = BanditArms(bench)
+        making = Candidates(bench, arms=bandit)
         for episodes in self._affordable(number, ARMS):
             studies = making.study(episodes)
             edits = [e for s in studies for e in s.edits]
-            _held = making.train(edits)  # a stack may be larger than what the engine keeps by itself
+            _held = making.train(edits)  # keeps the adapters alive: a stack may be larger than the engine's cache
             try:
                 bandit.learn(studies)
             finally:
@@ -106,60 +98,65 @@ class Refiner:
 
     def _improve(self, number: int) -> PolicyVersion | None:
         shards = training_shards(self.ledger)
-        judges = judged(self._judges())
-        if not shards or len(judges) < LEAST_JUDGES:
-            logger.info("refine round %d: %d interactions can judge, %d are needed", number, len(judges), LEAST_JUDGES)
+        validation = with_usable_quiz(self._validation_studies())
+        if not shards or len(validation) < MIN_VALIDATION_EPISODES:
+            logger.info(
+                "refine round %d: %d episodes can validate, %d are needed",
+                number,
+                len(validation),
+                MIN_VALIDATION_EPISODES,
+            )
             return None
-        samples = self._samples(number)
-        kept, figures = self._sampled(number, shards) if samples else self._explored(number)
+        samples = self._is_sampling_round(number)
+        kept, figures = self._reject(number, shards) if samples else self._explore_notes(number)
         return improve(
             kept,
             {i for s in shards for i in s.interaction_ids},
-            judges,
+            validation,
             self.candidates,
             self.writers,
             plan=self.plan,
             seed=self._seed(number),
             number=number,
             figures=figures,
-            in_vain=NOTHING_SURVIVED if samples else NOTHING_GAINED,
+            reason_if_none=NOTHING_SURVIVED if samples else NOTHING_GAINED,
         )
 
-    def _samples(self, number: int) -> bool:
-        """Whether this is a round of rejection sampling: no inner loop is spent on a model that cannot write yet.
+    def _is_sampling_round(self, number: int) -> bool:
+        """Whether this is a round of rejection sampling: there is no writer yet, so inner loops would be wasted.
 
-        A round that has begun goes on as it is, whatever became of the writer meanwhile.
+        A round that has begun keeps its kind, even if the writer was lost or made meanwhile.
         """
         kinds = {t.kind for t in self.ledger.policy.trials(number)} - {ARMS}
         if kinds:
             return NOTES not in kinds
         return SAMPLINGS > 0 and self.writers.current() is None
 
-    def _sampled(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
-        """Survivors of the round trip: ReST-EM without an inner loop, each sampling by the writer that the last taught.
+    def _reject(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
+        """Rejection sampling: survivors of the round trip, each sampling by a writer trained on the last one's.
 
-        All samplings are one round: one alone is too small a step for the judges (lab log, P28 to P30).
+        All samplings are one round: one alone is too small a step to validate (lab log, P28 to P30).
         """
-        drawn = random.Random(f"{self.settings.seed}:{number}").sample(shards, min(len(shards), MOST_SAMPLED))
+        drawn = random.Random(f"{self.settings.seed}:{number}").sample(shards, min(len(shards), MAX_SAMPLED))
         for turn in range(SAMPLINGS):
-            left = list(self._left(number, f"{SAMPLED}-{turn}", drawn))
+            untried = list(self._untried(number, f"{SAMPLED}-{turn}", drawn))
             kept, _ = self._survivors(number, turn)
-            if not left or (turn and not kept):
+            if not untried or (turn and not kept):
                 continue
-            taught = self._taught(kept, number) if turn else None  # held here: the engine lets go of what nobody holds
-            if taught is not None:
-                self.candidates.engine.put(SAMPLING_WRITER, taught)
+            writer = self._train_writer(kept, number) if turn else None  # kept alive here: the engine keeps few
+            if writer is not None:
+                self.candidates.engine.put(SAMPLING_WRITER, writer)
             try:
-                for episodes in left:
-                    self._sample(number, turn, episodes, SAMPLING_WRITER if taught is not None else None)
+                for episodes in untried:
+                    self._sample(number, turn, episodes, SAMPLING_WRITER if writer is not None else None)
             finally:
                 self.candidates.engine.drop(SAMPLING_WRITER)
         return self._survivors(number, SAMPLINGS)
 
     def _sample(self, number: int, turn: int, episodes: Sequence[Episode], writer: str | None) -> None:
-        """What a writer notes about some episodes and survives, on record."""
+        """Sample a writer's notes about some episodes and record the survivors."""
         found = {}
-        for study in self.candidates.quizzed(episodes):
+        for study in self.candidates.make_quizzes(episodes):
             one = bootstrap(
                 [study.statements],
                 self.candidates.engine,
@@ -173,16 +170,16 @@ class Refiner:
         self._record(number, f"{SAMPLED}-{turn}", episodes, found, self.candidates)
 
     def _survivors(self, number: int, turns: int) -> tuple[list[PolicyExample], dict[str, float]]:
-        """The examples of so many samplings, and how many drafts got how far."""
+        """The examples of the first `turns` samplings, and how many drafts passed each stage."""
         kinds = {f"{SAMPLED}-{turn}" for turn in range(turns)}
         found = [t.found for t in self.ledger.policy.trials(number) if t.kind in kinds and t.found]
         figures = {name: float(sum(f[name] for f in found)) for name in (SAMPLED, "checked", "answered")}
-        return [example_from(e) for f in found for e in f["examples"]], figures
+        return [example_from_record(e) for f in found for e in f["examples"]], figures
 
-    def _taught(self, kept: Sequence[PolicyExample], number: int) -> LoraAdapter:
+    def _train_writer(self, kept: Sequence[PolicyExample], number: int) -> LoraAdapter:
         making = self.candidates
         (adapter,) = train_note_writers(
-            [different(kept)],
+            [deduplicated(kept)],
             making.engine,
             making.settings.learning,
             seed=self._seed(number),
@@ -190,11 +187,11 @@ class Refiner:
         )
         return adapter
 
-    def _explored(self, number: int) -> tuple[list[PolicyExample], dict[str, float]]:
-        """Note sets of as many episodes as the budget allows, tried and on record; the best of them."""
+    def _explore_notes(self, number: int) -> tuple[list[PolicyExample], dict[str, float]]:
+        """Try and record note sets of as many episodes as the budget allows; the examples of the best."""
         writer = self.writers.current()
         for episodes in self._affordable(number, NOTES):
-            studies = self.candidates.quizzed(episodes)
+            studies = self.candidates.make_quizzes(episodes)
             found = explore(
                 studies,
                 self.candidates,
@@ -203,7 +200,9 @@ class Refiner:
                 seed=self._seed(number),
             )
             self._record(number, NOTES, episodes, {e.episode_id: asdict(e) for e in found}, self.candidates)
-        tried = [explored_from(t.found) for t in self.ledger.policy.trials(number) if t.kind == NOTES and t.found]
+        tried = [
+            exploration_from_record(t.found) for t in self.ledger.policy.trials(number) if t.kind == NOTES and t.found
+        ]
         figures = {
             "reward": mean(x for e in tried for own in e.rewards for x in own),
             "baseline": mean(x for e in tried for x in e.baseline),
@@ -211,36 +210,36 @@ class Refiner:
         }
         return select(tried, margin=self.plan.margin), figures
 
-    def _judges(self) -> list[Study]:
-        shards = judging_shards(self.ledger)
-        count = min(len(shards), MOST_JUDGES)
+    def _validation_studies(self) -> list[Study]:
+        shards = validation_shards(self.ledger)
+        count = min(len(shards), MAX_VALIDATION_EPISODES)
         chosen = [shards[n * len(shards) // count] for n in range(count)]  # evenly spaced
-        return self.candidates.quizzed([self._episode(s) for s in chosen])
+        return self.candidates.make_quizzes([self._episode(s) for s in chosen])
 
     # -- steps ------------------------------------------------------------------------------------
 
     def _affordable(self, number: int, kind: str) -> Iterator[list[Episode]]:
-        """Episodes that are not tried yet, some at a time, in an order of the round's own, while the budget lasts."""
+        """Untried episodes while the budget lasts, a stack's worth at a time, in the round's own random order."""
         shards = training_shards(self.ledger)
         random.Random(f"{self.settings.seed}:{number}").shuffle(shards)
-        for episodes in self._left(number, kind, shards):
+        for episodes in self._untried(number, kind, shards):
             tried = [t for t in self.ledger.policy.trials(number) if t.kind == kind]
-            if sum(t.tokens for t in tried) >= MOST_TOKENS:
+            if sum(t.tokens for t in tried) >= MAX_TOKENS:
                 return
             yield episodes
 
-    def _left(self, number: int, kind: str, shards: Sequence[ShardEntry]) -> Iterator[list[Episode]]:
-        """Episodes of these shards that are not tried yet, some at a time."""
+    def _untried(self, number: int, kind: str, shards: Sequence[ShardEntry]) -> Iterator[list[Episode]]:
+        """Episodes of these shards that were not tried yet, a stack's worth at a time."""
         known = {t.episode_id for t in self.ledger.policy.trials(number) if t.kind == kind}
-        for at in range(0, len(shards), TOGETHER):
-            left = [self._episode(s) for s in shards[at : at + TOGETHER] if s.episode_id not in known]
-            if left:
-                yield left
+        for at in range(0, len(shards), EPISODES_PER_STACK):
+            untried = [self._episode(s) for s in shards[at : at + EPISODES_PER_STACK] if s.episode_id not in known]
+            if untried:
+                yield untried
 
     def _record(
         self, number: int, kind: str, episodes: Sequence[Episode], found: Mapping[str, Any], making: Candidates
     ) -> None:
-        """The episodes as tried; their tokens count with the first of them."""
+        """Record the episodes as tried; their tokens are counted with the first of them."""
         tokens = making.take_tokens()
         self.ledger.policy.add_trials(
             [
@@ -249,7 +248,7 @@ class Refiner:
             ]
         )
         done = sum(t.kind == kind for t in self.ledger.policy.trials(number))
-        making.progress(REFINE, done, len(training_shards(self.ledger)))  # where who is in a hurry may step in
+        making.progress(REFINE, done, len(training_shards(self.ledger)))  # the worker may preempt here
 
     def _episode(self, shard: ShardEntry) -> Episode:
         seen = tuple(self.ledger.interactions(ids=shard.interaction_ids))
@@ -260,15 +259,15 @@ class Refiner:
         return (self.settings.seed + SEED_STEP * number) % (1 << 32)
 
 
-def explored_from(record: Mapping[str, Any]) -> Exploration:
-    """What was recorded of one interaction (`dataclasses.asdict`), made whole again."""
-    sets = tuple(tuple(example_from(e) for e in own) for own in record["sets"])
+def exploration_from_record(record: Mapping[str, Any]) -> Exploration:
+    """The exploration of a recorded dict (`dataclasses.asdict`)."""
+    sets = tuple(tuple(example_from_record(e) for e in own) for own in record["sets"])
     rewards = tuple(tuple(r) for r in record["rewards"])
     return Exploration(record["episode_id"], sets, rewards, tuple(record["bonus"]), tuple(record["baseline"]))
 
 
-def example_from(record: Mapping[str, Any]) -> PolicyExample:
-    """A recorded example, made whole again."""
+def example_from_record(record: Mapping[str, Any]) -> PolicyExample:
+    """The example of a recorded dict (`dataclasses.asdict`)."""
     return PolicyExample(
         **{**record, "genre": Genre(record["genre"]), "interaction_ids": tuple(record["interaction_ids"])}
     )

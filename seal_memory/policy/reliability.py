@@ -1,4 +1,4 @@
-"""How much of a reward is the candidate and how much is luck, and where another seed is worth its seconds.
+"""Reliability of rewards: how much of their variance is between candidates, and how many more seeds are worth it.
 
 A table holds one row per candidate and one column per seed. Intraclass correlation: ICC(1) of Shrout & Fleiss (1979);
 split-half with the Spearman-Brown correction (1910). SEAL's best-of-5 (arXiv 2506.10943) is read beside these figures.
@@ -57,7 +57,7 @@ def icc(table: Table) -> float:
 
 def split_half(table: Table, *, seed: int = 0, splits: int = SPLITS) -> float:
     """Mean correlation of two random halves of the seeds over the candidates, corrected to the full number of seeds."""
-    _checked(table)
+    _check(table)
     rng = random.Random(seed)
     columns = list(range(len(table[0])))
     found = []
@@ -107,7 +107,7 @@ def more_seeds(groups: Mapping[str, Table], *, target: float = TARGET, most: int
 
 def _mean_squares(table: Table) -> tuple[float, float]:
     """Mean squares between and within candidates (one-way analysis of variance)."""
-    _checked(table)
+    _check(table)
     rows, width = len(table), len(table[0])
     means = [_mean(row, range(width)) for row in table]
     grand = math.fsum(means) / rows
@@ -116,7 +116,7 @@ def _mean_squares(table: Table) -> tuple[float, float]:
     return between, within
 
 
-def _checked(table: Table) -> None:
+def _check(table: Table) -> None:
     widths = {len(row) for row in table}
     if len(table) < 2 or len(widths) != 1 or min(widths) < 2:
         raise InputError(

@@ -5,7 +5,7 @@
              the sets differ by, more seeds are run
 2. select    per interaction the best set, if it beats the baseline by more than the reward's noise
 3. improve   a new writer learns the selected notes and those that the old one had learned, from the base
-4. promote   only if it writes better about interactions that neither trained on; else it is kept as evidence
+4. promote   only if it writes better about validation episodes, on which neither was trained; else kept as evidence
 
 Not here: the first examples (`note_writer.bootstrap`), the inner loops (`trials`), the verdict (`promotion`).
 """
@@ -20,26 +20,33 @@ from seal_memory.learning.candidates import Candidates, Study
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.policy import promotion
 from seal_memory.policy.executors import Executor
-from seal_memory.policy.note_writer import different, example_of, fit_drafts, fit_statements, train_note_writers
+from seal_memory.policy.note_writer import (
+    deduplicated,
+    example_of,
+    train_note_writers,
+    usable_drafts,
+    usable_statements,
+)
 from seal_memory.policy.reliability import Reliability, more_seeds, noise, reliability
 from seal_memory.policy.rewards import WEIGHTS, Reward
-from seal_memory.policy.trials import NOTES_ARM, Entry, judged, rewards_of, trim
+from seal_memory.policy.trials import NOTES_ARM, Entry, rewards_of, trim, with_usable_quiz
 from seal_memory.policy.versions import NoteWriters
 from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Genre, PolicyExample, PolicyVersion, TrainingItem
 from seal_memory.self_edits.generator import Arm
-from seal_memory.self_edits.writer import MODEL_GENRES, Draft, write_drafts
+from seal_memory.self_edits.genres import MODEL_GENRES
+from seal_memory.self_edits.writer import Draft, write_drafts
 
 NOTHING_GAINED = "No note set beat the baseline by more than the reward's noise."
-NEW_WRITER = "candidate:note-writer"  # how the engine calls a writer that has no name on disk yet
+NEW_WRITER = "candidate:note-writer"  # the engine's id of a writer that has no name on disk yet
 
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """How much a round spends, and where. `margin`: standard errors by which a set must beat the baseline.
+    """Sizes of a round. `margin`: standard errors by which a set must beat the baseline.
 
-    `executor` evaluates candidates; None: the engine at hand. `gated`: a new writer takes over only if the judges
-    accept it; without, as in SEAL, every one does, and the verdict is only kept.
+    `executor` evaluates candidates; None: the local engine. `gated`: a new writer is promoted only if it passes
+    validation; False, as in SEAL: always, and the verdict is only recorded.
     """
 
     samples: int = 4
@@ -56,7 +63,7 @@ class RoundPlan:
 
 @dataclass(frozen=True, slots=True)
 class NoteSet:
-    """What a writer noted about one interaction: the examples that teach it again, the items that are trained."""
+    """A writer's notes about one interaction: examples for the writer, items for the candidate."""
 
     examples: tuple[PolicyExample, ...]
     items: tuple[TrainingItem, ...]
@@ -64,7 +71,7 @@ class NoteSet:
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """One interaction's note sets and what they earned under each seed, the diversity bonus apart from it."""
+    """One interaction's note sets, their rewards per seed without the bonus for diversity, and the baseline's."""
 
     episode_id: str
     sets: tuple[tuple[PolicyExample, ...], ...]
@@ -76,10 +83,10 @@ class Exploration:
 def write_sets(
     studies: Sequence[Study], candidates: Candidates, *, writer: str | None, plan: RoundPlan, seed: int
 ) -> list[NoteSet]:
-    """One note set per study, all written in one batch; only what passes every check and guard, within the budget."""
+    """One note set per study, all written in one batch: notes that pass every check and guard, within the budget."""
     quiz = [[i.question for i in s.held_out] for s in studies]
     drafts = write_drafts(
-        [fit_statements(s.statements) for s in studies],
+        [usable_statements(s.statements) for s in studies],
         candidates.engine,
         per_statement=plan.per_statement,
         held_out=quiz,
@@ -95,7 +102,7 @@ def explore(
     studies: Sequence[Study], candidates: Candidates, *, writer: str | None, plan: RoundPlan, seed: int
 ) -> list[Exploration]:
     """Sample, train and reward `plan.samples` note sets of every study that has a usable quiz."""
-    studies = judged(studies)
+    studies = with_usable_quiz(studies)
     if not studies:
         return []
     rounds = [
@@ -108,11 +115,11 @@ def explore(
         for study, own in zip(studies, sets, strict=True)
     ]
     rewards = _run(entries, candidates, seeds=range(seed, seed + plan.seeds), plan=plan)
-    _run_more(rewards, entries, candidates, plan=plan, seed=seed)
+    _run_further_seeds(rewards, entries, candidates, plan=plan, seed=seed)
     return [_explored(*one) for one in zip(studies, sets, rewards, strict=True)]
 
 
-def _run_more(
+def _run_further_seeds(
     rewards: list[list[list[Reward]]],
     entries: Sequence[Sequence[Entry]],
     candidates: Candidates,
@@ -121,7 +128,7 @@ def _run_more(
     seed: int,
 ) -> None:
     """Add rewards under more seeds where they are unreliable, in place."""
-    wanted = _more(rewards, plan)
+    wanted = _further_seeds(rewards, plan)
     for extra in sorted({n for n in wanted if n}):  # one more seed for all that want at least so many
         places = [p for p, n in enumerate(wanted) if n >= extra]
         first = len(rewards[places[0]][0])
@@ -132,9 +139,9 @@ def _run_more(
 
 
 def select(explored: Sequence[Exploration], *, margin: float) -> list[PolicyExample]:
-    """The examples of the best note set of every interaction where one really beats the baseline.
+    """The examples of the best note set of every interaction whose best set beats the baseline by the margin.
 
-    The noise of a seed is pooled over all sets; diversity chooses among winners, it does not make one.
+    The noise of a seed is pooled over all sets. The diversity bonus only chooses among sets that beat the baseline.
     """
     spread = _pooled_noise(explored)
     kept: list[PolicyExample] = []
@@ -151,8 +158,8 @@ def select(explored: Sequence[Exploration], *, margin: float) -> list[PolicyExam
     return kept
 
 
-def how_reliable(explored: Sequence[Exploration], *, seed: int = 0) -> Reliability | None:
-    """Of the rewards of sets of one interaction, each less its interaction's mean; None where there are too few."""
+def reward_reliability(explored: Sequence[Exploration], *, seed: int = 0) -> Reliability | None:
+    """Reliability of the rewards, each less its interaction's mean; None where there are too few."""
     rows = []
     for one in explored:
         width = min(map(len, one.rewards), default=0)
@@ -165,8 +172,8 @@ def how_reliable(explored: Sequence[Exploration], *, seed: int = 0) -> Reliabili
 def compare(
     studies: Sequence[Study], candidates: Candidates, *, writers: Sequence[str | None], plan: RoundPlan, seed: int
 ) -> list[list[float]]:
-    """Per writer the mean reward of its notes about each judged study: same sampling seed, same training seeds."""
-    studies = judged(studies)
+    """Mean reward per writer and study with a usable quiz, under the same sampling and training seeds."""
+    studies = with_usable_quiz(studies)
     if not studies:
         return [[] for _ in writers]
     entries = []
@@ -180,8 +187,8 @@ def compare(
 
 def improve(
     kept: Sequence[PolicyExample],
-    taught_on: set[str],
-    judges: Sequence[Study],
+    trained_on: set[str],
+    validation: Sequence[Study],
     candidates: Candidates,
     writers: NoteWriters,
     *,
@@ -189,32 +196,32 @@ def improve(
     seed: int,
     number: int = 0,
     figures: Mapping[str, float] | None = None,
-    in_vain: str = NOTHING_GAINED,
+    reason_if_none: str = NOTHING_GAINED,
 ) -> PolicyVersion:
-    """Train a new writer on what was kept, judge it against the current one, promote it or keep the evidence.
+    """Train a new writer on the kept examples, validate it against the current one, promote it or record the failure.
 
-    Neither interactions in `taught_on` nor those of the examples judge; `number` and `figures` are kept with the
-    version's own, and `in_vain` is the reason where nothing was kept.
+    Interactions in `trained_on` and those of the examples do not validate. `number` and `figures` are stored with the
+    version's measures; `reason_if_none` is the reason where no example was kept.
     """
     old = writers.current()
     parent = old.version if old is not None else None
     known = writers.examples(old) if old is not None else []
-    examples = different([*known, *kept])
+    examples = deduplicated([*known, *kept])
     measures = {**(figures or {}), "round": float(number), "kept": float(len(kept)), "examples": float(len(examples))}
     if not kept:
-        return writers.keep_as_evidence(reasons=[in_vain], measures=measures, parent=parent)
+        return writers.keep_as_evidence(reasons=[reason_if_none], measures=measures, parent=parent)
     (adapter,) = train_note_writers(
         [examples], candidates.engine, candidates.settings.learning, seed=seed, progress=candidates.progress
     )
-    fair = promotion.unseen(judges, taught_on | {i for e in examples for i in e.interaction_ids})
-    verdict = _judge(adapter, old.adapter_id if old else None, fair, candidates, plan=plan, seed=seed)
+    fair = promotion.unseen(validation, trained_on | {i for e in examples for i in e.interaction_ids})
+    verdict = _validate(adapter, old.adapter_id if old else None, fair, candidates, plan=plan, seed=seed)
     measures |= {**verdict.measures, "accepted": float(verdict.accepted)}
     if plan.gated and not verdict.accepted:
         return writers.keep_as_evidence(reasons=verdict.reasons, measures=measures, parent=parent)
     return writers.promote(adapter, examples, seed=seed, reasons=verdict.reasons, measures=measures, parent=parent)
 
 
-def _judge(
+def _validate(
     adapter: LoraAdapter,
     old: str | None,
     studies: Sequence[Study],
@@ -223,17 +230,17 @@ def _judge(
     plan: RoundPlan,
     seed: int,
 ) -> promotion.Promotion:
-    """The verdict on a new writer, which the engine holds only for so long."""
+    """The verdict on a new writer, which the engine holds only during validation."""
     candidates.engine.put(NEW_WRITER, adapter)
     try:
         before, after = compare(studies, candidates, writers=(old, NEW_WRITER), plan=plan, seed=seed)
     finally:
         candidates.engine.drop(NEW_WRITER)
-    return promotion.judge(before, after, seed=seed)
+    return promotion.decide(before, after, seed=seed)
 
 
 def _note_set(study: Study, drafts: Sequence[Draft], quiz: Sequence[str], candidates: Candidates) -> NoteSet:
-    fit = {d.item: d for d in fit_drafts(drafts, quiz) if d.item is not None}
+    fit = {d.item: d for d in usable_drafts(drafts, quiz) if d.item is not None}
     items = trim(list(fit), study, candidates)
     return NoteSet(tuple(example_of(fit[i], id=f"{study.episode.id}-{n}") for n, i in enumerate(items)), items)
 
@@ -247,21 +254,21 @@ def _run(
     return [[next(flat) for _ in group] for group in entries]
 
 
-def _plain(reward: Reward) -> float:
-    """Without the bonus, which the baseline, that has no notes, could not get."""
+def _without_bonus(reward: Reward) -> float:
+    """The reward without the diversity bonus, which the baseline, without notes, cannot get."""
     return reward.value - WEIGHTS.diversity * reward.parts.diversity
 
 
-def _more(rewards: Sequence[Sequence[Sequence[Reward]]], plan: RoundPlan) -> list[int]:
-    """How many more seeds each study gets; none where there is one set or one seed to compare."""
-    tables = {str(n): [[_plain(r) for r in own] for own in group[1:]] for n, group in enumerate(rewards)}
+def _further_seeds(rewards: Sequence[Sequence[Sequence[Reward]]], plan: RoundPlan) -> list[int]:
+    """Further seeds per study; 0 where there is one set or one seed only."""
+    tables = {str(n): [[_without_bonus(r) for r in own] for own in group[1:]] for n, group in enumerate(rewards)}
     known = {name: table for name, table in tables.items() if len(table) > 1 and len(table[0]) > 1}
     wanted = more_seeds(known, most=plan.most_seeds)
     return [min(wanted.get(str(n), 0), max(0, plan.most_seeds - plan.seeds)) for n in range(len(rewards))]
 
 
 def _explored(study: Study, sets: Sequence[NoteSet], earned: Sequence[Sequence[Reward]]) -> Exploration:
-    base, *own = [tuple(_plain(r) for r in rewards) for rewards in earned]
+    base, *own = [tuple(_without_bonus(r) for r in rewards) for rewards in earned]
     bonus = tuple(WEIGHTS.diversity * rewards[0].parts.diversity for rewards in earned[1:])
     return Exploration(study.episode.id, tuple(s.examples for s in sets), tuple(own), bonus, base)
 

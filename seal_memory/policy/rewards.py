@@ -1,15 +1,15 @@
-"""The reward of a trained candidate on held-out quiz items, by log-probability: generation is too coarse to learn from.
+"""Reward of a trained candidate on held-out quiz items, by log-probability: generation is too coarse a signal.
 
     recall    share of answer tokens with p > 0.5, mixed with the answers' (geometric mean) probability
     gain      recall less the untouched base's
-    - leak    what an adapter of *another* memory gains on the same items: that was not learned from this text
-    - drift   nats a token lost on the fixed text, read by the adapter itself and not through the router
+    - leak    gain of an adapter of *another* memory on the same items: not learned from this text
+    - drift   nats a token lost on the fixed text, under the adapter itself and not through the router
     - old     recall lost on audited old quizzes, handed in
     + diverse notes that differ from each other (SEAL's notes collapse into one kind, arXiv 2506.10943)
-    - excess  tokens over the budget: longer notes are trained more, and are not better for that
+    - excess  tokens over the budget: longer notes are trained more, but are no better
     - effort  tokens trained beyond the cheapest candidate of the same memory, as a multiple of its own
 
-Not here: how reliable it is (`reliability`), what is done with it (`bandit`, `rest_em`), other hacks (`guards`).
+Not here: its reliability (`reliability`), its use (`bandit`, `rest_em`), other guards against hacking (`guards`).
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from seal_memory.learning import drift
 from seal_memory.quizzes.metrics import mean
 from seal_memory.records import QuizItem
 
-MAX_DRIFT = 5.0  # nats a token; what a diverged adapter is taken to lose
-DRIFT_PARAGRAPHS = 3  # of the fixed text: reading all ten cost as much as the training did, and gates read them anyway
+MAX_DRIFT = 5.0  # nats a token; the loss assumed for a diverged adapter
+DRIFT_PARAGRAPHS = 3  # of the fixed text: all ten cost as much as the training, and the gate reads them anyway
 MAX_COMPARED = 24  # notes compared with each other, evenly spaced: pairs grow with the square
 
 
 @dataclass(frozen=True, slots=True)
 class RewardWeights:
-    """The weight of each part. Only `drift` was measured (LOG, P28 to P30); the others were set by hand."""
+    """The weight of each part. Only `drift` was measured (lab log, P28 to P30); the others were set by hand."""
 
     probability: float = 0.5  # of the answers' probability in recall; the rest is the share of tokens with p > 0.5
     specificity: float = 1.0  # per recall that an adapter of another memory gains
-    drift: float = 0.1  # per nat a token; at 0.5 its noise hides what notes gain (LOG, P28 to P30)
+    drift: float = 0.1  # per nat a token; at 0.5 its noise hides what notes gain (lab log, P28 to P30)
     old_loss: float = 1.0  # per recall lost on audited old quizzes: as dear as recall gained
     diversity: float = 0.05  # for notes that have nothing in common
     length: float = 0.2  # per share of tokens over the budget
@@ -51,9 +51,9 @@ WEIGHTS = RewardWeights()
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A trained candidate to be rewarded. `rival`: the adapter of another memory of the same stack, if there is one.
+    """A trained candidate to reward. `rival`: an adapter of another memory in the same stack, if there is one.
 
-    `tokens` are the targets of its training items, `token_budget` what they may be (0: no budget). `effort`: see
+    `tokens`: those of its notes; `token_budget`: how many are free (0: no budget). `effort`: see
     `efforts`.
     """
 
@@ -69,7 +69,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a reward is made of; recall is 0..1, drift in nats a token, excess a share, effort a multiple."""
+    """The parts of a reward: recalls 0..1, drift in nats a token, excess a share, effort a multiple."""
 
     recall: float
     base: float
@@ -83,7 +83,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """`value` is what learners maximise."""
+    """A reward: `value` to maximise, and its parts."""
 
     value: float
     parts: Parts = field(compare=False)
@@ -95,7 +95,7 @@ class Reward:
 
 
 def value_of(parts: Parts, weights: RewardWeights) -> float:
-    """The weighted sum; another memory that *loses* recall here, and text that gets likelier, earn nothing."""
+    """The weighted sum. A rival that *loses* recall, and fixed text that gets likelier, add nothing."""
     leak = max(0.0, parts.rival - parts.base) if parts.rival is not None else 0.0
     return (
         parts.recall
@@ -110,9 +110,9 @@ def value_of(parts: Parts, weights: RewardWeights) -> float:
 
 
 def measure(trials: Sequence[Trial], engine: Engine, *, weights: RewardWeights = WEIGHTS) -> list[Reward]:
-    """The reward of every trial; all answers are scored in one batch, the base's once for good.
+    """The reward of every trial; all answers are scored in one batch, the base's from a cache.
 
-    Raises `InputError` for a trial without a quiz item: nothing can be said about it.
+    Raises `InputError` for a trial without a quiz item.
     """
     for trial in trials:
         if not trial.quiz:
@@ -139,7 +139,7 @@ def measure(trials: Sequence[Trial], engine: Engine, *, weights: RewardWeights =
 
 
 def diversity(notes: Sequence[str]) -> float:
-    """1 less the mean overlap (Jaccard) of the notes' content words, pair by pair; 0.0 of fewer than two."""
+    """1 less the mean overlap (Jaccard) of the notes' content words over all pairs; 0.0 for fewer than two notes."""
     if len(notes) > MAX_COMPARED:
         notes = [notes[n * len(notes) // MAX_COMPARED] for n in range(MAX_COMPARED)]
     words = [frozenset(content_words(note)) for note in notes]
@@ -147,18 +147,18 @@ def diversity(notes: Sequence[str]) -> float:
 
 
 def excess(tokens: int, budget: int) -> float:
-    """The share by which `tokens` exceed the budget; 0 without one."""
+    """The share by which `tokens` exceed the budget; 0 without a budget."""
     return max(0.0, tokens / budget - 1) if budget > 0 else 0.0
 
 
 def efforts(trained: Sequence[int]) -> list[float]:
-    """For each candidate of one memory its trained tokens over the cheapest one's, less 1: 0 for that one."""
+    """Trained tokens of each candidate of one memory over the cheapest one's, less 1."""
     least = min((t for t in trained if t > 0), default=0)
     return [max(0.0, t / least - 1) if least else 0.0 for t in trained]
 
 
 def rivals(groups: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
-    """For each adapter one of the next group (another memory) of the same stack, by its place; None where none is."""
+    """A rival for each adapter: one of the next group (another memory) of the stack; None where there is none."""
     names = list(groups)
     found: dict[str, str | None] = {}
     for n, name in enumerate(names):
@@ -169,7 +169,7 @@ def rivals(groups: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
 
 
 def recall(score: Score, probability: float = WEIGHTS.probability) -> float:
-    """Recall of one item, 0..1; of a diverged adapter 0."""
+    """Recall of one item, 0..1; 0 for a diverged adapter."""
     if math.isnan(score.logprob):
         return 0.0
     return (1 - probability) * score.share_likely + probability * math.exp(min(0.0, score.logprob))
@@ -179,7 +179,7 @@ _Asked = tuple[str | None, tuple[str, ...]]  # adapter, ids of the quiz
 
 
 def _recalls(trials: Sequence[Trial], engine: Engine, probability: float) -> dict[_Asked, float]:
-    """Mean recall of every adapter, rival and the base on every quiz that it is asked."""
+    """Mean recall per (adapter, quiz), for every trial's adapter, its rival and the base."""
     asked: dict[_Asked, tuple[QuizItem, ...]] = {}
     for trial in trials:
         for adapter in (trial.adapter, trial.rival, None):
@@ -194,7 +194,7 @@ def _recalls(trials: Sequence[Trial], engine: Engine, probability: float) -> dic
 
 
 def _drifts(adapters: Sequence[str], engine: Engine) -> dict[str, float]:
-    """Nats a token that each adapter loses on some of the fixed text."""
+    """Nats a token that each adapter loses on `DRIFT_PARAGRAPHS` paragraphs of the fixed text."""
     once = list(dict.fromkeys(adapters))
     base, *own = drift.fixed_text_logprobs(engine, [None, *once], paragraphs=DRIFT_PARAGRAPHS)
     return {a: MAX_DRIFT if math.isnan(p) else min(MAX_DRIFT, base - p) for a, p in zip(once, own, strict=True)}

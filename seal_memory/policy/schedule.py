@@ -1,6 +1,6 @@
-"""When the edit policy is refined: which round comes next, and whether there is enough new to learn from.
+"""Schedule of refining the edit policy: when a round is due, and which episodes train and validate.
 
-Needs no model and no torch: the worker asks it between jobs. Not here: the round itself (`refining`).
+Needs no model and no torch: the worker calls it between jobs. Not here: the round itself (`refining`).
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from seal_memory.ledger import Ledger
 from seal_memory.records import QueuedJob, ShardEntry
 from seal_memory.sleep.schedule import EPISODES, merged_sizes
 
-LEAST_EPISODES = 8  # published ones; fewer cannot both teach a writer and judge it
-LEAST_JUDGES = 4  # an interval over fewer pairs says nothing
-JUDGES = 3  # every so-manieth episode judges, for good: it is never trained on
+MIN_EPISODES = 8  # published; fewer cannot both train a writer and validate it
+MIN_VALIDATION_EPISODES = 4  # an interval over fewer pairs is meaningless
+VALIDATION_EVERY = 3  # about one episode in so many validates, for good: it is never trained on
 
 
-def is_judge(episode_id: str) -> bool:
-    """Whether an episode judges new writers; follows from its id alone, so that it never changes sides."""
-    return hashlib.sha256(episode_id.encode()).digest()[0] % JUDGES == 0
+def is_validation(episode_id: str) -> bool:
+    """Whether an episode validates new writers. Depends on its id alone, so that it never changes sides."""
+    return hashlib.sha256(episode_id.encode()).digest()[0] % VALIDATION_EVERY == 0
 
 
 def training_shards(ledger: Ledger) -> list[ShardEntry]:
-    """Published shards with what a round may learn from, less what judges."""
-    return _side(ledger, judging=False)
+    """Published shards, with only the interactions that a round may train on."""
+    return _side(ledger, validation=False)
 
 
-def judging_shards(ledger: Ledger) -> list[ShardEntry]:
-    """Published shards with what judges new writers, and nothing else."""
-    return _side(ledger, judging=True)
+def validation_shards(ledger: Ledger) -> list[ShardEntry]:
+    """Published shards, with only the interactions that validate new writers."""
+    return _side(ledger, validation=True)
 
 
-def _side(ledger: Ledger, *, judging: bool) -> list[ShardEntry]:
-    """Every text is on the side of the episode that it was first learned in, wherever sleep has put it since.
+def _side(ledger: Ledger, *, validation: bool) -> list[ShardEntry]:
+    """One side of the split: an interaction's side is that of the episode it was first learned in, whatever sleep did.
 
-    A text that several shards hold counts with the last, which is asked about it.
+    An interaction in several shards counts with the last, which answers for it.
     """
     current = ledger.current()
     shards = current.manifest.shards if current is not None else ()
@@ -51,16 +51,16 @@ def _side(ledger: Ledger, *, judging: bool) -> list[ShardEntry]:
     found = []
     for shard in shards:
         own = [i for i in shard.interaction_ids if last[i] is shard]
-        own = [i for i in own if is_judge(first.get(i, shard.episode_id)) is judging]
+        own = [i for i in own if is_validation(first.get(i, shard.episode_id)) is validation]
         if own:
             found.append(replace(shard, interaction_ids=tuple(own)))
     return found
 
 
 def published_episodes(ledger: Ledger) -> int:
-    """Episodes behind the published shards; a merge of several counts as what went into it.
+    """Number of episodes in the published shards; a merged shard counts as the episodes merged into it.
 
-    Of a shard that others took texts from only the share counts that it is still asked about.
+    A shard some of whose interactions later shards hold counts in part.
     """
     current = ledger.current()
     if current is None:
@@ -76,25 +76,25 @@ def published_episodes(ledger: Ledger) -> int:
 def next_round(ledger: Ledger, settings: PolicySettings, jobs: Iterable[QueuedJob]) -> int | None:
     """The number of the round that is due now; None where refining is off or too little is new.
 
-    `jobs` are all refine jobs on record, of any state. A round is due when `refine_after` episodes were published since
-    the last one was enqueued, whatever was forgotten in between; a round that was given up counts.
+    `jobs`: all refine jobs on record, in any state, given-up ones included. A round is due when `policy.refine_after`
+    episodes were published since the last one was enqueued, even if some were forgotten since.
     """
     if settings.refine == "off":
         return None
     jobs = list(jobs)
     episodes = published_episodes(ledger)
     new = min(episodes, _published_since(ledger, max(job.created for job in jobs))) if jobs else episodes
-    if episodes < LEAST_EPISODES or new < settings.refine_after:
+    if episodes < MIN_EPISODES or new < settings.refine_after:
         return None
-    if settings.refine == "notes" and len(judging_shards(ledger)) < LEAST_JUDGES:
-        return None  # arms need no judges, a new writer does
+    if settings.refine == "notes" and len(validation_shards(ledger)) < MIN_VALIDATION_EPISODES:
+        return None  # arms need no validation, a new writer does
     rounds = [int(job.payload.get("round", 0)) for job in jobs]
     known = [int(v.measures.get("round", 0)) for v in ledger.policy.versions()]
     return 1 + max((*rounds, *known, 0))
 
 
 def _published_since(ledger: Ledger, time: float) -> int:
-    """Episodes that were first published after that; what sleep puts together or apart is not new."""
+    """Number of episodes first published after that time; episodes that sleep made are not new."""
     first: dict[str, float] = {}
     for d in reversed(ledger.decisions()):  # the oldest first
         if d.accepted and d.episode_id not in (None, CORE_EPISODE) and EPISODES not in d.measures:

@@ -1,7 +1,7 @@
-"""Inner loops over note sets: each trained in the stack under several seeds, each rewarded on held-out quiz items.
+"""Trials of note sets: each is trained in the stack under several seeds and rewarded on held-out quiz items.
 
-The seeds are shared by all candidates of an interaction, so that they differ by their notes only. All interactions of
-a stack are each other's rivals. Not here: where notes come from (`rest_em`), what follows from rewards.
+All candidates of an interaction share the seeds, so that they differ by their notes only. The interactions of a stack
+are each other's rivals. Not here: writing notes (`rest_em`), what follows from rewards.
 """
 
 from __future__ import annotations
@@ -13,44 +13,47 @@ from dataclasses import dataclass
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.policy.executors import Executor, LocalExecutor, Work
 from seal_memory.policy.guards import usable_quiz, within_budget
-from seal_memory.policy.old_quizzes import AttractedItems, attracted
+from seal_memory.policy.old_quizzes import AttractedItems, attracted_items
 from seal_memory.policy.rewards import Reward, Trial, rivals
 from seal_memory.records import Genre, SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import Arm, make_self_edit
+from seal_memory.self_edits.genres import MODEL_GENRES, mix
 
-# The text itself and the model's own notes: what the policy is judged by must not drown in model-free rows.
-NOTES_ARM = Arm(((Genre.QA, 1.0), (Genre.REVERSED, 0.5), (Genre.REWRITE, 1.0), (Genre.IMPLICATIONS, 0.5)))
-NOTE_BUDGET = 3.0  # tokens of notes that are free, as a multiple of the text's
-HARD_BUDGET = 1.5  # times that budget: what is longer is cut
+# The running text and the model's own notes: rule-made rows would drown the notes that the policy is rewarded for.
+NOTES_ARM = Arm(
+    mix({Genre.QA: 1.0, Genre.REVERSED: 0.5, Genre.REWRITE: 1.0, Genre.IMPLICATIONS: 0.5}, among=MODEL_GENRES)
+)
+NOTE_BUDGET = 3.0  # free tokens of notes, as a multiple of the text's
+HARD_BUDGET = 1.5  # times that budget: longer note sets are cut
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One candidate: an interaction's study, the notes to train with it, and under which arm."""
+    """One candidate: an interaction's study, the notes to train, and the arm."""
 
     study: Study
     notes: tuple[TrainingItem, ...]
     arm: Arm = NOTES_ARM
 
 
-def judged(studies: Sequence[Study]) -> list[Study]:
-    """The studies that have a usable held-out quiz: the others cannot reward anything."""
+def with_usable_quiz(studies: Sequence[Study]) -> list[Study]:
+    """The studies that have a usable held-out quiz: the others cannot be rewarded."""
     return [s for s in studies if usable_quiz(s.held_out)]
 
 
 def rewards_of(
     entries: Sequence[Entry], candidates: Candidates, *, seeds: Sequence[int], executor: Executor | None = None
 ) -> list[list[Reward]]:
-    """Per entry its reward under every seed; the entries' studies must have a usable quiz (`judged`).
+    """The rewards of each entry, one per seed; the entries' studies must have a usable quiz (`with_usable_quiz`).
 
-    `executor` evaluates the stacks; None: one after another with the candidates' own engine.
+    `executor` evaluates the stacks; None: the local engine, one after another.
     """
     where = executor if executor is not None else _local(candidates)
     size = candidates.settings.learning.stack_size
-    jobs = [(n, seed) for seed in seeds for n in _spread(entries)]
+    jobs = [(n, seed) for seed in seeds for n in _interleaved(entries)]
     batches = [jobs[at : at + size] for at in range(0, len(jobs), size)]
     works = _works([[(entries[n], seed) for n, seed in batch] for batch in batches], candidates)
-    done = where.evaluate(works, waiting=lambda n, of: candidates.progress("trials", n, of))
+    done = where.evaluate(works, on_wait=lambda n, of: candidates.progress("trials", n, of))
     found: dict[tuple[int, int], Reward] = {}
     for batch, evaluated in zip(batches, done, strict=True):
         found.update(zip(batch, evaluated.rewards, strict=True))
@@ -62,8 +65,8 @@ def _local(candidates: Candidates) -> LocalExecutor:
     return LocalExecutor(candidates.engine, candidates.settings.learning, progress=candidates.progress)
 
 
-def _spread(entries: Sequence[Entry]) -> list[int]:
-    """Places of the entries, the interactions taking turns: so that each has a rival wherever a stack is cut."""
+def _interleaved(entries: Sequence[Entry]) -> list[int]:
+    """Indices of the entries, the interactions taking turns, so that each has a rival wherever a stack is cut."""
     turn: Counter[str] = Counter()
     order = []
     for n, entry in enumerate(entries):
@@ -73,20 +76,15 @@ def _spread(entries: Sequence[Entry]) -> list[int]:
 
 
 def trim(notes: Sequence[TrainingItem], study: Study, candidates: Candidates) -> tuple[TrainingItem, ...]:
-    """The notes up to the hard token budget: a candidate cannot win by being longer."""
+    """The notes up to the hard token budget, so that a candidate cannot win by length."""
     budget = int(HARD_BUDGET * _budget(study, candidates))
     return tuple(within_budget(notes, candidates.engine.count_tokens, budget=budget))
 
 
 def _works(batches: Sequence[Sequence[tuple[Entry, int]]], candidates: Candidates) -> list[Work]:
-    """Each batch of (entry, seed) as one stack; what the old would lose is looked up once for all of them."""
+    """Each batch of (entry, seed) as one stack; attracted items are looked up once for all of them."""
     episodes = {e.study.episode.id: e.study.episode for batch in batches for e, _ in batch}
-    old = attracted(
-        list(episodes.values()),
-        ledger=candidates.ledger,
-        engine=candidates.engine,
-        routers=candidates.routers,
-    )
+    old = attracted_items(list(episodes.values()), candidates.bench)
     return [_work(batch, old, candidates) for batch in batches]
 
 
@@ -131,5 +129,5 @@ def _trial(entry: Entry, adapter: str, rival: str | None, candidates: Candidates
 
 
 def _budget(study: Study, candidates: Candidates) -> float:
-    """Tokens of notes that an interaction's text is worth."""
+    """Free tokens of notes for an interaction."""
     return NOTE_BUDGET * sum(candidates.engine.count_tokens(s.text) for s in study.statements)

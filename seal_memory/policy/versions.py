@@ -1,62 +1,50 @@
-"""Versions of the note-writer: which one writes now, how a new one is kept, what a forget leaves.
+"""Versions of the note-writer: the one in use, promoting a new one, retraining after a forget.
 
-A promoted version's adapter lies in the same store as memory adapters, under kind `policy`, and in no manifest: the
-ledger refuses it there. A forget or correction of anything that it was trained on destroys it like a shard; the next
-older promoted one writes then, until `retrain` has made a new one from the examples that are left, before the next
-round of refining. A file that is damaged or gone counts as destroyed. Callers hold the namespace's lease
-("consolidate"): the store is swept under it. Not here: training (`note_writer`), deciding (`promotion`).
+A promoted version's adapter is in the same store as memory adapters, under kind `policy`, and never in a manifest: the
+ledger refuses it there. A forget or correction of anything that it was trained on destroys it like a shard. Then the
+next older promoted version writes, until `retrain` makes a new one from the remaining examples, before the next round
+of refining. A damaged or missing file counts as destroyed. Callers hold the namespace's lease ("consolidate"): the
+store is swept under it. Not here: training (`note_writer`), the verdict (`promotion`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from seal_memory._internal.progress import Progress, silent
-from seal_memory.config import Settings
-from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.publishing import store_adapter
-from seal_memory.ledger import Ledger
+from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter
-from seal_memory.lora.store import AdapterStore
 from seal_memory.policy.note_writer import examples_hash, train_note_writers
 from seal_memory.records import AdapterKind, PolicyExample, PolicyVersion, Status
 
 logger = logging.getLogger(__name__)
 
-HANDED_ON = ("round", "kept", "sampled", "checked", "answered")  # to a retrained version, which nobody has judged
-LEAST_EXAMPLES = 8  # fewer teach a model nothing but to repeat them
-
-
-def current_writer(ledger: Ledger, store: AdapterStore, base_fingerprint: str) -> str | None:
-    """The adapter that writes notes; None: the untouched base."""
-    version = _usable(ledger, store, base_fingerprint)
-    return version.adapter_id if version is not None else None
+INHERITED = (
+    "round",
+    "kept",
+    "sampled",
+    "checked",
+    "answered",
+)  # measures that a retrained version keeps: it is not validated
+MIN_EXAMPLES = 8  # fewer only teach a model to repeat them
 
 
 class NoteWriters:
-    """The note-writers of one memory; `heartbeat` raises where its lease is lost: then nothing is promoted."""
+    """The note-writers of one memory. Where its lease is lost, nothing is promoted."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        engine: TransformersEngine,
-        store: AdapterStore,
-        settings: Settings,
-        *,
-        base_model: str,
-        clock: Callable[[], float],
-        heartbeat: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.ledger, self.engine, self.store, self.settings = ledger, engine, store, settings
-        self.base_model, self.clock, self.heartbeat = base_model, clock, heartbeat
+    def __init__(self, bench: Workbench) -> None:
+        self.bench, self.ledger, self.engine = bench, bench.ledger, bench.engine
 
     def current(self) -> PolicyVersion | None:
-        """The version that writes now; None: the untouched base."""
-        return _usable(self.ledger, self.store, self.engine.fingerprint)
+        """The newest promoted version whose file is intact; None: the untouched base writes.
+
+        A damaged file is passed over, so that it does not hold up pending interactions.
+        """
+        return next((v for v in reversed(self._promoted()) if self._is_intact(v)), None)
 
     def examples(self, version: PolicyVersion) -> list[PolicyExample]:
-        """What a version learned from, less what was forgotten or corrected since."""
+        """The examples a version was trained on, without those forgotten or corrected since."""
         found = self.ledger.policy.examples(version.version)
         ids = {i for e in found for i in e.interaction_ids}
         rows = self.ledger.interactions(ids=sorted(ids)) if ids else []
@@ -73,23 +61,23 @@ class NoteWriters:
         measures: Mapping[str, float],
         parent: int | None = None,
     ) -> PolicyVersion:
-        """Store the adapter and make it the one that writes.
+        """Store the adapter as the version that writes now.
 
         Raises `UnknownIdError` where an example's interaction was forgotten meanwhile: then nothing changes.
         """
         record = store_adapter(
-            self.store,
+            self.bench.store,
             adapter,
             kind=AdapterKind.POLICY,
-            base_model=self.base_model,
+            base_model=self.bench.base_model,
             base_fingerprint=self.engine.fingerprint,
             interaction_ids=dict.fromkeys(i for e in examples for i in e.interaction_ids),
             seed=seed,
             data_hash=examples_hash(examples),
-            now=self.clock(),
+            now=self.bench.clock(),
         )
         with self.ledger.atomic():
-            self.heartbeat()
+            self.bench.heartbeat()
             self.ledger.add_adapter(record)
             return self.ledger.policy.add_version(
                 record.id,
@@ -104,7 +92,7 @@ class NoteWriters:
     def keep_as_evidence(
         self, *, reasons: Sequence[str], measures: Mapping[str, float], parent: int | None = None
     ) -> PolicyVersion:
-        """Record a version that was not better: figures and reasons, no weights and no text."""
+        """Record a version that was not promoted: figures and reasons, no weights and no text."""
         return self.ledger.policy.add_version(
             None,
             [],
@@ -115,52 +103,47 @@ class NoteWriters:
             base_fingerprint=self.engine.fingerprint,
         )
 
-    def retrain(self, *, progress: Progress = silent) -> PolicyVersion | None:
-        """Train the newest promoted version anew from what is left of its examples, if its adapter is lost.
+    def retrain(self) -> PolicyVersion | None:
+        """Train the newest promoted version again on its remaining examples, if its adapter is lost.
 
-        None where nothing was lost, it was retrained already, or too few examples are left: an older version or the
-        untouched base writes then.
+        None where nothing was lost, or fewer than `MIN_EXAMPLES` examples are left: then an older version or the
+        untouched base writes.
         """
-        promoted = _promoted(self.ledger, self.engine.fingerprint)
-        if not promoted or _is_whole(promoted[-1], self.ledger, self.store):
+        promoted = self._promoted()
+        if not promoted or self._is_intact(promoted[-1]):
             return None
+        settings = self.bench.settings
         lost = promoted[-1]
         examples = self.examples(lost)
-        if len(examples) < LEAST_EXAMPLES:
+        if len(examples) < MIN_EXAMPLES:
             logger.info("note-writer %d is dropped: %d of its examples are left", lost.version, len(examples))
             return None
         (adapter,) = train_note_writers(
-            [examples], self.engine, self.settings.learning, seed=self.settings.seed, progress=progress
+            [examples], self.engine, settings.learning, seed=settings.seed, progress=self.bench.progress
         )
         return self.promote(
             adapter,
             examples,
-            seed=self.settings.seed,
-            reasons=[f"Version {lost.version}, which was lost, trained again on what is left of its examples."],
-            measures={k: v for k, v in lost.measures.items() if k in HANDED_ON} | {"examples": float(len(examples))},
+            seed=settings.seed,
+            reasons=[f"Version {lost.version}, which was lost, trained again on its remaining examples."],
+            measures={k: v for k, v in lost.measures.items() if k in INHERITED} | {"examples": float(len(examples))},
             parent=lost.version,
         )
 
+    def _promoted(self) -> list[PolicyVersion]:
+        """The promoted versions for this base, oldest first, with those whose adapter a forget removed."""
+        fingerprint = self.engine.fingerprint
+        return [v for v in self.ledger.policy.versions() if v.promoted and v.base_fingerprint == fingerprint]
 
-def _promoted(ledger: Ledger, base_fingerprint: str) -> list[PolicyVersion]:
-    """The promoted versions for this base, oldest first; those whose adapter a forget removed, too."""
-    return [v for v in ledger.policy.versions() if v.promoted and v.base_fingerprint == base_fingerprint]
-
-
-def _usable(ledger: Ledger, store: AdapterStore, base_fingerprint: str) -> PolicyVersion | None:
-    """The newest promoted version whose file is whole: a damaged one must not hold up what is pending."""
-    return next((v for v in reversed(_promoted(ledger, base_fingerprint)) if _is_whole(v, ledger, store)), None)
-
-
-def _is_whole(version: PolicyVersion, ledger: Ledger, store: AdapterStore) -> bool:
-    if version.adapter_id is None:  # a forget took it
+    def _is_intact(self, version: PolicyVersion) -> bool:
+        if version.adapter_id is None:  # a forget took it
+            return False
+        records = self.ledger.adapters(ids=[version.adapter_id])
+        if records and self.bench.store.verify(version.adapter_id, records[0].sha256):
+            return True
+        logger.warning(
+            "The note-writer's adapter %s (version %d) is damaged or missing; an older version or the base writes.",
+            version.adapter_id,
+            version.version,
+        )
         return False
-    records = ledger.adapters(ids=[version.adapter_id])
-    if records and store.verify(version.adapter_id, records[0].sha256):
-        return True
-    logger.warning(
-        "The note-writer's adapter %s (version %d) is damaged or missing; an older version or the base writes.",
-        version.adapter_id,
-        version.version,
-    )
-    return False

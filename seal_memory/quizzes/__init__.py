@@ -1,1 +1,1 @@
-"""Quizzes: generation from the source, the gates an item must pass, grading."""
+"""Quizzes: generation from the source, the filter for answerable items, grading."""

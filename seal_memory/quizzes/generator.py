@@ -1,8 +1,8 @@
-"""Quiz questions from the source alone, in several phrasings, and the gate that keeps the answerable ones.
+"""Quiz generation from the source text alone, in several phrasings, and a filter that keeps answerable items.
 
-A question is kept when the base model finds its answer likelier with the text in the prompt than without it, by
-log-probability (a small model's generation is too noisy to gate on). Part of each episode's items is held out for
-good. Not here: judging answers (`grading`), what is done with the result (`learning`).
+An item is kept when the base model finds its answer likelier with the text in the prompt than without, by
+log-probability (a small model's generation is too noisy for this). Part of each episode's items is held out for good.
+Not here: grading answers (`grader`), use of the results (`learning`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from seal_memory.self_edits.checks import good_question
 from seal_memory.self_edits.statements import Statement
 
 PHRASINGS = (Shape.FRONTED, Shape.IN_PLACE, Shape.KEYWORDS)
-MODEL_PHRASING = len(PHRASINGS)  # the phrasing number of a question that the model wrote
+MODEL_PHRASING = len(PHRASINGS)  # phrasing number of model-written questions
 MIN_GAIN = math.log(1.5)  # per answer token: with the text at least 1.5 times as likely as without
 QUESTION_TOKENS = 24
-LATE_SPANS = 8  # of a statement whose episode has no item yet
-LATE_ITEMS = 3  # kept of an interaction: each reserves a question that training must not see
+LATE_SPANS = 8  # per statement, where the episode has no item yet
+LATE_ITEMS = 3  # kept per interaction: each reserves a question that training must not see
 
 
 @dataclass(frozen=True, slots=True)
 class QuizPlan:
-    """How many questions to try per statement, and the share held out."""
+    """Number of questions to try per statement, and the share held out."""
 
     per_statement: int = 2
     held_out_share: float = 0.5
@@ -43,26 +43,26 @@ class QuizPlan:
 def make_quiz(
     statements: Sequence[Statement], engine: Engine, *, plan: QuizPlan, seed: int, make_id: Callable[[], str]
 ) -> list[QuizItem]:
-    """Gated quiz items of one or several episodes' statements; see `hold_out` for the split."""
+    """Answerable quiz items for the statements of one or several episodes; see `hold_out` for the split."""
     rng = random.Random(seed)
-    offered = _offer(statements, plan.per_statement, rng, make_id)
+    offered = _cloze_items(statements, plan.per_statement, rng, make_id)
     if plan.model_questions:
-        offered = _let_model_ask(offered, engine, seed)
-    return gate([item for item, _ in offered], [s.text for _, s in offered], engine)
+        offered = _with_model_questions(offered, engine, seed)
+    return filter_answerable([item for item, _ in offered], [s.text for _, s in offered], engine)
 
 
 def make_late_quiz(
     statements: Sequence[Statement], engine: Engine, *, seed: int, make_id: Callable[[], str]
 ) -> list[QuizItem]:
-    """For an episode none of whose first questions passed, such as one short fact: every span in every phrasing.
+    """Second attempt for an episode without any answerable item, such as one short fact: every span in every phrasing.
 
-    The same gate; of an interaction at most `LATE_ITEMS`, the largest gain first.
+    The same filter; at most `LATE_ITEMS` of an interaction, the largest gain first.
     """
     rng = random.Random(seed)
     offered: list[tuple[QuizItem, Statement]] = []
     for phrasing in range(len(PHRASINGS)):
-        offered += _offer(statements, LATE_SPANS, rng, make_id, phrasing=phrasing)
-    kept = gate([item for item, _ in offered], [s.text for _, s in offered], engine)
+        offered += _cloze_items(statements, LATE_SPANS, rng, make_id, phrasing=phrasing)
+    kept = filter_answerable([item for item, _ in offered], [s.text for _, s in offered], engine)
     kept.sort(key=_gain, reverse=True)
     by_question = {normalise(item.question): item for item in reversed(kept)}
     taken: Counter[tuple[str, ...]] = Counter()
@@ -74,8 +74,8 @@ def make_late_quiz(
     return best
 
 
-def gate(items: Sequence[QuizItem], sources: Sequence[str], engine: Engine) -> list[QuizItem]:
-    """The items that the text answers and the untouched model does not, with both log-probabilities."""
+def filter_answerable(items: Sequence[QuizItem], sources: Sequence[str], engine: Engine) -> list[QuizItem]:
+    """Items whose answer the text makes likelier by `MIN_GAIN`, with both log-probabilities."""
     with_text = engine.score(
         [(Prompt(prompts.read(s, i.question)), i.answer) for i, s in zip(items, sources, strict=True)]
     )
@@ -100,7 +100,7 @@ def hold_out(items: Sequence[QuizItem], *, share: float, seed: int) -> list[Quiz
     return [i for i in marked if i.held_out or normalise(i.question) not in reserved]
 
 
-def _offer(
+def _cloze_items(
     statements: Sequence[Statement],
     count: int,
     rng: random.Random,
@@ -108,11 +108,11 @@ def _offer(
     *,
     phrasing: int | None = None,
 ) -> list[tuple[QuizItem, Statement]]:
-    """Up to `count` questions per statement, the best kinds of spans first; phrasings take turns if none is given."""
+    """Up to `count` questions per statement, best kinds of spans first; the phrasings alternate unless one is given."""
     offered: list[tuple[QuizItem, Statement]] = []
     asked: set[str] = set()
     for statement in statements:
-        # what comes last in a sentence is usually what it tells; spans are ranked by kind already
+        # the end of a sentence usually holds its news; spans are already ranked by kind
         spans = sorted(statement.spans[: count + 2], key=lambda s: -s.start)[:count]
         for n, span in enumerate(spans):
             shape = (len(offered) + n) % len(PHRASINGS) if phrasing is None else phrasing
@@ -125,10 +125,10 @@ def _offer(
     return offered
 
 
-def _let_model_ask(
+def _with_model_questions(
     offered: list[tuple[QuizItem, Statement]], engine: Engine, seed: int
 ) -> list[tuple[QuizItem, Statement]]:
-    """Every second question put by the model instead, where what it wrote passes the source checks."""
+    """Replace every second question by one the model wrote, where that passes the source checks."""
     places = list(range(0, len(offered), 2))
     written = engine.complete(
         [Prompt(prompts.write_question(offered[p][1].text, offered[p][0].answer)) for p in places],

@@ -1,11 +1,11 @@
-"""The local grader: is a free-text answer right, given the question and the gold answer? No network, no model.
+"""Local grader: is a free-text answer right, given the question and the gold answer? No network, no model.
 
-It judges answers to the quiz items that people hand in (`SealMemory.add_quiz`; `learning.grading`), where it may accept
-what plain containment misses, and the *judged* column of the benchmarks; generated items are graded without it.
+It grades answers to quiz items that people add (`SealMemory.add_quiz`; `learning.grading`), where it may accept answers
+that plain containment misses, and fills the *judged* column of the benchmarks; generated items are graded without it.
 
-A small ensemble of boosted trees over `grader_features`, trained on real verdicts of GPT-4.1 (benchmarks/grader.py)
-and read from `seal_memory/data/grader.json`, then a few caps for what the verdicts hardly show: denials of the gold,
-lists of everything, text that talks to the grader. Not covered: synonyms, facts that need the passage, arithmetic.
+A small ensemble of boosted trees over `grader_features`, trained on real verdicts of GPT-4.1 (benchmarks/grader.py) and
+read from `seal_memory/data/grader.json`, then a few caps for cases that the verdicts rarely show: denials of the gold,
+lists of everything, text addressed to the grader. Not covered: synonyms, facts that need the passage, arithmetic.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import numpy as np
 
 from seal_memory.errors import InputError
 from seal_memory.quizzes.grader_features import FEATURES, features
-from seal_memory.quizzes.grader_forms import NEGATIONS, Token, head, tokenise, without_talk
+from seal_memory.quizzes.grader_forms import NEGATIONS, Token, head, strip_grader_talk, tokenise
 from seal_memory.quizzes.metrics import exact_match
 
-__all__ = ["Judgement", "Trees", "caps", "judge", "judge_all"]
+__all__ = ["GradedAnswer", "Trees", "caps", "grade_answer", "grade_answers"]
 
-DENIED = 0.1  # the probability at most, when the gold is denied or stands in a list of everything
-LISTED_ITEMS = 8  # so many short items beside the gold's are no answer
+DENIED = 0.1  # highest probability where the gold is denied or hidden in a list of everything
+LISTED_ITEMS = 8  # this many short items beside the gold's are no answer
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """Whether the answer counts as correct, and how probably GPT-4.1 would say so, 0..1."""
+class GradedAnswer:
+    """Whether the answer counts as correct, and the probability that GPT-4.1 would say so, 0..1."""
 
     correct: bool
     probability: float
@@ -46,7 +46,7 @@ class Trees:
     names: tuple[str, ...]
     start: float
     feature: np.ndarray[Any, np.dtype[np.int64]]  # (T, N)
-    threshold: np.ndarray[Any, np.dtype[np.float64]]  # (T, N); not above it goes left
+    threshold: np.ndarray[Any, np.dtype[np.float64]]  # (T, N); values not above it go left
     leaf: np.ndarray[Any, np.dtype[np.float64]]  # (T, N + 1)
 
     def probabilities(self, rows: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -62,7 +62,7 @@ class Trees:
         return np.asarray(1 / (1 + np.exp(-score)))
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
+        """JSON that `from_json` reads."""
         return {
             "features": list(self.names),
             "start": self.start,
@@ -73,32 +73,32 @@ class Trees:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Trees:
-        """The trees that `to_json` wrote."""
+        """Trees from the output of `to_json`."""
         arrays = (np.array(stored["feature"]), np.array(stored["threshold"]), np.array(stored["leaf"]))
         return cls(tuple(stored["features"]), float(stored["start"]), *arrays)
 
 
-def judge(question: str, gold: str, answer: str) -> Judgement:
-    """One answer; see `judge_all`."""
-    return judge_all([(question, gold, answer)])[0]
+def grade_answer(question: str, gold: str, answer: str) -> GradedAnswer:
+    """Grade one answer; see `grade_answers`."""
+    return grade_answers([(question, gold, answer)])[0]
 
 
-def judge_all(rows: Iterable[tuple[str, str, str]], *, trees: Trees | None = None) -> list[Judgement]:
-    """A judgement per (question, gold, answer), in order; the same input always gives the same result.
+def grade_answers(rows: Iterable[tuple[str, str, str]], *, trees: Trees | None = None) -> list[GradedAnswer]:
+    """Grade (question, gold, answer) rows, in order; deterministic.
 
-    InputError when a gold answer holds no word or number: nothing could be compared with it.
+    Raises `InputError` when a gold answer holds no word or number to compare with.
     """
     listed = list(rows)
     for question, gold, _ in listed:
         if not tokenise(gold):
             message = f"gold answer {gold!r} of the question {question!r} holds no word or number to compare with"
             raise InputError(f"{message}; give the expected answer in words, or leave the question out of the quiz")
-    found = _probabilities(listed, trees or _packaged())
-    return [Judgement(p >= 0.5, p) for p in found]
+    found = _probabilities(listed, trees or _shipped_trees())
+    return [GradedAnswer(p >= 0.5, p) for p in found]
 
 
 @lru_cache(maxsize=1)
-def _packaged() -> Trees:
+def _shipped_trees() -> Trees:
     text = resources.files("seal_memory").joinpath("data/grader.json").read_text(encoding="utf-8")
     trees = Trees.from_json(json.loads(text))
     if trees.names != FEATURES:
@@ -110,24 +110,24 @@ def _packaged() -> Trees:
 
 
 def _probabilities(rows: Sequence[tuple[str, str, str]], trees: Trees) -> list[float]:
-    """With and without the sentences that talk to the grader, whichever is less: such talk never helps."""
-    cleaned = [(q, g, without_talk(a)) for q, g, a in rows]
-    spoken = [n for n, (row, clean) in enumerate(zip(rows, cleaned, strict=True)) if row[2] != clean[2]]
-    asked = [*cleaned, *(rows[n] for n in spoken)]
-    if not asked:
+    """The lower probability of the answer with and without sentences addressed to the grader, which so never help."""
+    cleaned = [(q, g, strip_grader_talk(a)) for q, g, a in rows]
+    addressed = [n for n, (row, clean) in enumerate(zip(rows, cleaned, strict=True)) if row[2] != clean[2]]
+    variants = [*cleaned, *(rows[n] for n in addressed)]
+    if not variants:
         return []
-    raw = trees.probabilities(np.array([features(*row) for row in asked], dtype=np.float64))
-    capped = [min(float(p), caps(*row)) for p, row in zip(raw, asked, strict=True)]
-    for place, n in enumerate(spoken, start=len(rows)):
+    raw = trees.probabilities(np.array([features(*row) for row in variants], dtype=np.float64))
+    capped = [min(float(p), caps(*row)) for p, row in zip(raw, variants, strict=True)]
+    for place, n in enumerate(addressed, start=len(rows)):
         capped[n] = min(capped[n], capped[place])
     return capped[: len(rows)]
 
 
-# --- caps: what few of the verdicts show, but a gate must not let through --------------------------
+# --- caps: cases that the verdicts rarely show, but must not be accepted --------------------------
 
 
 def caps(question: str, gold: str, answer: str) -> float:
-    """The highest probability that rules leave open: 1.0 when none of them speaks."""
+    """Upper bound on the probability from rules; 1.0 where none applies."""
     wanted = tokenise(gold)
     reply = tokenise(head(answer))
     if not wanted or not reply:
@@ -141,7 +141,7 @@ def caps(question: str, gold: str, answer: str) -> float:
 
 
 def _denied(asked: list[Token], wanted: list[Token], reply: list[Token]) -> bool:
-    """'It was not 1887': each place of the gold's words has a negation just before it, and the gold has none."""
+    """'It was not 1887': every match of the gold's key word follows a negation, and the gold has none."""
     if any(t.text in NEGATIONS for t in (*asked, *wanted)):
         return False
     content = [t for t in wanted if not t.is_stop] or wanted
@@ -157,16 +157,16 @@ _DENIALS = frozenset({"not", "never", "n't", "neither", "nor", "isnt", "wasnt"})
 
 
 def _other_number(asked: list[Token], wanted: list[Token], reply: list[Token]) -> bool:
-    """The gold is one bare number, which the answer lacks, and the answer is short and gives another."""
+    """The gold is one bare number; the answer is short, lacks it and gives another."""
     content = [t for t in wanted if not t.is_stop] or wanted
     if len(content) != 1 or content[0].value is None or len(reply) > 40:
         return False
-    told = {t.stem for t in reply if t.value is not None}
-    return content[0].stem not in told and bool(told - {t.stem for t in asked})
+    given = {t.stem for t in reply if t.value is not None}
+    return content[0].stem not in given and bool(given - {t.stem for t in asked})
 
 
 def _only_candidates(asked: list[Token], wanted: list[Token], reply: list[Token]) -> bool:
-    """Names or numbers strung together without a word between them."""
+    """The answer strings names or numbers together with hardly a word between them."""
     known = {t.stem for t in (*asked, *wanted)}
     foreign = [t for t in reply if (t.is_name or t.value is not None) and t.stem not in known]
     return len({t.stem for t in foreign}) > LISTED_ITEMS and len(foreign) >= 0.7 * len(reply)
@@ -176,7 +176,7 @@ _ITEM_END = re.compile(r",\s+(?:and\s+|or\s+)?|[;\n|]|[.!?]\s|(?<!\s)\s+(?:and|o
 
 
 def _lists_everything(gold: str, answer: str) -> bool:
-    """Many short items besides those of the gold, one after another."""
+    """The answer lists many short items besides the gold's."""
     run = longest = 0
     for item in _ITEM_END.split(answer):
         run = run + 1 if 0 < len(item.split()) <= 4 else 0

@@ -1,8 +1,8 @@
-"""What the local grader sees of a question, a gold answer and an answer: a fixed list of numbers.
+"""Features of the local grader: numbers computed from a question, a gold answer and an answer.
 
-Overlap in stems, number values and spelling, both ways; what stands in the question already; where in the answer
-the gold stands and what stands around it; other numbers and names in its place; negation, hedging, length.
-Not covered: synonyms, world knowledge, arithmetic, the passage. The weights on these numbers are `grader`'s.
+Overlap in stems, number values and spelling, both ways; words already in the question; position and context of the gold
+in the answer; competing numbers and names; negation, hedging, length. Not covered: synonyms, world knowledge,
+arithmetic, the passage. The weights are `grader`'s.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _QUESTION_WORDS = (
 
 @lru_cache(maxsize=50_000)
 def _alike(a: str, b: str) -> float:
-    """Spelling likeness of two stems, 0 or 0.5..1: common beginning or letter pairs in common."""
+    """Spelling similarity of two stems, 0 or 0.5..1: common beginning or common letter pairs."""
     if a == b:
         return 1.0
     if a[0] == "#" or b[0] == "#" or min(len(a), len(b)) < 4:
@@ -71,16 +71,16 @@ def _alike(a: str, b: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """How the gold stands in the answer: per content token its likeness and the place of the best token."""
+    """The gold in the answer: per content token the similarity and position of the best matching answer token."""
 
     gold: list[Token]
     scores: list[float]
-    places: list[int]  # -1 where nothing is like it
+    places: list[int]  # -1 without a match
     weights: list[float]
-    new: list[bool]  # stands not in the question
+    new: list[bool]  # not in the question
 
     def coverage(self, *, new_only: bool = False, exact: bool = False) -> float:
-        """Weighted share of the gold that the answer has."""
+        """Weighted share of the gold found in the answer."""
         chosen = [i for i in range(len(self.gold)) if self.new[i] or not new_only]
         total = sum(self.weights[i] for i in chosen)
         if not total:
@@ -95,7 +95,7 @@ def _content(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _weight(token: Token) -> float:
-    """Long words, names and numbers tell more than short common ones."""
+    """Long words, names and numbers count more than short common ones."""
     if token.value is not None:
         return 1.5
     return (1.3 if token.is_name else 1.0) * min(1.0, 0.3 + len(token.text) / 10)
@@ -139,10 +139,10 @@ def _match_initials(gold: list[Token], answer: list[Token], scores: list[float],
 def _overlap(gold: str, answer: str, m: _Match, reply: list[Token]) -> dict[str, float]:
     """Shared words in both directions."""
     gold_stems = {t.stem for t in m.gold}
-    told = _content(reply)
-    alike = [max((_alike(t.stem, g) for g in gold_stems), default=0.0) for t in told]
-    weights = [_weight(t) for t in told]
-    precision = sum(a * w for a, w in zip(alike, weights, strict=True)) / sum(weights) if told else 0.0
+    given = _content(reply)
+    alike = [max((_alike(t.stem, g) for g in gold_stems), default=0.0) for t in given]
+    weights = [_weight(t) for t in given]
+    precision = sum(a * w for a, w in zip(alike, weights, strict=True)) / sum(weights) if given else 0.0
     recall = m.coverage()
     best = max(range(len(m.gold)), key=lambda i: m.weights[i] * (1.0 if m.new[i] else 0.3))
     return {
@@ -165,14 +165,14 @@ def _overlap(gold: str, answer: str, m: _Match, reply: list[Token]) -> dict[str,
 
 
 def _against_question(m: _Match, reply: list[Token], asked: list[Token]) -> dict[str, float]:
-    """What of gold and answer the question says already, and what the answer adds."""
+    """Parts of gold and answer that the question already contains, and the answer's additions."""
     stems = {t.stem for t in asked}
     gold_stems = {t.stem for t in m.gold}
-    told = _content(reply)
-    added = [t for t in told if t.stem not in stems]
+    given = _content(reply)
+    added = [t for t in given if t.stem not in stems]
     hits = [max((_alike(t.stem, g) for g in gold_stems), default=0.0) for t in added]
     weights = [_weight(t) for t in added]
-    repeated = {t.stem for t in told} & stems
+    repeated = {t.stem for t in given} & stems
     content = {t.stem for t in _content(asked)}
     return {
         "gold_new": sum(m.new) / len(m.new),
@@ -181,12 +181,12 @@ def _against_question(m: _Match, reply: list[Token], asked: list[Token]) -> dict
         "added_wrong": float(min(60, sum(h < 0.5 for h in hits))),
         "question_repeated": len(repeated & content) / max(1, len(content)),
         "nothing_added": float(not added),
-        "names_missing": float(sum(t.is_name and t.stem not in {r.stem for r in told} for t in _content(asked))),
+        "names_missing": float(sum(t.is_name and t.stem not in {r.stem for r in given} for t in _content(asked))),
     }
 
 
 def _places(m: _Match, reply: list[Token], asked: frozenset[str]) -> dict[str, float]:
-    """Where the gold stands: early, together, in order, in a sentence that speaks of the question."""
+    """Position of the gold: early, together, in order, in a sentence about the question."""
     found = [p for p in m.places if p >= 0]
     if not found:
         return dict.fromkeys(
@@ -218,16 +218,16 @@ def _places(m: _Match, reply: list[Token], asked: frozenset[str]) -> dict[str, f
 
 
 def _longest_run(m: _Match, reply: list[Token]) -> float:
-    gold, told = [t.stem for t in m.gold], [t.stem for t in reply if not t.is_stop]
-    block = SequenceMatcher(None, gold, told, autojunk=False).find_longest_match()
+    gold, given = [t.stem for t in m.gold], [t.stem for t in reply if not t.is_stop]
+    block = SequenceMatcher(None, gold, given, autojunk=False).find_longest_match()
     return block.size / len(gold)
 
 
 def _figures(m: _Match, reply: list[Token], asked: list[Token], gold: list[Token]) -> dict[str, float]:
-    """Numbers of the gold found, and other numbers and names of the same kind in the answer."""
+    """Numbers of the gold found, and competing numbers and names in the answer."""
     known = {t.stem for t in asked}
     wanted = {t.stem for t in gold if t.value is not None}
-    told = {t.stem for t in reply if t.value is not None}
+    given = {t.stem for t in reply if t.value is not None}
     years = {t.stem for t in gold if t.is_year}
     other_years = {t.stem for t in reply if t.is_year} - years - known
     months = {t.text for t in gold} & MONTHS
@@ -237,10 +237,10 @@ def _figures(m: _Match, reply: list[Token], asked: list[Token], gold: list[Token
     scores = [s for s, t in zip(m.scores, m.gold, strict=True) if t.is_name]
     return {
         "gold_numbers": float(len(wanted)),
-        "numbers_found": len(wanted & told) / len(wanted) if wanted else 0.5,
-        "other_numbers": float(min(8, len(told - wanted - known))),
-        "number_clash": float(bool(wanted) and not wanted & told and bool(told - known)),
-        "number_close": _closest(wanted, told - known),
+        "numbers_found": len(wanted & given) / len(wanted) if wanted else 0.5,
+        "other_numbers": float(min(8, len(given - wanted - known))),
+        "number_clash": float(bool(wanted) and not wanted & given and bool(given - known)),
+        "number_close": _closest(wanted, given - known),
         "gold_is_year": float(bool(years)),
         "other_years": float(min(6, len(other_years))),
         "month_clash": float(bool(months) and not months & said and bool(said & MONTHS)),
@@ -248,15 +248,15 @@ def _figures(m: _Match, reply: list[Token], asked: list[Token], gold: list[Token
         "names_found": sum(scores) / max(1, len(scores)),
         "other_names": float(min(12, len(other_names))),
         "name_clash": float(bool(names) and max(m.scores) < 0.5 and bool(other_names)),
-        "number_without": float(not wanted and bool(told - known)),
+        "number_without": float(not wanted and bool(given - known)),
     }
 
 
-def _closest(wanted: set[str], told: set[str]) -> float:
-    """How near the nearest number comes to the gold's, 0..1."""
+def _closest(wanted: set[str], given: set[str]) -> float:
+    """Closeness of the nearest number to the gold's, 0..1."""
     best = 0.0
     for w in wanted:
-        for t in told:
+        for t in given:
             a, b = float(w[1:]), float(t[1:])
             if max(abs(a), abs(b)) > 0:
                 best = max(best, 1 - abs(a - b) / max(abs(a), abs(b)))
@@ -265,14 +265,15 @@ def _closest(wanted: set[str], told: set[str]) -> float:
 
 def _sense(answer: str, reply: list[Token], gold: list[Token], asked: list[Token]) -> dict[str, float]:
     """Negation, opposites, hedging, yes and no."""
-    told, wanted, known = {t.text for t in reply}, {t.text for t in gold}, {t.text for t in asked}
+    given, wanted, known = {t.text for t in reply}, {t.text for t in gold}, {t.text for t in asked}
     clash = sum(
-        bool(wanted & a and told & b - known and not told & a) or bool(wanted & b and told & a - known and not told & b)
+        bool(wanted & a and given & b - known and not given & a)
+        or bool(wanted & b and given & a - known and not given & b)
         for a, b in _OPPOSITES
     )
     first = reply[0].text if reply else ""
     return {
-        "negation_differs": float(bool(told & NEGATIONS) - bool(wanted & NEGATIONS)),
+        "negation_differs": float(bool(given & NEGATIONS) - bool(wanted & NEGATIONS)),
         "negations": float(min(4, sum(t.text in NEGATIONS for t in reply))),
         "opposites": float(clash),
         "hedged": float(bool(_HEDGES.search(answer))),
@@ -340,11 +341,11 @@ _HURTS = word_set(
     """missing missing_new other_numbers number_clash other_years month_clash name_clash added_wrong hedged
     negated_before opposites cut_off"""
 )
-# +1: more of it never makes an answer worse, -1: never better, 0: either; the trees keep to it split by split.
+# Monotone constraints of the trees: +1 never lowers the score, -1 never raises it, 0 is free.
 DIRECTIONS: tuple[int, ...] = tuple((name in _HELPS) - (name in _HURTS) for name in FEATURES)
 
 
 def features(question: str, gold: str, answer: str) -> list[float]:
-    """The numbers named in `FEATURES`; all 0 when gold or answer has no word or number in it."""
+    """The values of `FEATURES`, in order; all 0 when gold or answer has no word or number."""
     named = _named_features(question, gold, answer)
     return [named.get(name, 0.0) for name in FEATURES]

@@ -1,8 +1,8 @@
-"""The normal forms in which a gold answer and a free answer are compared: tokens with stems and number values.
+"""Text normalisation for the local grader: tokens with stems and number values.
 
-Rules for English: accents off, numbers in words and digits are one value, plurals and the commonest endings cut,
-what comes after a base model's own next question left out, sentences that talk to the grader found. Not covered:
-synonyms, units converted into one another, other languages' endings; what the forms mean is `grader_features`.
+Rules for English: accents removed, number words and digits share one value, plurals and common endings cut, a base
+model's self-asked follow-up questions removed, sentences addressed to the grader detected. Not covered: synonyms, unit
+conversion, other languages' endings; features over these forms are `grader_features`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from functools import lru_cache
 
 from seal_memory.language.text import STOP_WORDS, sentences, word_set
 
-__all__ = ["NEGATIONS", "Token", "head", "initials", "stem", "tokenise", "without_talk"]
+__all__ = ["NEGATIONS", "Token", "head", "initials", "stem", "tokenise", "strip_grader_talk"]
 
-MAX_CHARACTERS = 4000  # of an answer: what comes after is not read
+MAX_CHARACTERS = 4000  # of an answer; the rest is ignored
 
 NEGATIONS = word_set("not no never none neither nor without cannot nobody nothing unable n't")
 _SPECIAL = str.maketrans({"æ": "ae", "ø": "o", "ł": "l", "ß": "ss", "œ": "oe", "đ": "d", "’": "'", "‘": "'", "μ": "u"})
@@ -46,12 +46,12 @@ MONTHS = word_set("january february march april may june july august september o
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One word or number: lower-cased `text`, `stem` for comparing, `value` of a number, how it was written."""
+    """One word or number: lower-cased `text`, `stem` for comparing, `value` of a number, and flags."""
 
     text: str
     stem: str
     value: float | None
-    is_name: bool  # capitalised, not only for status first in a sentence
+    is_name: bool  # capitalised, and not merely first in a sentence
     is_stop: bool
     sentence: int
 
@@ -68,7 +68,7 @@ _DOTTED = re.compile(r"\b(?:[^\W\d_]\.){2,}")
 
 
 def tokenise(text: str) -> list[Token]:
-    """The tokens of a text, hyphenated words taken apart, number words joined to one value."""
+    """Tokens of a text; hyphenated words are split, number words are joined to one value."""
     plain = unicodedata.normalize("NFKD", text[:MAX_CHARACTERS].replace("–", " - ").replace("½", ".5"))
     plain = "".join(c for c in plain if not unicodedata.combining(c)).translate(_SPECIAL)
     plain = _DOTTED.sub(lambda m: m.group().replace(".", ""), plain)
@@ -111,7 +111,7 @@ def _number(text: str, value: float, sentence: int) -> Token:
 
 
 def _join_numbers(tokens: list[Token]) -> list[Token]:
-    """'twenty five' and '1.5 million' as one number each; 'one' alone stays a word as well as a number."""
+    """'twenty five' and '1.5 million' become one number each; 'one' alone stays a word that also is a number."""
     joined: list[Token] = []
     index = 0
     while index < len(tokens):
@@ -126,7 +126,7 @@ def _join_numbers(tokens: list[Token]) -> list[Token]:
 
 
 def _number_at(tokens: list[Token], index: int) -> tuple[float | None, int]:
-    """The value of the number that begins at `index` and the index behind it; None when there is none."""
+    """Value of the number that begins at `index`, and the index behind it; value None when there is none."""
     total, current, last = 0.0, None, 0.0
     start = index
     if tokens[index].text == "one" and not (index + 1 < len(tokens) and tokens[index + 1].text in _SCALES):
@@ -189,11 +189,11 @@ def stem(word: str) -> str:
 
 
 def initials(tokens: list[Token]) -> str:
-    """First letters of the tokens that are no stop words."""
+    """First letters of the tokens that are not stop words."""
     return "".join(t.text[0] for t in tokens if not t.is_stop)
 
 
-# --- what of an answer is read -------------------------------------------------------------------
+# --- the part of an answer that is read -------------------------------------------------------------------
 
 _NEXT_QUESTION = re.compile(
     r"(?<!\s)(?=[^\S\n]*+\n)\s++(?:Q|Question|Passage|Topic|User|Human|What is the answer|Context|Explanation)\b"
@@ -216,15 +216,15 @@ _TALK = re.compile(
 
 
 def head(answer: str) -> str:
-    """The answer without a leading 'Answer:' and without what a base model goes on asking itself."""
+    """The answer without a leading 'Answer:' and without a base model's self-asked follow-up questions."""
     text = _LEAD.sub("", answer[:MAX_CHARACTERS].strip())
     match = _NEXT_QUESTION.search(text)
     cut = text[: match.start()] if match else text
     return _LEAD.sub("", cut) if cut.strip() else text
 
 
-def without_talk(answer: str) -> str:
-    """The answer without the sentences that address the grader; the same string when there are none."""
+def strip_grader_talk(answer: str) -> str:
+    """The answer without sentences addressed to the grader; unchanged when there are none."""
     if not _TALK.search(answer):
         return answer
     return " ".join(piece for piece in sentences(answer) if not _TALK.search(piece))

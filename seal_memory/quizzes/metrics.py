@@ -1,6 +1,6 @@
-"""How an answer is judged against a gold answer: containment, exact match, token F1 (SQuAD's normalisation).
+"""Answer metrics: containment, exact match, token F1 (SQuAD's normalisation).
 
-Not here: asking (the engine), aggregating over a memory (`learning`), a judge model.
+Not here: asking (the engine), aggregating over a memory (`learning`), the trained grader (`grader`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Pictures of the report page, as SVG text: the retention heat map, the forgetting curve, the lineage of adapters.
+"""Charts of the report page, as SVG text: retention heat map, forgetting curve, rewards, lineage of adapters.
 
-Colours come from the page's style sheet, so that they follow a dark or a light screen; every cell and point also says
-its number. Not here: what the numbers mean (`forgetting.retention`), the page (`page`).
+Colours come from the page's style sheet, so that they follow a dark or light screen; every cell and point also has its
+number as text. Not here: the numbers (`forgetting.retention`), the page (`page`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from seal_memory.forgetting.retention import Retention
 from seal_memory.records import Snapshot
 
 CELL, LABEL, TOP = 34, 150, 26
-NEWEST = 40  # rows and columns drawn at most: the newest
+NEWEST = 40  # most rows and columns drawn: the newest
 
 
 def heat_map(matrix: Retention, names: Sequence[str]) -> str:
-    """Rows are moments, columns memories; darker is more recall, an empty cell was not asked then."""
+    """Recall by moment (row) and memory (column); darker is more, an empty cell was not asked."""
     rows = list(zip(matrix.moments, matrix.cells, strict=True))[-NEWEST:]
     first = max(0, len(matrix.memories) - NEWEST)
     width, height = LABEL + CELL * (len(matrix.memories) - first) + 10, TOP + CELL * len(rows) + 10
@@ -46,7 +46,7 @@ def _cell(x: float, y: float, value: float | None, name: str) -> str:
 
 
 def curve(points: Sequence[tuple[int, float]]) -> str:
-    """Change of recall (vertical, -1 to 1) by how often a memory was asked again."""
+    """Change of recall (vertical, -1 to 1) by the number of times a memory was asked again."""
     width, height, left = 560, 220, 50
     across = (width - left - 20) / max(1, points[-1][0])
 
@@ -69,7 +69,7 @@ def curve(points: Sequence[tuple[int, float]]) -> str:
 
 
 def rewards(points: Sequence[tuple[str, float, float]]) -> str:
-    """The old (hollow) and the new (filled) note-writer's reward by the judges, one pair per version."""
+    """Rewards of the old (hollow) and new (filled) note-writer on validation episodes, one pair per version."""
     width, height, left = 560, 220, 60
     values = [x for _, old, new in points for x in (old, new)]
     low, high = min(0.0, *values), max(0.1, *values)
@@ -95,7 +95,7 @@ def rewards(points: Sequence[tuple[str, float, float]]) -> str:
 
 
 def lineage(history: Sequence[Snapshot], current: int) -> str:
-    """One row a version, oldest first; a square for each adapter it holds, new ones filled, the core at the end."""
+    """One row per version, oldest first, with a square per adapter: new ones filled, the core last."""
     rows = sorted(history, key=lambda s: s.version)[-NEWEST:]
     size, step = 12, 22
     longest = max((len(s.manifest.adapter_ids) for s in rows), default=0)

@@ -1,7 +1,4 @@
-"""What an episode is called for people: the beginning of its first interaction.
-
-Not here: where the names are shown (`page`, the server).
-"""
+"""Names of episodes for people: the title or the beginning of the first interaction. Not here: showing them."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from seal_memory.safety.obfuscation import escape_invisible
 
 
 def episode_names(ledger: Ledger) -> dict[str, str]:
-    """Episode id -> name, of every episode with an adapter on record."""
+    """Map the id of every episode that has an adapter on record to its name."""
     texts = {i.id: i.title or i.text for i in ledger.interactions()}
     named = {}
     for record in ledger.adapters():

@@ -1,7 +1,7 @@
-"""The report page: one HTML file with its style and pictures inside; no script, nothing loaded from anywhere.
+"""The report page: one self-contained HTML file with its style and charts, without scripts or anything to load.
 
-It shows which adapters there are and where they come from, what is remembered over time, and what waits, failed or
-was refused, with the reasons. Not here: the pictures (`charts`), and where the file lies (the CLI).
+It shows the adapters and their origin, recall over time, and jobs and interactions that wait, failed or were refused,
+with the reasons. Not here: the charts (`charts`), the rows about the edit policy (`policy`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from seal_memory.report.names import episode_names, short
 from seal_memory.results import MemoryStatus
 from seal_memory.safety.obfuscation import escape_invisible
 
-LATEST = 20  # rows of a table at most
+LATEST = 20  # most rows of a table
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --faint: #666; --paper: #fff; --line: #ddd; --blue: #0072b2;
@@ -45,7 +45,7 @@ svg .grid { stroke: var(--line); } svg .line { fill: none; stroke: var(--blue); 
 
 
 def page(ledger: Ledger, status: MemoryStatus, *, now: float) -> str:
-    """The whole page, as text. It quotes what was refused: treat it like the memory itself."""
+    """Make the page's HTML. It quotes refused and quarantined texts: treat it like the memory itself."""
     audits = ledger.audits.results()
     sections = (
         ("Adapters", "Every published version; filled squares are new in it, orange is a core.", _lineage(ledger)),
@@ -83,7 +83,7 @@ def _summary(status: MemoryStatus) -> str:
 def _lineage(ledger: Ledger) -> str:
     history, current = ledger.history(), ledger.current()
     if not history:
-        return _nothing("Nothing is published yet.")
+        return _paragraph("Nothing is published yet.")
     return _wide(charts.lineage(history, current.version if current else 0))
 
 
@@ -101,7 +101,7 @@ def _kept_lead(audits: Sequence[Audit]) -> str:
 
 def _kept(ledger: Ledger, audits: Sequence[Audit]) -> str:
     if not audits:
-        return _nothing("No audit yet: the worker makes them when they are due.")
+        return _paragraph("No audit yet: the worker makes them when they are due.")
     matrix = retention.retention_matrix(audits)
     names = episode_names(ledger)
     pictures = _wide(charts.heat_map(matrix, [names.get(m, m) for m in matrix.memories]))
@@ -120,18 +120,18 @@ def _policy(ledger: Ledger) -> str:
         _table(("version", "round", "verdict", "because"), policy.version_rows(ledger)[:LATEST]),
         _table(("arm", "tried", "mean reward"), policy.arm_rows(ledger)[:LATEST]),
     )
-    return "".join(parts) or _nothing("Nothing was refined yet.")
+    return "".join(parts) or _paragraph("Nothing was refined yet.")
 
 
 def _queue(status: MemoryStatus) -> str:
     rows = ((j.kind, j.state.value, f"{j.attempts} of {j.max_attempts}", _when(j.not_before), j.error or "–")
             for j in status.queue)  # fmt: skip
-    return _table(("job", "state", "attempts", "not before", "last error"), rows) or _nothing("Nothing waits.")
+    return _table(("job", "state", "attempts", "not before", "last error"), rows) or _paragraph("Nothing waits.")
 
 
 def _dead(status: MemoryStatus) -> str:
     rows = ((j.kind, _when(j.changed), _why(j)) for j in status.dead[:LATEST])
-    return _table(("job", "given up", "because"), rows) or _nothing("None.")
+    return _table(("job", "given up", "because"), rows) or _paragraph("None.")
 
 
 def _why(job: QueuedJob) -> str:
@@ -141,7 +141,7 @@ def _why(job: QueuedJob) -> str:
 def _refused(ledger: Ledger) -> str:
     found: list[Interaction] = ledger.interactions(status=[Status.REFUSED, Status.SKIPPED])
     rows = ((i.status.value, i.reason or "no reason recorded", short(i.text)) for i in reversed(found[-LATEST:]))
-    return _table(("", "because", "text"), rows) or _nothing("None.")
+    return _table(("", "because", "text"), rows) or _paragraph("None.")
 
 
 def _held(ledger: Ledger) -> str:
@@ -150,7 +150,7 @@ def _held(ledger: Ledger) -> str:
         (i.status.value, i.reason or "–", i.source or i.role.value, short(escape_invisible(i.text)), i.id)
         for i in reversed(found)
     )
-    return _table(("", "because", "from", "text", "id"), rows) or _nothing("None.")
+    return _table(("", "because", "from", "text", "id"), rows) or _paragraph("None.")
 
 
 def _decisions(ledger: Ledger) -> str:
@@ -161,11 +161,11 @@ def _decisions(ledger: Ledger) -> str:
          " ".join(d.reasons), _when(d.time))
         for d in made
     )  # fmt: skip
-    return _table(("", "memory", "because", "when"), rows) or _nothing("None yet.")
+    return _table(("", "memory", "because", "when"), rows) or _paragraph("None yet.")
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, or nothing where it has no row."""
+    """A table's HTML; "" where it has no row."""
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     head = "".join(f"<th>{escape(h)}</th>" for h in headings)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if body else ""
@@ -175,8 +175,8 @@ def _wide(picture: str) -> str:
     return f'<div class="wide">{picture}</div>'
 
 
-def _nothing(said: str) -> str:
-    return f"<p>{escape(said)}</p>"
+def _paragraph(text: str) -> str:
+    return f"<p>{escape(text)}</p>"
 
 
 def _when(seconds: float) -> str:
@@ -184,7 +184,7 @@ def _when(seconds: float) -> str:
 
 
 def write_page(target: Path, ledger: Ledger, status: MemoryStatus, *, now: float) -> Path:
-    """Write the page; its folder is made where it is missing."""
+    """Write the page, and create its folder where it is missing; returns `target`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page(ledger, status, now=now), encoding="utf-8")
     return target

@@ -1,6 +1,6 @@
-"""The report page's part about the edit policy: reward by round, versions with their verdicts, arms and rewards.
+"""The edit policy for the report page: reward by round, versions with their verdicts, arms and their rewards.
 
-Figures only: what the note-writer learned from is not quoted. Not here: the page around it (`page`).
+Figures only: the note-writer's training texts are not quoted. Not here: the page (`page`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from seal_memory.report import charts
 
 
 def lead(ledger: Ledger) -> str:
-    """What writes notes now, in one sentence."""
+    """One sentence about the note-writer in use."""
     versions = ledger.policy.versions()
     usable = [v for v in versions if v.promoted and v.adapter_id is not None]
     if not versions:
@@ -25,7 +25,7 @@ def lead(ledger: Ledger) -> str:
 
 
 def points(versions: Sequence[PolicyVersion]) -> list[tuple[str, float, float]]:
-    """(version, old writer's reward, new writer's) where the judges compared the two."""
+    """(version, old writer's reward, new writer's) of versions that validation episodes compared."""
     return [
         (str(v.version), v.measures["reward_old"], v.measures["reward_new"])
         for v in versions
@@ -34,13 +34,13 @@ def points(versions: Sequence[PolicyVersion]) -> list[tuple[str, float, float]]:
 
 
 def picture(ledger: Ledger) -> str:
-    """Reward by round; "" before the first comparison."""
+    """The chart of reward by version, as SVG; "" before the first comparison."""
     found = points(ledger.policy.versions())
     return charts.rewards(found) if found else ""
 
 
 def version_rows(ledger: Ledger) -> list[tuple[str, str, str, str]]:
-    """Newest first: version, round, verdict, because."""
+    """Rows of (version, round, verdict, reasons), newest first."""
     return [
         (str(v.version), f"{v.measures['round']:.0f}" if "round" in v.measures else "–", verdict(v),
          " ".join(v.reasons))
@@ -49,7 +49,7 @@ def version_rows(ledger: Ledger) -> list[tuple[str, str, str, str]]:
 
 
 def arm_means(ledger: Ledger) -> list[tuple[str, int, float]]:
-    """The best mean reward first: arm in words, times tried, mean reward."""
+    """(arm in words, times tried, mean reward), best first."""
     earned: dict[str, list[float]] = defaultdict(list)
     for row in ledger.policy.arm_rewards():
         earned[row.arm].append(row.reward)
@@ -58,12 +58,12 @@ def arm_means(ledger: Ledger) -> list[tuple[str, int, float]]:
 
 
 def arm_rows(ledger: Ledger) -> list[tuple[str, str, str]]:
-    """`arm_means` as a table shows them."""
+    """`arm_means` as text, for a table."""
     return [(arm, str(tried), f"{mean:+.3f}") for arm, tried, mean in arm_means(ledger)]
 
 
 def arm_in_words(name: str) -> str:
-    """An arm's canonical name for people: its genres and the factors that are not 1; another text as it is."""
+    """An arm's canonical name in words: its genres, and factors other than 1; any other text unchanged."""
     try:
         mix, *factors = json.loads(name)
         genres = ", ".join(f"{genre} {weight:g}" for genre, weight in mix)
@@ -75,7 +75,7 @@ def arm_in_words(name: str) -> str:
 
 
 def verdict(version: PolicyVersion) -> str:
-    """What became of a version, in words."""
+    """A version's outcome, in words."""
     if not version.promoted:
         return "kept as evidence"
     return "promoted" if version.adapter_id is not None else "promoted, then lost to a forget"

@@ -1,6 +1,6 @@
-"""What `status` tells: counts, sizes, the published version, and what the background trainer has before it.
+"""Status of a memory: counts, sizes, the published version, and the background trainer's queue.
 
-Not here: how it is shown (`cli`), and the report page (`report`).
+Not here: showing it (`cli`), and the report page (`page`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WAITING = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
 
 
 def memory_status(ledger: Ledger, folder: Path, model: str, *, now: float) -> MemoryStatus:
-    """The status at a time; needs no model."""
+    """Collect the status at the time `now` (Unix seconds); needs no model."""
     current = ledger.current()
     counts = {status.value: 0 for status in Status}
     counts.update({s.value: n for s, n in ledger.counts().items()})

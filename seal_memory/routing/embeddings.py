@@ -1,7 +1,7 @@
-"""Searching by meaning: cosine over text embeddings, and its fusion with another ranking.
+"""Embedding search: cosine similarity of texts, and its fusion with another ranking.
 
-Vectors are computed when first needed and kept in this process, by text: nothing about them is stored, so a forget
-leaves none on disk. Not here: the model (`engines.minilm`), what is done with hits (`judges`).
+Vectors are computed on first use and cached in this process, by text; nothing is stored on disk, so a forget leaves
+nothing there. Not here: the model (`engines.minilm`), ranking of hits (`rankers`).
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 RANK_OFFSET = 60  # of reciprocal rank fusion (Cormack et al., 2009)
-KEPT = 20_000  # vectors in memory: 30 MB of 384 numbers each
+MAX_VECTORS = 20_000  # vectors in memory: 30 MB of 384 numbers each
 
 
 class Embedder(Protocol):
-    """Texts to vectors (N, D) of length 1; the same text, the same vector."""
+    """Maps texts to vectors (N, D) of length 1, deterministically."""
 
     def embed(self, texts: Sequence[str]) -> Vectors: ...
 
 
 class CachedEmbedder:
-    """An embedder that keeps the vectors of the texts it saw last; in this process only. Threads may share it."""
+    """An embedder with an in-memory cache of the last `keep` vectors. Threads may share it."""
 
-    def __init__(self, embedder: Embedder, *, keep: int = KEPT) -> None:
+    def __init__(self, embedder: Embedder, *, keep: int = MAX_VECTORS) -> None:
         self._embedder, self._keep = embedder, keep
         self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._lock = threading.Lock()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """The vectors (N, D) of the texts, each computed once."""
+        """Vectors (N, D) of the texts, each computed once."""
         import numpy as np
 
         with self._lock:
@@ -53,7 +53,7 @@ class CachedEmbedder:
 
 
 class EmbeddingIndex:
-    """Cosines between questions and some interactions."""
+    """Cosines between questions and a set of interactions."""
 
     def __init__(self, interactions: Sequence[Interaction], embedder: Embedder) -> None:
         self._interactions = list(interactions)
@@ -62,20 +62,20 @@ class EmbeddingIndex:
         self._vectors: Vectors | None = None
 
     def search(self, question: str, limit: int) -> list[Hit]:
-        """The nearest interactions, the nearest first; a hit's score is its cosine."""
+        """The nearest interactions first; a hit's score is its cosine."""
         if not self._interactions or limit < 1:
             return []
-        near = self._all(question)
+        near = self._all_cosines(question)
         order = sorted(range(len(near)), key=lambda n: (-near[n], n))[:limit]
         return [Hit(self._interactions[n], near[n]) for n in order]
 
     def cosines(self, question: str, hits: Sequence[Hit]) -> list[float]:
-        """One per hit, which must be among the index's interactions."""
-        near = self._all(question) if hits else []
+        """One cosine per hit; every hit must be in the index."""
+        near = self._all_cosines(question) if hits else []
         return [near[self._place[h.interaction.id]] for h in hits]
 
-    def rests(self, question: str, hits: Sequence[Hit]) -> list[float]:
-        """One cosine per hit, without the names and numbers that it shares with the question (`words`)."""
+    def rest_cosines(self, question: str, hits: Sequence[Hit]) -> list[float]:
+        """One cosine per hit, computed without the names and numbers it shares with the question (`words`)."""
         query = Query.of(question)
         pairs = [without_names(query, question, h.interaction.text) for h in hits]
         if not pairs:
@@ -84,16 +84,16 @@ class EmbeddingIndex:
         found: list[float] = (vectors[0::2] * vectors[1::2]).sum(1).tolist()
         return found
 
-    def _all(self, question: str) -> list[float]:
+    def _all_cosines(self, question: str) -> list[float]:
         if self._vectors is None:
             self._vectors = self._embedder.embed([_text(i) for i in self._interactions])
-        (asked,) = self._embedder.embed([question])
-        found: list[float] = (self._vectors @ asked).tolist()
+        (vector,) = self._embedder.embed([question])
+        found: list[float] = (self._vectors @ vector).tolist()
         return found
 
 
-def fused(rankings: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
-    """Reciprocal rank fusion; each hit keeps the score of the first ranking, 0 where that has it not."""
+def fuse_rankings(rankings: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
+    """Reciprocal rank fusion; each hit keeps its score in the first ranking, 0 where absent there."""
     points: dict[str, float] = {}
     hits: dict[str, Hit] = {}
     for number, ranking in enumerate(rankings):

@@ -1,6 +1,6 @@
-"""What speaks for a hit being the memory that a question is about: a few figures, all about 0..1.
+"""Features of a search hit for the learned ranker: evidence that it answers a question, each about 0..1.
 
-`judges.LearnedJudge` weighs them. Not here: searching, embedding (a hit's cosine is handed in).
+`rankers.LearnedRanker` weighs them. Not here: searching, embedding (a hit's cosine is passed in).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from seal_memory.routing.words import Query, stems
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One hit's figures.
+    """One hit's features.
 
     coverage  weighted share of the question's content words found in the text
     sentence  the same of its best sentence: words that meet by chance stand apart
     names     share of the question's names and numbers found; `unnamed` is 1 where it has none
     found     content words found, on a logarithmic scale
-    score     BM25 over what a text with every word of the question could get at most
-    lead      by how much BM25 prefers it to the best other hit, as a share; negative for the others
-    size      how much may be found at all, on a logarithmic scale: chance hits grow with it
-    older     share of the words that a newer hit about the same names says again, the question's names left out: it
-              may tell what was
-    cosine    of the embeddings, less that of the best other hit in `nearer`; both 0 where there are none
-    rest      the same without the names and numbers that both have (`rest_nearer` against the others): of ten texts
-              about somebody it tells the one about what is asked
+    score     BM25 relative to the maximum for a text with every word of the question
+    lead      BM25 lead over the best other hit, as a share; negative for the others
+    size      number of searchable interactions, on a logarithmic scale: chance hits grow with it
+    older     share of its words that a newer hit about the same names repeats, the question's names left out: the
+              text may be out of date
+    cosine    of the embeddings; `nearer`: its lead over the best other hit; both 0 without embeddings
+    rest      the cosine without the names and numbers that both share (`rest_nearer`: its lead): among ten texts about
+              one person it finds the one that is asked about
     """
 
     coverage: float
@@ -62,11 +62,11 @@ def evidence(
     rows: int,
     ages: Sequence[int] = (),
     cosines: Sequence[float] = (),
-    rests: Sequence[float] = (),
+    rest_cosines: Sequence[float] = (),
 ) -> list[Evidence]:
-    """The figures of every hit.
+    """Features of every hit.
 
-    `rows` is how many interactions may be found; `ages`, `cosines` and `rests` have one figure per hit or none. An age
+    `rows`: number of searchable interactions. `ages`, `cosines`, `rest_cosines`: one number per hit, or empty. An age
     grows with how late a hit's shard was published.
     """
     query = Query.of(question)
@@ -91,16 +91,16 @@ def evidence(
                 math.log1p(rows) / 8,
                 outdated[n] if ages else 0.0,
                 cosines[n] if cosines else 0.0,
-                _ahead(cosines, n),
-                rests[n] if rests else 0.0,
-                _ahead(rests, n),
+                _lead_over_others(cosines, n),
+                rest_cosines[n] if rest_cosines else 0.0,
+                _lead_over_others(rest_cosines, n),
             )
         )
     return made
 
 
 def _outdated(said: Sequence[set[str]], named: Set[str], ages: Sequence[int]) -> list[float]:
-    """Per text the largest share of words that one of the newer texts about the same of the names has, too."""
+    """Per text, the largest share of its words that a newer text about the same names repeats."""
     about, rest = [s & named for s in said], [s - named for s in said]
 
     def again(n: int, k: int) -> float:
@@ -110,6 +110,6 @@ def _outdated(said: Sequence[set[str]], named: Set[str], ages: Sequence[int]) ->
     return [max((again(n, k) for k, a in enumerate(ages) if a > age), default=0.0) for n, age in enumerate(ages)]
 
 
-def _ahead(values: Sequence[float], n: int) -> float:
-    """By how much the n-th is more than the best of the others; 0 where there are none."""
+def _lead_over_others(values: Sequence[float], n: int) -> float:
+    """The n-th value minus the best of the others; 0 without any."""
     return values[n] - max((*values[:n], *values[n + 1 :]), default=0.0) if values else 0.0

@@ -1,7 +1,7 @@
-"""The router: for each question the shard that should answer, or none.
+"""Router: chooses for each question the shard that should answer, or none.
 
-`SearchRouter` searches the ledger and puts no text in any prompt. The search ranks (`making`), a judge decides which
-hit to trust and how far (`judges`); below the threshold it abstains to the core or the untouched base.
+`SearchRouter` searches the ledger and puts no text in any prompt. A ranker (`rankers`) orders the hits of a search
+(`builtin`); below the threshold the router abstains to the core or the untouched base.
 
 A router of your own is a class that takes a manifest and its ledger and has `route`:
 
@@ -14,8 +14,8 @@ A router of your own is a class that takes a manifest and its ledger and has `ro
 
     SealMemory.open("memory", router=Newest)
 
-It is made anew for every manifest: the published one, and at the gate the one that may be published. The same question
-must get the same route. Not here: searching, judging.
+One is made for every manifest: the published one, and at the gate the one to be published. The same question must get
+the same route. Not here: searching, ranking.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ CANDIDATES = 8
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a question goes. `adapter_id` None: the untouched base; `episode_id` None: no shard.
+    """Destination of a question. `adapter_id` None: the untouched base; `episode_id` None: no shard.
 
-    `score`: how sure the router is of the shard, 0..1. `interaction_ids`: what speaks for it, named as an answer's
+    `score`: the router's confidence in the shard, 0..1. `interaction_ids`: the evidence for it, named as an answer's
     sources.
     """
 
@@ -48,13 +48,13 @@ class Route:
 
     @classmethod
     def to(cls, shard: ShardEntry, score: float = 1.0, interaction_ids: Sequence[str] | None = None) -> Route:
-        """To a shard, because of these interactions; None: all that it holds."""
+        """Route to a shard, on the evidence of these interactions; None: all that it holds."""
         found = shard.interaction_ids if interaction_ids is None else tuple(interaction_ids)
         return cls(shard.adapter_id, shard.episode_id, score, found)
 
     @classmethod
     def abstain(cls, manifest: Manifest, score: float = 0.0) -> Route:
-        """To no shard: the manifest's core, or the base where it has none."""
+        """Route to no shard: to the manifest's core, or the base where it has none."""
         return cls(manifest.core, None, score, is_core=manifest.core is not None)
 
 
@@ -68,10 +68,10 @@ MakeRouter = Callable[[Manifest, Ledger], Router]
 
 
 class SearchRouter:
-    """Routes to what a search finds and a judge trusts. `search(question, limit)` gives interactions, best first."""
+    """Routes by a search and a ranker. `search(question, limit)` returns interactions, best first."""
 
-    def __init__(self, manifest: Manifest, search: SearchFn, judge: Ranker, *, threshold: float) -> None:
-        self._manifest, self._search, self._judge, self._threshold = manifest, search, judge, threshold
+    def __init__(self, manifest: Manifest, search: SearchFn, ranker: Ranker, *, threshold: float) -> None:
+        self._manifest, self._search, self._ranker, self._threshold = manifest, search, ranker, threshold
         self._age: dict[str, int] = {s.adapter_id: n for n, s in enumerate(manifest.shards)}
         # a later shard wins where two hold the same interaction
         self._shard_of = manifest.holders
@@ -84,11 +84,11 @@ class SearchRouter:
         return Route.abstain(self._manifest, found[0].score if found else 0.0)
 
     def ranked(self, question: str) -> list[Route]:
-        """Every shard among the hits, the best first, each by its best hit, whatever the threshold says."""
+        """Every shard among the hits, best first, each by its best hit, regardless of the threshold."""
         hits = [h for h in self._search(question, CANDIDATES) if h.interaction.id in self._shard_of]
         shards = [self._shard_of[h.interaction.id] for h in hits]
         found: dict[str, Route] = {}
-        for judged in self._judge.judge(question, hits, [self._age[s.adapter_id] for s in shards]):
-            shard, hit = shards[judged.place], hits[judged.place]
-            found.setdefault(shard.adapter_id, Route.to(shard, judged.score, (hit.interaction.id,)))
+        for ranked in self._ranker.rank(question, hits, [self._age[s.adapter_id] for s in shards]):
+            shard, hit = shards[ranked.index], hits[ranked.index]
+            found.setdefault(shard.adapter_id, Route.to(shard, ranked.score, (hit.interaction.id,)))
         return list(found.values())

@@ -1,1 +1,1 @@
-"""Runtime: opening models, engines and adapters for one memory, and exporting them."""
+"""Runtime: loading the model, engines and adapters of one memory, and exporting them."""

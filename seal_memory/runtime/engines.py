@@ -1,7 +1,7 @@
-"""A memory's engines: the one in this process, which trains and by default answers, and the vLLM server that answers
-where the settings want one. Each is opened when it is first needed and closed if it was made here.
+"""The engines of one memory: the local one, which trains and by default answers, and a vLLM server's, which answers.
 
-Not here: what they do (`engines`), how they are made (`opening`).
+Each opens when it is first needed. Closing closes those that were made here, not those that were passed in. Not here:
+engines (`engines`), loading a model (`runtime.loading`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from seal_memory.config import EngineSettings
 from seal_memory.ledger import Ledger
 from seal_memory.records import Snapshot
 
-if TYPE_CHECKING:  # these rooms need torch, which takes seconds to import: only the verbs that use them pay
+if TYPE_CHECKING:  # these need torch, which takes seconds to import: only the verbs that use them import it
     from seal_memory.engines.batching import DynamicBatcher
     from seal_memory.engines.local import Fetch, TransformersEngine
     from seal_memory.engines.vllm.engine import VllmEngine
@@ -46,26 +46,26 @@ class MemoryEngines:
         self._source: Fetch | None = None
         self._vllm: VllmEngine | None = None
         self._shelf: StoredAdapters | None = None
-        self._seen: int | None = None  # the version of the snapshot that the server was last told of
+        self._retained_version: int | None = None  # of the snapshot whose adapters the server was last told to keep
 
     @property
     def local(self) -> TransformersEngine:
         """The engine in this process; loads the model on first use. Raises as `SealMemory.engine`."""
         with self._opening:
             if self._local is None:
-                self._local = self._opened_local()
+                self._local = self._open_local()
             return self._local
 
     @property
     def answering(self) -> AnsweringEngine:
-        """What answers. Raises as `SealMemory.answering`."""
+        """The engine that answers. Raises as `SealMemory.answering`."""
         if not self._by_server:
             return self.local
         if self._vllm is not None:  # without the lock, which is held while the model that trains is loaded
             return self._vllm
         with self._opening:
             if self._vllm is None:
-                self._vllm = self._opened_vllm()
+                self._vllm = self._open_vllm()
             return self._vllm
 
     @property
@@ -73,15 +73,15 @@ class MemoryEngines:
         return self._given_answering is not None or self._settings.name == "vllm"
 
     @property
-    def chatting(self) -> DynamicBatcher | VllmEngine:
-        """What answers chats: those that wait at the same time share a batch; a vLLM server sees to that itself."""
-        from seal_memory.engines.batching import together
+    def batched(self) -> DynamicBatcher | VllmEngine:
+        """The engine that answers chats, with waiting ones in one batch; a vLLM server batches by itself."""
+        from seal_memory.engines.batching import batcher_of
         from seal_memory.engines.local import TransformersEngine
 
         engine = self.answering
-        return together(engine) if isinstance(engine, TransformersEngine) else engine
+        return batcher_of(engine) if isinstance(engine, TransformersEngine) else engine
 
-    def _opened_local(self) -> TransformersEngine:
+    def _open_local(self) -> TransformersEngine:
         from seal_memory.runtime.loading import adapter_source, check_base, load_engine
 
         given = self._given() if callable(self._given) else self._given
@@ -91,39 +91,39 @@ class MemoryEngines:
         engine.add_source(self._source)
         return engine
 
-    def _opened_vllm(self) -> VllmEngine:
+    def _open_vllm(self) -> VllmEngine:
         from seal_memory.runtime.loading import StoredAdapters, check_base, vllm_engine
 
         given = self._given_answering() if callable(self._given_answering) else self._given_answering
         engine = given or vllm_engine(self._model, self._settings)
         check_base(engine.fingerprint, self._model, self._ledger)
-        seen_at = self._settings.folder
-        self._shelf = StoredAdapters(self._folder, self._ledger, self._store(), seen_at=seen_at)
+        server_folder = self._settings.folder
+        self._shelf = StoredAdapters(self._folder, self._ledger, self._store(), server_folder=server_folder)
         engine.add_source(self._shelf)
         return engine
 
     def open_server(self) -> None:
-        """Open the engine of the server that answers, if one does; speaks to nobody. Raises as `answering`."""
+        """Open the vLLM server's engine, if one answers, without contacting it. Raises as `answering`."""
         if self._by_server:
-            self.answering  # noqa: B018 (made when it is first asked for)
+            self.answering  # noqa: B018 (the property opens it)
 
     def drop(self, adapter_id: str) -> None:
-        """An adapter is gone for good. A vLLM server may hold it from another process: it is told in any case."""
+        """Drop an adapter from both engines; also from a vLLM server that has it from another process."""
         if self._local is not None:
             self._local.drop(adapter_id)
         if self._by_server:
             self.answering.drop(adapter_id)
 
     def retain(self, snapshot: Snapshot | None) -> None:
-        """What the published snapshot no longer names may leave the server."""
+        """Let the server drop this memory's adapters that the published snapshot no longer names."""
         version = snapshot.version if snapshot is not None else 0
-        if self._vllm is None or self._shelf is None or version == self._seen:
+        if self._vllm is None or self._shelf is None or version == self._retained_version:
             return
-        self._seen = version
+        self._retained_version = version
         self._vllm.retain(self._shelf, snapshot.manifest.adapter_ids if snapshot is not None else ())
 
     def close(self) -> None:
-        """Let go of both; what was handed in stays usable."""
+        """Close the engines that were made here; those that were passed in stay open."""
         if self._local is not None and self._source is not None:
             self._local.remove_source(self._source)
         if self._vllm is not None and self._shelf is not None:

@@ -32,7 +32,10 @@ def export(
     engine: Callable[[], TransformersEngine],
     base: str,
 ) -> Exported:
-    """Either of the two below. Raises `InputError` when there is no snapshot; only a merge asks for the engine."""
+    """Export PEFT folders or one merged model. Only a merge loads the engine.
+
+    Raises `InputError` when there is no snapshot, and as the two functions below.
+    """
     if snapshot is None:
         raise InputError("Nothing is published yet, so there is nothing to export; consolidate first.")
     if merged:
@@ -49,8 +52,8 @@ def export_adapters(snapshot: Snapshot, store: AdapterStore, folder: Path, *, ba
     return Exported(str(folder), snapshot.version, False, ("manifest.json", *snapshot.manifest.adapter_ids))
 
 
-def packed(snapshot: Snapshot, store: AdapterStore, *, base_model: str) -> Iterator[tuple[str, bytes]]:
-    """The same as (name, content), one file at a time. Raises `CorruptAdapterError` where one is missing."""
+def adapter_files(snapshot: Snapshot, store: AdapterStore, *, base_model: str) -> Iterator[tuple[str, bytes]]:
+    """The files of `export_adapters` as (name, content), one at a time. Raises `CorruptAdapterError`."""
     yield "manifest.json", _manifest(snapshot, base_model).encode()
     for adapter_id in snapshot.manifest.adapter_ids:
         files = read_bytes(store.folder(adapter_id))
@@ -75,8 +78,7 @@ def _manifest(snapshot: Snapshot, base_model: str) -> str:
 def export_merged(snapshot: Snapshot, engine: TransformersEngine, folder: Path) -> Exported:
     """Write the base with the core merged in, as a safetensors model folder.
 
-    Raises `InputError` when the snapshot has no core: shards need routing and cannot be merged into one model
-    without losing answers.
+    Raises `InputError` when the snapshot has no core: merging shards into one model would lose answers.
     """
     core_id = snapshot.manifest.core
     if core_id is None:

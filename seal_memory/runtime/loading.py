@@ -1,7 +1,7 @@
-"""Opening a memory's model and its published snapshot, with what can be wrong about either.
+"""Loading a memory's model, adapters and published snapshot, with checks of the base model and the files.
 
-A snapshot whose adapter files are damaged or missing is not served: the newest older one that is whole is made the
-published one, loudly, and what the damaged shards held becomes pending again. Not here: the ledger's own opening.
+A snapshot whose adapter files are damaged or missing is not served: the newest older intact one is published instead,
+with an error in the log, and the interactions of the damaged shards become pending again. Not here: opening the ledger.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KEY_VARIABLE = "SEAL_MEMORY_ENGINE_KEY"  # what a vLLM server was started with as --api-key
-_VERIFIED = "verified adapters"  # adapter id -> its files' stamp when the checksum was right
+KEY_VARIABLE = "SEAL_MEMORY_ENGINE_KEY"  # the vLLM server's --api-key
+_VERIFIED = "verified adapters"  # ledger meta key: JSON of adapter id -> its files' stamp when the checksum was right
 
 
 def load_engine(model: str, settings: EngineSettings, ledger: Ledger) -> TransformersEngine:
-    """The engine of a model by name, on the hardware that the settings choose.
+    """Load one memory's model on the hardware that the settings choose.
 
-    Raises `ModelUnavailableError`, and `BaseModelMismatchError` before any time is spent on loading.
+    Raises `ModelUnavailableError`, and `BaseModelMismatchError` before the model is loaded.
     """
     files = resolve(model, cache_dir=settings.cache_dir)
     check_base(files.fingerprint, model, ledger)
@@ -53,15 +53,15 @@ def load_engine(model: str, settings: EngineSettings, ledger: Ledger) -> Transfo
 
 
 def new_engine(model: str, settings: EngineSettings) -> TransformersEngine:
-    """The engine of a model by name, for memories of which each checks its own base. Raises `ModelUnavailableError`."""
+    """Load a model for several memories, each of which checks its own base. Raises `ModelUnavailableError`."""
     files = resolve(model, cache_dir=settings.cache_dir)
     return TransformersEngine(load(files, detect(settings.device, settings.dtype)))
 
 
 def vllm_engine(model: str, settings: EngineSettings) -> VllmEngine:
-    """The engine of the vLLM server that the settings name; it is not spoken to yet.
+    """Make the engine of the vLLM server that the settings name, without contacting it.
 
-    Raises `ModelUnavailableError` where the model's files are not here, or httpx.
+    Raises `ModelUnavailableError` where the model's files or httpx are missing.
     """
     if find_spec("httpx") is None:
         raise ModelUnavailableError("engine=vllm needs httpx: pip install 'seal-memory[vllm]'")
@@ -78,7 +78,7 @@ def vllm_engine(model: str, settings: EngineSettings) -> VllmEngine:
 
 
 def check_base(fingerprint: str, model: str, ledger: Ledger) -> None:
-    """Raises `BaseModelMismatchError` when the memory's adapters were made for another base."""
+    """Raise `BaseModelMismatchError` when the published adapters were trained on another base model."""
     current = ledger.current()
     if current is not None and current.base_fingerprint != fingerprint:
         raise BaseModelMismatchError(
@@ -89,7 +89,7 @@ def check_base(fingerprint: str, model: str, ledger: Ledger) -> None:
 
 
 def adapter_source(engine: TransformersEngine, ledger: Ledger, store: AdapterStore) -> Fetch:
-    """How an engine gets this memory's adapters when they are first used."""
+    """The function from which an engine reads this memory's adapters when they are first used."""
     return partial(_fetch, ledger, store, engine)
 
 
@@ -107,25 +107,28 @@ def _fetch(ledger: Ledger, store: AdapterStore, engine: TransformersEngine, adap
 
 
 class StoredAdapters:
-    """This memory's adapter folders as a vLLM server sees them; a `Shelf`.
+    """Adapter folders of one memory by the paths that a vLLM server sees; an `AdapterSource`.
 
-    `seen_at`: where the server sees the memory's folder; None: at the same place.
+    `server_folder`: the memory's folder as the server sees it; None: the same path.
     """
 
-    def __init__(self, folder: Path, ledger: Ledger, store: AdapterStore, *, seen_at: str | None) -> None:
-        self._folder, self._ledger, self._store, self._seen_at = folder.resolve(), ledger, store, seen_at
+    def __init__(self, folder: Path, ledger: Ledger, store: AdapterStore, *, server_folder: str | None) -> None:
+        self._folder, self._ledger, self._store, self._server_folder = folder.resolve(), ledger, store, server_folder
 
     def find(self, adapter_id: str) -> str:
-        """Raises `UnknownIdError` for another memory's id, `CorruptAdapterError` for damaged files."""
+        """The path of an adapter, verified.
+
+        Raises `UnknownIdError` for another memory's id, `CorruptAdapterError` for damaged files.
+        """
         records = self._ledger.adapters(ids=[adapter_id])
         if not records:
             raise UnknownIdError(f"The memory {self._ledger.namespace!r} holds no adapter {adapter_id}.")
         if not self._store.verify(adapter_id, records[0].sha256):
             raise CorruptAdapterError(f"The adapter in {self._store.folder(adapter_id)} is damaged or missing.")
-        return self._seen(self._store.folder(adapter_id))
+        return self._server_path(self._store.folder(adapter_id))
 
-    def keep(self, blank: Blank) -> str:
-        """Write a blank's files, once. Raises `AdapterError` when the disk refuses."""
+    def store_blank(self, blank: Blank) -> str:
+        """Write a blank adapter's files, once; their path. Raises `AdapterError` when they cannot be written."""
         folder = self._folder / "engine" / blank.name
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -136,37 +139,37 @@ class StoredAdapters:
                     temporary.replace(folder / name)
         except OSError as error:
             raise AdapterError(f"The blank adapter cannot be written to {folder}: {error}.") from error
-        return self._seen(folder)
+        return self._server_path(folder)
 
-    def _seen(self, folder: Path) -> str:
-        if self._seen_at is None:
+    def _server_path(self, folder: Path) -> str:
+        if self._server_folder is None:
             return str(folder.resolve())
-        return f"{self._seen_at.rstrip('/')}/{folder.resolve().relative_to(self._folder).as_posix()}"
+        return f"{self._server_folder.rstrip('/')}/{folder.resolve().relative_to(self._folder).as_posix()}"
 
 
 class SnapshotGuard:
-    """Serves the published snapshot, after its files' checksums.
+    """Checks the files of the published snapshot before it is served.
 
-    A file is read for that once, until it is written again: a memory may hold many gigabytes of adapters. What decays
-    on the disk later is found when the adapter is first used.
+    A file's checksum is computed once, until it is written again: a memory may hold many gigabytes of adapters. Later
+    damage is found when the adapter is first used.
     """
 
     def __init__(self, ledger: Ledger, store: AdapterStore) -> None:
         self._ledger, self._store = ledger, store
-        self._whole: set[str] = set()  # in this process
+        self._intact: set[str] = set()  # adapter ids, checked in this process
 
     def usable(self) -> Snapshot | None:
-        """The published snapshot, or the newest older one whose files are whole; None: the untouched base.
+        """The published snapshot, or the newest older one whose files are intact; None: the untouched base.
 
-        Files are read without a lock, so another process may publish, prune or forget meanwhile: what is missing
-        then is no damage, and the head is moved only where it still is the one that was looked at.
+        Files are read without a lock, so another process may publish, prune or forget meanwhile. A file that is missing
+        for that reason is no damage, so another version is published only if the checked one still is the current one.
         """
         while True:
             current = self._ledger.current()
             damaged = self._damaged(current) if current is not None else set()
             if current is None or not damaged:
                 return current
-            found = self._whole_before(current)
+            found = self._newest_intact_before(current)
             with self._ledger.atomic():
                 now = {s.version for s in self._ledger.history()}
                 if not self._is_current(current) or (found is not None and found.version not in now):
@@ -184,8 +187,8 @@ class SnapshotGuard:
             )
             return found
 
-    def _whole_before(self, current: Snapshot) -> Snapshot | None:
-        """The newest older version whose files are whole; one of another base model could not be asked."""
+    def _newest_intact_before(self, current: Snapshot) -> Snapshot | None:
+        """The newest older version of the same base model whose files are intact."""
         older = [s for s in self._ledger.history() if s.version < current.version]
         fit = (s for s in older if s.base_fingerprint == current.base_fingerprint)
         return next((s for s in fit if not self._damaged(s)), None)
@@ -195,7 +198,7 @@ class SnapshotGuard:
         return now is not None and now.version == snapshot.version
 
     def _damaged(self, snapshot: Snapshot) -> set[str]:
-        unread = [a for a in snapshot.manifest.adapter_ids if a not in self._whole]
+        unread = [a for a in snapshot.manifest.adapter_ids if a not in self._intact]
         if not unread:
             return set()
         known: dict[str, str] = json.loads(self._ledger.meta_get(_VERIFIED) or "{}")
@@ -203,7 +206,7 @@ class SnapshotGuard:
         changed = [a for a in unread if stamps[a] is None or known.get(a) != stamps[a]]
         records = {r.id: r for r in self._ledger.adapters(ids=changed)} if changed else {}
         damaged = {a for a in changed if a not in records or not self._store.verify(a, records[a].sha256)}
-        self._whole.update(set(unread) - damaged)
+        self._intact.update(set(unread) - damaged)
         if set(changed) - damaged and not self._ledger.read_only:
             kept = {a: stamp for a, stamp in known.items() if a in snapshot.manifest.adapter_ids}
             sound = {a: stamp for a in changed if a not in damaged and (stamp := stamps[a]) is not None}

@@ -1,9 +1,9 @@
 """Text obfuscation: invisible characters, look-alikes, digits for letters, spelled-out words, markup.
 
 `unmask` undoes it, for rules that match words; `without_markup` takes HTML tags out; `hidden_characters` finds
-invisible characters without a legitimate use; `escape_invisible` makes a text safe to display. Not here: dangerous words
-(`rules`), encodings such as base64, look-alikes beyond the common Cyrillic, Greek and small-capital ones (Unicode TR 39
-lists thousands).
+invisible characters without a legitimate use; `escape_invisible` makes a text safe to display. Not here: dangerous
+words (`rules`), encodings such as base64, look-alikes beyond the common Cyrillic, Greek and small-capital ones (Unicode
+TR 39 lists thousands).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Self-edits: statements, genres, source checks, the model as note-writer, the training plan."""
+"""Self-edits: statements, genres of training items, source checks, the model as note-writer, the training plan."""

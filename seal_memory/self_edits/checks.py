@@ -1,9 +1,8 @@
-"""Checks that model-written text must pass against its source before it may be trained.
+"""Checks of model-written text against its source, before it may be trained.
 
-A small model parrots and invents; an invention that is trained becomes a false memory. Every name and number must
-come from the source, a question must ask about it without giving its answer away, and nothing may copy a
-held-out quiz question or instruct whoever reads it. Not here: whether an item is *useful*: only the inner loop's
-reward can tell.
+A small model copies and invents; a trained invention becomes a false memory. Every name and number must come from the
+source, a question must ask about it without giving its answer away, and no text may copy a held-out quiz question or
+instruct its reader. Not here: whether an item is *useful*, which only the inner loop's reward shows.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def grounded(text: str, source: str) -> bool:
     return all(f" {normalise(f)} " in known for f in found if normalise(f))
 
 
-def about_source(text: str, source: str, *, share: float = 0.5) -> bool:
+def mentions_source(text: str, source: str, *, share: float = 0.5) -> bool:
     """True when at least `share` of the text's content words occur in the source (compared by stem)."""
     words = content_words(text)
     known = {stem(w) for w in content_words(source)}
@@ -45,7 +44,7 @@ def too_close(text: str, others: Collection[str], *, limit: float = MAX_COPY) ->
 
 
 def good_question(question: str, answer: str, source: str) -> bool:
-    """A question that could be asked of the source and has `answer` as its answer.
+    """True for a question about the source that `answer` answers.
 
     One line ending in "?", 4 to 30 words, its names and numbers from the source, at least two content words
     shared with it, the answer occurring in the source but not in the question.
@@ -62,8 +61,8 @@ def good_question(question: str, answer: str, source: str) -> bool:
 
 
 def good_note(note: str, source: str) -> bool:
-    """A rewrite or implication worth training: grounded, about the source, new words, of sane length."""
+    """True for a rewrite or implication worth training: grounded, about the source, reworded, 4 to 60 words."""
     words = note.split()
     if _MARKUP.search(note) or find_injection(note) or not 4 <= len(words) <= 60 or note.endswith("?"):
         return False
-    return grounded(note, source) and about_source(note, source) and not too_close(note, [source], limit=0.95)
+    return grounded(note, source) and mentions_source(note, source) and not too_close(note, [source], limit=0.95)

@@ -1,7 +1,7 @@
-"""Clauses: a long sentence in pieces short enough to be an answer.
+"""Clauses: splits a long sentence into pieces short enough to be an answer.
 
-A 40-word sentence is recited past any answer's token limit and costs as many tokens to train, so the target of a
-question about a long sentence is the clause that holds the answer. Punctuation and conjunctions only, no parser.
+A 40-word sentence exceeds an answer's token limit and costs as many tokens to train, so the target of a question about
+a long sentence is the clause that holds the answer. Splits at punctuation and conjunctions; no parser.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def clause_bounds(sentence: str) -> list[tuple[int, int]]:
 
 
 def clause_around(sentence: str, start: int, end: int) -> str:
-    """The clause that holds the span [start:end], widened where the span crosses its end."""
+    """The clause that holds the span [start:end], extended where the span crosses its end."""
     for first, last in clause_bounds(sentence):
         if first <= start < last:
             return sentence[first : max(last, end)].strip()
@@ -39,7 +39,7 @@ def clause_around(sentence: str, start: int, end: int) -> str:
 
 
 def _cut(sentence: str, start: int, places: set[int]) -> int | None:
-    """The last place that leaves a clause of fitting length and enough behind it."""
+    """The last position that leaves a clause of 6 to 18 words and at least 4 words after it; None if there is none."""
     fitting = [
         p
         for p in places
@@ -51,6 +51,6 @@ def _cut(sentence: str, start: int, places: set[int]) -> int | None:
 
 
 def _hard_cut(sentence: str, start: int) -> int:
-    """After `MAX_WORDS` words, where the sentence offers no better place."""
+    """The position after `MAX_WORDS` words."""
     words = list(re.finditer(r"\S+", sentence[start:]))
     return start + words[MAX_WORDS - 1].end()

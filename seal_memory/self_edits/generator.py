@@ -1,7 +1,7 @@
-"""Puts self-edits together: items of all genres plus the training plan that goes with them.
+"""Makes self-edits: items of all genres and the training plan for them.
 
-The K candidates of one episode differ in their arm (genre mix and learning rate) and seed; which arm is best for
-whom is for the inner loop to find out. Not here: grading (`learning`), learning the arms (`policy`).
+The candidates of one episode differ in their arm (genre mix and hyperparameters) and seed. Not here: the items
+(`genres`), grading (`learning`), choosing arms (`policy`).
 """
 
 from __future__ import annotations
@@ -14,49 +14,57 @@ from dataclasses import dataclass
 from seal_memory.config import LearningSettings
 from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, Role, SelfEdit, TrainingItem
 from seal_memory.self_edits import checks
-from seal_memory.self_edits.genres import model_free_items
+from seal_memory.self_edits.genres import RUNNING_TEXT, Mix, mix, rule_items
 from seal_memory.self_edits.statements import Statement
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A training plan to try: how often each genre is drawn, how hot, how long, and how wide."""
+    """A training plan to try: weights of the genres, factors on learning rate, steps and rank."""
 
-    mix: tuple[tuple[Genre, float], ...]
+    mix: Mix
     learning_rate_factor: float = 1.0
     steps_factor: float = 1.0
     rank_factor: float = 1.0
 
 
+# A genre that an arm does not name has its default weight, so that a new genre is drawn by all of them.
 ARMS = (
+    Arm(mix()),
     Arm(
-        (
-            (Genre.ENTITY_STATEMENT, 1.0),
-            (Genre.CLOZE_QUESTION, 1.5),
-            (Genre.SENTENCES, 0.2),
-            (Genre.QA, 0.5),
-            (Genre.REVERSED, 0.3),
-            (Genre.REWRITE, 0.1),
-        )
-    ),
-    Arm(
-        (
-            (Genre.ENTITY_STATEMENT, 0.7),
-            (Genre.CLOZE_QUESTION, 2.0),
-            (Genre.SENTENCES, 0.1),
-            (Genre.QA, 0.8),
-            (Genre.REVERSED, 0.4),
+        mix(
+            {
+                Genre.ENTITY_STATEMENT: 0.7,
+                Genre.CLOZE_QUESTION: 2.0,
+                Genre.SENTENCES: 0.1,
+                Genre.QA: 0.8,
+                Genre.REVERSED: 0.4,
+                Genre.REWRITE: 0.0,
+            }
         ),
         0.7,
     ),
-    Arm(((Genre.ENTITY_STATEMENT, 2.0), (Genre.CLOZE_QUESTION, 1.0), (Genre.SENTENCES, 0.5))),
     Arm(
-        (
-            (Genre.ENTITY_STATEMENT, 1.0),
-            (Genre.CLOZE_QUESTION, 1.0),
-            (Genre.REWRITE, 0.5),
-            (Genre.IMPLICATIONS, 0.3),
-            (Genre.QA, 0.5),
+        mix(
+            {
+                Genre.ENTITY_STATEMENT: 2.0,
+                Genre.CLOZE_QUESTION: 1.0,
+                Genre.SENTENCES: 0.5,
+                Genre.QA: 0.0,
+                Genre.REVERSED: 0.0,
+                Genre.REWRITE: 0.0,
+            }
+        )
+    ),
+    Arm(
+        mix(
+            {
+                Genre.CLOZE_QUESTION: 1.0,
+                Genre.SENTENCES: 0.0,
+                Genre.REVERSED: 0.0,
+                Genre.REWRITE: 0.5,
+                Genre.IMPLICATIONS: 0.3,
+            }
         ),
         0.7,
     ),
@@ -104,27 +112,25 @@ def make_self_edit(
     seed: int,
     id: str,
 ) -> SelfEdit:
-    """One self-edit under one arm; items that copy a held-out question are left out."""
-    free = model_free_items(statements, title=episode.title, seed=seed)
-    fit = [i for i in free if not checks.too_close(i.prompt, held_out)]
+    """One self-edit under one arm, without items that copy a held-out question."""
+    made = rule_items(statements, title=episode.title, seed=seed)
+    fit = [i for i in made if not checks.too_close(i.prompt, held_out)]
     wanted = {genre for genre, weight in arm.mix if weight > 0}
     document = all(i.role is Role.DOCUMENT for i in episode.interactions)
-    if (
-        document and settings.document_readings
-    ):  # what is said in a dialogue is learned better by questions alone (lab log, row 48)
-        wanted.add(Genre.PASSAGE)
+    if document and settings.document_readings:  # dialogue is learned better by questions alone (lab log, row 48)
+        wanted |= RUNNING_TEXT
     items = tuple(i for i in (*fit, *written) if i.genre in wanted)
     rows = max(1, round(settings.rows_per_statement * len(statements)))
-    questions = sum(i.genre is not Genre.PASSAGE for i in items)
+    questions = sum(i.genre not in RUNNING_TEXT for i in items)
     plan = _training_plan(arm, rows, questions=questions, document=document, settings=settings)
-    yields = (*_yields(free, fit), *written_yields)
+    yields = (*_yields(made, fit), *written_yields)
     return SelfEdit(id, episode.id, episode.interaction_ids, items, plan, seed, yields)
 
 
 def _training_plan(
     arm: Arm, rows: int, *, questions: int, document: bool, settings: LearningSettings
 ) -> Hyperparameters:
-    """The settings' plan as the arm turns it, stretched where it would end before a short text is learned."""
+    """The settings' plan with the arm's factors, lengthened to `learning.min_steps` for a short text."""
     epochs, passes = (settings.document_epochs, settings.document_readings) if document else (settings.epochs, 0)
     steps = epochs * math.ceil(min(rows, questions) / settings.batch_size) + passes
     stretch = arm.steps_factor * max(1.0, settings.min_steps / max(1, steps))
@@ -133,7 +139,7 @@ def _training_plan(
         learning_rate=settings.learning_rate * arm.learning_rate_factor,
         epochs=math.ceil(epochs * stretch),
         rank=rank,
-        alpha=settings.alpha * (rank / settings.rank),  # the update's scale stays
+        alpha=settings.alpha * (rank / settings.rank),  # keeps the update's scale
         rows_per_epoch=rows,
         genre_mix=arm.mix,
         passes=math.ceil(passes * stretch),
@@ -141,9 +147,9 @@ def _training_plan(
 
 
 def row_weights(items: Sequence[TrainingItem], plan: Hyperparameters) -> list[float]:
-    """How likely each item is drawn: its genre's share, split evenly over (genre, target).
+    """Weight of each item in the draw: its genre's share, split evenly over the genre's targets.
 
-    Even over targets, so that a statement with many names does not push out one with few.
+    So a statement with many names is drawn as often as one with few.
     """
     share = dict(plan.genre_mix)
     per_target = Counter((i.genre, i.target) for i in items)

@@ -1,86 +1,61 @@
-"""The genres that need no model: the text itself, sentences, entity -> statement, cloze, cloze questions.
+"""Genres: the one list of them, with rule-made items, default weights and the writer's prompts derived from it.
 
-Every question but cloze has the *statement* as its target (of a long one, the clause that holds the answer), so
-that a question, however it is put, recalls the words that answer it: measured, that beats training short answers by
-far (lab log). Not here: genres that the model writes (`writer`), how often each is trained (`generator`).
+To add a genre, write its file and list its spec in `GENRES`. Not here: the genres (`rules`, `notes`), the training plan
+(`generator`), asking the model (`writer`).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from seal_memory import prompts
-from seal_memory.language.cloze import Shape, cloze_question, random_cloze_question
 from seal_memory.prompts import Message
 from seal_memory.records import Genre, TrainingItem
+from seal_memory.self_edits.notes import MODEL_SPECS
+from seal_memory.self_edits.rules import RULE_SPECS
+from seal_memory.self_edits.specs import GenreSpec, ModelWriting
 from seal_memory.self_edits.statements import Statement
 
-CLOZE_QUESTIONS_PER_SPAN = 4
-PASSAGE_CHARACTERS = 1500  # a longer text is read in pieces, cut between statements
+GENRES: tuple[GenreSpec, ...] = (*RULE_SPECS, *MODEL_SPECS)
+
+Mix = tuple[tuple[Genre, float], ...]
 
 
-def model_free_items(statements: Sequence[Statement], *, title: str | None, seed: int) -> list[TrainingItem]:
-    """All items of the model-free genres for one episode, repeatable by `seed`."""
+def model_writings() -> dict[Genre, ModelWriting]:
+    """The genres that the model writes, in the order in which it is asked for them."""
+    return {spec.name: spec.make for spec in GENRES if isinstance(spec.make, ModelWriting)}
+
+
+MODEL_GENRES = tuple(model_writings())
+QUESTION_GENRES = tuple(name for name, writing in model_writings().items() if writing.is_question)
+RUNNING_TEXT = frozenset(spec.name for spec in GENRES if spec.running_text)
+
+
+def rule_items(statements: Sequence[Statement], *, title: str | None, seed: int) -> list[TrainingItem]:
+    """All items of the rule-made genres for one episode, repeatable by `seed`: running text, then by statement."""
     rng = random.Random(seed)
-    items = list(passages(statements, title))
+    whole = [spec.make for spec in GENRES if spec.running_text and not isinstance(spec.make, ModelWriting)]
+    single = [spec.make for spec in GENRES if not spec.running_text and not isinstance(spec.make, ModelWriting)]
+    items = [item for make in whole for item in make(statements, title, rng)]
     for statement in statements:
-        items.extend(_sentences(statement, title))
-        items.extend(_entity_statements(statement))
-        items.extend(_cloze(statement, rng))
-        items.extend(_cloze_questions(statement, rng))
+        for make in single:
+            items.extend(make([statement], title, rng))
     return items
 
 
-def item(genre: Genre, cue: str, target: str, statement: Statement) -> TrainingItem:
-    """An item that is asked exactly as a user's question will be."""
-    return TrainingItem(genre, cue, target, (statement.interaction_id,))
+def mix(changes: Mapping[Genre, float] | None = None, *, among: Collection[Genre] | None = None) -> Mix:
+    """Weights by genre: the default of each, but for `changes`; of the genres `among` (None: of all).
+
+    Genres of weight 0 are left out.
+    """
+    changed = changes or {}
+    weights = [(s.name, changed.get(s.name, s.default_weight)) for s in GENRES if among is None or s.name in among]
+    return tuple((name, weight) for name, weight in weights if weight > 0)
 
 
-def messages_of(training_item: TrainingItem) -> list[Message]:
-    """The prompt that an item with a cue is trained under: the closed-book prompt, as it will be asked."""
-    return prompts.direct(training_item.prompt)
+def writing_prompt(genre: Genre, statement: str, answer: str, *, taught: bool = False) -> list[Message]:
+    """The prompt for a text of a genre: the note-writer is asked with it, and trained under it.
 
-
-def passages(statements: Sequence[Statement], title: str | None) -> Iterator[TrainingItem]:
-    """The statements as running text under their title, to be read without a question."""
-    piece: list[Statement] = []
-    for statement in statements:
-        if piece and sum(len(s.text) + 1 for s in (*piece, statement)) > PASSAGE_CHARACTERS:
-            yield _passage(piece, title)
-            piece = []
-        piece.append(statement)
-    if piece:
-        yield _passage(piece, title)
-
-
-def _passage(statements: Sequence[Statement], title: str | None) -> TrainingItem:
-    name = title or statements[0].title
-    text = " ".join(s.text for s in statements)
-    ids = tuple(dict.fromkeys(s.interaction_id for s in statements))
-    return TrainingItem(Genre.PASSAGE, "", f"{name}\n{text}" if name else text, ids)
-
-
-def _sentences(statement: Statement, title: str | None) -> Iterator[TrainingItem]:
-    name = statement.title or title
-    if name:
-        yield item(Genre.SENTENCES, prompts.about(name), statement.text, statement)
-
-
-def _entity_statements(statement: Statement) -> Iterator[TrainingItem]:
-    for span in statement.spans:
-        yield item(Genre.ENTITY_STATEMENT, prompts.about(span.text), statement.telling(span), statement)
-
-
-def _cloze(statement: Statement, rng: random.Random) -> Iterator[TrainingItem]:
-    for span in statement.spans:
-        cue = cloze_question(statement.text, span, shape=Shape.BLANK, rng=rng)
-        if cue is not None:
-            yield item(Genre.CLOZE, cue, span.text, statement)
-
-
-def _cloze_questions(statement: Statement, rng: random.Random) -> Iterator[TrainingItem]:
-    for span in statement.spans:
-        cues = [random_cloze_question(statement.text, span, rng) for _ in range(CLOZE_QUESTIONS_PER_SPAN)]
-        for cue in dict.fromkeys(c for c in cues if c is not None):
-            yield item(Genre.CLOZE_QUESTION, cue, statement.telling(span), statement)
+    `taught`: a note-writer's adapter answers. Raises `KeyError` for a genre that the model does not write.
+    """
+    return model_writings()[genre].prompt(statement, answer, taught)

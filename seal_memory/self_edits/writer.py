@@ -1,40 +1,38 @@
-"""The model as its own note-writer: questions, reversed questions, rewrites, implications.
+"""The model as its own note-writer: asks it for texts of the model-written genres, and keeps those that pass.
 
-One batched generation for all episodes; every text must pass `checks` against its statement. Not here: the prompts'
-words (`seal_memory.prompts`), the model-free genres (`genres`).
+One batched generation for all episodes; every text must pass its genre's checks against its statement.
+Not here: the genres' prompts and checks (`notes`), rule-made items (`rules`).
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from seal_memory import prompts
 from seal_memory.engines.base import Engine, Prompt
 from seal_memory.language.spans import Span
 from seal_memory.records import Genre, GenreYield, TrainingItem
-from seal_memory.self_edits import checks
-from seal_memory.self_edits.genres import item
+from seal_memory.self_edits.genres import MODEL_GENRES, model_writings, writing_prompt
 from seal_memory.self_edits.statements import Statement
 
 WRITE_TEMPERATURE = 0.7
 WRITE_TOKENS = 40
-MODEL_GENRES = (Genre.QA, Genre.REVERSED, Genre.REWRITE, Genre.IMPLICATIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the note-writer is asked: one text of a genre about a statement."""
+    """One text that the note-writer is asked for."""
 
     genre: Genre
     statement: Statement
-    span: Span  # the answer of a question; the name to ask by for rewrites and implications
+    span: Span  # the answer of a question; the name to ask by for a rewrite or an implication
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What it wrote (the first line), and the training item where that passed every check."""
+    """The first line of a written text, and its training item if it passed every check."""
 
     request: Request
     text: str
@@ -53,16 +51,12 @@ def write_items(
     seed: int,
     adapter: str | None = None,
 ) -> list[Written]:
-    """Per group of statements what the model wrote that is fit to train, and the yield of each genre.
+    """Per group of statements, the written items that are fit to train, and each genre's yield.
 
     See `write_drafts` for the options.
     """
-    return [
-        _kept(drafts)
-        for drafts in write_drafts(
-            groups, engine, per_statement=per_statement, held_out=held_out, seed=seed, adapter=adapter
-        )
-    ]
+    drafts = write_drafts(groups, engine, per_statement=per_statement, held_out=held_out, seed=seed, adapter=adapter)
+    return [_accepted(own) for own in drafts]
 
 
 def write_drafts(
@@ -76,79 +70,55 @@ def write_drafts(
     genres: Sequence[Genre] = MODEL_GENRES,
     temperature: float = WRITE_TEMPERATURE,
 ) -> list[list[Draft]]:
-    """Per group of statements all that the model wrote, with what passed the checks.
+    """Per group of statements, every written text, with its item if it passed the checks.
 
     All groups are written in one batch. `per_statement` texts are asked for per statement, genres taking turns.
     `adapter` is the note-writer's own policy adapter. `held_out[g]` are quiz questions that group g may not copy.
     """
     rng = random.Random(seed)
-    asked = [[r for n, s in enumerate(group) for r in _requests(s, n, per_statement, genres, rng)] for group in groups]
-    taught = adapter is not None
-    wanted = [Prompt(_messages(r, taught=taught), adapter) for requests in asked for r in requests]
-    done = iter(engine.complete(wanted, max_tokens=WRITE_TOKENS, temperature=temperature, seed=seed))
+    by_group = [
+        [r for n, s in enumerate(group) for r in _requests(s, n, per_statement, genres, rng)] for group in groups
+    ]
+    asked = [
+        Prompt(writing_prompt(r.genre, r.statement.text, r.span.text, taught=adapter is not None), adapter)
+        for requests in by_group
+        for r in requests
+    ]
+    done = iter(engine.complete(asked, max_tokens=WRITE_TOKENS, temperature=temperature, seed=seed))
     return [
-        [_draft(r, next(done).text, reserved) for r in requests]
-        for requests, reserved in zip(asked, held_out, strict=True)
+        [_draft(r, next(done).text, quiz) for r in requests] for requests, quiz in zip(by_group, held_out, strict=True)
     ]
 
 
 def _draft(request: Request, text: str, held_out: Collection[str]) -> Draft:
-    first = text.strip().split("\n")[0].strip()
-    return Draft(request, first, _item(request, first, held_out))
+    line = text.strip().split("\n")[0].strip()
+    writing = model_writings()[request.genre]
+    return Draft(request, line, writing.item(line, request.statement, request.span, held_out))
 
 
-def _kept(drafts: Sequence[Draft]) -> Written:
-    """The items of one group that passed every check, none twice, and how many of each genre did."""
-    kept: list[TrainingItem] = []
-    made_by, kept_by = dict.fromkeys(MODEL_GENRES, 0), dict.fromkeys(MODEL_GENRES, 0)
+def _accepted(drafts: Sequence[Draft]) -> Written:
+    """The distinct items of one group that passed every check, and how many texts of each genre did."""
+    items: list[TrainingItem] = []
+    made, kept = Counter[Genre](), Counter[Genre]()
     for draft in drafts:
-        made_by[draft.request.genre] += 1
-        if draft.item is not None and draft.item not in kept:
-            kept_by[draft.request.genre] += 1
-            kept.append(draft.item)
-    return kept, [GenreYield(g, made_by[g], kept_by[g]) for g in MODEL_GENRES if made_by[g]]
+        made[draft.request.genre] += 1
+        if draft.item is not None and draft.item not in items:
+            kept[draft.request.genre] += 1
+            items.append(draft.item)
+    return items, [GenreYield(g, made[g], kept[g]) for g in model_writings() if made[g]]
 
 
 def _requests(
     statement: Statement, place: int, count: int, genres: Sequence[Genre], rng: random.Random
 ) -> list[Request]:
-    """`count` requests; the genres start at another one for each statement."""
+    """`count` requests about one statement; each statement starts at the next genre."""
     spans = statement.spans
     if not spans:
         return []
-    wanted = []
+    requests = []
     for turn in range(count):
         genre = genres[(place + turn) % len(genres)]
-        subject = min(spans, key=lambda s: s.start)  # reversed: ask for what the statement is about
-        span = subject if genre is Genre.REVERSED else rng.choice(spans)
-        wanted.append(Request(genre, statement, span))
-    return wanted
-
-
-def writing_prompt(genre: Genre, statement: str, answer: str, *, taught: bool = False) -> list[prompts.Message]:
-    """What the note-writer is asked with, and trained under.
-
-    A taught writer needs no examples of a question, which are more than half of that prompt; the other genres keep
-    their one, since it need not have been taught them.
-    """
-    if genre is Genre.REWRITE:
-        return prompts.write_rewrite(statement)
-    if genre is Genre.IMPLICATIONS:
-        return prompts.write_implication(statement)
-    return prompts.write_question(statement, answer, examples=not taught)
-
-
-def _messages(request: Request, *, taught: bool) -> list[prompts.Message]:
-    return writing_prompt(request.genre, request.statement.text, request.span.text, taught=taught)
-
-
-def _item(request: Request, text: str, held_out: Collection[str]) -> TrainingItem | None:
-    """The training item of one written text, or None when a check fails."""
-    statement = request.statement
-    if request.genre in (Genre.QA, Genre.REVERSED):
-        if not checks.good_question(text, request.span.text, statement.text) or checks.too_close(text, held_out):
-            return None
-        return item(request.genre, text, statement.telling(request.span), statement)
-    if not checks.good_note(text, statement.text):
-        return None
-    return item(request.genre, prompts.about(request.span.text), text, statement)
+        about_subject = model_writings()[genre].about_subject
+        span = min(spans, key=lambda s: s.start) if about_subject else rng.choice(spans)
+        requests.append(Request(genre, statement, span))
+    return requests

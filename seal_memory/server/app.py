@@ -1,6 +1,6 @@
-"""The application: routes, error answers and bounds around one pool of memories.
+"""The FastAPI application over one pool of memories: routes, error responses, limits, start and shutdown.
 
-Not here: sockets and signals (`running`), the routes themselves.
+Not here: sockets and signals (`running`), the route handlers (their own modules).
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from seal_memory.server.state import Limits, RateLimiter, RequestSlots, Server
 logger = logging.getLogger(__name__)
 
 Train = Literal["auto", "asked", "never"]
-_THREADS_BESIDE = 16  # for what does not use the model, so that a full queue of chats does not shut it out
+_EXTRA_THREADS = 16  # for requests that do not use the model, so that a full chat queue does not block them
 _ERRORS = {
-    400: "the request cannot be used",
-    401: "no key, or an unknown one",
-    403: "the key may not do that",
-    404: "there is no such thing",
-    409: "something else is being done with this memory",
-    413: "too large",
+    400: "invalid request",
+    401: "missing or unknown API key",
+    403: "not allowed for this key",
+    404: "not found",
+    409: "the memory is busy, or belongs to another base model",
+    413: "request or export too large",
     429: "too many requests",
-    503: "not now",
+    503: "temporarily unavailable",
 }
-_ERROR_SHAPE = {
+_ERROR_SCHEMA = {
     "type": "object",
     "properties": {
         "error": {
@@ -78,42 +78,42 @@ def make_app(
     namespace: str = "default",
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
-    """The app over a pool, which it closes when it ends. `name`: of the model, for clients (default: its own).
+    """Build the app over a pool; the app closes the pool at shutdown.
 
-    `train`: "auto" learns what is pending and audits what is due, "asked" does what /consolidate asks for, "never"
-    leaves all jobs to a `seal-memory worker`. `namespace`: where requests without a key go that name none. Raises
-    `InputError` for an unknown mode.
+    `name`: model name shown to clients (default: the model's own). `train`: "auto" learns pending interactions and runs
+    due audits, "asked" runs only jobs queued by /consolidate, "never" leaves all jobs to a `seal-memory worker`.
+    `namespace`: default for requests without a key. Raises `InputError` for an unknown mode.
     """
     shown = name or public_name(pool.model)
     server = _server(pool, keys, limits or Limits(), train, shown, parse_mode(mode), check_name(namespace), clock)
-    app = _bare()
+    app = _app_without_routes()
     app.state.server = server
     errors.install(app)
-    for room in (page_files, health, chat, memory_api, browse_api, learned_api, quarantine_api, jobs_api, export_api):
-        app.include_router(room.router)
+    for module in (page_files, health, chat, memory_api, browse_api, learned_api, quarantine_api, jobs_api, export_api):
+        app.include_router(module.router)
     app.add_middleware(RequestMiddleware, limits=server.limits, metrics=server.metrics)
     return app
 
 
-def _bare() -> FastAPI:
-    """The app without routes: what its OpenAPI says about all of them."""
-    refusals: dict[int | str, dict[str, Any]] = {
-        status: {"description": told, "content": {"application/json": {"schema": _ERROR_SHAPE}}}
-        for status, told in _ERRORS.items()
+def _app_without_routes() -> FastAPI:
+    """The app without routes, with the OpenAPI text that all routes share."""
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {"description": description, "content": {"application/json": {"schema": _ERROR_SCHEMA}}}
+        for status, description in _ERRORS.items()
     }
     return FastAPI(
         title="seal-memory",
         version=__version__,
         description="An OpenAI-compatible server whose model remembers, and the memory's own API.",
-        docs_url=None,  # its page would load scripts from elsewhere
+        docs_url=None,  # the Swagger page would load scripts from another site
         redoc_url=None,
-        lifespan=_life,
-        responses=refusals,
+        lifespan=_lifespan,
+        responses=responses,
     )
 
 
 def public_name(model: str) -> str:
-    """A model's name without the folder it lies in."""
+    """The model's name without its folder and file ending."""
     return Path(model).stem if Path(model).exists() else model
 
 
@@ -128,22 +128,22 @@ def _server(
     clock: Callable[[], float],
 ) -> Server:
     metrics = Metrics()
-    threads = ThreadPoolExecutor(limits.waiting + _THREADS_BESIDE, thread_name_prefix="seal-memory-serve")
-    places, rates = RequestSlots(limits.waiting, metrics), RateLimiter(limits)
-    server = Server(pool, keys, limits, metrics, rates, places, threads, None, name, mode, namespace, clock)
+    threads = ThreadPoolExecutor(limits.waiting + _EXTRA_THREADS, thread_name_prefix="seal-memory-serve")
+    slots, rates = RequestSlots(limits.waiting, metrics), RateLimiter(limits)
+    server = Server(pool, keys, limits, metrics, rates, slots, threads, None, name, mode, namespace, clock)
     if train != "never":
         server.trainer = PoolTrainer(pool, asked_only=train == "asked", clock=clock, on_job=server.job_ended)
 
-    def doing(namespace: str, phase: str, done: int, total: int) -> None:
-        server.doing[namespace] = (phase, done, total)
+    def on_progress(namespace: str, phase: str, done: int, total: int) -> None:
+        server.progress[namespace] = (phase, done, total)
 
-    pool.on_progress = doing
+    pool.on_progress = on_progress
     return server
 
 
 @asynccontextmanager
-async def _life(app: FastAPI) -> AsyncIterator[None]:
-    """Load the model and train beside the requests; at the end hand back what is not finished, and close."""
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Start loading the model and training in the background; at shutdown hand unfinished jobs back and close."""
     server: Server = app.state.server
     server.threads.submit(_load, server)
     if server.trainer is not None:
@@ -160,7 +160,7 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _load(server: Server) -> None:
-    """So that the first answer need not wait; what goes wrong is told by every request that needs the model."""
+    """Load the model before the first request. On failure, each request that needs the model reports the error."""
     try:
         server.pool.get_ready()
     except (ModelUnavailableError, EngineUnavailableError, BaseModelMismatchError) as error:

@@ -1,7 +1,8 @@
-"""Whose request it is: its key, what that may do, and the one namespace it works in.
+"""Authentication of requests: API key, scopes, and the namespace of the request.
 
-The key decides: the header X-Seal-Memory-Namespace only chooses among the key's own. A server that never had a key
-is open to whoever reaches it, which is this machine alone (`binding`). Not here: the keys (`keys`).
+The header X-Seal-Memory-Namespace only chooses among the key's own namespaces. A server that never had a key accepts
+every request that reaches it, and it listens on this machine only (`running.check_bind`). Not here: storing keys
+(`keys`).
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from seal_memory.server.keys import Key
 from seal_memory.server.state import server_of
 
 NAMESPACE_HEADER = "X-Seal-Memory-Namespace"
-_NOBODY = "-"
+_NO_KEY = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, in which namespace. `key` None: the server has no keys."""
+    """The caller of a request and its namespace. `key` None: the server has no keys."""
 
     namespace: str
     key: Key | None = None
@@ -34,18 +35,20 @@ class Caller:
 
     @property
     def id(self) -> str:
-        """The key's public part, or a dash."""
-        return self.key.id if self.key is not None else _NOBODY
+        """The key's public part, or "-" without a key."""
+        return self.key.id if self.key is not None else _NO_KEY
 
     @property
     def observes(self) -> bool:
         return self.key is None or self.key.observes
 
 
-def _allowed(scope: str) -> Callable[..., Caller]:
+def _require(scope: str) -> Callable[..., Caller]:
+    """A FastAPI dependency: the caller, checked for `scope` and the rate limit. Raises `ApiError` (401, 403, 429)."""
+
     def caller(
         request: Request,
-        authorization: Annotated[str | None, Header(description="Bearer and the key's secret.")] = None,
+        authorization: Annotated[str | None, Header(description="`Bearer` and the key's secret.")] = None,
         namespace: Annotated[
             str | None, Header(alias=NAMESPACE_HEADER, description="One of the key's namespaces.")
         ] = None,
@@ -55,7 +58,7 @@ def _allowed(scope: str) -> Callable[..., Caller]:
         if key is not None:
             server.rates.take(key.id)
             if not key.allows(scope):
-                raise ApiError(403, "scope_missing", f"This key may not do that: it lacks the scope {scope!r}.")
+                raise ApiError(403, "scope_missing", f"This key lacks the scope {scope!r}.")
         found = Caller(_namespace(key, _decoded(namespace), server.namespace), key)
         request.state.caller = found.id
         return found
@@ -77,47 +80,47 @@ def _key(request: Request, authorization: str | None) -> Key | None:
 
 
 def _check_host(request: Request) -> None:
-    """Without keys only this machine's names are answered: a page elsewhere may make its own name lead here."""
+    """Reject a Host header other than localhost: against DNS rebinding while there are no keys."""
     try:
         host = request.url.hostname or ""
         here = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         here = False
     if not here:
-        raise ApiError(403, "host_forbidden", "Without API keys this server answers to localhost and 127.0.0.1 only.")
+        raise ApiError(403, "host_forbidden", "Without API keys this server accepts only localhost and 127.0.0.1.")
 
 
 def _check_origin(request: Request) -> None:
-    """Without keys a browser could be made to send requests by any page it shows: only the server's own may.
+    """Reject requests from other sites' pages: against cross-site request forgery while there are no keys.
 
-    Browsers say which page sends (`Origin` with what may change something, `Sec-Fetch-Site` with everything), and no
-    script can make them lie; other programs send neither.
+    Browsers send `Sec-Fetch-Site` with every request and `Origin` with those that may change something; scripts cannot
+    forge either. Other programs send neither.
     """
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
     own = request.headers.get("host", "").casefold()
     if site not in ("none", "same-origin") or (origin is not None and origin.casefold().partition("://")[2] != own):
         raise ApiError(
-            403, "origin_forbidden", "Without API keys this server answers no requests of other sites' pages."
+            403, "origin_forbidden", "Without API keys this server rejects requests from other sites' pages."
         )
 
 
 def _decoded(name: str | None) -> str | None:
-    """A header's bytes come as Latin-1; where they are UTF-8, that was meant: names may have any letters."""
+    """Decode a header as UTF-8 where its bytes are valid UTF-8; ASGI hands it over as Latin-1."""
     try:
         return name.encode("latin-1").decode("utf-8") if name else name
     except UnicodeError:
         return name
 
 
-def _namespace(key: Key | None, wanted: str | None, unasked: str) -> str:
+def _namespace(key: Key | None, wanted: str | None, default: str) -> str:
     if key is None:
-        return check_name(wanted or unasked)
+        return check_name(wanted or default)
     if wanted and wanted not in key.namespaces:
-        raise ApiError(403, "namespace_forbidden", "This key does not open that namespace.")
+        raise ApiError(403, "namespace_forbidden", "This key has no access to that namespace.")
     return wanted or key.namespaces[0]
 
 
-Chatting = Annotated[Caller, Depends(_allowed("chat"))]
-Observing = Annotated[Caller, Depends(_allowed("observe"))]
-Reading = Annotated[Caller, Depends(_allowed("read"))]
-Administering = Annotated[Caller, Depends(_allowed("admin"))]
+ChatCaller = Annotated[Caller, Depends(_require("chat"))]
+ObserveCaller = Annotated[Caller, Depends(_require("observe"))]
+ReadCaller = Annotated[Caller, Depends(_require("read"))]
+AdminCaller = Annotated[Caller, Depends(_require("admin"))]

@@ -1,6 +1,6 @@
-"""What people look at before they decide: who they are here, interactions page by page, what a forget would take.
+"""Read-only endpoints for browsing: access rights, interactions page by page, sessions, preview of a forget.
 
-Not here: the verbs themselves (`memory_api`), what learning made (`learned_api`).
+Not here: the memory's verbs (`memory_api`), adapters and decisions (`learned_api`).
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from pydantic import Field
 from seal_memory import __version__
 from seal_memory._internal.jsonable import jsonable
 from seal_memory.forgetting.consequences import consequences
-from seal_memory.forgetting.edits import chosen
+from seal_memory.forgetting.edits import ids_to_forget
 from seal_memory.ledger.browsing import InteractionRow
 from seal_memory.memory import SealMemory
 from seal_memory.records import Role, Status
-from seal_memory.server.auth import Reading
+from seal_memory.server.auth import ReadCaller
 from seal_memory.server.keys import SCOPES
 from seal_memory.server.memory_api import in_memory
-from seal_memory.server.memory_schemas import Forgetting
+from seal_memory.server.memory_schemas import ForgetRequest
 from seal_memory.server.state import server_of
 
 router = APIRouter(prefix="/v1/memory", tags=["memory"])
 
 StatusName = Literal["pending", "learned", "skipped", "refused", "superseded", "quarantined", "rejected"]
 RoleName = Literal["user", "assistant", "system", "tool", "document"]
-Words = Annotated[str, Query(max_length=1000, description="all of them must stand in the text or the title")]
+Words = Annotated[str, Query(max_length=1000, description="words that must all occur in the text or the title")]
 Statuses = Annotated[list[StatusName] | None, Query(max_length=7)]
 Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]] | None, Query(max_length=100)]
 Name = Annotated[str | None, Query(min_length=1, max_length=200)]
 
 
 @router.get("/access")
-async def access(request: Request, caller: Reading) -> dict[str, Any]:
-    """Which namespace this request works in, which others it could, and what it may do there."""
+async def access(request: Request, caller: ReadCaller) -> dict[str, Any]:
+    """The request's namespace, the other namespaces open to it, and its scopes."""
     server = server_of(request)
     if caller.key is None:
         known = await server.in_thread(server.pool.names)
@@ -57,7 +57,7 @@ async def access(request: Request, caller: Reading) -> dict[str, Any]:
 @router.get("/interactions")
 async def interactions(
     request: Request,
-    caller: Reading,
+    caller: ReadCaller,
     words: Words = "",
     id: Ids = None,
     status: Statuses = None,
@@ -67,7 +67,7 @@ async def interactions(
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
     offset: Annotated[int, Query(ge=0, lt=1 << 40)] = 0,
 ) -> dict[str, Any]:
-    """What was recorded and meets the filters, newest first, with its status and the shard that holds it."""
+    """Recorded interactions that match the filters, newest first, each with its status and shard."""
 
     def verb(memory: SealMemory) -> dict[str, Any]:
         found = memory.ledger.browsing.interactions(
@@ -81,7 +81,7 @@ async def interactions(
             offset=offset,
         )
         shards = _shards(memory)
-        return {"total": found.total, "offset": offset, "items": [_listed(one, shards) for one in found.items]}
+        return {"total": found.total, "offset": offset, "items": [_row(one, shards) for one in found.items]}
 
     return await in_memory(request, caller, verb)
 
@@ -92,26 +92,26 @@ def _shards(memory: SealMemory) -> dict[str, str]:
     return {i: s.adapter_id for i, s in current.manifest.holders.items()} if current else {}
 
 
-def _listed(one: InteractionRow, shards: dict[str, str]) -> dict[str, Any]:
-    told: dict[str, Any] = jsonable(one.interaction)
-    del told["content_hash"]
-    return {**told, "superseded_by": one.superseded_by, "shard": shards.get(one.interaction.id)}
+def _row(one: InteractionRow, shards: dict[str, str]) -> dict[str, Any]:
+    fields: dict[str, Any] = jsonable(one.interaction)
+    del fields["content_hash"]
+    return {**fields, "superseded_by": one.superseded_by, "shard": shards.get(one.interaction.id)}
 
 
 @router.get("/sessions")
-async def sessions(request: Request, caller: Reading) -> dict[str, Any]:
-    """The sessions that something was seen in, the latest first, and how much; at most 200."""
+async def sessions(request: Request, caller: ReadCaller) -> dict[str, Any]:
+    """Sessions with their number of interactions, the latest first; at most 200."""
     found = await in_memory(request, caller, lambda memory: memory.ledger.browsing.sessions())
     return {"sessions": [{"session": name, "interactions": count} for name, count in found]}
 
 
 @router.post("/forget/preview")
-async def forget_preview(request: Request, body: Forgetting, caller: Reading) -> dict[str, Any]:
-    """What this forget would destroy, and what would have to be learned again; nothing is changed."""
-    told: dict[str, Any] = jsonable(await in_memory(request, caller, lambda memory: _preview(memory, body)))
-    return told
+async def forget_preview(request: Request, body: ForgetRequest, caller: ReadCaller) -> dict[str, Any]:
+    """Preview of a forget: what it would destroy, and which interactions would be learned again. Changes nothing."""
+    found: dict[str, Any] = jsonable(await in_memory(request, caller, lambda memory: _preview(memory, body)))
+    return found
 
 
-def _preview(memory: SealMemory, body: Forgetting) -> Any:
+def _preview(memory: SealMemory, body: ForgetRequest) -> Any:
     ledger = memory.ledger
-    return consequences(ledger, chosen(ledger, body.ids, session=body.session, source=body.source))
+    return consequences(ledger, ids_to_forget(ledger, body.ids, session=body.session, source=body.source))

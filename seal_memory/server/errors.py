@@ -1,6 +1,6 @@
-"""The one place where errors become HTTP answers, in OpenAI's format: {"error": {message, type, param, code}}.
+"""HTTP error responses in OpenAI's format: {"error": {message, type, param, code}}. The only place that makes them.
 
-Not here: raising them. What is unexpected says nothing but its request's id; what it was goes to the log, by place.
+An unexpected error shows the client only the request's id; the log gets its type and place. Not here: raising errors.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
 class ApiError(SealMemoryError):
-    """Something only a server can refuse: no key, no right, too much, too soon."""
+    """An HTTP-level refusal: missing key, missing scope, request too large, rate limit."""
 
     def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -51,14 +51,14 @@ class ApiError(SealMemoryError):
 
 
 def install(app: FastAPI) -> None:
-    """Make an app answer errors this way."""
+    """Register the error handlers on an app."""
     app.add_exception_handler(SealMemoryError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
 
 
 def status_of(error: SealMemoryError) -> tuple[int, str, float | None]:
-    """(HTTP status, code, seconds until it is worth trying again) of one of our errors."""
+    """(HTTP status, error code, seconds for Retry-After or None) of a `SealMemoryError`."""
     if isinstance(error, ApiError):
         return error.status, error.code, error.retry_after
     found = ((status, code, after) for kind, status, code, after in _MAPPED if isinstance(error, kind))
@@ -66,22 +66,22 @@ def status_of(error: SealMemoryError) -> tuple[int, str, float | None]:
 
 
 def body_of(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
-    """The body of an error."""
+    """The JSON body of an error response."""
     kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def answer_to(error: SealMemoryError) -> JSONResponse:
-    """The whole answer to one of our errors."""
+    """The complete HTTP response to a `SealMemoryError`."""
     status, code, after = status_of(error)
     headers = {"Retry-After": str(max(1, round(after)))} if after is not None else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(body_of(status, code, told(error)), status, headers)
+    return JSONResponse(body_of(status, code, client_message(error)), status, headers)
 
 
-def told(error: SealMemoryError) -> str:
-    """What a client is told: what is the server's own trouble may name paths or processes, and goes to the log."""
+def client_message(error: SealMemoryError) -> str:
+    """The message for the client. Server-side errors may name paths or processes: their text goes to the log only."""
     status, code, _ = status_of(error)
     if isinstance(error, BusyError):  # its message names a machine and a process
         logger.info("%s", error)
@@ -93,12 +93,12 @@ def told(error: SealMemoryError) -> str:
 
 
 def unexpected(error: Exception, request_id: str) -> dict[str, Any]:
-    """The body for what nobody foresaw; its message may quote what was observed, so only its place is logged."""
+    """The body for an unexpected exception. Its message may quote interactions, so only type and place are logged."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
     logger.error("unexpected %s at %s", type(error).__name__, where, extra={"request": request_id})
     logger.debug("unexpected", exc_info=error)
-    return body_of(500, "internal_error", f"Something went wrong here; the server's log knows request {request_id}.")
+    return body_of(500, "internal_error", f"Internal error; the server's log has details under request {request_id}.")
 
 
 async def _known(request: Request, error: Exception) -> JSONResponse:
@@ -106,11 +106,11 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """What was expected where; what came instead is not repeated."""
+    """A validation error: names each field and the rule it broke, never the value sent."""
     problems = error.errors() if isinstance(error, RequestValidationError) else []
     places = [".".join(str(part) for part in p["loc"][1:]) for p in problems]
-    told = "; ".join(f"{place or 'body'}: {p['msg']}" for place, p in zip(places, problems, strict=True))
-    message = told.encode("utf-8", errors="replace").decode() or "The request cannot be read."
+    summary = "; ".join(f"{place or 'body'}: {p['msg']}" for place, p in zip(places, problems, strict=True))
+    message = summary.encode("utf-8", errors="replace").decode() or "The request cannot be read."
     param = places[0].encode("utf-8", errors="replace").decode() if places and places[0] else None
     return JSONResponse(body_of(400, "invalid_request", message, param), 400)
 

@@ -1,8 +1,8 @@
-"""One request to the model: checked first, then run, then recorded where that is wanted.
+"""One model request: check it, run it, then record it where recording is wanted.
 
-What somebody said is recorded even when no answer came of it; what the model said is recorded as the assistant's,
-which is learned only where `learning.roles` says so. Of a history that comes again only what is new is recorded.
-Not here: HTTP (`chat`), how answers are made (`SealMemory.converse`).
+The user's messages are recorded even when no answer came. The model's answer is recorded with the role assistant,
+which is learned only if `learning.roles` includes it. Of a repeated history only the new messages are recorded.
+Not here: HTTP (`chat`), answering (`SealMemory.converse`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from seal_memory.server.state import Server
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """What a request wants of the memory: its own field before its headers."""
+    """The memory options of one request; its body field `seal_memory` overrides its headers."""
 
     observe: bool | None
     session: str | None
@@ -35,12 +35,12 @@ class RequestOptions:
 
 @dataclass(slots=True)
 class Exchange:
-    """Prepared by `of_chat` or `of_texts`; then `run` it, or `close` it."""
+    """A checked request, made by `prepare_chat` or `prepare_completion`; then `run` it or `close` it."""
 
     server: Server
     memory: SealMemory
     ready: list[Conversation]
-    said: Sequence[Mapping[str, Any]]  # to record; nothing: nothing is
+    messages: Sequence[Mapping[str, Any]]  # to record; empty: record nothing
     session: str | None
     source: str
     fingerprint: str
@@ -48,7 +48,7 @@ class Exchange:
 
     @property
     def snapshot(self) -> int | None:
-        """The version that answers."""
+        """The published version that answers."""
         return self.ready[0].snapshot
 
     @property
@@ -56,17 +56,17 @@ class Exchange:
         return sum(c.n for c in self.ready)
 
     def run(self, on_text: OnText | None = None) -> list[Answer]:
-        """All answers, in the order of the choices; recorded before they are returned."""
+        """Generate all answers in the order of the choices, and record the exchange before returning them."""
         answers: list[Answer] = []
         try:
             for conversation in self.ready:
-                answers += conversation.run(_from(len(answers), on_text))
+                answers += conversation.run(_offset(len(answers), on_text))
             return answers
         finally:
             self._end(answers)
 
     def close(self) -> None:
-        """Let go of the memory and the place in the queue."""
+        """Release the memory and the request slot."""
         self._held.close()
 
     def _end(self, answers: Sequence[Answer]) -> None:
@@ -79,78 +79,78 @@ class Exchange:
         metrics.tokens.labels("made").inc(sum(a.generated_tokens for a in answers))
 
     def _record(self, answers: Sequence[Answer]) -> None:
-        if not self.said:
+        if not self.messages:
             return
-        heard = [m for m in self.said if not _is_blank(m)]
-        known = sum(not _is_blank(m) for m in self.said[: _replayed(self.said)])
+        texts = [m for m in self.messages if not _is_blank(m)]
+        known = sum(not _is_blank(m) for m in self.messages[: _replayed(self.messages)])
         with self.memory.ledger.atomic():
-            self.memory.observe_messages(heard, source=self.source, session=self.session, replayed=known)
-            if len(answers) == 1 and answers[0].text:  # of several, the chosen one comes with the next turn's history
+            self.memory.observe_messages(texts, source=self.source, session=self.session, replayed=known)
+            if len(answers) == 1 and answers[0].text:  # of several, the next turn's history brings the chosen one
                 made_by = {"model": self.server.name, "snapshot": answers[0].snapshot or 0}
                 self.memory.observe(
                     answers[0].text, role="assistant", source=self.source, session=self.session, metadata=made_by
                 )
 
 
-def of_chat(server: Server, caller: Caller, body: ChatRequest, wishes: RequestOptions) -> Exchange:
-    """Check a chat and bind it to a snapshot. Raises what is wrong with it."""
-    observes = _observes(caller, wishes.observe, caller.observes)
-    said = body.said
+def prepare_chat(server: Server, caller: Caller, body: ChatRequest, options: RequestOptions) -> Exchange:
+    """Check a chat request and bind it to a snapshot. Raises `ApiError` or `InputError` for an unusable one."""
+    observes = _observes(caller, options.observe, caller.observes)
+    messages = body.message_dicts
     if observes:
-        from_messages([m for m in said if not _is_blank(m)])  # what cannot be recorded is refused, not lost
-    session = wishes.session or _session(caller, said)
+        from_messages([m for m in messages if not _is_blank(m)])  # refuse now what could not be recorded later
+    session = options.session or _session(caller, messages)
 
     def ready(memory: SealMemory) -> list[Conversation]:
         n = body.n or 1
-        return [memory.converse(said, mode=wishes.mode, decoding=body.decoding, n=n, tools=body.offered)]
+        return [memory.converse(messages, mode=options.mode, decoding=body.decoding, n=n, tools=body.offered_tools)]
 
-    return _prepared(server, caller, ready, said if observes else (), session)
+    return _prepare(server, caller, ready, messages if observes else (), session)
 
 
-def of_texts(server: Server, caller: Caller, body: CompletionRequest, wishes: RequestOptions) -> Exchange:
-    """The same for texts to continue, which are recorded only when the request asks for it."""
-    observes = _observes(caller, wishes.observe, False)
-    said = [{"role": "user", "content": text} for text in body.prompts] if observes else []
+def prepare_completion(server: Server, caller: Caller, body: CompletionRequest, options: RequestOptions) -> Exchange:
+    """Check a completion request, like `prepare_chat`; its texts are recorded only on request."""
+    observes = _observes(caller, options.observe, False)
+    messages = [{"role": "user", "content": text} for text in body.prompts] if observes else []
     if observes:
-        from_messages(said)
+        from_messages(messages)
 
     def ready(memory: SealMemory) -> list[Conversation]:
         n = body.n or 1
-        return [memory.converse(t, mode=wishes.mode, decoding=body.decoding, n=n) for t in body.prompts]
+        return [memory.converse(t, mode=options.mode, decoding=body.decoding, n=n) for t in body.prompts]
 
-    return _prepared(server, caller, ready, said, wishes.session)
+    return _prepare(server, caller, ready, messages, options.session)
 
 
-def _prepared(
-    server: Server, caller: Caller, ready: Any, said: Sequence[Mapping[str, Any]], session: str | None
+def _prepare(
+    server: Server, caller: Caller, ready: Any, messages: Sequence[Mapping[str, Any]], session: str | None
 ) -> Exchange:
     with ExitStack() as stack:
-        server.places.take()
-        stack.callback(server.places.free)
+        server.slots.take()
+        stack.callback(server.slots.free)
         memory = stack.enter_context(server.pool.memory(caller.namespace))
         conversations = ready(memory)
         source = "chat" if caller.key is None else f"chat/{caller.key.id}"
         fingerprint = f"{memory.answering.fingerprint[:12]}-{conversations[0].snapshot or 0}"
-        return Exchange(server, memory, conversations, said, session, source, fingerprint, stack.pop_all())
+        return Exchange(server, memory, conversations, messages, session, source, fingerprint, stack.pop_all())
 
 
 def _observes(caller: Caller, wanted: bool | None, default: bool) -> bool:
-    """Raises `ApiError` where a request wants to be recorded and its key may not."""
+    """Whether to record. Raises `ApiError` (403) where the request asks for it and the key may not."""
     if wanted and not caller.observes and not caller.allows("observe"):
-        raise ApiError(403, "scope_missing", "This key's conversations are not recorded: it lacks the scope 'observe'.")
+        raise ApiError(403, "scope_missing", "This key may not record conversations: it lacks the scope 'observe'.")
     return default if wanted is None else wanted
 
 
-def _session(caller: Caller, said: Sequence[Mapping[str, Any]]) -> str:
-    """The same for every turn of a conversation whose client names none: made of how it began."""
-    first = next((str(m.get("content")) for m in said if m.get("role") == "user"), "")
+def _session(caller: Caller, messages: Sequence[Mapping[str, Any]]) -> str:
+    """A session id for a conversation without one: the hash of its first user message, so equal for all its turns."""
+    first = next((str(m.get("content")) for m in messages if m.get("role") == "user"), "")
     digest = hashlib.sha256(f"{caller.id}\n{first}".encode()).hexdigest()
     return f"chat-{digest[:16]}"
 
 
-def _replayed(said: Sequence[Mapping[str, Any]]) -> int:
-    """How many messages were there at an earlier turn: all up to the last answer."""
-    return max((n + 1 for n, m in enumerate(said) if m.get("role") == "assistant"), default=0)
+def _replayed(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Number of messages known from earlier turns: all up to the last answer."""
+    return max((n + 1 for n, m in enumerate(messages) if m.get("role") == "assistant"), default=0)
 
 
 def _is_blank(message: Mapping[str, Any]) -> bool:
@@ -158,5 +158,5 @@ def _is_blank(message: Mapping[str, Any]) -> bool:
     return isinstance(content, str) and not content.strip()
 
 
-def _from(first: int, on_text: OnText | None) -> OnText | None:
+def _offset(first: int, on_text: OnText | None) -> OnText | None:
     return None if on_text is None else lambda sample, piece: on_text(first + sample, piece)

@@ -1,6 +1,6 @@
-"""The published adapters as one zip of PEFT folders, made while it is sent; its names come from the ledger alone.
+"""Export endpoint: the published adapters as a streamed zip of PEFT folders. File names come from the ledger alone.
 
-Not here: what an export holds (`exporting`), merged models, which are the command line's.
+Not here: the contents of an export (`runtime.export`), merged models (`seal-memory export --merged`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from seal_memory.errors import InputError
 from seal_memory.lora.store import AdapterStore
 from seal_memory.memory import SealMemory
 from seal_memory.records import Snapshot
-from seal_memory.runtime.export import packed
-from seal_memory.server.auth import Administering
+from seal_memory.runtime.export import adapter_files
+from seal_memory.server.auth import AdminCaller
 from seal_memory.server.chat import SNAPSHOT_HEADER
 from seal_memory.server.errors import ApiError
 from seal_memory.server.memory_api import in_memory
@@ -28,43 +28,43 @@ router = APIRouter(prefix="/v1/memory", tags=["memory"])
 
 
 @router.get("/export", response_class=StreamingResponse)
-async def export(request: Request, caller: Administering) -> Response:
-    """Every adapter of the published version as a PEFT folder, and manifest.json, in a zip.
+async def export(request: Request, caller: AdminCaller) -> Response:
+    """Download the published version as a zip: each adapter as a PEFT folder, and manifest.json.
 
-    A file that is damaged or forgotten meanwhile breaks the transfer off: the zip then has no end.
+    If a file turns out damaged or is forgotten meanwhile, the transfer breaks off and the zip is incomplete.
     """
     server = server_of(request)
-    snapshot, store = await in_memory(request, caller, partial(_whole, server))
-    files = packed(snapshot, store, base_model=server.name)
+    snapshot, store = await in_memory(request, caller, partial(_exportable, server))
+    files = adapter_files(snapshot, store, base_model=server.name)
     name = f"seal-memory-v{snapshot.version}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', SNAPSHOT_HEADER: str(snapshot.version)}
-    return StreamingResponse(zipped(files), media_type="application/zip", headers=headers)
+    return StreamingResponse(zip_stream(files), media_type="application/zip", headers=headers)
 
 
-def _whole(server: Server, memory: SealMemory) -> tuple[Snapshot, AdapterStore]:
+def _exportable(server: Server, memory: SealMemory) -> tuple[Snapshot, AdapterStore]:
     snapshot = memory.published()
     if snapshot is None:
         raise InputError("Nothing is published yet, so there is nothing to export; consolidate first.")
     size = sum(a.bytes for a in memory.ledger.adapters(ids=snapshot.manifest.adapter_ids))
     if size > server.limits.export_bytes:
         raise ApiError(
-            413, "too_large", f"This export has {size:,} bytes, over the server's {server.limits.export_bytes:,}."
+            413, "too_large", f"This export has {size:,} bytes; the server's limit is {server.limits.export_bytes:,}."
         )
     return snapshot, memory.store
 
 
-def zipped(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    """A zip of (name, content), uncompressed (weights do not shrink), a file at a time in memory."""
-    sink = _Sink()
+def zip_stream(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """Stream (name, content) pairs as an uncompressed zip (weights do not shrink), one file in memory at a time."""
+    sink = _Buffer()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files:
             archive.writestr(zipfile.ZipInfo(name), content)
-            yield sink.drained()
-    yield sink.drained()
+            yield sink.drain()
+    yield sink.drain()
 
 
-class _Sink(io.RawIOBase):
-    """What is written, until it is fetched; nothing can be sought."""
+class _Buffer(io.RawIOBase):
+    """A write-only buffer that `drain` empties; not seekable."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +78,6 @@ class _Sink(io.RawIOBase):
         self._parts.append(part)
         return len(part)
 
-    def drained(self) -> bytes:
+    def drain(self) -> bytes:
         parts, self._parts = self._parts, []
         return b"".join(parts)

@@ -1,6 +1,6 @@
-"""Whether the server lives and is ready, and its numbers for Prometheus.
+"""Health endpoints: liveness, readiness, Prometheus metrics.
 
-Alive and ready need no key and tell nothing but that. Not here: what is counted (`metrics`).
+Liveness and readiness need no key and reveal nothing else. Not here: the counters (`metrics`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from seal_memory.errors import SealMemoryError
-from seal_memory.server.auth import Reading
+from seal_memory.server.auth import ReadCaller
 from seal_memory.server.state import server_of
 
 router = APIRouter(tags=["health"])
@@ -20,13 +20,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """The process answers."""
+    """Liveness: the process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"description": "It is loading, stopping, or cannot read its ledger."}})
+@router.get("/readyz", responses={503: {"description": "Still loading, stopping, or unable to read the ledger."}})
 async def readyz(request: Request) -> Response:
-    """The model is loaded (or its server answers), the ledger can be read, and the server is not stopping."""
+    """Readiness: the model is loaded (or its server answers), the ledger is readable, the server is not stopping."""
     server = server_of(request)
     loaded = await server.in_thread(lambda: server.pool.loaded)
     checks: dict[str, Any] = {"model": loaded, "running": not server.stopping.is_set()}
@@ -40,8 +40,8 @@ async def readyz(request: Request) -> Response:
 
 
 @router.get("/metrics", response_class=Response)
-async def metrics(request: Request, caller: Reading) -> Response:
-    """The server's numbers, in Prometheus' format; no namespace is told."""
+async def metrics(request: Request, caller: ReadCaller) -> Response:
+    """Metrics in Prometheus' text format, without namespaces."""
     server = server_of(request)
     server.metrics.open.set(len(server.pool.open_names))
     return Response(server.metrics.text(), media_type=CONTENT_TYPE_LATEST)

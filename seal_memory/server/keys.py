@@ -1,8 +1,8 @@
-"""API keys: who may do what in which namespaces. A small SQLite file beside the ledger.
+"""API keys with scopes and namespaces, in a small SQLite file beside the ledger.
 
-A secret is 256 random bits, shown once and stored as its SHA-256: what is guessed at random needs no slow hash. It is
-found by its public prefix and compared in constant time. A revoked key stays on record, so that a server which once
-had keys never opens itself again. Not here: reading a request's key (`auth`).
+A secret is 256 random bits, shown once and stored as its SHA-256: a random secret needs no slow hash. It is looked up
+by its public prefix and compared in constant time. A revoked key stays on record, so that a server which once had keys
+never becomes open again. Not here: reading a request's key (`auth`).
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ CREATE TABLE IF NOT EXISTS api_keys (
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a key allows. `id` is the public part of its secret; the first namespace is the one it uses unasked.
+    """One API key. `id` is the public part of its secret; the first namespace is its default.
 
-    `observes`: whether its conversations are recorded where a request does not say.
+    `observes`: whether its conversations are recorded by default.
     """
 
     id: str
@@ -53,12 +53,12 @@ class Key:
     revoked: float | None = None
 
     def allows(self, scope: str) -> bool:
-        """`admin` includes the others."""
+        """Whether the key has the scope; `admin` includes all others."""
         return scope in self.scopes or "admin" in self.scopes
 
 
 class KeyStore:
-    """The keys of one memory folder; threads and processes may share it."""
+    """The keys of one memory folder; safe for several threads and processes."""
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         """Raises `LedgerError` when the file cannot be opened."""
@@ -76,10 +76,10 @@ class KeyStore:
     def create(
         self, *, namespaces: Sequence[str], scopes: Sequence[str] = SCOPES[:3], name: str = "", observes: bool = True
     ) -> tuple[Key, str]:
-        """A new key and its secret, which cannot be had again. Raises `InputError` for unknown scopes or bad names."""
+        """Create a key; returns it and its secret, which is not stored. Raises `InputError` for bad scopes or names."""
         unknown = [s for s in scopes if s not in SCOPES]
         if unknown or not scopes:
-            raise InputError(f"The scopes {list(scopes)} are not usable; expected some of {list(SCOPES)}.")
+            raise InputError(f"Unknown scopes {list(scopes)}; expected one or more of {list(SCOPES)}.")
         if not namespaces:
             raise InputError("A key needs at least one namespace.")
         for namespace in namespaces:
@@ -104,7 +104,7 @@ class KeyStore:
         """One key. Raises `UnknownIdError`."""
         rows = self._rows("WHERE id = ?", key_id)
         if not rows:
-            raise UnknownIdError(f"There is no key {key_id!r}; `seal-memory keys list` shows them.")
+            raise UnknownIdError(f"There is no key {key_id!r}; `seal-memory keys list` shows all keys.")
         return _key_from(rows[0])
 
     def keys(self) -> list[Key]:
@@ -112,7 +112,7 @@ class KeyStore:
         return [_key_from(row) for row in self._rows("ORDER BY created, id")]
 
     def revoke(self, key_id: str) -> Key:
-        """It opens nothing from now on; revoking again changes nothing. Raises `UnknownIdError`."""
+        """Revoke a key at once; revoking again changes nothing. Raises `UnknownIdError`."""
         self.get(key_id)
         with self._translated():
             self._database.execute(
@@ -121,7 +121,7 @@ class KeyStore:
         return self.get(key_id)
 
     def find(self, secret: str) -> Key | None:
-        """The key of a secret; None for what is unknown or revoked, in the same time."""
+        """The key of a secret; None for an unknown or revoked one, in the same time."""
         parts = secret.split("-", 2)
         rows = self._rows("WHERE id = ? AND revoked IS NULL", parts[1] if len(parts) == 3 else "")
         matches = hmac.compare_digest(_hash(secret), rows[0]["hash"] if rows else _NO_HASH)
@@ -129,12 +129,12 @@ class KeyStore:
 
     @property
     def in_use(self) -> bool:
-        """Whether there ever was a key: then every request needs one."""
+        """Whether a key was ever created: then every request needs one."""
         return bool(self._rows("LIMIT 1"))
 
     @property
     def any_valid(self) -> bool:
-        """Whether anybody could get in."""
+        """Whether there is a key that is not revoked."""
         return bool(self._rows("WHERE revoked IS NULL LIMIT 1"))
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""What learning made of the interactions: adapters and their names, the gate's decisions, the edit policy, pictures.
+"""Read-only endpoints for the results of learning: adapters, publish decisions, edit policy, charts.
 
-Not here: versions and rollback (`memory_api`), jobs (`jobs_api`), how the pictures are drawn (`report.charts`).
+Not here: versions and rollback (`memory_api`), jobs (`jobs_api`), drawing (`report.charts`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from seal_memory.records import AdapterRecord, Decision, PolicyVersion
 from seal_memory.report import charts
 from seal_memory.report import policy as policy_report
 from seal_memory.report.names import episode_names
-from seal_memory.server.auth import Reading
+from seal_memory.server.auth import ReadCaller
 from seal_memory.server.memory_api import in_memory
 
 router = APIRouter(prefix="/v1/memory", tags=["memory"])
@@ -28,8 +28,8 @@ Picture = Literal["retention", "curve", "lineage", "policy"]
 
 
 @router.get("/adapters")
-async def adapters(request: Request, caller: Reading, limit: Limit = 200) -> dict[str, Any]:
-    """The trained adapters on record, newest first: what each was trained on, and whether it answers now."""
+async def adapters(request: Request, caller: ReadCaller, limit: Limit = 200) -> dict[str, Any]:
+    """Trained adapters on record, newest first, each with its interactions and whether it is published."""
     return {"adapters": await in_memory(request, caller, lambda memory: _adapters(memory.ledger, limit))}
 
 
@@ -53,8 +53,8 @@ def _adapter(record: AdapterRecord, names: dict[str, str], published: bool) -> d
 
 
 @router.get("/decisions")
-async def decisions(request: Request, caller: Reading, limit: Limit = 50) -> dict[str, Any]:
-    """What the publish gate decided, newest first, and why."""
+async def decisions(request: Request, caller: ReadCaller, limit: Limit = 50) -> dict[str, Any]:
+    """Decisions of the publish gate with their reasons, newest first."""
 
     def verb(memory: SealMemory) -> list[dict[str, Any]]:
         names = episode_names(memory.ledger)
@@ -64,13 +64,13 @@ async def decisions(request: Request, caller: Reading, limit: Limit = 50) -> dic
 
 
 def _decision(decision: Decision, names: dict[str, str]) -> dict[str, Any]:
-    told: dict[str, Any] = jsonable(decision)
-    return {**told, "name": names.get(decision.episode_id or "")}
+    fields: dict[str, Any] = jsonable(decision)
+    return {**fields, "name": names.get(decision.episode_id or "")}
 
 
 @router.get("/policy")
-async def policy(request: Request, caller: Reading) -> dict[str, Any]:
-    """How the edit policy does: its versions with their verdicts, and what each arm earned on average."""
+async def policy(request: Request, caller: ReadCaller) -> dict[str, Any]:
+    """The edit policy: its versions with their verdicts, and each arm's mean reward."""
     return await in_memory(request, caller, lambda memory: _policy(memory.ledger))
 
 
@@ -100,8 +100,8 @@ def _policy_version(version: PolicyVersion) -> dict[str, Any]:
 
 
 @router.get("/pictures/{picture}")
-async def picture(request: Request, picture: Picture, caller: Reading) -> dict[str, Any]:
-    """One of the report's pictures as SVG text without colours of its own; null where there is nothing to draw yet."""
+async def picture(request: Request, picture: Picture, caller: ReadCaller) -> dict[str, Any]:
+    """A chart of the report as SVG text without colours; null while there is nothing to draw."""
     return {"svg": await in_memory(request, caller, lambda memory: _PICTURES[picture](memory.ledger))}
 
 

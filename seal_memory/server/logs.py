@@ -1,6 +1,6 @@
-"""Logs as one JSON object a line: when, how bad, who says it, and figures. Never what was said in an interaction.
+"""JSON-lines logging: time, level, logger, message and a few numeric fields; never interaction text.
 
-Not here: what is logged. Levels under INFO may quote interactions, so a server has none.
+Levels below INFO may quote interactions, so a server logs none of them. Not here: the log calls.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _FIGURES = ("request", "method", "route", "status", "key", "seconds", "port", "j
 
 
 class JsonLines(logging.Formatter):
-    """One line a record; exceptions are named, and their messages, which may quote texts, left out."""
+    """One line a record; of an exception only the type, as its message may quote interactions."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -30,7 +30,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Everything of this process goes to standard error this way."""
+    """Send all logs of this process to standard error as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
@@ -38,4 +38,4 @@ def configure(level: str) -> None:
     root.setLevel(level.upper())
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers = []
-        logging.getLogger(name).propagate = name != "uvicorn.access"  # `middleware` has a line of its own
+        logging.getLogger(name).propagate = name != "uvicorn.access"  # `middleware` logs each request

@@ -1,7 +1,7 @@
-"""The memory's own API: taking in, asking, keeping right. Each endpoint is one verb of `SealMemory` in the caller's
-namespace.
+"""The memory API: observe, ask, recall, quiz, correct, forget, history, rollback, status, retention.
 
-Not here: background jobs (`jobs_api`), exports (`export_api`), chats (`chat`).
+Each endpoint is one verb of `SealMemory` in the caller's namespace. Not here: background jobs (`jobs_api`), exports
+(`export_api`), chats (`chat`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from seal_memory.forgetting import retention
 from seal_memory.memory import SealMemory
 from seal_memory.records import Audit, Observed, Snapshot
 from seal_memory.report.names import episode_names
-from seal_memory.server.auth import Administering, Caller, Observing, Reading
+from seal_memory.server.auth import AdminCaller, Caller, ObserveCaller, ReadCaller
 from seal_memory.server.memory_schemas import (
-    Asking,
-    Correcting,
-    Forgetting,
-    Observation,
-    Observations,
-    Quizzing,
-    Recalling,
-    RollingBack,
+    AskRequest,
+    CorrectRequest,
+    ForgetRequest,
+    ObserveBatchRequest,
+    ObserveRequest,
+    QuizRequest,
+    RecallRequest,
+    RollbackRequest,
 )
 from seal_memory.server.state import server_of
 
@@ -34,33 +34,35 @@ router = APIRouter(prefix="/v1/memory", tags=["memory"])
 T = TypeVar("T")
 
 
-async def in_memory(request: Request, caller: Caller, verb: Callable[[SealMemory], T], *, thinks: bool = False) -> T:
-    """Run a verb in the caller's namespace, in a thread; one that uses the model takes a place in the queue."""
+async def in_memory(
+    request: Request, caller: Caller, verb: Callable[[SealMemory], T], *, uses_model: bool = False
+) -> T:
+    """Run a verb in a thread, in the caller's namespace. `uses_model`: hold a request slot meanwhile."""
     server = server_of(request)
 
     def run() -> T:
         with server.pool.memory(caller.namespace) as memory:
             return verb(memory)
 
-    if not thinks:
+    if not uses_model:
         return await server.in_thread(run)
-    with server.places.one():
+    with server.slots.slot():
         return await server.in_thread(run)
 
 
-# -- taking in ----------------------------------------------------------------------------------------
+# -- observe ------------------------------------------------------------------------------------------
 
 
 @router.post("/observe")
-async def observe(request: Request, body: Observation, caller: Observing) -> dict[str, Any]:
-    """Record one text. Says of each recorded chunk whether it is new, and whether it will be learned."""
+async def observe(request: Request, body: ObserveRequest, caller: ObserveCaller) -> dict[str, Any]:
+    """Record one text. Returns for each chunk whether it is new, and its status."""
     seen = await in_memory(request, caller, lambda memory: _observe(memory, body))
     return {"observed": jsonable(seen)}
 
 
 @router.post("/observe/batch")
-async def observe_batch(request: Request, body: Observations, caller: Observing) -> dict[str, Any]:
-    """Record several texts, or messages, all or none."""
+async def observe_batch(request: Request, body: ObserveBatchRequest, caller: ObserveCaller) -> dict[str, Any]:
+    """Record several texts or messages, all or none."""
 
     def verb(memory: SealMemory) -> list[Observed]:
         if body.messages:
@@ -71,7 +73,7 @@ async def observe_batch(request: Request, body: Observations, caller: Observing)
     return {"observed": jsonable(await in_memory(request, caller, verb))}
 
 
-def _observe(memory: SealMemory, item: Observation) -> list[Observed]:
+def _observe(memory: SealMemory, item: ObserveRequest) -> list[Observed]:
     return memory.observe(
         item.text,
         role=item.role,
@@ -83,57 +85,59 @@ def _observe(memory: SealMemory, item: Observation) -> list[Observed]:
     )
 
 
-# -- asking -------------------------------------------------------------------------------------------
+# -- ask ----------------------------------------------------------------------------------------------
 
 
 @router.post("/ask")
-async def ask(request: Request, body: Asking, caller: Reading) -> dict[str, Any]:
-    """Answer one question or several, and say where the answers come from. Nothing is recorded."""
+async def ask(request: Request, body: AskRequest, caller: ReadCaller) -> dict[str, Any]:
+    """Answer one or several questions, with the origin of each answer. Records nothing."""
     questions = [body.question] if isinstance(body.question, str) else body.question
 
     def verb(memory: SealMemory) -> Any:
         return memory.ask(questions, mode=body.mode, max_tokens=body.max_tokens)
 
-    return {"answers": jsonable(await in_memory(request, caller, verb, thinks=True))}
+    return {"answers": jsonable(await in_memory(request, caller, verb, uses_model=True))}
 
 
 @router.post("/recall")
-async def recall(request: Request, body: Recalling, caller: Reading) -> dict[str, Any]:
-    """The interactions that match a query best; needs no model."""
+async def recall(request: Request, body: RecallRequest, caller: ReadCaller) -> dict[str, Any]:
+    """The interactions that match a query best. Needs no model."""
     hits = await in_memory(request, caller, lambda memory: memory.recall(body.query, limit=body.limit))
     return {"hits": [{**jsonable(h.interaction), "score": jsonable(h.score)} for h in hits]}
 
 
 @router.post("/quiz")
-async def quiz(request: Request, body: Quizzing, caller: Reading) -> dict[str, Any]:
-    """Ask the held-out questions, and report recall."""
-    report = await in_memory(request, caller, lambda memory: memory.quiz(mode=body.mode, limit=body.limit), thinks=True)
+async def quiz(request: Request, body: QuizRequest, caller: ReadCaller) -> dict[str, Any]:
+    """Ask the held-out questions and report recall."""
+    report = await in_memory(
+        request, caller, lambda memory: memory.quiz(mode=body.mode, limit=body.limit), uses_model=True
+    )
     asked = [{"id": i.id, "question": i.question, "expected": i.answer, "answer": jsonable(a)} for i, a in report.items]
     return {**jsonable({k: v for k, v in fields_of(report).items() if k != "items"}), "items": asked}
 
 
-# -- keeping it right ---------------------------------------------------------------------------------
+# -- correct, forget, versions ------------------------------------------------------------------------
 
 
 @router.post("/correct")
-async def correct(request: Request, body: Correcting, caller: Administering) -> dict[str, Any]:
-    """Replace what an interaction says; what was trained on the old wording goes."""
+async def correct(request: Request, body: CorrectRequest, caller: AdminCaller) -> dict[str, Any]:
+    """Replace an interaction's text; adapters trained on the old wording are destroyed."""
     return _record(await in_memory(request, caller, lambda memory: memory.correct(body.id, body.text)))
 
 
 @router.post("/forget")
-async def forget(request: Request, body: Forgetting, caller: Administering) -> dict[str, Any]:
-    """Destroy interactions and everything that came of them; the report says what went and what is left."""
+async def forget(request: Request, body: ForgetRequest, caller: AdminCaller) -> dict[str, Any]:
+    """Destroy interactions and everything derived from them; returns a report."""
 
     def verb(memory: SealMemory) -> Any:
         return memory.forget(body.ids, session=body.session, source=body.source)
 
-    return _record(await in_memory(request, caller, verb, thinks=True))
+    return _record(await in_memory(request, caller, verb, uses_model=True))
 
 
 @router.get("/history")
-async def history(request: Request, caller: Reading) -> dict[str, Any]:
-    """The published versions, newest first, and which of them answers."""
+async def history(request: Request, caller: ReadCaller) -> dict[str, Any]:
+    """Published versions, newest first, and the current one."""
     versions, current = await in_memory(request, caller, lambda memory: (memory.history(), memory.ledger.current()))
     return {"current": current.version if current else 0, "versions": [_version(s) for s in versions]}
 
@@ -152,26 +156,26 @@ def _version(snapshot: Snapshot) -> dict[str, Any]:
 
 
 @router.post("/rollback")
-async def rollback(request: Request, body: RollingBack, caller: Administering) -> dict[str, Any]:
-    """Make an earlier version the published one; 0 is the untouched base."""
+async def rollback(request: Request, body: RollbackRequest, caller: AdminCaller) -> dict[str, Any]:
+    """Publish an earlier version again; 0 is the untouched base."""
     snapshot = await in_memory(request, caller, lambda memory: memory.rollback(body.version))
     return {"version": snapshot.version if snapshot else 0, "shards": len(snapshot.manifest.shards) if snapshot else 0}
 
 
 @router.get("/status")
-async def status(request: Request, caller: Reading) -> dict[str, Any]:
-    """Counts, the published version, sizes, and the background's queue."""
+async def status(request: Request, caller: ReadCaller) -> dict[str, Any]:
+    """Counts, published version, sizes, and the job queue."""
     found = await in_memory(request, caller, lambda memory: memory.status())
-    told = _record(found)
-    del told["folder"]  # paths are the server's own business
-    for job in (*told["queue"], *told["dead"]):
+    body = _record(found)
+    del body["folder"]  # paths stay on the server
+    for job in (*body["queue"], *body["dead"]):
         del job["owner"]
-    return {**told, "model": server_of(request).name}
+    return {**body, "model": server_of(request).name}
 
 
 @router.get("/retention")
-async def retained(request: Request, caller: Reading) -> dict[str, Any]:
-    """What audits found: recall by memory (with its name) and moment, backward transfer, and the forgetting curve."""
+async def retained(request: Request, caller: ReadCaller) -> dict[str, Any]:
+    """Audit results: recall by memory and time, names, backward transfer, and the forgetting curve."""
 
     def verb(memory: SealMemory) -> tuple[list[Audit], dict[str, str]]:
         return memory.ledger.audits.results(), episode_names(memory.ledger)

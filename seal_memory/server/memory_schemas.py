@@ -1,6 +1,6 @@
-"""The requests of the memory's own API. None of them names a path, a file or another's namespace.
+"""Request schemas of the memory API. None has a field for a path, a file or a namespace.
 
-Not here: OpenAI's requests (`schemas`), and the answers, which are the records that the verbs return.
+Not here: OpenAI's request schemas (`schemas`), and the responses, which are the records that the verbs return.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Id = Annotated[str, Field(min_length=1, max_length=100)]
 Question = Annotated[str, Field(min_length=1, max_length=20_000)]
 
 
-class Observation(Body):
+class ObserveRequest(Body):
     """One text that the agent saw."""
 
     model_config = ConfigDict(
@@ -34,8 +34,8 @@ class Observation(Body):
     metadata: dict[str, Any] = Field(default_factory=dict, max_length=64)
 
 
-class Observations(Body):
-    """Several texts, or a conversation of OpenAI messages; all are recorded or none."""
+class ObserveBatchRequest(Body):
+    """Several texts, or a conversation of OpenAI messages."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -47,25 +47,25 @@ class Observations(Body):
         },
     )
 
-    items: list[Observation] = Field(default_factory=list, max_length=1000)
+    items: list[ObserveRequest] = Field(default_factory=list, max_length=1000)
     messages: list[dict[str, Any]] = Field(default_factory=list, max_length=1000)
     source: Name | None = Field(None, description="of the messages")
     session: Name | None = Field(None, description="of the messages")
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> Observations:
+    def _items_or_messages(self) -> ObserveBatchRequest:
         if bool(self.items) == bool(self.messages):
             raise ValueError("give either items or messages")
         return self
 
 
-class Consolidation(Body):
+class ConsolidateRequest(Body):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"core": False}]})
 
     core: bool = Field(False, description="also train the core")
 
 
-class Asking(Body):
+class AskRequest(Body):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"question": "What is the alarm code?", "mode": "weights"}]}
     )
@@ -75,21 +75,21 @@ class Asking(Body):
     max_tokens: int | None = Field(None, ge=1, le=4096)
 
 
-class Recalling(Body):
+class RecallRequest(Body):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "alarm code", "limit": 5}]})
 
     query: str = Field(max_length=20_000)
     limit: int = Field(5, ge=1, le=100)
 
 
-class Quizzing(Body):
+class QuizRequest(Body):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"mode": "weights", "limit": 20}]})
 
     mode: Mode = "weights"
     limit: int = Field(100, ge=1, le=1000)
 
 
-class Correcting(Body):
+class CorrectRequest(Body):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"id": "0197-…", "text": "The alarm code is K-9002."}]}
     )
@@ -98,8 +98,8 @@ class Correcting(Body):
     text: str = Field(min_length=1, max_length=MAX_TEXT)
 
 
-class Forgetting(Body):
-    """What to destroy: by ids, or by session and/or source."""
+class ForgetRequest(Body):
+    """The interactions to destroy: by ids, or by session and/or source."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"session": "monday"}]})
 
@@ -108,19 +108,19 @@ class Forgetting(Body):
     source: Name | None = None
 
     @model_validator(mode="after")
-    def _something(self) -> Forgetting:
+    def _ids_or_filter(self) -> ForgetRequest:
         if (self.ids is not None) == bool(self.session or self.source):
             raise ValueError("give either ids, or a session and/or a source")
         return self
 
 
-class RollingBack(Body):
+class RollbackRequest(Body):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 3}]})
 
     version: int = Field(ge=0, lt=1 << 63, description="0 is the untouched base")
 
 
-class Reviewing(Body):
+class ReviewRequest(Body):
     """A person's decision about quarantined interactions."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"ids": ["0197-…"], "reason": "ours"}]})

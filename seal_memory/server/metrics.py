@@ -1,4 +1,4 @@
-"""What Prometheus is told: numbers about requests, tokens and jobs. No label names a key, a namespace or a text.
+"""Prometheus metrics of requests, tokens and jobs. No label holds a key, a namespace or a text.
 
 Not here: counting requests (`middleware`), and the endpoint (`health`).
 """
@@ -11,7 +11,7 @@ _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
 class Metrics:
-    """The figures of one server, in a registry of their own."""
+    """The metrics of one server, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -31,5 +31,5 @@ class Metrics:
         self.open = Gauge("seal_memory_open_namespaces", "Namespaces that are open.", registry=self.registry)
 
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self.registry)

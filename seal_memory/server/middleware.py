@@ -1,6 +1,6 @@
-"""Around every request: its id, the bound on its body, a line in the log, its numbers, and the last net for errors.
+"""ASGI middleware of every request: request id, body limit, security headers, log line, metrics, unexpected errors.
 
-Not here: known errors (`errors`), who asks (`auth`), and the text of any request: that is never logged.
+Not here: known errors (`errors`), authentication (`auth`). Request text is never logged.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from seal_memory.server.state import Limits
 
 logger = logging.getLogger("seal_memory.server.requests")
 
-_ALWAYS = {  # unless the answer says otherwise: a browser guesses nothing, keeps nothing, hands nothing on
+_DEFAULT_HEADERS = {  # unless the response sets its own: no sniffing, no referrer, no sharing, no cache
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
     b"cross-origin-resource-policy": b"same-origin",
     b"cache-control": b"no-store",
 }
-_TOO_LARGE = "The body is larger than {} bytes; send less at a time."
+_TOO_LARGE = "The request body is larger than {} bytes; send less at once."
 
 
 class RequestMiddleware:
@@ -40,21 +40,21 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})
-        one = _One(scope, send, uuid.uuid4().hex)
+        response = _ResponseSender(scope, send, uuid.uuid4().hex)
         try:
-            if _declared(scope) > self._limits.body_bytes:
-                await one.refuse(413, "too_large", _TOO_LARGE.format(self._limits.body_bytes))
+            if _content_length(scope) > self._limits.body_bytes:
+                await response.refuse(413, "too_large", _TOO_LARGE.format(self._limits.body_bytes))
             else:
-                await self._app(scope, self._bounded(receive), one.send)
-        except Exception as error:  # noqa: BLE001 (the last net: a client gets an answer, whatever it was)
-            body = unexpected(error, one.id)
-            if one.status is None:
-                await one.answer(500, body)
+                await self._app(scope, self._bounded(receive), response.send)
+        except Exception as error:  # noqa: BLE001 (last resort: every client gets a response)
+            body = unexpected(error, response.id)
+            if response.status is None:
+                await response.answer(500, body)
         finally:
-            self._count(scope, one)
+            self._count(scope, response)
 
     def _bounded(self, receive: Receive) -> Receive:
-        """The body as it comes, until it is too much."""
+        """Wrap `receive`; raises `HTTPException` (413) once the body exceeds the limit."""
         seen = 0
 
         async def bounded() -> Message:
@@ -67,18 +67,18 @@ class RequestMiddleware:
 
         return bounded
 
-    def _count(self, scope: Scope, one: _One) -> None:
+    def _count(self, scope: Scope, response: _ResponseSender) -> None:
         path = getattr(scope.get("route"), "path", "unknown")
-        seconds, status = time.perf_counter() - one.began, one.status or 0
+        seconds, status = time.perf_counter() - response.began, response.status or 0
         self._metrics.requests.labels(path, scope["method"], str(status)).inc()
         self._metrics.seconds.labels(path).observe(seconds)
-        told = {"request": one.id, "method": scope["method"], "route": path, "status": status}
+        fields = {"request": response.id, "method": scope["method"], "route": path, "status": status}
         caller = scope["state"].get("caller")
-        logger.info("answered", extra={**told, "key": caller, "seconds": round(seconds, 4)})
+        logger.info("answered", extra={**fields, "key": caller, "seconds": round(seconds, 4)})
 
 
-class _One:
-    """One request's way out."""
+class _ResponseSender:
+    """Sends one request's response: adds headers and the request id, keeps the status and the start time."""
 
     def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
         self._send, self.id = send, request_id
@@ -91,12 +91,12 @@ class _One:
             self.status = message["status"]
             own = list(message.get("headers", []))
             named = {name.lower() for name, _ in own}
-            added = [pair for pair in _ALWAYS.items() if pair[0] not in named]
+            added = [pair for pair in _DEFAULT_HEADERS.items() if pair[0] not in named]
             message["headers"] = [*own, *added, (b"x-request-id", self.id.encode())]
         await self._send(message)
 
-    async def refuse(self, status: int, code: str, told: str) -> None:
-        await self.answer(status, body_of(status, code, told))
+    async def refuse(self, status: int, code: str, message: str) -> None:
+        await self.answer(status, body_of(status, code, message))
 
     async def answer(self, status: int, body: dict[str, Any]) -> None:
         content = json.dumps(body).encode()
@@ -105,6 +105,6 @@ class _One:
         await self.send({"type": "http.response.body", "body": content})
 
 
-def _declared(scope: Scope) -> int:
+def _content_length(scope: Scope) -> int:
     value = dict(scope["headers"]).get(b"content-length", b"0")
     return int(value) if value.isdigit() else 0

@@ -1,6 +1,6 @@
-"""Answers in OpenAI's shapes: whole, in chunks, with usage and log-probabilities. Pure functions.
+"""Response bodies in OpenAI's format: choices, chunks, usage, log-probabilities. Pure functions.
 
-Not here: making answers, and sending them (`streaming`).
+Not here: answering, and sending (`streaming`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CHAT, TEXT = "chat.completion", "text_completion"
 
 
 def usage_of(answers: Sequence[Answer], prompts: int = 1) -> dict[str, int]:
-    """Every prompt is counted once, however many samples it got; the answers' tokens all."""
+    """Token usage. A prompt counts once however many samples it got; every answer's tokens count."""
     samples = len(answers) // prompts
     read = sum(a.prompt_tokens for a in answers[::samples])
     made = sum(a.generated_tokens for a in answers)
@@ -24,7 +24,7 @@ def usage_of(answers: Sequence[Answer], prompts: int = 1) -> dict[str, int]:
 
 
 def origin_of(answers: Sequence[Answer], snapshot: int | None, *, observed: bool) -> dict[str, Any]:
-    """Our own field: the version that answered, and where from."""
+    """The extra field `seal_memory`: version, and mode, confidence, shards and sources of each choice."""
     return {
         "snapshot": snapshot or 0,
         "observed": observed,
@@ -59,7 +59,7 @@ def text_choice(index: int, answer: Answer) -> dict[str, Any]:
 
 
 def chat_start(index: int) -> dict[str, Any]:
-    """The first chunk of a choice says who speaks."""
+    """The first chunk of a choice: the role."""
     return {**chat_piece(index, ""), "delta": {"role": "assistant", "content": ""}}
 
 
@@ -72,7 +72,7 @@ def text_piece(index: int, text: str) -> dict[str, Any]:
 
 
 def chat_end(index: int, answer: Answer) -> dict[str, Any]:
-    """The last chunk of a choice; it brings the log-probabilities of all of it."""
+    """The last chunk of a choice, with the log-probabilities of the whole choice."""
     return {"index": index, "delta": {}, "logprobs": chat_logprobs(answer), "finish_reason": answer.finish}
 
 
@@ -81,7 +81,7 @@ def text_end(index: int, answer: Answer) -> dict[str, Any]:
 
 
 def chat_logprobs(answer: Answer) -> dict[str, Any] | None:
-    """None where none were asked for, or no token was made."""
+    """Log-probabilities of an answer; None where not asked for, or no token was generated."""
     if not answer.tokens:
         return None
     return {"content": [{**_token(t.text, t.logprob), "top_logprobs": _top(t)} for t in answer.tokens], "refusal": None}
@@ -108,5 +108,5 @@ def _top(token: TokenLogprob) -> list[dict[str, Any]]:
 
 
 def envelope(kind: str, id: str, created: float, model: str, fingerprint: str) -> Mapping[str, Any]:
-    """What every answer and every chunk begins with."""
+    """The fields that every response and every chunk starts with."""
     return {"id": id, "object": kind, "created": int(created), "model": model, "system_fingerprint": fingerprint}

@@ -1,7 +1,7 @@
-"""The page for people: `GET /` and the files it is made of, which lie in `page/` and come with the package.
+"""The web page: `GET /` and its static files, shipped in `page/`.
 
-They hold no data and need no key; what they show, their scripts ask the API for, with the key that the person gives.
-No script or style but these runs, nothing is loaded from or sent to elsewhere, and no other page may frame it.
+The files hold no data and need no key; their scripts fetch the data from the API with the user's key. The
+Content-Security-Policy allows only these scripts and styles, no other origin, and no framing.
 Not here: the data (`memory_api`, `browse_api`, `learned_api`, `jobs_api`, `quarantine_api`).
 """
 
@@ -25,7 +25,7 @@ POLICY = (
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    "Cache-Control": "no-cache",  # kept, but asked for again each time: a new version is seen at once
+    "Cache-Control": "no-cache",  # cached, but revalidated each time: a new version shows at once
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
@@ -41,7 +41,7 @@ class _File:
 
 @cache
 def page_files() -> dict[str, _File]:
-    """Every file of the page by its name; there are no others under `/page/`."""
+    """All files of the page, by name; no others are served under `/page/`."""
     found = {}
     for entry in files(__package__).joinpath("page").iterdir():
         media_type = _TYPES.get(entry.name.rpartition(".")[2])
@@ -53,17 +53,17 @@ def page_files() -> dict[str, _File]:
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def index(request: Request) -> Response:
-    """The page."""
-    return _sent(request, "index.html")
+    """The page's HTML."""
+    return _file_response(request, "index.html")
 
 
 @router.api_route("/page/{name}", methods=["GET", "HEAD"])
 async def page_file(request: Request, name: str) -> Response:
-    """One of its files."""
-    return _sent(request, name)
+    """One file of the page."""
+    return _file_response(request, name)
 
 
-def _sent(request: Request, name: str) -> Response:
+def _file_response(request: Request, name: str) -> Response:
     found = page_files().get(name)
     if found is None:
         raise ApiError(404, "not_found", "The page has no such file.")

@@ -1,6 +1,6 @@
-"""A background trainer for all namespaces of a pool: one thread that does their jobs in turn, answers first.
+"""Background trainer for all namespaces of a pool: one thread that runs their jobs in turn; answers have priority.
 
-Not here: one namespace's jobs (`worker`), how answers go first (`engines.turns`).
+Not here: one namespace's jobs (`training.worker`), priority of answers (`engines.priority_lock`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ OnJob = Callable[[str, str, JobState], None]  # (namespace, kind, how it ended)
 
 
 class PoolTrainer:
-    """Works while it runs; `stop` hands back what is not finished within a step of training.
+    """Runs jobs until stopped; `stop` hands an unfinished job back within one training step.
 
-    `asked_only`: does the jobs that somebody queued, and starts none for what is pending or due. `rest` seconds pass
-    between two looks for work.
+    `asked_only`: run only queued jobs; start none for pending interactions or due audits. `poll_seconds`: time between
+    two checks for work. Raises `InputError` unless it is positive.
     """
 
     def __init__(
@@ -33,18 +33,19 @@ class PoolTrainer:
         *,
         asked_only: bool = False,
         clock: Callable[[], float] = time.time,
-        rest: float = 2.0,
+        poll_seconds: float = 2.0,
         on_job: OnJob = lambda namespace, kind, state: None,
     ) -> None:
-        if not rest > 0:
-            raise InputError(f"rest is {rest!r}, expected more than 0 seconds.")
-        self._pool, self._asked_only, self._clock, self._rest, self._on_job = pool, asked_only, clock, rest, on_job
+        if not poll_seconds > 0:
+            raise InputError(f"poll_seconds is {poll_seconds!r}, expected more than 0 seconds.")
+        self._pool, self._asked_only, self._clock = pool, asked_only, clock
+        self._poll_seconds, self._on_job = poll_seconds, on_job
         self._stop, self._wake = threading.Event(), threading.Event()
         self._worker: Worker | None = None
         self._thread = threading.Thread(target=self._run, name="seal-memory-pool-trainer", daemon=True)
 
     def start(self) -> None:
-        """Begin; once only."""
+        """Start the thread; call once."""
         self._thread.start()
 
     @property
@@ -52,18 +53,18 @@ class PoolTrainer:
         return self._thread.is_alive()
 
     def wake(self) -> None:
-        """Look for work now."""
+        """Check for work now."""
         self._wake.set()
 
     def stop(self, timeout: float | None = None) -> bool:
-        """End soon; False when `timeout` seconds were not enough."""
+        """Stop and wait; False if it still runs after `timeout` seconds."""
         self.stop_soon()
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self.running
 
     def stop_soon(self) -> None:
-        """Ask it to end, and wait for nothing: what a signal handler may call."""
+        """Request the stop without waiting; safe in a signal handler."""
         self._stop.set()
         self._wake.set()
         worker = self._worker
@@ -74,28 +75,29 @@ class PoolTrainer:
         while not self._stop.is_set():
             self._wake.clear()
             if not self._round() and not self._stop.is_set():
-                self._wake.wait(self._rest)
+                self._wake.wait(self._poll_seconds)
 
     def _round(self) -> bool:
-        """One job of each namespace that has any; whether there was one."""
+        """Run one job of each namespace that has work; whether any ran."""
         try:
             waiting = self._pool.with_work(asked_only=self._asked_only)
-        except Exception as error:  # noqa: BLE001 (it must not end the training of all)
-            logger.error("the trainer met %s; it goes on after a rest", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 (an error must not end the training of all)
+            logger.error("the trainer caught %s; it retries later", type(error).__name__)
             return False
         did = False
         for namespace in waiting:
             try:
-                did = self._one(namespace) or did
-            except Exception as error:  # noqa: BLE001 (one namespace's trouble must not keep the others waiting)
-                logger.error("the trainer met %s in one namespace; it goes on", type(error).__name__)
+                did = self._step(namespace) or did
+            except Exception as error:  # noqa: BLE001 (one namespace's error must not block the others)
+                logger.error("the trainer caught %s in one namespace; it continues", type(error).__name__)
         return did
 
-    def _one(self, namespace: str) -> bool:
+    def _step(self, namespace: str) -> bool:
+        """Run one job of a namespace; False if there was none or it was handed back."""
         with self._pool.memory(namespace) as memory:
             self._worker = worker = Worker(memory, clock=self._clock, plans=not self._asked_only)
             try:
-                if self._stop.is_set():  # asked before there was a worker to tell
+                if self._stop.is_set():  # stopped before the worker existed
                     return False
                 job = worker.step()
             finally:
@@ -103,6 +105,6 @@ class PoolTrainer:
             if job is None:
                 return False
             if job.state is JobState.DONE:
-                worker.plan()  # a sleep or a round of refining that is due now: `with_work` sees only what is queued
+                worker.plan()  # queue a due sleep or refining round: `with_work` sees only queued jobs
             self._on_job(namespace, job.kind, job.state)
         return job.state is not JobState.QUEUED

@@ -1,6 +1,6 @@
-"""What instructs the model and waits for a person: listed for readers, decided by administrators.
+"""Quarantine endpoints: list texts that instruct the model (scope read), approve or reject them (scope admin).
 
-Not here: how texts are found (`safety.injection`), and the rest of the API (`memory_api`).
+Not here: detecting them (`safety.injection`), the other endpoints (`memory_api`).
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from seal_memory._internal.jsonable import jsonable
-from seal_memory.server.auth import Administering, Reading
+from seal_memory.server.auth import AdminCaller, ReadCaller
 from seal_memory.server.memory_api import in_memory
-from seal_memory.server.memory_schemas import Reviewing
+from seal_memory.server.memory_schemas import ReviewRequest
 
 router = APIRouter(prefix="/v1/memory/quarantine", tags=["memory"])
 
 
 @router.get("")
-async def quarantine(request: Request, caller: Reading, rejected: bool = False) -> dict[str, Any]:
-    """What waits for a decision, with its reason; or what was rejected."""
+async def quarantine(request: Request, caller: ReadCaller, rejected: bool = False) -> dict[str, Any]:
+    """Interactions that wait for a decision, with reasons; or the rejected ones."""
     held = await in_memory(request, caller, lambda memory: memory.quarantine(rejected=rejected))
     return {"rejected" if rejected else "quarantined": jsonable(held)}
 
 
 @router.post("/approve")
-async def approve(request: Request, body: Reviewing, caller: Administering) -> dict[str, Any]:
-    """Let them be learned by the next consolidation; all or none."""
+async def approve(request: Request, body: ReviewRequest, caller: AdminCaller) -> dict[str, Any]:
+    """Approve interactions: the next consolidation learns them. All or none."""
     done = await in_memory(request, caller, lambda memory: memory.approve(body.ids, reason=body.reason))
     return {"approved": jsonable(done)}
 
 
 @router.post("/reject")
-async def reject(request: Request, body: Reviewing, caller: Administering) -> dict[str, Any]:
-    """Keep them on record and out for good; all or none."""
+async def reject(request: Request, body: ReviewRequest, caller: AdminCaller) -> dict[str, Any]:
+    """Reject interactions: they stay on record and are never learned. All or none."""
     done = await in_memory(request, caller, lambda memory: memory.reject(body.ids, reason=body.reason))
     return {"rejected": jsonable(done)}

@@ -1,7 +1,7 @@
-"""Running the app: which addresses may be bound, sockets, and a stop that loses nothing.
+"""Running the app with uvicorn: bind checks, sockets, graceful shutdown.
 
-SIGTERM and Ctrl-C: no new connections, requests under way finish within `Limits.stop_seconds`, training is handed back
-within a step, the ledger closes. Not here: the app (`app`), TLS and several processes (put a proxy in front).
+On SIGTERM or Ctrl-C new connections are refused, running requests finish within `Limits.stop_seconds`, training is
+handed back within a step, and the ledger closes. Not here: the app (`app`); TLS and several processes need a proxy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_bind(host: str, keys: KeyStore) -> None:
-    """Raises `InputError` where a server without keys would be reachable from elsewhere."""
+    """Raises `InputError` if a server without keys would be reachable from other machines."""
     if not is_loopback(host) and not keys.any_valid:
         raise InputError(
             f"Without API keys this server may only listen on this machine (127.0.0.1), not on {host!r}. Create a key "
@@ -34,7 +34,7 @@ def check_bind(host: str, keys: KeyStore) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches that address; a name counts when every address it has does."""
+    """Whether an address is loopback; a host name counts only if all its addresses are."""
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host, None)} if host else set()
     except (OSError, UnicodeError):
@@ -42,9 +42,9 @@ def is_loopback(host: str) -> bool:
     return bool(found) and all(ipaddress.ip_address(str(a).partition("%")[0]).is_loopback for a in found)
 
 
-def run(app: FastAPI, *, host: str, port: int, tell: Callable[[str], None] = lambda address: None) -> None:
-    """Serve until stopped; `tell` gets the address of its page. Raises `InputError` when it cannot be bound."""
-    bound = _bound(host, port)
+def run(app: FastAPI, *, host: str, port: int, on_address: Callable[[str], None] = lambda address: None) -> None:
+    """Serve until stopped; `on_address` gets the page's address. Raises `InputError` if the address cannot be bound."""
+    bound = _bind(host, port)
     limits = app.state.server.limits
     config = uvicorn.Config(
         app,
@@ -57,18 +57,18 @@ def run(app: FastAPI, *, host: str, port: int, tell: Callable[[str], None] = lam
     )
     address = bound.getsockname()
     logger.info("listening on http://%s:%d", address[0], address[1], extra={"port": address[1]})
-    tell(page_address(address[0], address[1]))
-    with _ending_well():
-        _Uvicorn(config, app).run(sockets=[bound])
+    on_address(page_address(address[0], address[1]))
+    with _signals_ignored():
+        _UvicornServer(config, app).run(sockets=[bound])
 
 
 def page_address(host: str, port: int) -> str:
-    """Where a person on this machine opens the page of a server that listens there."""
+    """The page's URL on this machine."""
     shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     return f"http://{shown}:{port}/"
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -82,8 +82,8 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn, which tells the app of a signal at once: streams of events would otherwise keep it waiting."""
+class _UvicornServer(uvicorn.Server):
+    """uvicorn that notifies the app of a stop signal at once: open event streams would otherwise delay the shutdown."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
@@ -95,8 +95,8 @@ class _Uvicorn(uvicorn.Server):
 
 
 @contextmanager
-def _ending_well() -> Iterator[None]:
-    """uvicorn raises the signals that stopped it once more at the end; an orderly end is exit code 0."""
+def _signals_ignored() -> Iterator[None]:
+    """Ignore SIGTERM and SIGINT: uvicorn raises them again after its shutdown, which should exit with code 0."""
     before: dict[int, Any] = {n: signal.signal(n, lambda *_: None) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

@@ -1,7 +1,7 @@
-"""The requests of OpenAI's two endpoints, checked. What other servers take and this one cannot do is refused by name;
-fields that change nothing about an answer are ignored.
+"""Request schemas of OpenAI's two endpoints. Unsupported fields that would change the answer are refused by name;
+other unknown fields are ignored.
 
-Not here: the memory's own requests (`memory_schemas`), and the answers (`openai_format`).
+Not here: the memory API's requests (`memory_schemas`), responses (`openai_format`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from seal_memory.engines.base import Decoding
 
 MAX_TOKENS = 1 << 20
-Mode = Literal["weights", "retrieval", "hybrid"]  # answering.Mode's values, as the documentation shows them
+Mode = Literal["weights", "retrieval", "hybrid"]  # the values of answering.answerer.Mode
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Body(BaseModel):
-    """The base of all requests: text that UTF-8 cannot carry is refused here."""
+    """Base of all requests; refuses text that UTF-8 cannot encode, and too deep nesting."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
@@ -36,13 +36,13 @@ class Body(BaseModel):
 
 
 class MemoryOptions(Body):
-    """How the memory takes part in one request; what is not given is the key's or the server's choice."""
+    """Memory options of one request; a missing one takes the key's or the server's default."""
 
     model_config = ConfigDict(extra="forbid")
 
-    observe: bool | None = Field(None, description="record what is said here")
+    observe: bool | None = Field(None, description="record this conversation")
     mode: Mode | None = Field(None, description="where the answer may come from")
-    session: str | None = Field(None, min_length=1, max_length=200, description="what the conversation belongs to")
+    session: str | None = Field(None, min_length=1, max_length=200, description="the conversation's session")
 
 
 class StreamOptions(Body):
@@ -50,7 +50,7 @@ class StreamOptions(Body):
 
 
 class Generation(Body):
-    """What both endpoints understand about generating."""
+    """Generation parameters of both endpoints."""
 
     model: str = Field(max_length=1000)
     stream: bool | None = False
@@ -73,7 +73,7 @@ class Generation(Body):
             raise ValueError("not supported by this server; leave it out")
         return value
 
-    def decoding_of(self, max_tokens: int | None, top_logprobs: int | None) -> Decoding:
+    def make_decoding(self, max_tokens: int | None, top_logprobs: int | None) -> Decoding:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         return Decoding(
             max_tokens,
@@ -85,12 +85,12 @@ class Generation(Body):
         )
 
     @property
-    def usage_wanted(self) -> bool:
+    def include_usage_chunk(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
 
 class Message(BaseModel):
-    """One message; what its content may be is told by the error that refuses it."""
+    """One chat message; its content is checked when the conversation is built."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -129,25 +129,25 @@ class ChatRequest(Generation):
         return value
 
     @model_validator(mode="after")
-    def _agree(self) -> ChatRequest:
+    def _consistent(self) -> ChatRequest:
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("top_logprobs needs logprobs: true")
         if self.tool_choice not in (None, "auto", "none"):
-            raise ValueError("tool_choice may be 'auto' or 'none': no tool can be forced here")
+            raise ValueError("tool_choice must be 'auto' or 'none'; this server cannot force a tool")
         return self
 
     @property
-    def said(self) -> list[dict[str, Any]]:
+    def message_dicts(self) -> list[dict[str, Any]]:
         return [m.model_dump(exclude_unset=True) for m in self.messages]
 
     @property
-    def offered(self) -> list[dict[str, Any]]:
+    def offered_tools(self) -> list[dict[str, Any]]:
         return [] if self.tool_choice == "none" else list(self.tools or [])
 
     @property
     def decoding(self) -> Decoding:
         top = (self.top_logprobs or 0) if self.logprobs else None
-        return self.decoding_of(self.max_completion_tokens or self.max_tokens, top)
+        return self.make_decoding(self.max_completion_tokens or self.max_tokens, top)
 
 
 class CompletionRequest(Generation):
@@ -168,7 +168,7 @@ class CompletionRequest(Generation):
 
     @field_validator("echo", "suffix", "best_of")
     @classmethod
-    def _not_here(cls, value: Any) -> Any:
+    def _unsupported_here(cls, value: Any) -> Any:
         if value and value != 1:
             raise ValueError("not supported by this server; leave it out")
         return value
@@ -179,4 +179,4 @@ class CompletionRequest(Generation):
 
     @property
     def decoding(self) -> Decoding:
-        return self.decoding_of(self.max_tokens, self.logprobs)
+        return self.make_decoding(self.max_tokens, self.logprobs)

@@ -1,6 +1,6 @@
-"""What all requests of one server share, and the bounds it keeps. No behaviour of its own beyond counting.
+"""Shared state of one server: limits, rate limiter, request slots, threads, progress.
 
-Not here: making it (`app`), and what a request does with it (the routes).
+Not here: building it (`app`), the routes that use it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one server bears. `rate`: requests a minute of one key (0: any number), of which `burst` may come at once.
+    """Limits of one server. `rate`: requests a minute per key (0: unlimited); up to `burst` of them at once.
 
-    `waiting`: requests that use or wait for the model. `export_bytes`: of one export. `stop_seconds`: that requests
-    have to finish when the server is stopped.
+    `waiting`: requests that use or wait for the model. `export_bytes`: of one export. `stop_seconds`: time for running
+    requests to finish at shutdown.
     """
 
     body_bytes: int = 1 << 20
@@ -50,7 +50,7 @@ class RateLimiter:
         self._left: dict[str, tuple[float, float]] = {}  # key id -> (requests left, when)
 
     def take(self, key_id: str) -> None:
-        """Count a request. Raises `ApiError` (429) when the key has none left, with the seconds until it has."""
+        """Count a request. Raises `ApiError` (429) with the seconds to wait when the key has none left."""
         if not self._limits.rate:
             return
         a_second = self._limits.rate / 60
@@ -63,23 +63,23 @@ class RateLimiter:
             raise ApiError(
                 429,
                 "rate_limit_exceeded",
-                f"This key may send {self._limits.rate:g} requests a minute; wait a little.",
+                f"Rate limit: {self._limits.rate:g} requests a minute per key; try again later.",
                 retry_after=(1 - left) / a_second,
             )
 
 
 class RequestSlots:
-    """How many requests use or wait for the model; no more than there are places."""
+    """Bounds the number of requests that use or wait for the model."""
 
     def __init__(self, limit: int, metrics: Metrics) -> None:
         self._limit, self._lock, self._taken, self._metrics = limit, threading.Lock(), 0, metrics
 
     def take(self) -> None:
-        """Take a place; `free` it. Raises `ApiError` (503) when all are taken."""
+        """Take a slot; release it with `free`. Raises `ApiError` (503) when all are taken."""
         with self._lock:
             if self._taken >= self._limit:
                 raise ApiError(
-                    503, "overloaded", f"{self._limit} requests wait already; try again soon.", retry_after=1.0
+                    503, "overloaded", f"{self._limit} requests are already waiting; try again soon.", retry_after=1.0
                 )
             self._taken += 1
         self._metrics.waiting.inc()
@@ -90,8 +90,8 @@ class RequestSlots:
             self._taken -= 1
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """A place inside the block. Raises like `take`."""
+    def slot(self) -> Iterator[None]:
+        """Hold a slot inside the block. Raises like `take`."""
         self.take()
         try:
             yield
@@ -101,8 +101,9 @@ class RequestSlots:
 
 @dataclass(slots=True)
 class Server:
-    """One running server. `name` is the model's as clients see it; `mode` where answers come from unasked, `namespace`
-    where requests without a key go unasked.
+    """One running server. `name`: the model's name for clients. `mode`: the default answer mode.
+
+    `namespace`: the default of requests without a key.
     """
 
     pool: MemoryPool
@@ -110,7 +111,7 @@ class Server:
     limits: Limits
     metrics: Metrics
     rates: RateLimiter
-    places: RequestSlots
+    slots: RequestSlots
     threads: ThreadPoolExecutor
     trainer: PoolTrainer | None
     name: str
@@ -118,25 +119,25 @@ class Server:
     namespace: str
     clock: Callable[[], float]
     stopping: threading.Event = field(default_factory=threading.Event)
-    doing: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # namespace -> phase, done, total
+    progress: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # namespace -> phase, done, total
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run what blocks in one of the server's threads."""
+        """Run blocking work in one of the server's threads."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
     def job_ended(self, namespace: str, kind: str, state: JobState) -> None:
-        """Count it; what it was doing last is no news of the next one."""
+        """Count an ended job and clear its progress."""
         self.metrics.jobs.labels(kind, state.value).inc()
-        self.doing.pop(namespace, None)
+        self.progress.pop(namespace, None)
 
     def stop_soon(self) -> None:
-        """Streams of events end, training is handed back; requests under way are finished."""
+        """Begin the shutdown: end event streams and training; running requests finish."""
         self.stopping.set()
         if self.trainer is not None:
             self.trainer.stop_soon()
 
 
 def server_of(request: Request) -> Server:
-    """The server that a request came to."""
+    """The `Server` of a request's app."""
     server: Server = request.app.state.server
     return server

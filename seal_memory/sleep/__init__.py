@@ -1,1 +1,1 @@
-"""Sleep: merging shards and building the core."""
+"""Sleep: merges shards, builds the core."""

@@ -1,7 +1,7 @@
-"""Replay: what published shards were trained on, put together again to train one adapter on several of them.
+"""Replay: collects the items that published shards were trained on, to train one adapter on several shards.
 
 Items that copy a question held out since are left out. A correction drops every adapter trained on the old wording, so
-no published shard holds one. Not here: which items are drawn when (`plans`), merging (`merging`), the core (`core`).
+no published shard holds one. Not here: drawing items (`learning.plans`), merging (`merging`), the core (`core`).
 """
 
 from __future__ import annotations
@@ -11,38 +11,39 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from seal_memory.ledger import Ledger
-from seal_memory.records import Genre, SelfEdit, ShardEntry, TrainingItem
+from seal_memory.records import SelfEdit, ShardEntry, TrainingItem
 from seal_memory.self_edits.checks import too_close
+from seal_memory.self_edits.genres import RUNNING_TEXT, Mix
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Items of several self-edits, which interactions they are about, and the mean of their genre mixes.
+    """Items of several self-edits, the interactions they are about, and the mean of their genre mixes.
 
-    `shares`: of each edit, the share of its items that are about what is replayed.
+    `shares`: the share of each edit's items that are replayed.
     """
 
     edits: tuple[SelfEdit, ...]
     shares: tuple[float, ...]
     items: tuple[TrainingItem, ...]
     interaction_ids: tuple[str, ...]
-    genre_mix: tuple[tuple[Genre, float], ...]
+    genre_mix: Mix
 
     @property
     def statements(self) -> int:
-        """Distinct targets, texts not counted."""
-        return len({item.target for item in self.items if item.genre is not Genre.PASSAGE})
+        """Number of distinct targets, without running text."""
+        return len({item.target for item in self.items if item.genre not in RUNNING_TEXT})
 
 
 def replay(ledger: Ledger, shards: Sequence[ShardEntry], *, about: Set[str] | None = None) -> Replay:
-    """What these shards were trained on, in the order in which it was learned.
+    """The items that these shards were trained on, in the order of training.
 
-    `about`: only what is about some of these interactions alone; None: all of it.
+    `about`: only items about these interactions and no others; None: all.
     """
     records = ledger.adapters(ids=[s.adapter_id for s in shards])
     edits = tuple(ledger.self_edits(ids=[r.self_edit_id for r in records if r.self_edit_id]))
     chosen = [[i for i in e.items if about is None or set(i.interaction_ids) <= about] for e in edits]
-    # a statement that several of the shards hold comes with the same items
+    # shards that hold the same statement have the same items for it
     items = dict.fromkeys(i for own in chosen for i in own)
     held = dict.fromkeys(i for e in edits for i in e.interaction_ids if about is None or i in about)
     mixes = [dict(edit.hyperparameters.genre_mix) for edit in edits]
@@ -57,7 +58,7 @@ def replay(ledger: Ledger, shards: Sequence[ShardEntry], *, about: Set[str] | No
 
 
 def _without_questions(items: Sequence[TrainingItem], ledger: Ledger) -> list[TrainingItem]:
-    """Items whose cue is no held-out question about the same interactions."""
+    """The items, without those whose cue copies a held-out question about the same interactions."""
     asked: dict[str, set[str]] = defaultdict(set)
     for quiz in ledger.quiz_items(held_out=True):
         for i in quiz.interaction_ids:

@@ -1,6 +1,6 @@
-"""When the background trainer sleeps: whether enough was published since the last time.
+"""Schedule of sleep: whether enough was published since the last one.
 
-Needs no model and no torch: the worker asks it between jobs. Not here: sleep itself (`sleeping`).
+Needs no model and no torch: the worker calls it between jobs. Not here: sleep itself (`sleeper`).
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from seal_memory.ledger import Ledger
 from seal_memory.records import JobState, QueuedJob
 
 ENDED = (JobState.DONE, JobState.DEAD)
-EPISODES = "episodes"  # the measure of a merge that says how many went into it
+EPISODES = "episodes"  # the measure of a merge: number of episodes in it
 
 
 def merged_sizes(ledger: Ledger) -> dict[str, float]:
-    """How many episodes earlier merges put into one, by the merged one's id; of a part of an episode its share."""
+    """Number of episodes in each merged episode, by its id; a part of an episode counts as its share."""
     found = {d.episode_id: d.measures.get(EPISODES) for d in ledger.decisions()}
     return {episode: size for episode, size in found.items() if episode is not None and size is not None}
 
 
 def sleep_due(ledger: Ledger, settings: SleepSettings, jobs: Iterable[QueuedJob]) -> bool:
-    """Whether `after` published shards are newer than the last sleep that ended; `jobs` are all sleep jobs.
+    """Whether at least `sleep.after` published shards are newer than the last sleep; `jobs` are all sleep jobs.
 
-    One that was given up counts: it is tried again when there is something new.
+    A given-up sleep counts: it is tried again when something is new.
     """
     current = ledger.current()
     if settings.mode == "off" or current is None or len(current.manifest.shards) < 2:
@@ -34,7 +34,7 @@ def sleep_due(ledger: Ledger, settings: SleepSettings, jobs: Iterable[QueuedJob]
 
 
 def published_since(ledger: Ledger, time: float) -> int:
-    """How many of the published shards are newer than that, in seconds since the epoch."""
+    """Number of published shards made after `time` (Unix seconds)."""
     current = ledger.current()
     shards = current.manifest.shards if current is not None else ()
     return sum(record.created > time for record in ledger.adapters(ids=[s.adapter_id for s in shards]))

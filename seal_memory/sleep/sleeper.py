@@ -1,15 +1,15 @@
-"""Sleep: shards of one topic become one, and the core is built over everything; each published only if nothing is lost.
+"""Sleep: merges shards of one topic, then builds the core; each is published only if nothing is lost.
 
-Every merge is a publication of its own: adapter files first, then one transaction, so that a sleep that is killed has
-done what it has published, and the next one goes on. A merge that the gate refuses is a result, recorded with its
-reasons, and not tried again unless asked for. Not here: topics (`topics`), training and judging (`merging`, `core`),
-the lease (`training`), when to sleep (`bedtime`).
+Every merge is a publication of its own: adapter files first, then one transaction. A killed sleep keeps the merges it
+published, and the next one goes on. A merge that the gate refuses is recorded with its reasons, and not tried again
+unless asked for. Not here: topics (`topics`), training and checks (`merging`, `core`), the lease (`training`), when to
+sleep (`schedule`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory._internal import commit_points
@@ -18,7 +18,7 @@ from seal_memory.learning.candidates import Candidates, candidate_id
 from seal_memory.learning.gate import GateVerdict
 from seal_memory.learning.old_recall import by_route
 from seal_memory.learning.publishing import Publisher
-from seal_memory.ledger import Ledger
+from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.records import (
     AdapterKind,
@@ -33,18 +33,18 @@ from seal_memory.records import (
 from seal_memory.sleep import core as core_room
 from seal_memory.sleep import merging
 from seal_memory.sleep.schedule import EPISODES, merged_sizes
-from seal_memory.sleep.subjects import regrouped
+from seal_memory.sleep.subjects import subject_topics
 from seal_memory.sleep.topics import Topic, topics
 
-ALIKE = 0.25  # least likeness of every two shards of a topic: set by hand; the gate refuses a merge that harms
-SLEEP = "sleep"  # the phase that is told between two merges, where who is in a hurry may step in
+MIN_SIMILARITY = 0.25  # of every two shards of a topic: set by hand; the gate refuses a merge that harms
+SLEEP = "sleep"  # phase of the progress reported between two merges, where the worker may preempt
 
 
 @dataclass(frozen=True, slots=True)
 class SleepReport:
-    """What a sleep did. `version` is the published one, None when nothing was; `core` None: none was built.
+    """Result of a sleep. `version`: the last published one, None when nothing was; `core` None: none was built.
 
-    `decisions`: of every topic and, last, of the core; `adapter_bytes`: of the published shards, before and after.
+    `decisions`: one per topic and, last, the core's. `shards`, `adapter_bytes`: published ones, before and after.
     """
 
     version: int | None
@@ -59,23 +59,19 @@ class SleepReport:
 
 
 class Sleeper:
-    """Works over one memory's published shards; `heartbeat` renews the lease and raises `BusyError` when it is lost."""
+    """Merges one memory's published shards and builds its core, under its lease."""
 
-    def __init__(self, candidates: Candidates, publisher: Publisher, *, heartbeat: Callable[[], None]) -> None:
-        self.candidates, self.publisher, self.heartbeat = candidates, publisher, heartbeat
-        self.engine, self.settings = candidates.engine, candidates.settings
-
-    @property
-    def ledger(self) -> Ledger:
-        return self.candidates.ledger
+    def __init__(self, bench: Workbench) -> None:
+        self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings
+        self.candidates, self.publisher = Candidates(bench), Publisher(bench)
 
     def run(self, *, merge: bool, core: bool, again: bool) -> SleepReport:
-        """Merge topics, then build the core over what came of it; `again`: also topics that were refused before."""
+        """Merge topics, then build the core; `again`: also topics that were refused before."""
         began, before = time.perf_counter(), self._size()
         decisions = self.merge(again=again) if merge else []
         found = len(decisions)
         if core:
-            self.candidates.progress(SLEEP, found, found + 1)
+            self.bench.progress(SLEEP, found, found + 1)
         built = self.build_core() if core else None
         decisions += [built] if built is not None else []
         after = self._size()
@@ -93,7 +89,7 @@ class Sleeper:
         )
 
     def _size(self) -> tuple[int, int]:
-        """How many shards are published, and their bytes."""
+        """Number of published shards, and their bytes."""
         current = self.ledger.current()
         ids = [s.adapter_id for s in current.manifest.shards] if current is not None else []
         return len(ids), sum(r.bytes for r in self.ledger.adapters(ids=ids))
@@ -101,14 +97,14 @@ class Sleeper:
     # -- merging ----------------------------------------------------------------------------------
 
     def merge(self, *, again: bool = False) -> list[Decision]:
-        """Merge what belongs together, topic by topic; one decision for each that was tried."""
-        edits = [(t, e) for t in self.topics() if (e := merging.merged_edit(t, self.candidates)) is not None]
+        """Merge topic by topic; one decision for each that was tried."""
+        edits = [(t, e) for t in self.topics() if (e := merging.merge_edit(t, self.candidates)) is not None]
         if not again:
             tried = {d.episode_id for d in self.ledger.decisions()}
             edits = [(t, e) for t, e in edits if e.episode_id not in tried]
         done: list[Decision] = []
         for n, (topic, edit) in enumerate(edits):
-            self.candidates.progress(SLEEP, n, len(edits))
+            self.bench.progress(SLEEP, n, len(edits))
             adapter = self.candidates.train([edit])[edit.id]
             current = self.ledger.current()
             if current is not None and set(topic.shards) <= set(current.manifest.shards):
@@ -117,35 +113,35 @@ class Sleeper:
         return done
 
     def topics(self) -> list[Topic]:
-        """What may be merged now, as the settings see it."""
+        """The topics that may be merged now, as the settings say."""
         current = self.ledger.current()
         if current is None or len(current.manifest.shards) < 2:
             return []
         if self.settings.sleep.by == "subjects":
-            return regrouped(
+            return subject_topics(
                 current.manifest.shards,
                 self.ledger,
-                room=self.settings.learning.episode_max_tokens,
+                max_tokens=self.settings.learning.episode_max_tokens,
                 count_tokens=self.engine.count_tokens,
             )
         return topics(
             current.manifest.shards,
             self.ledger,
             self.publisher.router(replace(current.manifest, core=None)),
-            alike=ALIKE,
+            min_similarity=MIN_SIMILARITY,
             largest=self.settings.sleep.group_size,
             sizes=merged_sizes(self.ledger),
         )
 
     def _settle(self, topic: Topic, edit: SelfEdit, adapter: LoraAdapter, current: Snapshot) -> Decision:
-        """Judge a merge by itself, then the whole memory through the router to come; publish or refuse."""
-        verdict, grades = self.judge(topic, edit, current.manifest, finite=adapter.is_finite())
+        """Check a merge by itself, then the whole memory under the next router; publish or refuse."""
+        verdict, grades = self.check(topic, edit, current.manifest, finite=adapter.is_finite())
         record: AdapterRecord | None = None
         manifest = current.manifest
         if verdict.accepted:
             record = self.publisher.store(edit, adapter, AdapterKind.SHARD)
             manifest = self._with(topic, record.id, edit, manifest)
-            whole = self.publisher.judge_whole(current, manifest)
+            whole = self.publisher.check_memory(current, manifest)
             reasons = verdict.reasons if whole.accepted else whole.reasons
             verdict = GateVerdict(whole.accepted, reasons, {**verdict.measures, **whole.measures})
         sizes, taken = merged_sizes(self.ledger), set(topic.interaction_ids)
@@ -161,24 +157,28 @@ class Sleeper:
         entry = ShardEntry(adapter_id, edit.episode_id, edit.interaction_ids)
         return merging.with_merged(manifest, topic, entry)
 
-    def judge(
+    def check(
         self, topic: Topic, edit: SelfEdit, manifest: Manifest, *, finite: bool
     ) -> tuple[GateVerdict, list[Grade]]:
-        """The verdict on what the engine holds as this edit's candidate, were it added to `manifest`; its grades."""
-        ledger, engine, settings, clock = self.ledger, self.engine, self.settings.gate, self.candidates.clock
+        """The verdict on this edit's candidate in the engine, as if added to `manifest`, and its grades."""
+        bench, settings = self.bench, self.settings.gate
         adapter = candidate_id(edit)
         if not topic.split:
-            members = merging.compared(topic, adapter, ledger, engine, settings, clock=clock)
-            verdict = merging.judge_merge(members, settings, finite=finite)
+            members = merging.compare(topic, adapter, bench)
+            verdict = merging.check_merge(members, settings, finite=finite)
             return verdict, [g for m in members for g in m.grades]
-        items = merging.held_out_items(topic.interaction_ids, ledger)
-        tokens = settings.quiz_answer_tokens
-        pairs = [(item, adapter) for item in items]
-        grades = grading.grade(pairs, engine, max_tokens=tokens, snapshot_version=None, clock=clock)
+        items = merging.held_out_items(topic.interaction_ids, self.ledger)
+        grades = grading.grade(
+            [(item, adapter) for item in items],
+            self.engine,
+            max_tokens=settings.quiz_answer_tokens,
+            snapshot_version=None,
+            clock=bench.clock,
+        )
         old, new = (self.publisher.router(m) for m in (manifest, self._with(topic, adapter, edit, manifest)))
         routes = [(item, old.route(item.question), new.route(item.question)) for item in items]
-        asked = by_route(routes, ledger, engine, settings, clock, graded=grades)
-        return merging.judge_split(asked, settings, finite=finite), grades
+        asked = by_route(routes, bench, graded=grades)
+        return merging.check_split(asked, settings, finite=finite), grades
 
     def _commit_merge(
         self,
@@ -189,10 +189,10 @@ class Sleeper:
         current: Snapshot,
         grades: Sequence[Grade],
     ) -> Decision:
-        """One transaction: adapter, snapshot, decision, grades, audits. All or nothing; a refused one's files go."""
+        """One transaction: adapter, snapshot, decision, grades, audits. Files of a refused merge are deleted."""
         commit_points.reached("snapshot-before-commit")
         with self.ledger.atomic():
-            self.heartbeat()
+            self.bench.heartbeat()
             self.ledger.add_self_edits([edit])
             version = None
             if record is not None and verdict.accepted:
@@ -211,23 +211,23 @@ class Sleeper:
     # -- the core ---------------------------------------------------------------------------------
 
     def build_core(self) -> Decision | None:
-        """Train the core, judge it, and publish it if it passes; None where nothing is published to train it on."""
+        """Train the core, check it, and publish it if it passes; None where nothing is published to train it on."""
         current = self.ledger.current()
         if current is None or not current.manifest.shards:
             return None
         edit = core_room.core_edit(self.ledger, current.manifest, self.candidates)
         self.ledger.add_self_edits([edit])
         core = core_room.train_core(edit, self.candidates)
-        strength = core_room.hold_back(edit, core, self.candidates)
-        self.heartbeat()
-        verdict = core_room.judge_core(edit, core, self.ledger, self.candidates, published=current.manifest.core)
+        strength = core_room.scale_to_drift_limit(edit, core, self.candidates)
+        self.bench.heartbeat()
+        verdict = core_room.check_core(edit, core, self.ledger, self.candidates, published=current.manifest.core)
         verdict = replace(verdict, measures={**verdict.measures, "core_strength": strength})
         return self._commit_core(edit, core, verdict, current)
 
     def _commit_core(self, edit: SelfEdit, core: LoraAdapter, verdict: GateVerdict, current: Snapshot) -> Decision:
         record = self.publisher.store(edit, core, AdapterKind.CORE) if verdict.accepted else None
         with self.ledger.atomic():
-            self.heartbeat()
+            self.bench.heartbeat()
             version = None
             if record is not None:
                 self.ledger.add_adapter(record)
@@ -244,16 +244,16 @@ class Sleeper:
         ).version
 
     def _decision(self, edit: SelfEdit, adapter_id: str | None, verdict: GateVerdict, version: int | None) -> Decision:
-        """The verdict, on record."""
+        """Record the verdict."""
         made = Decision(
-            self.candidates.make_id(),
+            self.bench.make_id(),
             adapter_id,
             edit.episode_id,
             verdict.accepted,
             verdict.reasons,
             verdict.measures,
             version,
-            self.candidates.clock(),
+            self.bench.clock(),
         )
         self.ledger.add_decision(made)
         return made

@@ -1,9 +1,8 @@
-"""Topics: which published shards belong together, so that sleep may merge them. No model is asked.
+"""Topics: groups of similar published shards, which sleep may merge. No model is asked.
 
-Two shards are as alike as the best of these says: they hold parts of one document or one session (1); held-out
-questions about one of them reach the other (the share of them: the router confuses the two); their texts share words,
-rare ones counting more (cosine of tf-idf). A topic is a group of which *every* two are alike enough. Not here: merging
-(`merging`).
+The similarity of two shards is the largest of: 1 if they hold parts of one document or session; the share of held-out
+questions about one that the router sends to the other; the cosine of their texts' tf-idf vectors. In a topic *every*
+two shards are similar enough. Not here: merging (`merging`).
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from seal_memory.learning.episodes import belongs_to
+from seal_memory.learning.episodes import origin_of
 from seal_memory.ledger import Ledger
 from seal_memory.records import Interaction, ShardEntry
 from seal_memory.routing.router import Router
 from seal_memory.routing.words import stems
 
 NO_DOCUMENT = ("document", "", "")
-Pair = tuple[int, int]  # places of two shards, the smaller first
+Pair = tuple[int, int]  # indices of two shards, the smaller first
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
-    """How alike two shards are, 0..1, and why, in words."""
+class Similarity:
+    """Similarity of two shards, 0..1, and its reason in words."""
 
     value: float
     why: str
@@ -34,9 +33,9 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What belongs together: the shards that hold it, in the manifest's order, why, and its interactions.
+    """A group to merge: shards in the manifest's order, the reason, and the interactions.
 
-    `split`: it takes statements out of its shards, which may go on with the rest (`subjects`).
+    `split`: it takes interactions out of its shards, which may keep the rest (`subjects`).
     """
 
     shards: tuple[ShardEntry, ...]
@@ -46,7 +45,7 @@ class Topic:
 
     @classmethod
     def of_shards(cls, shards: tuple[ShardEntry, ...], why: str) -> Topic:
-        """All that these shards hold."""
+        """The topic of all interactions of these shards."""
         return cls(shards, why, tuple(dict.fromkeys(i for s in shards for i in s.interaction_ids)))
 
 
@@ -55,23 +54,23 @@ def topics(
     ledger: Ledger,
     router: Router,
     *,
-    alike: float,
+    min_similarity: float,
     largest: int,
     sizes: Mapping[str, float],
 ) -> list[Topic]:
-    """Groups of two or more shards, the most alike first; no shard is in two.
+    """Groups of two or more shards, the most similar first; no shard is in two.
 
-    `largest`: episodes of one group at most, where `sizes` says how many an earlier sleep put into an episode.
+    `largest`: most episodes of a group; `sizes`: number of episodes in a merged episode (1 where missing).
     """
-    found = likenesses(shards, ledger, router)
-    order = sorted((p for p in found if found[p].value >= alike), key=lambda p: (-found[p].value, p))
+    found = similarities(shards, ledger, router)
+    order = sorted((p for p in found if found[p].value >= min_similarity), key=lambda p: (-found[p].value, p))
     group_of = {n: [n] for n in range(len(shards))}
     for a, b in order:
         one, other = group_of[a], group_of[b]
         if one is other:
             continue
         size = sum(sizes.get(shards[n].episode_id, 1) for n in (*one, *other))
-        if size <= largest and all(_alike(x, y, found, alike) for x in one for y in other):
+        if size <= largest and all(_is_similar(x, y, found, min_similarity) for x in one for y in other):
             one.extend(other)
             group_of.update(dict.fromkeys(other, one))
     groups = {id(g): sorted(g) for g in group_of.values() if len(g) > 1}
@@ -80,32 +79,32 @@ def topics(
     return [Topic.of_shards(tuple(shards[n] for n in g), least.why) for least, g in made]
 
 
-def _alike(a: int, b: int, found: Mapping[Pair, Likeness], least: float) -> bool:
+def _is_similar(a: int, b: int, found: Mapping[Pair, Similarity], least: float) -> bool:
     pair = (min(a, b), max(a, b))
     return pair in found and found[pair].value >= least
 
 
-def likenesses(shards: Sequence[ShardEntry], ledger: Ledger, router: Router) -> dict[Pair, Likeness]:
-    """Every two shards that have anything in common."""
+def similarities(shards: Sequence[ShardEntry], ledger: Ledger, router: Router) -> dict[Pair, Similarity]:
+    """Similarities of all pairs of shards that have anything in common."""
     known = {i.id: i for i in ledger.interactions(ids=sorted({i for s in shards for i in s.interaction_ids}))}
-    held = [[known[i] for i in s.interaction_ids] for s in shards]
-    found: dict[Pair, Likeness] = {}
-    for ways in (_by_words(held), _by_confusion(shards, ledger, router), _by_origin(held)):
+    texts_of = [[known[i] for i in s.interaction_ids] for s in shards]
+    found: dict[Pair, Similarity] = {}
+    for ways in (_by_words(texts_of), _by_confusion(shards, ledger, router), _by_origin(texts_of)):
         for pair, likeness in ways.items():
             if pair not in found or likeness.value > found[pair].value:
                 found[pair] = likeness
     return found
 
 
-def _by_origin(held: Sequence[Sequence[Interaction]]) -> dict[Pair, Likeness]:
+def _by_origin(held: Sequence[Sequence[Interaction]]) -> dict[Pair, Similarity]:
     places: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for n, interactions in enumerate(held):
-        for origin in sorted({belongs_to(i) for i in interactions} - {NO_DOCUMENT}):
+        for origin in sorted({origin_of(i) for i in interactions} - {NO_DOCUMENT}):
             places[origin].append(n)
-    return {pair: Likeness(1.0, f"one {kind}") for (kind, *_), own in places.items() for pair in combinations(own, 2)}
+    return {pair: Similarity(1.0, f"one {kind}") for (kind, *_), own in places.items() for pair in combinations(own, 2)}
 
 
-def _by_words(held: Sequence[Sequence[Interaction]]) -> dict[Pair, Likeness]:
+def _by_words(held: Sequence[Sequence[Interaction]]) -> dict[Pair, Similarity]:
     words = [stems(" ".join(f"{i.title or ''} {i.text}" for i in interactions)) for interactions in held]
     holders: dict[str, list[int]] = defaultdict(list)
     for n, own in enumerate(words):
@@ -118,13 +117,13 @@ def _by_words(held: Sequence[Sequence[Interaction]]) -> dict[Pair, Likeness]:
         for pair in combinations(holders[word], 2):
             shared[pair] += weight[word]
     cosines = {(a, b): total / max(1e-9, norms[a] * norms[b]) for (a, b), total in shared.items()}
-    return {pair: Likeness(value, f"words in common ({value:.2f})") for pair, value in cosines.items()}
+    return {pair: Similarity(value, f"words in common ({value:.2f})") for pair, value in cosines.items()}
 
 
-def _by_confusion(shards: Sequence[ShardEntry], ledger: Ledger, router: Router) -> dict[Pair, Likeness]:
+def _by_confusion(shards: Sequence[ShardEntry], ledger: Ledger, router: Router) -> dict[Pair, Similarity]:
     """The share of a shard's held-out questions that the router takes to another shard."""
     place = {s.adapter_id: n for n, s in enumerate(shards)}
-    found: dict[Pair, Likeness] = {}
+    found: dict[Pair, Similarity] = {}
     for n, shard in enumerate(shards):
         own = set(shard.interaction_ids)
         items = [i for i in ledger.quiz_items(interaction_ids=own, held_out=True) if own.issuperset(i.interaction_ids)]
@@ -134,5 +133,5 @@ def _by_confusion(shards: Sequence[ShardEntry], ledger: Ledger, router: Router) 
             value = count / len(items)
             pair = (min(n, other), max(n, other))
             if other != n and (pair not in found or value > found[pair].value):
-                found[pair] = Likeness(value, f"confused questions ({value:.2f})")
+                found[pair] = Similarity(value, f"confused questions ({value:.2f})")
     return found

@@ -1,1 +1,1 @@
-"""Training: who trains a memory and when: the trainer, the worker, its thread."""
+"""Training: the trainer under its lease, the background worker, its thread."""

@@ -1,6 +1,6 @@
-"""The background trainer as a thread of this process: `SealMemory.start_background()` hands out its handle.
+"""Background trainer in a thread of this process: `SealMemory.start_background()` returns its handle.
 
-The thread shares the memory's engine, ledger and model; answers go before training (`engines.turns`).
+The thread shares the memory's engine, ledger and model; answers go before training (`engines.priority_lock`).
 Not here: the work itself (`worker`).
 """
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def start(
     memory: WorkerMemory, running: Background | None, *, clock: Callable[[], float], poll_seconds: float
 ) -> Background:
-    """A memory's background trainer. Raises `InputError` where the one it has runs."""
+    """Start a memory's background trainer. Raises `InputError` while `running` runs."""
     if running is not None and running.running:
         raise InputError("This memory's background trainer runs already; stop it first, or use its handle.")
     return Background(memory, clock=clock, poll_seconds=poll_seconds)
@@ -33,7 +33,9 @@ class Background:
     def __init__(self, memory: WorkerMemory, *, clock: Callable[[], float], poll_seconds: float) -> None:
         self._worker = Worker(memory, clock=clock, poll_seconds=poll_seconds)
         self._changed = threading.Condition()
-        self._asked = self._seen = self._idle_for = 0  # an idle moment counts only for whoever asked before its step
+        self._asked = self._seen = self._idle_for = (
+            0  # an idle moment counts only for calls of wait_idle before its step
+        )
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="seal-memory-background", daemon=True)
         self._thread.start()
@@ -44,19 +46,20 @@ class Background:
 
     @property
     def error(self) -> Exception | None:
-        """What ended the trainer, where it was not `stop`; a job's failure does not (see `status`)."""
+        """The exception that ended the trainer; None after `stop`. A failed job does not end it (see `status`)."""
         return self._error
 
     def stop(self, timeout: float | None = None) -> bool:
-        """End within a step of training; what was not finished is handed back. False when `timeout` seconds ran out."""
+        """End within a step of training; an unfinished job is handed back. False when `timeout` seconds ran out."""
         self._worker.stop()
         self._thread.join(timeout)
         return not self.running
 
     def wait_idle(self, timeout: float | None = None) -> bool:
-        """Wait until nothing can be done now: what is pending is learned, given up, or waits for its next attempt.
+        """Wait until no job can run now: pending interactions are learned, given up, or wait for their next attempt.
 
-        False when `timeout` seconds ran out. Raises what ended the trainer, or `SealMemoryError` when it was stopped.
+        False when `timeout` seconds ran out. Raises the exception that ended the trainer, or `SealMemoryError` when it
+        was stopped.
         """
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
@@ -85,7 +88,7 @@ class Background:
     def _run(self) -> None:
         try:
             self._worker.run(idle=self._idle)
-        except Exception as error:  # noqa: BLE001 (a thread has nobody to raise it to: wait_idle does)
+        except Exception as error:  # noqa: BLE001 (kept for wait_idle, which raises it)
             self._error = error
             logger.error("the background trainer has ended: %s", type(error).__name__)
         with self._changed:
@@ -93,7 +96,7 @@ class Background:
 
     def _idle(self) -> None:
         with self._changed:
-            if self._seen != self._asked:  # asked while it looked: look once more
+            if self._seen != self._asked:  # asked during this step: look for work once more
                 self._seen = self._asked
                 self._worker.wake()
                 return

@@ -1,13 +1,13 @@
-"""The background trainer: does the jobs of one namespace, one after another, until it is stopped.
+"""Worker: runs the background jobs of one namespace, one after another, until it is stopped.
 
 Kinds: `consolidate` (enqueued when something is pending), `audit` (when one is due), `rebuild` (a shard whose audit
-showed more loss than is allowed), `refine` (a round of the edit policy) and `sleep` (shards are merged, the core is
-built), both when enough is new and nothing else waits, off by default. Every job may be killed anywhere: what was
-published stays, what was not is done again, and a job is handed back without losing an attempt when the worker is asked
-to stop.
+showed more loss than is allowed), `refine` (a round of the edit policy) and `sleep` (merges shards, builds the core);
+the last two when enough is new and nothing else waits, and off by default. Every job may be killed at any point: what
+was published stays, the rest is done again. When the worker is stopped, its job is handed back without losing an
+attempt.
 
-Not here: the queue's rules (`ledger.queue`), who may train (`leasing`), threads (`background`), the rounds of the edit
-policy (`policy.refining`).
+Not here: the queue's rules (`ledger.queue`), the lease (`ledger.leases`), threads (`background`), the rounds of the
+edit policy (`policy.refining`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,27 +38,33 @@ if TYPE_CHECKING:  # these rooms need torch
     from seal_memory.engines.base import Engine
     from seal_memory.engines.local import TransformersEngine
     from seal_memory.engines.priority_lock import BackgroundHold
+    from seal_memory.learning.workbench import Workbench
     from seal_memory.ledger import Ledger
-    from seal_memory.routing.router import MakeRouter
 
 logger = logging.getLogger(__name__)
 
 CONSOLIDATE, REBUILD, AUDIT, REFINE, SLEEP = "consolidate", "rebuild", "audit", "refine", "sleep"
-PRIORITY = {CONSOLIDATE: 3, REBUILD: 2, AUDIT: 1, REFINE: 0, SLEEP: -1}  # what is new first: no weights know it yet
-YIELDS = (REFINE, SLEEP)  # kinds that let what is new go first, at the phase of their own name: all so far is on record
+PRIORITY = {
+    CONSOLIDATE: 3,
+    REBUILD: 2,
+    AUDIT: 1,
+    REFINE: 0,
+    SLEEP: -1,
+}  # new interactions first: no weights know them yet
+PREEMPTIBLE = (REFINE, SLEEP)  # kinds that a consolidation may interrupt, at progress of the same name: all is recorded
 HEARTBEAT = LEASE_SECONDS / 6
-BUSY_WAIT = 5.0  # seconds before a job is tried again that met another trainer
+BUSY_WAIT = 5.0  # seconds before a job is tried again that found another trainer or no server
 LONGEST_REST = LEASE_SECONDS / 2  # under a small CPU share, between two steps: the lease must not run out
 JOBS_KEPT = 200  # finished jobs on record: some days' worth for `status`
-NAP = 0.5  # seconds of rest between two looks at whether to stop
+REST_SLICE = 0.5  # seconds of rest between two checks whether to stop
 
 
-class _Stopped(Exception):
-    """The worker is to stop: ends a job where it is. Not an error."""
+class _StopRequest(Exception):
+    """Ends the running job, because the worker stops or something urgent waits. Not an error."""
 
 
 class WorkerMemory(Protocol):
-    """What the worker needs of a memory; `SealMemory` is one."""
+    """The part of a memory that the worker uses; `SealMemory` is one."""
 
     @property
     def ledger(self) -> Ledger: ...
@@ -73,7 +79,7 @@ class WorkerMemory(Protocol):
     def answering(self) -> Engine: ...
 
     @property
-    def routers(self) -> MakeRouter: ...
+    def workbench(self) -> Workbench: ...
 
     @property
     def progress(self) -> Progress: ...
@@ -89,7 +95,7 @@ class WorkerMemory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkReport:
-    """What a run did: how many jobs came to each end."""
+    """Number of jobs by how they ended."""
 
     done: int = 0
     failed: int = 0
@@ -98,10 +104,10 @@ class WorkReport:
 
 
 class Worker:
-    """Does one memory's background jobs in the thread that calls `run` or `step`.
+    """Runs one memory's background jobs in the thread that calls `run` or `step`.
 
-    `sleep(seconds)` rests; the default one wakes when the worker is stopped or `wake` is called. `plans=False`: only
-    jobs that somebody queued, none for what is pending or due. `attempts`: times a job that it queues is tried.
+    `sleep(seconds)` rests; the default wakes when the worker is stopped or `wake` is called. `plans=False`: run queued
+    jobs only, enqueue none. `attempts`: how often a job that it enqueues is tried.
     """
 
     def __init__(
@@ -118,9 +124,9 @@ class Worker:
             raise InputError(f"poll_seconds is {poll_seconds!r}, expected more than 0.")
         self.memory, self.queue, self._clock, self._poll = memory, memory.ledger.queue, clock, poll_seconds
         self._stop, self._wake = threading.Event(), threading.Event()
-        self._sleep = sleep if sleep is not None else self._nap
+        self._sleep = sleep if sleep is not None else self._wait
         self._job: QueuedJob | None = None
-        self._stay: BackgroundHold | None = None
+        self._hold: BackgroundHold | None = None
         self._beat_at = self._rested = 0.0
         self._plans, self._attempts = plans, attempts
 
@@ -142,7 +148,7 @@ class Worker:
     # -- the loop ---------------------------------------------------------------------------------
 
     def run(self, *, once: bool = False, idle: Callable[[], None] = lambda: None) -> WorkReport:
-        """Work until stopped; with `once`, until nothing can be done now. `idle` is called when nothing is to do."""
+        """Run jobs until stopped; with `once`, until none can run now. `idle` is called when there is no job."""
         ends: list[JobState] = []
         while not self.stopping:
             self._wake.clear()
@@ -158,7 +164,7 @@ class Worker:
         return WorkReport(*(ends.count(s) for s in (JobState.DONE, JobState.FAILED, JobState.DEAD, JobState.QUEUED)))
 
     def step(self) -> QueuedJob | None:
-        """Enqueue what is due and do one job; the job as it ended, or None when nothing can be done now."""
+        """Enqueue what is due and run one job; the job as it ended, or None when none can run now."""
         try:
             self.plan()
             job = self.queue.lease_next_job(tuple(PRIORITY), owner=process_owner(), lease_seconds=LEASE_SECONDS)
@@ -167,10 +173,10 @@ class Worker:
             return None
         return self._do(job) if job is not None else None
 
-    # -- what there is to do ----------------------------------------------------------------------
+    # -- enqueueing -------------------------------------------------------------------------------
 
     def plan(self) -> None:
-        """Enqueue what is due, and hand back what a dead worker left."""
+        """Enqueue what is due, and hand back jobs of dead workers."""
         for job in self.queue.jobs(states=[JobState.RUNNING]):
             if is_dead(job.owner):
                 self.queue.abandon_job(job)
@@ -212,7 +218,7 @@ class Worker:
             self._queue(SLEEP, {"version": current.version})
 
     def _enqueue(self, kind: str, about: Callable[[], Collection[str]]) -> None:
-        """Unless one waits, or exactly this was given up before: it is tried again when something changes."""
+        """Enqueue a job, unless one of its kind waits, or the same work was given up and nothing has changed."""
         if any(job.kind == kind for job in self.queue.jobs(states=[JobState.QUEUED, JobState.FAILED])):
             return
         payload = {"of": hashlib.sha256("\n".join(sorted(about())).encode()).hexdigest()[:24]}
@@ -233,24 +239,24 @@ class Worker:
             ended = self.queue.complete_job(job)
             self._prune()
             return ended
-        except _Stopped:
+        except _StopRequest:
             return self._hand_back(job, self._clock())
-        except (BusyError, EngineUnavailableError) as error:  # somebody else trains it or holds this job; or no server
+        except (BusyError, EngineUnavailableError) as error:  # another process trains or holds this job; or no server
             logger.info("job %s (%s) has to wait: %s", job.id, job.kind, error)
             return self._hand_back(job, self._clock() + BUSY_WAIT)
         except (KeyboardInterrupt, SystemExit):
             self._hand_back(job, self._clock())
             raise
-        except Exception as error:  # noqa: BLE001 (whatever it was, it is the job's end and not the worker's)
+        except Exception as error:  # noqa: BLE001 (it ends the job, not the worker)
             return self._failed(job, error)
         finally:
-            self._job = self._stay = None
+            self._job = self._hold = None
 
     def _work(self, job: QueuedJob) -> None:
         if self.stopping:
-            raise _Stopped
+            raise _StopRequest
         lock = self.memory.engine.lock  # loads the model
-        with lock.behind(self._check) as self._stay:
+        with lock.background(self._check) as self._hold:
             if job.kind == CONSOLIDATE:
                 self.memory.consolidate(core=bool(job.payload.get("core")), progress=self._progress)
             elif job.kind == REBUILD:
@@ -264,97 +270,90 @@ class Worker:
                 self._audit()
 
     def _rebuild(self, adapter_id: str) -> None:
-        """Train a shard again, unless it is no longer published: then it was done, or forgotten."""
+        """Train a shard again, unless it is no longer published: rebuilt or forgotten meanwhile."""
         current = self.memory.ledger.current()
         if current is not None and adapter_id in current.manifest.adapter_ids:
             self.memory.consolidate(rebuild=[adapter_id], progress=self._progress)
 
     def _audit(self) -> None:
-        """Audit what is due; what lost too much is rebuilt, each adapter once."""
+        """Audit what is due, and enqueue rebuilds of shards that lost too much, each adapter once."""
         from seal_memory.forgetting.audits import Auditor
 
         memory = self.memory
         tried = {str(job.payload.get("shard")) for job in self.queue.jobs() if job.kind == REBUILD}
-        auditor = Auditor(
-            memory.ledger,
-            memory.answering,
-            memory.settings.background,
-            memory.settings.gate,
-            routers=memory.routers,
-            clock=self._clock,
-        )
-        for found in auditor.run():
+        bench = replace(memory.workbench, clock=self._clock)
+        for found in Auditor(bench, memory.answering).run():
             shard = found.audit.adapter_id
             if found.too_weak and shard not in tried:
                 self._queue(REBUILD, {"shard": shard})
 
     def _prune(self) -> None:
-        """Old finished jobs go, but not what later decisions are made by: tried rebuilds, the last round and sleep."""
+        """Delete old finished jobs, except those that later decisions need: tried rebuilds, last round, last sleep."""
         current = self.memory.ledger.current()
         published = set(current.manifest.adapter_ids) if current is not None else set()
         done = self.queue.jobs(states=[JobState.DONE])
-        rounds = [j.id for kind in YIELDS for j in [d for d in done if d.kind == kind][:1]]
+        rounds = [j.id for kind in PREEMPTIBLE for j in [d for d in done if d.kind == kind][:1]]
         tried = [j.id for j in done if j.kind == REBUILD and j.payload.get("shard") in published]
         self.queue.prune_jobs(JOBS_KEPT, spare=[*rounds, *tried])
 
     def _failed(self, job: QueuedJob, error: Exception) -> QueuedJob:
-        """The reason of our own errors is their message; another's may quote what was observed, so only its place."""
+        """Fail a job. Our own errors give their message, others only the place: they may quote observed text."""
         reason = f"{type(error).__name__}: {error}" if isinstance(error, SealMemoryError) else _place(error)
         logger.error("job %s (%s) failed: %s", job.id, job.kind, reason)
         logger.debug("job %s failed", job.id, exc_info=error)
         try:
             return self.queue.fail_job(job, reason)
         except BusyError:
-            return self._now(job)
+            return self._reload(job)
 
     def _hand_back(self, job: QueuedJob, not_before: float) -> QueuedJob:
         try:
             return self.queue.release_job(job, not_before=not_before)
-        except BusyError:  # its lease ran out meanwhile: whoever holds it goes on
-            return self._now(job)
+        except BusyError:  # its lease ran out meanwhile: the new holder goes on
+            return self._reload(job)
 
-    def _now(self, job: QueuedJob) -> QueuedJob:
+    def _reload(self, job: QueuedJob) -> QueuedJob:
         return next(j for j in self.queue.jobs() if j.id == job.id)
 
     # -- between two steps ------------------------------------------------------------------------
 
     def _progress(self, phase: str, done: int, total: int) -> None:
         self._check()
-        if phase in YIELDS and self._is_urgent():
-            raise _Stopped  # what is explored or merged is on record: the job goes on afterwards
+        if phase in PREEMPTIBLE and self._is_urgent():
+            raise _StopRequest  # explored episodes and merges are recorded: the job goes on afterwards
         self.memory.progress(phase, done, total)
-        self._rest()
+        self._throttle()
 
     def _is_urgent(self) -> bool:
-        """Whether something new could be learned now, while a round of refining or a sleep runs."""
+        """Whether new interactions could be learned now, while a round of refining or a sleep runs."""
         if self._plans:
             self._plan_consolidating()
         waiting = self.queue.jobs(states=[JobState.QUEUED, JobState.FAILED])
         return any(job.kind == CONSOLIDATE and job.not_before <= self._clock() for job in waiting)
 
     def _check(self) -> None:
-        """Stops the job, or renews its lease. Raises `BusyError` when the lease is another's."""
+        """Stop the job, or renew its lease. Raises `BusyError` when another process holds the lease."""
         if self.stopping:
-            raise _Stopped
+            raise _StopRequest
         now = self._clock()
         if self._job is not None and now - self._beat_at >= HEARTBEAT:
             self.queue.renew_job(self._job, lease_seconds=LEASE_SECONDS)
             self._beat_at = now
 
-    def _rest(self) -> None:
-        """Rest until the model was held for no more than the CPU share of the time."""
-        if self._stay is None:
+    def _throttle(self) -> None:
+        """Rest until the model was in use for at most `background.cpu_share` of the time."""
+        if self._hold is None:
             return
         share = self.memory.settings.background.cpu_share
-        left = min(LONGEST_REST, self._stay.seconds * (1.0 / share - 1.0) - self._rested)
+        left = min(LONGEST_REST, self._hold.seconds * (1.0 / share - 1.0) - self._rested)
         while left > 0:
-            self._sleep(min(NAP, left))
-            self._rested += min(NAP, left)
-            left -= NAP
+            self._sleep(min(REST_SLICE, left))
+            self._rested += min(REST_SLICE, left)
+            left -= REST_SLICE
             self._check()
 
-    def _nap(self, seconds: float) -> None:
-        """Until then, or until stopped; between jobs also until woken."""
+    def _wait(self, seconds: float) -> None:
+        """Wait for `seconds`, or until stopped; between jobs also until woken."""
         (self._stop if self._job is not None else self._wake).wait(seconds)
 
 
@@ -366,7 +365,7 @@ def _place(error: Exception) -> str:
 
 @contextmanager
 def stopping_on_signals(worker: Worker) -> Iterator[None]:
-    """SIGTERM and SIGINT stop the worker; a second one does what it did before. Only in the main thread."""
+    """Let SIGTERM and SIGINT stop the worker; a second signal gets its earlier handler. Main thread only."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def stop(number: int, frame: FrameType | None) -> None:

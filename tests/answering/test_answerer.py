@@ -14,8 +14,8 @@ from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.errors import InputError
 from seal_memory.intake.admission import to_interactions
 from seal_memory.ledger import Ledger
-from seal_memory.records import Manifest, ShardEntry, Status
-from seal_memory.routing.making import router_maker
+from seal_memory.records import Manifest, Provenance, ShardEntry, Status
+from seal_memory.routing.builtin import router_maker
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."
@@ -85,7 +85,7 @@ def test_retrieval_puts_passages_into_the_bases_prompt(make: Make, ids: list[str
 
 def test_retrieval_leaves_out_what_is_only_recorded(make: Make, ledger: Ledger) -> None:
     """The assistant's own words are no source."""
-    ledger.observe(to_interactions("The zeppelin is green.", role="assistant"))
+    ledger.observe(to_interactions("The zeppelin is green.", Provenance("assistant")))
     answerer, engine = make()
     (answer,) = answerer.answer(["Which colour has the zeppelin?"], Mode.RETRIEVAL, max_tokens=5)
     assert answer.sources == ()
@@ -133,8 +133,8 @@ def test_a_batch_keeps_its_order(make: Make) -> None:
     assert answerer.answer([], Mode.HYBRID, max_tokens=5) == []
 
 
-def test_a_shard_recites_and_the_base_is_asked_once(make: Make) -> None:
-    """However often an adapter recites."""
+def test_a_shard_is_sampled_and_the_base_is_asked_once(make: Make) -> None:
+    """However many samples an adapter makes."""
     answerer, engine = make(samples=4)
     answerer.answer([ASK_LIGHTHOUSE, UNRELATED], Mode.WEIGHTS, max_tokens=5)
     assert [p.adapter for p in engine.prompts] == [None, "a-1", "a-1", "a-1", "a-1"]

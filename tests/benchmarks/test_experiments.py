@@ -48,7 +48,7 @@ class Notebook:
 
     name = "notebook"
     ways: tuple[str, ...] = ("reads", "guesses")
-    dear_ways: tuple[str, ...] = ("guesses",)
+    costly_ways: tuple[str, ...] = ("guesses",)
     log: ClassVar[list[tuple[str, int]]] = []
 
     def __init__(self, folder: Path, *, reach: int = 99, can_forget: bool = True, die_at: int | None = None) -> None:

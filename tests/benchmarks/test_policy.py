@@ -16,10 +16,10 @@ from benchmarks.policy.results import compare, figures, last_line
 from benchmarks.report import load
 from benchmarks.report.__main__ import main as report
 from seal_memory.errors import InputError
-from seal_memory.policy.refining import explored_from
+from seal_memory.policy.refining import exploration_from_record
 from seal_memory.policy.rest_em import Exploration
 from seal_memory.records import Genre, PolicyExample
-from seal_memory.self_edits.writer import MODEL_GENRES
+from seal_memory.self_edits.genres import MODEL_GENRES
 
 NAMES = ("Maud Ellery", "Tomas Lind", "Iwan Sorrel", "Rosa Klein", "Ada Bell", "Nils Berg")
 
@@ -72,7 +72,7 @@ def test_a_run_measures_every_way_and_goes_on_after_a_stop(
     """Out of its budget it says what is next; called again it ends with one JSON object, a third time repeats it."""
     for name in ("seal_memory.quizzes.generator.MIN_GAIN", "seal_memory.policy.guards.MIN_GAIN"):
         monkeypatch.setattr(name, -100.0)
-    monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
+    monkeypatch.setattr("seal_memory.policy.guards.MIN_LOGPROB_WITH", -100.0)
     arguments = _arguments(data, tiny_model_folder, tmp_path)
     assert main([*arguments, "--budget-seconds", "0"]) == 0
     stopped = _last_line(capsys)
@@ -105,14 +105,14 @@ def test_a_run_measures_every_way_and_goes_on_after_a_stop(
         (["--held-out", "40"], "has 6 passages from 0 on; expected 44"),
         (["--train", "0"], "--train is 0; expected 1 or more"),
         (["--genre-passages", "0"], "--genre-passages is 0; expected 1 or more"),
-        (["--recipe-start", "3"], "meet those that train or judge"),
+        (["--recipe-start", "3"], "overlap the training or validation passages"),
         (["--recipe-passages", "9"], "has 2 passages from 4 on; expected 9"),
-        (["--more-bootstrap", "1", "--bootstrap-start", "1"], "meet those that train or judge"),
-        (["--more-bootstrap", "1", "--bootstrap-start", "5"], "squad-5 would both teach and be asked about"),
+        (["--more-bootstrap", "1", "--bootstrap-start", "1"], "overlap the training or validation passages"),
+        (["--more-bootstrap", "1", "--bootstrap-start", "5"], "squad-5 would be in training and test"),
         (["--ways", "sideways"], "Unknown way 'sideways'"),
         (["--genres", "poems"], "--genres poems: expected some of qa, reversed"),
-        (["--held-out-start", "3"], "--held-out-start 3 and 2 passages meet those that train or judge"),
-        (["--held-out-start", "4", "--more-bootstrap", "1", "--bootstrap-start", "5"], "squad-5 would both teach"),
+        (["--held-out-start", "3"], "--held-out-start 3 and 2 passages overlap the training or validation passages"),
+        (["--held-out-start", "4", "--more-bootstrap", "1", "--bootstrap-start", "5"], "squad-5 would be in training"),
     ],
 )
 def test_impossible_options_are_refused_with_the_way_out(
@@ -205,7 +205,7 @@ def test_what_was_explored_is_read_back_from_the_journal() -> None:
     """A killed round selects from what it had explored, to the last bit."""
     example = PolicyExample("x", ("i", "j"), Genre.QA, "A statement.", "A", "What?", 0.25)
     explored = Exploration("e", ((example,), (example, example)), ((0.1, 0.2), (0.3, 0.4)), (0.0, 0.05), (0.0, 0.1))
-    assert explored_from(json.loads(json.dumps(asdict(explored)))) == explored
+    assert exploration_from_record(json.loads(json.dumps(asdict(explored)))) == explored
 
 
 def test_the_genres_are_the_writers_own() -> None:

@@ -47,8 +47,8 @@ class ListeningAsker(Asker):
         return [Completion(f"answer {n}", 5, 2, 1.0) for n in range(len(prompts))]
 
 
-class RecitingAsker(ListeningAsker):
-    """Every recitation is another one, and the question fits "answer 2" best."""
+class SamplingAsker(ListeningAsker):
+    """Every sample is another one, and the question fits "answer 2" best."""
 
     def complete(self, prompts: Sequence[Prompt], **_: Any) -> list[Completion]:
         return super().ask(prompts, max_tokens=8)
@@ -252,7 +252,7 @@ def test_a_fresh_process_resumes_to_the_state_before(retrieval: Callable[..., Re
     whole.resume(CHUNKS[2:], step=1)
     assert (whole.retrieve(questions), whole.bytes_on_disk()) == (after, size)
     whole.close()
-    killed = retrieval(way)  # as if step 1 had been learned but not noted
+    killed = retrieval(way)  # as if step 1 had been learned but not note_documents
     killed.resume(CHUNKS[:2], step=0)
     assert killed.retrieve(questions) == before
     killed.learn(CHUNKS[2:], step=1)
@@ -307,15 +307,15 @@ def test_a_question_that_finds_nothing_is_closed_book(
 
 
 @pytest.mark.parametrize("name", ["prompted", "bm25-fts5"])
-def test_with_recitals_the_same_prompt_is_recited_and_the_question_chooses(
+def test_with_sampling_the_same_prompt_is_recited_and_the_question_chooses(
     engine: TransformersEngine, tmp_path: Path, name: str
 ) -> None:
-    """A way of its own beside the greedy one, which stays as it is; without recitals there is none."""
-    asker, recitals = RecitingAsker(engine), SampleOptions(4, 0.7)
+    """A way of its own beside the greedy one, which stays as it is; without sampling there is none."""
+    asker, sampling = SamplingAsker(engine), SampleOptions(4, 0.7)
     system: Prompted | Retrieval = (
-        Prompted(asker, recitals=recitals)
+        Prompted(asker, sampling=sampling)
         if name == "prompted"
-        else Retrieval(asker, tmp_path, name, recitals=recitals)
+        else Retrieval(asker, tmp_path, name, sampling=sampling)
     )
     with closing(_taught(system)):
         greedy = "oracle" if name == "prompted" else name

@@ -189,7 +189,7 @@ def test_a_way_asked_only_at_the_end_has_no_curve(tmp_path: Path) -> None:
     late: Matrix = ((None,), (None, None), (0.4, 0.5, 0.7))
     assert retention.right_after(late) is None
     assert retention.forgetting(late) is None
-    assert not retention.followed(late)
+    assert not retention.asked_again(late)
     assert retention.after_last(late) == pytest.approx(1.6 / 3)
     made = _results(ways=["weights", "core"])
     made["ways"]["core"]["retention"] = late

@@ -12,12 +12,12 @@ from benchmarks.routing import days
 from benchmarks.routing.figures import auc, figures, roc, table, threshold
 from benchmarks.routing.fitting import fit
 from benchmarks.routing.ranking import Ranker
-from benchmarks.routing.worlds import EVERYDAY, FOREIGN_KIND, UNTOLD, Asked, Split, diary_world, splits, world
+from benchmarks.routing.worlds import EVERYDAY, FOREIGN_KIND, UNTOLD, Split, WorldQuestion, diary_world, splits, world
 from benchmarks.tasks.base import Chunk, Question, Task, Unit
 from seal_memory.config import AnsweringSettings
 from seal_memory.errors import InputError
+from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.features import FEATURES
-from seal_memory.routing.making import router_maker
 
 
 def passage(n: int) -> Unit:
@@ -25,10 +25,10 @@ def passage(n: int) -> Unit:
     return Unit(f"u{n}", (chunk,), (Question(f"q{n}", f"Who built the lighthouse at Bay{n}?", ("x",), (chunk.id,)),))
 
 
-def pairs(*scores: tuple[str, float, bool]) -> list[tuple[Asked, list[tuple[str, float]]]]:
+def pairs(*scores: tuple[str, float, bool]) -> list[tuple[WorldQuestion, list[tuple[str, float]]]]:
     """(kind, score of the first shard, whether it is the right one)."""
     return [
-        (Asked("?", kind, frozenset() if kind in (EVERYDAY, FOREIGN_KIND, UNTOLD) else frozenset({"e"})),
+        (WorldQuestion("?", kind, frozenset() if kind in (EVERYDAY, FOREIGN_KIND, UNTOLD) else frozenset({"e"})),
          [("e" if right else "x", score), ("y", 0.0)])
         for kind, score, right in scores
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from seal_memory.errors import InputError
 from seal_memory.intake.admission import admit, parse_role, to_interactions
 from seal_memory.language.text import sentences
 from seal_memory.quizzes.metrics import contains
-from seal_memory.records import Episode, Interaction, Status
+from seal_memory.records import Episode, Interaction, Provenance, Status
 from seal_memory.self_edits.statements import statements_of
 
 KINDS = {"person", "place", "preference", "number", "tool", "update", "unanswerable"}
@@ -196,7 +196,7 @@ def test_a_fact_message_is_one_sentence_that_becomes_one_statement(large: Task) 
     for chunk in (large.chunks[i] for i in facts):
         assert len(sentences(chunk.text)) == 1, chunk
         assert 7 <= len(chunk.text.split()) <= 25, chunk
-        (new,) = to_interactions(chunk.text, role=chunk.role)
+        (new,) = to_interactions(chunk.text, Provenance(chunk.role))
         assert len(statements_of(_episode(new.text, chunk.role))) == 1, chunk
 
 

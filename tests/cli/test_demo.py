@@ -62,7 +62,7 @@ def test_demo_story_table_and_the_folder_that_it_keeps(run_in: Run, tmp_path: Pa
     assert "router accuracy" in ran.out
     assert "entity_statement" in ran.out
     assert str(tmp_path / "story") in ran.out.replace("\n", "")
-    questions = {a.question for chapter in load_story() for a in chapter.asked}
+    questions = {a.question for chapter in load_story() for a in chapter.questions}
     with SealMemory.open(tmp_path / "story") as memory:
         assert not questions & {i.text for i in memory.ledger.interactions()}
         assert not questions & {q.question for q in memory.ledger.quiz_items()}
@@ -77,14 +77,14 @@ def test_demo_refuses_a_folder_with_something_in_it(run_in: Run, tmp_path: Path)
 
 def test_kept_and_temporary_folders(capsys: pytest.CaptureFixture[str]) -> None:
     """A temporary folder goes, also after an error; --keep leaves it and tells where it is."""
-    from seal_memory.cli.demo import _place
+    from seal_memory.cli.demo import _demo_folder
 
-    gone = _place(None, keep=False)
+    gone = _demo_folder(None, keep=False)
     place = gone.__enter__()
     assert place.is_dir()
     assert not gone.__exit__(InputError, InputError("stop"), None)
     assert not place.exists()
-    with _place(None, keep=True) as place:
+    with _demo_folder(None, keep=True) as place:
         pass
     assert place.is_dir()
     assert str(place) in capsys.readouterr().err.replace("\n", "")
@@ -109,11 +109,11 @@ def test_an_error_in_the_new_process_is_an_error_of_the_demo(
 def test_the_story_is_told_without_its_questions() -> None:
     chapters = load_story()
     assert len(chapters) == 3
-    assert sum(len(c.asked) for c in chapters) >= 30
+    assert sum(len(c.questions) for c in chapters) >= 30
     for chapter in chapters:
-        for asked in chapter.asked:
-            assert asked.answer in chapter.told[asked.place].text
-            assert asked.question not in {told.text for told in chapter.told}
+        for asked in chapter.questions:
+            assert asked.answer in chapter.interactions[asked.interaction].text
+            assert asked.question not in {told.text for told in chapter.interactions}
 
 
 @pytest.mark.parametrize(("limit", "sizes"), [(1, [1]), (2, [1, 1]), (5, [2, 2, 1]), (7, [3, 2, 2]), (None, [3, 3, 2])])
@@ -126,10 +126,10 @@ def test_passages_are_split_into_up_to_three_sessions(tmp_path: Path, limit: int
     ]
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     chapters = load_passages(file, limit)
-    assert [len(c.told) for c in chapters] == sizes
-    texts = [told.text for c in chapters for told in c.told]
+    assert [len(c.interactions) for c in chapters] == sizes
+    texts = [told.text for c in chapters for told in c.interactions]
     assert texts == [f"Text {n}." for n in range(sum(sizes))]
-    assert all(c.told[a.place].text == f"Text {a.question[1:]}." for c in chapters for a in c.asked)
+    assert all(c.interactions[a.interaction].text == f"Text {a.question[1:]}." for c in chapters for a in c.questions)
 
 
 def test_a_file_without_questions_is_refused(tmp_path: Path) -> None:

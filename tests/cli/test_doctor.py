@@ -34,7 +34,7 @@ def test_doctor_works_without_a_folder_and_makes_none(run: Run, tmp_path: Path) 
     assert data["folder"]["writable"]
     assert data["ledger"]["schema"] is None
     assert not (tmp_path / "memory").exists()
-    assert "in order" in run("doctor").out
+    assert "All checks passed" in run("doctor").out
 
 
 def test_doctor_works_without_the_model_and_says_what_to_do(run: Run, tmp_path: Path) -> None:

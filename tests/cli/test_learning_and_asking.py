@@ -39,7 +39,7 @@ def test_a_refused_shard_is_shown_with_its_reason_there_and_in_status(run: Run) 
 
 
 def test_consolidate_with_nothing_pending_says_so(run: Run, published: Path) -> None:
-    assert "nothing to learn" in run("consolidate").out
+    assert "Nothing to learn" in run("consolidate").out
     assert run("consolidate", "--json").json["episodes"] == 0
 
 

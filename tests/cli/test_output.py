@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seal_memory.cli.output import Output, console, jsonable, plain, reporting, shortened, table
+from seal_memory.cli.output import Output, console, handle_errors, jsonable, plain, shorten, table
 from seal_memory.cli.progress import Bars
 
 
@@ -30,7 +30,7 @@ def test_jsonable_takes_records_enums_paths_and_numbers_that_are_none() -> None:
 
 def test_with_json_whatever_is_printed_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     """A library that prints cannot spoil the one line of standard output."""
-    with reporting(True):
+    with handle_errors(True):
         print("chatter")
     Output({"a": 1}, lambda out: None).print(as_json=True)
     caught = capsys.readouterr()
@@ -43,8 +43,8 @@ def test_plain_keeps_words_and_drops_control() -> None:
 
 
 def test_shortened_is_one_line() -> None:
-    assert shortened("a\n  b", 10) == "a b"
-    assert shortened("abcdefghij", 5) == "abcd…"
+    assert shorten("a\n  b", 10) == "a b"
+    assert shorten("abcdefghij", 5) == "abcd…"
 
 
 def test_tables_show_none_truth_and_fractions(capsys: pytest.CaptureFixture[str]) -> None:

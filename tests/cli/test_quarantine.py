@@ -39,7 +39,7 @@ def test_approve_and_reject(run: Run, held: str) -> None:
     (approved,) = run("quarantine", "approve", held, "--json").json["approved"]
     assert approved["status"] == "pending"
     assert run("quarantine", "reject", held, "--json", code=1).json["error"]["type"] == "InputError"
-    assert "Nothing is there." in run("quarantine").out
+    assert "None." in run("quarantine").out
 
 
 @pytest.mark.parametrize(

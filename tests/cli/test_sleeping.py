@@ -35,7 +35,7 @@ def test_sleep_tells_what_was_merged(run: Run, learned: Path) -> None:
     assert found["adapter_bytes"][1] < found["adapter_bytes"][0]
     assert run("status", "--json").json["shards"] == 1
     assert run("history", "--json").json["versions"][0]["note"] == "core"
-    assert "Nothing belongs together" in run("sleep", "--no-core").out
+    assert "Nothing to merge" in run("sleep", "--no-core").out
 
 
 def test_sleep_shows_a_table(run: Run, learned: Path) -> None:

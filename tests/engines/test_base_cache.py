@@ -1,4 +1,4 @@
-"""What the untouched base says is computed once; rows with an adapter are computed every time."""
+"""Base cache: the untouched base's results are computed once; rows with an adapter are computed every time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seal_memory import prompts
 from seal_memory.config import LLAMA_LINEAR
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Completion, Prompt, Score
-from seal_memory.engines.base_cache import Recent
+from seal_memory.engines.base_cache import LruCache
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.lora.adapter import LoraAdapter
 
@@ -96,18 +96,18 @@ def test_a_known_engine_can_still_be_freed() -> None:
 
 def test_the_least_recently_used_leaves() -> None:
     """A bounded number is kept; looking something up keeps it."""
-    recent: Recent[int] = Recent(2)
-    recent.add({b"a": 1, b"b": 2})
-    assert recent.find([b"a"]) == {b"a": 1}
-    recent.add({b"c": 3})
-    assert recent.find([b"a", b"b", b"c"]) == {b"a": 1, b"c": 3}
+    cache: LruCache[int] = LruCache(2)
+    cache.add({b"a": 1, b"b": 2})
+    assert cache.find([b"a"]) == {b"a": 1}
+    cache.add({b"c": 3})
+    assert cache.find([b"a", b"b", b"c"]) == {b"a": 1, b"c": 3}
 
 
 def test_no_question_is_kept() -> None:
     """Keys are digests: a forgotten question does not live on in memory."""
     engine = CountingEngine()
     base_cache.score(engine, [(_ask(WHO), "Maud Ellery")])
-    (key,) = base_cache._known(engine).scores._values
+    (key,) = base_cache._cache_of(engine).scores._values
     assert len(key) == 32
     assert b"Maud" not in key
 

@@ -1,4 +1,4 @@
-"""Answers made together: the same as alone, in fewer batches, and nobody pays for another's trouble."""
+"""Dynamic batching: the same answers as alone, in fewer batches; one bad request does not fail the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from seal_memory.config import LLAMA_LINEAR
 from seal_memory.engines.base import ChatEngine, Completion, Decoding, Prompt
-from seal_memory.engines.batching import MOST_ROWS, DynamicBatcher, together
+from seal_memory.engines.batching import MAX_ROWS, DynamicBatcher, batcher_of
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import AdapterError, InputError
 from seal_memory.lora.adapter import LoraAdapter
@@ -56,7 +56,7 @@ def at_once(engine: TransformersEngine, calls: Sequence[Callable[[], Any]]) -> l
         for thread in threads:
             thread.start()
         end = time.monotonic() + 60
-        while engine.lock._ahead < len(calls) and time.monotonic() < end:
+        while engine.lock._waiting_ahead < len(calls) and time.monotonic() < end:
             time.sleep(0.01)
     for thread in threads:
         thread.join()
@@ -64,9 +64,9 @@ def at_once(engine: TransformersEngine, calls: Sequence[Callable[[], Any]]) -> l
 
 
 def test_an_engine_has_one_place_to_meet(engine: TransformersEngine) -> None:
-    assert together(engine) is together(engine)
-    assert isinstance(together(engine), ChatEngine)
-    assert together(engine).talk([], Decoding(3)) == []
+    assert batcher_of(engine) is batcher_of(engine)
+    assert isinstance(batcher_of(engine), ChatEngine)
+    assert batcher_of(engine).talk([], Decoding(3)) == []
 
 
 def test_who_waits_at_the_same_time_shares_a_batch(engine: TransformersEngine, batches: list[int]) -> None:
@@ -99,9 +99,9 @@ def test_what_differs_stays_apart(engine: TransformersEngine, batches: list[int]
     at_once(engine, [lambda w=w: joined.talk(PROMPTS[:1], w) for w in ways])
     assert sorted(batches) == [1, 1, 1, 2]
     batches.clear()
-    large = [PROMPTS[0]] * (MOST_ROWS - 1)
+    large = [PROMPTS[0]] * (MAX_ROWS - 1)
     at_once(engine, [lambda: joined.talk(large, Decoding(1)), lambda: joined.talk(PROMPTS[:2], Decoding(1))])
-    assert sorted(batches) == [2, MOST_ROWS - 1]
+    assert sorted(batches) == [2, MAX_ROWS - 1]
 
 
 def test_who_samples_draws_as_if_alone(engine: TransformersEngine, batches: list[int]) -> None:

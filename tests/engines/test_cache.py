@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from seal_memory.engines.cache import PreallocatedLayer, is_plain, new_cache
+from seal_memory.engines.cache import PreallocatedLayer, has_full_attention, new_cache
 
 steps = st.lists(
     st.one_of(
@@ -84,10 +84,10 @@ def test_a_positive_crop_is_refused() -> None:
 def test_special_attention_keeps_its_own_cache(load_tiny: Callable[[], Any]) -> None:
     """A sliding window forgets; a model that has one in any layer gets transformers' cache."""
     config = load_tiny().model.config
-    assert is_plain(config)
+    assert has_full_attention(config)
     assert all(type(layer) is PreallocatedLayer for layer in new_cache(config, 8).layers)
     config.sliding_window = 16
     config.layer_types = ["sliding_attention"] + ["full_attention"] * (config.num_hidden_layers - 1)
-    assert not is_plain(config)
+    assert not has_full_attention(config)
     kinds = [type(layer) for layer in DynamicCache(config=config).layers]
     assert [type(layer) for layer in new_cache(config, 8).layers] == kinds

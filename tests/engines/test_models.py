@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seal_memory.engines import fingerprints, gguf_cache, models
-from seal_memory.engines.fingerprints import fingerprint, remembered
+from seal_memory.engines.fingerprints import cached_checksum, fingerprint
 from seal_memory.engines.hardware import Hardware
 from seal_memory.engines.models import DEFAULT_MODEL, LoadedModel, cache_root, load, resolve
 from seal_memory.errors import ModelUnavailableError
@@ -191,7 +191,7 @@ def test_the_fingerprint_sees_a_changed_weight_and_a_changed_shape_of_model(fold
 
 
 def test_resolve_sees_changed_weights(folder: Path, cache: Path) -> None:
-    """A remembered fingerprint does not outlive the files it was taken of."""
+    """A cached fingerprint does not outlive the files it was taken of."""
     before = resolve(str(folder), cache_dir=cache).fingerprint
     tensors = load_file(folder / "model.safetensors")
     tensors["model.norm.weight"][0] += 1
@@ -212,14 +212,14 @@ def test_a_damaged_note_is_taken_anew(tmp_path: Path, content: str) -> None:
     note, file = tmp_path / "note.json", tmp_path / "file"
     file.write_text("x")
     note.write_text(content)
-    assert remembered(note, [file], lambda: "fresh") == "fresh"
-    assert remembered(note, [file], lambda: "fresher") == "fresh"
+    assert cached_checksum(note, [file], lambda: "fresh") == "fresh"
+    assert cached_checksum(note, [file], lambda: "fresher") == "fresh"
 
 
 def test_a_note_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     """A read-only cache costs time, nothing else."""
     (tmp_path / "occupied").write_text("a file where a folder should be")
-    assert remembered(tmp_path / "occupied" / "note.json", [], lambda: "value") == "value"
+    assert cached_checksum(tmp_path / "occupied" / "note.json", [], lambda: "value") == "value"
 
 
 # --- GGUF files and the cache
@@ -267,7 +267,7 @@ def test_a_damaged_conversion_is_built_anew_with_a_warning(
         path.unlink()
     with caplog.at_level(logging.WARNING):
         assert resolve(str(gguf), cache_dir=cache) == files
-    assert "damaged and is built anew" in caplog.text
+    assert "damaged and is rebuilt" in caplog.text
     assert (len(conversions), path.read_bytes()[:4]) == (2, data[:4])
     assert [entry.name for entry in (cache / "models").iterdir()] == [files.folder.name]
 
@@ -426,11 +426,11 @@ def test_an_unusable_cache_folder_is_a_clear_error(gguf: Path, tmp_path: Path, c
 def test_half_precision_is_kept_only_without_loss(tiny_model_folder: Path, cache: Path) -> None:
     """float16 files are half as large, but only exact copies will do."""
     model = load(resolve(str(tiny_model_folder), cache_dir=cache), CPU).model
-    assert not gguf_cache._lossless_in_half(model)
+    assert not gguf_cache._fits_float16(model)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.half().float())
-    assert gguf_cache._lossless_in_half(model)
+    assert gguf_cache._fits_float16(model)
 
 
 def test_the_cache_folder_is_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -477,9 +477,9 @@ def test_a_cached_default_needs_no_package(
     cache: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch, conversions: list[Path]
 ) -> None:
     """Once converted, the package is not even looked for."""
-    monkeypatch.setattr(models, "_packaged_gguf", lambda: gguf)
+    monkeypatch.setattr(models, "_wheel_gguf", lambda: gguf)
     first = resolve(DEFAULT_MODEL, cache_dir=cache)
-    monkeypatch.setattr(models, "_packaged_gguf", lambda: pytest.fail("looked for the package"))
+    monkeypatch.setattr(models, "_wheel_gguf", lambda: pytest.fail("looked for the package"))
     assert resolve(DEFAULT_MODEL, cache_dir=cache) == first
 
 

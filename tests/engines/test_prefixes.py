@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seal_memory.engines.decode import GREEDY, Generated, Limits, Sampling, generate
-from seal_memory.engines.prefixes import Group, SharedPrefix, can_share, find_groups, packs
+from seal_memory.engines.prefixes import Group, SharedPrefix, can_share, find_groups, pack_rows
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
@@ -172,8 +172,8 @@ def test_what_makes_a_group() -> None:
 
 def test_packs_stay_within_their_bound() -> None:
     """In order; a row that is too long decodes alone."""
-    assert list(packs([3, 3, 3, 50, 1], 2, 10)) == [[0, 1], [2], [3], [4]]
-    assert list(packs([], 2, 10)) == []
+    assert list(pack_rows([3, 3, 3, 50, 1], 2, 10)) == [[0, 1], [2], [3], [4]]
+    assert list(pack_rows([], 2, 10)) == []
 
 
 def test_special_attention_is_not_shared(load_tiny: Callable[[], Any]) -> None:

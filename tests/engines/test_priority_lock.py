@@ -1,4 +1,4 @@
-"""Turns: one holder at a time, answers before training, and a background thread that can be stopped anywhere."""
+"""PriorityLock: one holder at a time, answers before training, and a background thread that can be stopped anywhere."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def test_a_holder_in_the_background_gives_way_and_comes_back_with_what_it_held()
     holding, answered = threading.Event(), threading.Event()
 
     def grade() -> None:
-        with turns.behind(nothing), turns, turns:
+        with turns.background(nothing), turns, turns:
             holding.set()
-            until(lambda: turns._ahead > 0)
+            until(lambda: turns._waiting_ahead > 0)
             turns.give_way()
             order.append("graded")
             assert turns._depth == 2
@@ -101,7 +101,7 @@ def test_only_background_threads_give_way() -> None:
     with turns:
         turns.give_way()
         assert turns._depth == 1
-    with turns.behind(nothing):
+    with turns.background(nothing):
         turns.give_way()  # holds nothing
     assert turns._owner is None
 
@@ -119,7 +119,7 @@ def test_a_check_that_raises_ends_the_work_and_leaves_the_turn_free(where: str) 
 
     def work() -> None:
         try:
-            with turns.behind(check), turns:
+            with turns.background(check), turns:
                 until(stop.is_set)
                 turns.give_way()
         except Stopped:
@@ -148,12 +148,12 @@ def test_the_time_in_the_background_is_counted() -> None:
     """Only what was held, not what was waited for."""
     now = [0.0]
     turns = PriorityLock(timer=lambda: now[0])
-    with turns.behind(nothing) as stay:
+    with turns.background(nothing) as hold:
         for _ in range(3):
             with turns.step():
                 now[0] += 2.0
             now[0] += 5.0
-    assert stay.seconds == 6.0
+    assert hold.seconds == 6.0
     with turns.step():
         now[0] += 1.0
-    assert stay.seconds == 6.0
+    assert hold.seconds == 6.0

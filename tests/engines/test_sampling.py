@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from seal_memory.engines.sampling import GREEDY, Sampling, choose, draws
+from seal_memory.engines.sampling import GREEDY, Sampling, choose, draw_uniforms
 from seal_memory.errors import InputError
 
 LOGITS = torch.randn(3, 200, generator=torch.Generator().manual_seed(7)) * 3
@@ -48,7 +48,7 @@ def test_the_ends_of_the_draw_stay_inside_the_cut() -> None:
 
 
 def test_greedy_draws_nothing() -> None:
-    assert draws(GREEDY, [[1]] * 4, [None] * 4, 9) is None
+    assert draw_uniforms(GREEDY, [[1]] * 4, [None] * 4, 9) is None
     assert torch.equal(choose(LOGITS, GREEDY, None)[0], LOGITS.argmax(-1))
 
 
@@ -59,10 +59,10 @@ def test_greedy_draws_nothing() -> None:
 def test_a_row_draws_the_same_whoever_is_beside_it(rows: list[tuple[tuple[int, ...], str | None]], tokens: int) -> None:
     """Alone, and with more room, a prompt draws the numbers that it draws among others; its copies draw others."""
     sampling = Sampling(1.0, seed=3)
-    found = draws(sampling, [ids for ids, _ in rows], [owner for _, owner in rows], tokens)
+    found = draw_uniforms(sampling, [ids for ids, _ in rows], [owner for _, owner in rows], tokens)
     for place, row in enumerate(rows):
         copies = rows[: place + 1].count(row)
-        alone = draws(sampling, [row[0]] * copies, [row[1]] * copies, tokens + 2)
+        alone = draw_uniforms(sampling, [row[0]] * copies, [row[1]] * copies, tokens + 2)
         assert found is not None
         assert alone is not None
         assert torch.equal(found[place], alone[-1, :tokens])
@@ -73,8 +73,8 @@ def test_a_row_draws_the_same_whoever_is_beside_it(rows: list[tuple[tuple[int, .
 def test_greedy_rows_of_a_sampled_batch_draw_zeros_and_move_no_other(greedy: list[bool]) -> None:
     """The k-th of the others draws what the k-th of them draws without the greedy ones."""
     sampling, rest = Sampling(1.0, seed=3), greedy.count(False)
-    found = draws(sampling, [(1, 2)] * len(greedy), ["a"] * len(greedy), 4, greedy)
-    alone = draws(sampling, [(1, 2)] * rest, ["a"] * rest, 4)
+    found = draw_uniforms(sampling, [(1, 2)] * len(greedy), ["a"] * len(greedy), 4, greedy)
+    alone = draw_uniforms(sampling, [(1, 2)] * rest, ["a"] * rest, 4)
     assert found is not None
     assert alone is not None
     others = [n for n, likeliest in enumerate(greedy) if not likeliest]

@@ -121,10 +121,10 @@ def test_options_out_of_range_are_refused(engine: TransformersEngine, bad: dict[
 
 def test_without_a_limit_the_answer_fits(engine: TransformersEngine) -> None:
     """A prompt that leaves little room is answered shortly, one that leaves none is refused."""
-    assert engine.encoder.room([engine.max_length - 3], None) == 3
-    assert engine.encoder.room([10], None) == 256
+    assert engine.encoder.max_new_tokens([engine.max_length - 3], None) == 3
+    assert engine.encoder.max_new_tokens([10], None) == 256
     with pytest.raises(InputError, match="context"):
-        engine.encoder.room([engine.max_length], None)
+        engine.encoder.max_new_tokens([engine.max_length], None)
 
 
 @given(
@@ -146,4 +146,4 @@ def test_any_pieces_add_up(tokens: list[bytes], stop: list[str]) -> None:
     text = transcript.close(0, made)
     assert "".join(told) == text
     assert not any(s.strip() and s.strip() == s and s in text for s in stop)
-    assert transcript.kept(made) <= len(made)
+    assert transcript.count_kept(made) <= len(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from seal_memory.forgetting.audits import Auditor
 from seal_memory.learning.consolidate import reopen
 from seal_memory.memory import SealMemory
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, QuizItem, ShardEntry, Status
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 
 Open = Callable[..., SealMemory]
 BEES, HOME, FERRY = "Petra Varley keeps bees.", "Petra Varley lives in Nardmoor.", "The ferry leaves from pier nine."
@@ -52,14 +53,9 @@ def memory(open_memory: Open) -> SealMemory:
 def test_a_shard_is_asked_about_what_it_answers_for(memory: SealMemory) -> None:
     """What the later shard forgot is not held against the day it was told on."""
     due = max(d.due for d in memory.ledger.audits.due())
-    found = Auditor(
-        memory.ledger,
-        Knows(),
-        SETTINGS.background,
-        SETTINGS.gate,
-        routers=router_maker(SETTINGS.answering),
-        clock=lambda: due + 1,
-    ).run()
+    routers = router_maker(SETTINGS.answering)
+    bench = replace(memory.workbench, settings=SETTINGS, routers=routers, clock=lambda: due + 1)
+    found = Auditor(bench, Knows()).run()
     assert {f.audit.adapter_id: (f.audit.items, f.audit.recall) for f in found} == {"day": (1, 1.0), "petra": (1, 0.0)}
 
 

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seal_memory.config import AnsweringSettings, GateSettings
+from seal_memory.config import AnsweringSettings, Settings
 from seal_memory.errors import UnknownIdError
 from seal_memory.forgetting.consequences import consequences
 from seal_memory.forgetting.deletion import Deletion
+from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.encoding import sortable_id
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import (
     AdapterKind,
@@ -24,7 +26,7 @@ from seal_memory.records import (
     ShardEntry,
     Status,
 )
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 
 MOST = 5  # interactions
 CORE = "a-" + "c" * 24
@@ -35,10 +37,17 @@ def _no_model() -> object:
 
 
 def deletion(ledger: Ledger, folder: Path) -> Deletion:
-    return Deletion(
-        ledger, AdapterStore(folder / "adapters"), GateSettings(), routers=router_maker(AnsweringSettings()),
-        engine=_no_model, drop=lambda adapter: None, clock=lambda: 1.0, heartbeat=lambda: None,  # type: ignore[arg-type]
-    )  # fmt: skip
+    bench = Workbench(
+        ledger,
+        _no_model,  # type: ignore[arg-type]
+        AdapterStore(folder / "adapters"),
+        Settings(),
+        routers=router_maker(AnsweringSettings()),
+        base_model="tiny",
+        clock=lambda: 1.0,
+        make_id=sortable_id,
+    )
+    return Deletion(bench, drop=lambda adapter: None)
 
 
 def add_adapter(ledger: Ledger, name: str, on: list[str], kind: AdapterKind = AdapterKind.SHARD) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from seal_memory.config import AnsweringSettings, GateSettings
+from seal_memory.config import AnsweringSettings, Settings
 from seal_memory.engines.base import Completion, Prompt, Score
 from seal_memory.errors import BusyError, ModelUnavailableError
 from seal_memory.forgetting.deletion import Deletion, ForgetReport
-from seal_memory.forgetting.edits import forgotten
+from seal_memory.forgetting.edits import forget_interactions
+from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.encoding import sortable_id
 from seal_memory.ledger.leases import LEASE_SECONDS
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import (
@@ -24,7 +26,7 @@ from seal_memory.records import (
     ShardEntry,
     Status,
 )
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 
 SHARD, UNCOMMITTED = "a-" + "a" * 24, "a-" + "b" * 24
 
@@ -57,13 +59,20 @@ class World:
         self, *, engine: Callable[[], object], drop: Callable[[str], None] = lambda adapter: None
     ) -> ForgetReport:
         def deletion(heartbeat: Callable[[], None]) -> Deletion:
-            return Deletion(
-                self.ledger, self.store, GateSettings(), routers=router_maker(AnsweringSettings()),
-                engine=engine, drop=drop,  # type: ignore[arg-type]
-                clock=lambda: self.now, heartbeat=heartbeat,
-            )  # fmt: skip
+            bench = Workbench(
+                self.ledger,
+                engine,  # type: ignore[arg-type]
+                self.store,
+                Settings(),
+                routers=router_maker(AnsweringSettings()),
+                base_model="tiny",
+                clock=lambda: self.now,
+                make_id=sortable_id,
+                heartbeat=heartbeat,
+            )
+            return Deletion(bench, drop=drop)
 
-        return forgotten(self.ledger, [self.id], look=lambda: None, deletion=deletion)
+        return forget_interactions(self.ledger, [self.id], check_snapshot=lambda: None, deletion=deletion)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Many threads and event loops at one memory: what `aside` and `in_turn` promise."""
+"""Many threads and event loops at one memory: what `call_in_thread` and `thread_safe` promise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from seal_memory.errors import InputError
-from seal_memory.frameworks.concurrency import aside, in_turn
+from seal_memory.frameworks.concurrency import call_in_thread, thread_safe
 from seal_memory.runtime import loading as opening
 
 
@@ -29,7 +29,7 @@ def test_the_ledger_may_be_written_and_read_by_many_threads_at_once(open_memory:
 def test_two_first_questions_load_the_model_once(
     open_memory: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads that ask at once wait for one loading; without `in_turn` each would load its own."""
+    """Threads that ask at once wait for one loading; without `thread_safe` each would load its own."""
     loads, load = [], opening.load_engine
 
     def slowly(*arguments: Any) -> Any:
@@ -40,7 +40,7 @@ def test_two_first_questions_load_the_model_once(
     monkeypatch.setattr(opening, "load_engine", slowly)
     memory = open_memory()
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(in_turn(memory.ask), ["Who leads the port office?"] * 4))
+        answers = list(pool.map(thread_safe(memory.ask), ["Who leads the port office?"] * 4))
     assert len(loads) == 1
     assert len({a.text for a in answers}) == 1
 
@@ -50,7 +50,7 @@ def test_changes_wait_for_each_other(open_memory: Callable[..., Any]) -> None:
     memory = open_memory()
     seen = memory.observe([f"The boat number {n} lies at the quay." for n in range(4)])
     with ThreadPoolExecutor(4) as pool:
-        reports = list(pool.map(in_turn(memory.forget), [one.id for one in seen]))
+        reports = list(pool.map(thread_safe(memory.forget), [one.id for one in seen]))
     assert [r.interactions for r in reports] == [1] * 4
     assert sum(memory.ledger.counts().values()) == 0
 
@@ -60,7 +60,7 @@ def test_the_event_loop_goes_on_and_errors_come_back() -> None:
 
     async def run() -> int:
         ticks = 0
-        task = asyncio.ensure_future(aside(time.sleep, 0.2))
+        task = asyncio.ensure_future(call_in_thread(time.sleep, 0.2))
         while not task.done():
             await asyncio.sleep(0.01)
             ticks += 1
@@ -71,4 +71,4 @@ def test_the_event_loop_goes_on_and_errors_come_back() -> None:
 
     assert asyncio.run(run()) > 3
     with pytest.raises(InputError, match="no"):
-        asyncio.run(aside(fail))
+        asyncio.run(call_in_thread(fail))

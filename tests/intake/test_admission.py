@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seal_memory.errors import InputError
-from seal_memory.intake.admission import LEARN_ROLES, admit, from_messages, parse_role, to_interactions
-from seal_memory.records import Role, Status
+from seal_memory.intake.admission import LEARN_ROLES, AdmissionRules, admit, from_messages, parse_role, to_interactions
+from seal_memory.records import Provenance, Role, Status
 
 STATING = [
     "Hi! My dog is called Brumo.",
@@ -145,7 +145,7 @@ def test_a_role_that_is_not_learned_is_recorded_only() -> None:
     verdict = admit("The key is in the bell.", role=Role.ASSISTANT)
     assert verdict.status is Status.SKIPPED
     assert verdict.reason == "said by the assistant: recorded, not learned"
-    learned = admit("The key is in the bell.", role=Role.ASSISTANT, learn_roles=[Role.ASSISTANT])
+    learned = admit("The key is in the bell.", role=Role.ASSISTANT, rules=AdmissionRules([Role.ASSISTANT]))
     assert learned.status is Status.PENDING
 
 
@@ -197,12 +197,7 @@ def test_an_unknown_role_is_named_beside_the_known_ones(value: object) -> None:
 def test_one_text_is_one_interaction_with_everything_handed_in() -> None:
     [one] = to_interactions(
         "  The key is in the bell.\n",
-        role="human",
-        source="chat",
-        session="monday",
-        title="Keys",
-        time=12.5,
-        metadata={"a": 1},
+        Provenance("human", source="chat", session="monday", title="Keys", time=12.5, metadata={"a": 1}),
     )
     assert (one.text, one.role, one.status) == ("The key is in the bell.", Role.USER, Status.PENDING)
     assert (one.source, one.session, one.title, one.time) == ("chat", "monday", "Keys", 12.5)
@@ -211,7 +206,7 @@ def test_one_text_is_one_interaction_with_everything_handed_in() -> None:
 
 def test_enormous_text_is_chunked_without_loss_and_each_chunk_is_judged() -> None:
     text = "\n\n".join(f"Boat {i} lies at berth {i}." for i in range(200)) + "\n\n" + "What now? " * 20
-    made = to_interactions(text, max_chars=200)
+    made = to_interactions(text, rules=AdmissionRules(max_chars=200))
     assert "".join("".join(one.text.split()) for one in made) == "".join(text.split())
     assert [one.metadata["chunk"] for one in made] == list(range(len(made)))
     assert {one.metadata["chunks"] for one in made} == {len(made)}
@@ -242,12 +237,16 @@ def test_unusable_text_is_refused(text: Any, message: str) -> None:
         ({"role": "wizard"}, "unknown role 'wizard'"),
         ({"time": math.nan}, "time is nan"),
         ({"metadata": [1]}, "metadata is a list"),
-        ({"max_chars": 0}, "max_chars is 0"),
     ],
 )
-def test_unusable_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_unusable_provenance_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        to_interactions("The key is in the bell.", **arguments)
+        to_interactions("The key is in the bell.", Provenance(**arguments))
+
+
+def test_chunks_of_no_length_are_refused() -> None:
+    with pytest.raises(InputError, match="max_chars is 0"):
+        to_interactions("The key is in the bell.", rules=AdmissionRules(max_chars=0))
 
 
 # --- from_messages -----------------------------------------------------------------------------
@@ -263,8 +262,7 @@ def test_messages_become_interactions_in_order() -> None:
             {"role": "tool", "content": ""},
             {"role": "assistant", "content": "Noted."},
         ],
-        session="monday",
-        source="chat",
+        Provenance(session="monday", source="chat"),
     )
     assert [(one.role, one.status) for one in made] == [
         (Role.SYSTEM, Status.SKIPPED),
@@ -292,7 +290,7 @@ def test_parts_that_are_not_text_are_named() -> None:
 
 def test_words_beside_tool_calls_are_kept() -> None:
     call = {"role": "assistant", "content": "I look it up.", "tool_calls": [{"id": "1"}]}
-    [one] = from_messages([call], learn_roles=[*LEARN_ROLES, Role.ASSISTANT])
+    [one] = from_messages([call], rules=AdmissionRules([*LEARN_ROLES, Role.ASSISTANT]))
     assert one.text == "I look it up."
     assert one.metadata == {"skipped_parts": ["tool_calls"]}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -59,13 +60,7 @@ def _study(memory: SealMemory) -> tuple[Candidates, list[Study]]:
         memory.observe(text, session=str(n))
     number = count()
     candidates = Candidates(
-        memory.ledger,
-        memory.engine,
-        memory.settings,
-        routers=memory.routers,
-        clock=lambda: 0.0,
-        make_id=lambda: f"id{next(number)}",
-        progress=silent,
+        replace(memory.workbench, clock=lambda: 0.0, make_id=lambda: f"id{next(number)}", progress=silent)
     )
     pending = memory.ledger.interactions()
     episodes = group_episodes(pending, max_tokens=120, count_tokens=memory.engine.count_tokens)

@@ -20,7 +20,7 @@ def _result(*correct: bool) -> Result:
 
 def test_a_gain_is_published() -> None:
     """With a sentence that names both recalls, and all measures."""
-    verdict = gate.judge_new(_result(False, False), _result(True, False), SETTINGS, finite=True)
+    verdict = gate.check_new(_result(False, False), _result(True, False), SETTINGS, finite=True)
     assert verdict.accepted
     assert "0.00 to 0.50" in verdict.reasons[0]
     assert verdict.measures == {
@@ -31,7 +31,7 @@ def test_a_gain_is_published() -> None:
 def test_no_gain_is_refused() -> None:
     """What the base knew already, or what training did not teach."""
     for before, after in (((True, True), (True, True)), ((False,), (False,)), ((True,), (False,))):
-        verdict = gate.judge_new(_result(*before), _result(*after), SETTINGS, finite=True)
+        verdict = gate.check_new(_result(*before), _result(*after), SETTINGS, finite=True)
         assert not verdict.accepted
         assert "+0.10 is needed" in verdict.reasons[0]
 
@@ -39,14 +39,14 @@ def test_no_gain_is_refused() -> None:
 def test_without_held_out_items_nothing_is_published() -> None:
     """Whatever the settings: nothing proves that the new is known."""
     lax = GateSettings(min_gain=0.0)
-    verdict = gate.judge_new(_result(), _result(), lax, finite=True)
+    verdict = gate.check_new(_result(), _result(), lax, finite=True)
     assert not verdict.accepted
     assert "No held-out quiz item" in verdict.reasons[0]
 
 
 def test_diverged_training_is_refused() -> None:
     """Even where the answers happen to be right."""
-    verdict = gate.judge_new(_result(False), _result(True), SETTINGS, finite=False)
+    verdict = gate.check_new(_result(False), _result(True), SETTINGS, finite=False)
     assert not verdict.accepted
     assert "not finite" in verdict.reasons[0]
 
@@ -55,7 +55,7 @@ def test_diverged_training_is_refused() -> None:
 def test_the_old_may_lose_so_much_and_no_more(before: list[float], data: st.DataObject) -> None:
     """The verdict of a few items follows the means; nothing audited is nothing lost."""
     after = [data.draw(st.sampled_from([0.0, 1.0])) for _ in before]
-    verdict = gate.judge_old(before, after, SETTINGS)
+    verdict = gate.check_old(before, after, SETTINGS)
     loss = (sum(before) - sum(after)) / len(before) if before else 0.0
     assert verdict.accepted == (loss <= SETTINGS.max_old_loss)
     assert bool(verdict.reasons) != verdict.accepted
@@ -70,7 +70,7 @@ def test_the_old_may_lose_so_much_and_no_more(before: list[float], data: st.Data
 def test_of_many_items_a_started_one_may_be_lost(share: float, items: int, lost: int, accepted: bool) -> None:
     """Else one question that goes astray refuses all that is new. Of a few items, or with a share of 0, none."""
     settings = SETTINGS.model_copy(update={"max_old_loss": share})
-    verdict = gate.judge_old([1.0] * items, [0.0] * lost + [1.0] * (items - lost), settings)
+    verdict = gate.check_old([1.0] * items, [0.0] * lost + [1.0] * (items - lost), settings)
     assert verdict.accepted is accepted
 
 
@@ -84,7 +84,7 @@ def test_drift_has_two_budgets(
 ) -> None:
     """Each with its own sentence."""
     monkeypatch.setattr(gate, "MAX_MISROUTED", 0.2)
-    verdict = gate.judge_drift(increase, misrouted, SETTINGS)
+    verdict = gate.check_drift(increase, misrouted, SETTINGS)
     assert verdict.accepted == (not complaints)
     assert len(verdict.reasons) == len(complaints)
     assert all(c in r for c, r in zip(complaints, verdict.reasons, strict=True))

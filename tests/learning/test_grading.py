@@ -15,7 +15,7 @@ from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning import grading
 from seal_memory.learning.grading import Question
 from seal_memory.lora.adapter import LoraAdapter
-from seal_memory.quizzes.generator import gate
+from seal_memory.quizzes.generator import filter_answerable
 from seal_memory.quizzes.metrics import contains
 from seal_memory.records import QuizItem
 
@@ -59,7 +59,7 @@ def test_the_quiz_gate_has_scored_the_base_already(fake_engine: Callable[..., An
         return -5.0 if prompt.messages == prompts.direct(prompt.messages[-1]["content"]) else -1.0
 
     engine = fake_engine(likely=likely)
-    gate(ITEMS, ["the text"] * 3, engine)
+    filter_answerable(ITEMS, ["the text"] * 3, engine)
     assert [adapter for _, adapter in scored] == [None] * 6
     scored.clear()
     grades = _grade(engine)

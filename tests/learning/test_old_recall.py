@@ -9,10 +9,11 @@ import pytest
 
 from seal_memory.config import Settings
 from seal_memory.engines.base import Completion, Prompt, Score
-from seal_memory.learning.old_recall import AUDIT_ITEMS, OldRecall, kept
+from seal_memory.learning.old_recall import AUDIT_ITEMS, OldRecall, audit_old
+from seal_memory.learning.workbench import Workbench
 from seal_memory.memory import SealMemory
 from seal_memory.records import AdapterKind, AdapterRecord, Manifest, QuizItem, ShardEntry, Snapshot
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 
 Open = Callable[..., SealMemory]
 
@@ -39,6 +40,10 @@ class Says:
         return [Score(-1.0, 0.0, 1) for _ in requests]
 
 
+def _bench(memory: SealMemory, engine: Says) -> Workbench:
+    return replace(memory.workbench, open_engine=lambda: engine, settings=SETTINGS, clock=lambda: 0.0)  # type: ignore[arg-type,return-value]
+
+
 def _published(memory: SealMemory, *texts: str) -> tuple[Snapshot, list[ShardEntry]]:
     """A snapshot of one shard per text; what the shards are made of does not matter here."""
     ids = [o.id for o in memory.observe(list(texts))]
@@ -58,7 +63,7 @@ def _kept(memory: SealMemory, engine: Says, *texts: str) -> OldRecall:
     memory.ledger.add_quiz_items([QuizItem("q", shards[0].interaction_ids, QUESTION, "Petra Varley", True)])
     old = router_maker(SETTINGS.answering)(current.manifest, memory.ledger)
     new = router_maker(SETTINGS.answering)(Manifest(tuple(shards)), memory.ledger)
-    return kept(current, old, new, ledger=memory.ledger, engine=engine, settings=SETTINGS.gate, clock=lambda: 0.0)
+    return audit_old(current, old, new, _bench(memory, engine))
 
 
 def test_a_changed_fact_is_no_loss(open_memory: Open) -> None:
@@ -78,7 +83,7 @@ def test_a_question_that_a_stranger_draws_away_is_a_loss(open_memory: Open) -> N
     only_new = router_maker(SETTINGS.answering)(
         Manifest(tuple(shards[1:])), memory.ledger
     )  # as if it won every question
-    found = kept(current, old, only_new, ledger=memory.ledger, engine=engine, settings=SETTINGS.gate, clock=lambda: 0.0)
+    found = audit_old(current, old, only_new, _bench(memory, engine))
     assert found == OldRecall((1.0,), (0.0,))
 
 
@@ -90,14 +95,11 @@ def test_a_shard_trained_again_has_to_answer_what_the_replaced_one_does(open_mem
     shards = (replace(old, interaction_ids=held), replace(again, interaction_ids=old.interaction_ids))
     current = replace(current, manifest=Manifest(shards[:1]))
     memory.ledger.add_quiz_items([QuizItem("q", old.interaction_ids, QUESTION, "Petra Varley", True)])
-    found = kept(
+    found = audit_old(
         current,
         router_maker(SETTINGS.answering)(current.manifest, memory.ledger),
         router_maker(SETTINGS.answering)(Manifest(shards[1:]), memory.ledger),
-        ledger=memory.ledger,
-        engine=Says({"shard-0": "Petra Varley", "shard-1": "the mayor"}),
-        settings=SETTINGS.gate,
-        clock=lambda: 0.0,
+        _bench(memory, Says({"shard-0": "Petra Varley", "shard-1": "the mayor"})),
     )
     assert found == OldRecall((1.0,), (0.0,))
 
@@ -121,7 +123,7 @@ def test_nothing_published_is_nothing_to_keep(open_memory: Open) -> None:
     """The first consolidation has no audit."""
     memory = open_memory()
     router = router_maker(SETTINGS.answering)(Manifest(), memory.ledger)
-    found = kept(None, router, router, ledger=memory.ledger, engine=Says({}), settings=SETTINGS.gate, clock=lambda: 0.0)
+    found = audit_old(None, router, router, _bench(memory, Says({})))
     assert found == OldRecall()
 
 
@@ -134,9 +136,7 @@ def test_a_large_memory_is_audited_by_a_sample(open_memory: Open, count: int) ->
     memory.ledger.add_quiz_items(items)
     router = router_maker(SETTINGS.answering)(current.manifest, memory.ledger)
     engine = Says({"shard-0": "Petra Varley"})
-    found = kept(
-        current, router, router, ledger=memory.ledger, engine=engine, settings=SETTINGS.gate, clock=lambda: 0.0
-    )
+    found = audit_old(current, router, router, _bench(memory, engine))
     assert len(found.before) == min(count, AUDIT_ITEMS)
     assert set(found.before + found.after) == {1.0}
 
@@ -148,14 +148,11 @@ def test_all_is_asked_of_what_gets_another_shard(open_memory: Open) -> None:
     items = [QuizItem(f"q{n}", shards[0].interaction_ids, f"{QUESTION} ({n})", "Petra", True) for n in range(50)]
     memory.ledger.add_quiz_items(items)
     router = router_maker(SETTINGS.answering)(current.manifest, memory.ledger)
-    found = kept(
+    found = audit_old(
         current,
         router,
         router,
-        ledger=memory.ledger,
-        engine=Says({}),
-        settings=SETTINGS.gate,
-        clock=lambda: 0.0,
+        _bench(memory, Says({})),
         moved=frozenset(shards[0].interaction_ids),
     )
     assert len(found.before) == 50 > AUDIT_ITEMS

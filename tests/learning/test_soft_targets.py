@@ -15,7 +15,7 @@ from seal_memory.config import LLAMA_LINEAR
 from seal_memory.engines.batches import Row
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.learning.inner_loop import TrainingJob, train
-from seal_memory.learning.soft_targets import SoftTargets, divergence_into_gradient, joined, soft_targets
+from seal_memory.learning.soft_targets import SoftTargets, concatenate, divergence_into_gradient, soft_targets
 from seal_memory.lora.adapter import LoraConfig
 
 ROWS = [Row((4, 5, 6, 7, 8), 2), Row((9, 10, 11), 0), Row((5, 9, 4, 12, 13, 14), 4)]
@@ -72,8 +72,8 @@ def test_every_row_has_a_distribution_for_each_target(engine: TransformersEngine
         (alone,) = soft_targets(engine, [row])
         torch.testing.assert_close(alone.logprobs, soft.logprobs, atol=1e-4, rtol=1e-4)
         assert bool((soft.logprobs.diff(dim=1) <= 0).all())
-    assert len(joined(found).ids) == 7
-    assert torch.equal(joined(found).cut(slice(3, 5)).ids, found[1].ids)
+    assert len(concatenate(found).ids) == 7
+    assert torch.equal(concatenate(found).cut(slice(3, 5)).ids, found[1].ids)
 
 
 def _job(engine: TransformersEngine, **more: Any) -> TrainingJob:

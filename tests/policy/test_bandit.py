@@ -24,7 +24,7 @@ from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.plans import trained_tokens
 from seal_memory.policy.arms import BanditArms, arm_source
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
-from seal_memory.policy.old_quizzes import attracted, losses
+from seal_memory.policy.old_quizzes import attracted_items, losses
 from seal_memory.policy.rewards import measure
 from seal_memory.records import Episode
 from seal_memory.self_edits.generator import ARMS, make_self_edit
@@ -145,16 +145,15 @@ Open = Callable[..., SealMemory]
 def _easy_quiz(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seal_memory.quizzes.generator.MIN_GAIN", -100.0)
     monkeypatch.setattr("seal_memory.policy.guards.MIN_GAIN", -100.0)
-    monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
+    monkeypatch.setattr("seal_memory.policy.guards.MIN_LOGPROB_WITH", -100.0)
 
 
 def _candidates(memory: SealMemory) -> tuple[Candidates, list[Any]]:
     number = count()
-    arms = arm_source(memory.ledger, memory.engine, memory.settings, routers=memory.routers)
+    arms = arm_source(memory.workbench)
     made = Candidates(
-        memory.ledger, memory.engine, memory.settings, routers=memory.routers, clock=lambda: 0.0,
-        make_id=lambda: f"id{next(number)}", progress=silent, arms=arms,
-    )  # fmt: skip
+        replace(memory.workbench, clock=lambda: 0.0, make_id=lambda: f"id{next(number)}", progress=silent), arms=arms
+    )
     for n, text in enumerate(("Maud Ellery built the lighthouse at Korrin Bay in 1887.", "Tomas keeps drawer 12.")):
         memory.observe(text, session=str(n))
     episodes = group_episodes(memory.ledger.interactions(), max_tokens=120, count_tokens=memory.engine.count_tokens)
@@ -171,7 +170,7 @@ def test_every_candidate_teaches_the_bandit(open_memory: Open) -> None:
     kept = memory.ledger.policy.arm_rewards()
     assert {r.edit_id for r in kept} == {e.id for s in studies for e in s.edits if s.held_out}
     assert [r.arm for r in kept[:3]] == [arm_name(a) for a in studies[0].arms]
-    again = BanditArms(memory.ledger, memory.engine, memory.settings, routers=memory.routers)
+    again = BanditArms(memory.workbench)
     assert again.bandit().best() == max(again.arms, key=lambda a: again.bandit().posterior(a).mean)
     assert again.choose("e", 3) == again.choose("e", 3)
 
@@ -191,7 +190,7 @@ def test_one_candidate_gets_the_best_arm_and_measures_nothing(open_memory: Open)
 def test_arms_take_turns_unless_the_settings_say_otherwise(open_memory: Open) -> None:
     """As before there was a bandit, also for more candidates than arms."""
     memory = open_memory()
-    source = arm_source(memory.ledger, memory.engine, memory.settings, routers=memory.routers)
+    source = arm_source(memory.workbench)
     assert isinstance(source, RoundRobinArms)
     assert source.choose("e", 6) == (*ARMS, *ARMS[:2])
 
@@ -245,7 +244,7 @@ def test_a_candidate_pays_for_an_old_question_that_it_attracts(
         lambda engine, asked: [Score(math.log(shown.get(p.adapter, 0.9) or 1e-9), 0.0, 1) for p, _ in asked],
     )
     episodes = [Episode(f"e-{i.id}", None, tuple(memory.ledger.interactions(ids=[i.id]))) for i in (new, other)]
-    old = attracted(episodes, ledger=memory.ledger, engine=memory.engine, routers=memory.routers)
+    old = attracted_items(episodes, memory.workbench)
     asked = [("new", old[episodes[0].id]), ("other", old[episodes[1].id])]
     assert [len(own.items) for _, own in asked] == [1, 0]
     lost = losses(asked, memory.engine)

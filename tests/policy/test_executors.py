@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from seal_memory.errors import SettingsError
 from seal_memory.learning.candidates import Candidates, Study
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.policy.executors import LocalExecutor
-from seal_memory.policy.trials import Entry, _works, judged, rewards_of
+from seal_memory.policy.trials import Entry, _works, rewards_of, with_usable_quiz
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ("Maud Ellery built the lighthouse at Korrin Bay in 1887.", "Tomas Lind keeps the ledger of the Oslo office.")
@@ -30,16 +31,15 @@ def made(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[SealMemory
     """Two studies with a quiz, and stacks of two candidates."""
     for name in ("seal_memory.quizzes.generator.MIN_GAIN", "seal_memory.policy.guards.MIN_GAIN"):
         monkeypatch.setattr(name, -100.0)
-    monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
+    monkeypatch.setattr("seal_memory.policy.guards.MIN_LOGPROB_WITH", -100.0)
     memory, number = open_memory(learning={"stack_size": 2}), count()
     for n, text in enumerate(TEXTS):
         memory.observe(text, role="document", session=str(n))
     candidates = Candidates(
-        memory.ledger, memory.engine, memory.settings, routers=memory.routers, clock=lambda: 0.0,
-        make_id=lambda: f"id{next(number)}", progress=silent,
-    )  # fmt: skip
+        replace(memory.workbench, clock=lambda: 0.0, make_id=lambda: f"id{next(number)}", progress=silent)
+    )
     episodes = group_episodes(memory.ledger.interactions(), max_tokens=120, count_tokens=memory.engine.count_tokens)
-    studies = judged(candidates.quizzed(episodes))
+    studies = with_usable_quiz(candidates.make_quizzes(episodes))
     assert len(studies) == 2
     return memory, candidates, studies
 
@@ -92,7 +92,7 @@ def cluster() -> Iterator[Any]:
 def test_two_ray_workers_give_the_same_rewards(
     made: tuple[SealMemory, Candidates, list[Study]], cluster: Any, tiny_model_folder: Path
 ) -> None:
-    """Of several stacks, in order; what `waiting` raises ends the waiting; a cluster that was there goes on."""
+    """Of several stacks, in order; what `on_wait` raises ends the waiting; a cluster that was there goes on."""
     from seal_memory.policy.ray_executor import RayExecutor
 
     memory, candidates, studies = made
@@ -107,10 +107,10 @@ def test_two_ray_workers_give_the_same_rewards(
         def stop(done: int, of: int) -> None:
             raise KeyboardInterrupt
 
-        assert executor.evaluate([], waiting=stop) == []
+        assert executor.evaluate([], on_wait=stop) == []
         (work,) = _works([[(e, 7) for e in entries]], candidates)
         with pytest.raises(KeyboardInterrupt):
-            executor.evaluate([work], waiting=stop)
+            executor.evaluate([work], on_wait=stop)
     for one, other in zip(here, there, strict=True):
         assert [r.value for r in other] == pytest.approx([r.value for r in one], abs=1e-4)
     assert cluster.is_initialized()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seal_memory.errors import InputError
 from seal_memory.learning.candidates import Study
-from seal_memory.policy.promotion import judge, paired_bootstrap, unseen
+from seal_memory.policy.promotion import decide, paired_bootstrap, unseen
 from seal_memory.records import Episode, Interaction, Role, Status
 
 pairs = st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=4, max_size=12)
@@ -40,7 +40,7 @@ def test_the_interval_holds_its_mean_and_turns_with_the_sides(found: list[tuple[
 
 def test_a_clear_gain_is_promoted() -> None:
     """With the figures in its reason."""
-    found = judge([0.1] * 8, [0.2, 0.25, 0.15, 0.2, 0.3, 0.2, 0.1, 0.2], seed=0)
+    found = decide([0.1] * 8, [0.2, 0.25, 0.15, 0.2, 0.3, 0.2, 0.1, 0.2], seed=0)
     assert found.accepted
     assert found.measures["gain_low"] > 0
     assert found.measures["reward_new"] - found.measures["reward_old"] == pytest.approx(found.measures["gain"])
@@ -50,7 +50,7 @@ def test_a_clear_gain_is_promoted() -> None:
 @pytest.mark.parametrize("new", [[0.1] * 8, [0.0] * 8, [0.9, -0.5, 0.4, -0.3, 0.2, 0.1, -0.1, 0.3]])
 def test_no_gain_or_an_unsure_one_is_not(new: list[float]) -> None:
     """Equal, worse, or better on average with a lower bound below 0."""
-    found = judge([0.1] * 8, new, seed=0)
+    found = decide([0.1] * 8, new, seed=0)
     assert not found.accepted
     assert "lower bound" in found.reasons[0]
 
@@ -59,7 +59,7 @@ def test_pairing_sees_what_the_spread_between_interactions_hides() -> None:
     """A small gain on every one of very different interactions is a gain."""
     rng = random.Random(0)
     old = [rng.random() for _ in range(12)]
-    assert judge(old, [x + 0.02 + 0.005 * rng.random() for x in old], seed=0).accepted
+    assert decide(old, [x + 0.02 + 0.005 * rng.random() for x in old], seed=0).accepted
 
 
 def test_luck_is_rarely_promoted() -> None:
@@ -74,7 +74,7 @@ def test_luck_is_rarely_promoted() -> None:
 
 def test_too_few_interactions_judge_nothing() -> None:
     """However large the gain."""
-    found = judge([0.0] * 3, [1.0] * 3, seed=0)
+    found = decide([0.0] * 3, [1.0] * 3, seed=0)
     assert not found.accepted
     assert "3 interactions" in found.reasons[0]
 

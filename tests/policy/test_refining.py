@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -14,7 +15,7 @@ from seal_memory.policy import note_writer, refining, schedule, versions
 from seal_memory.policy.note_writer import Bootstrap, train_note_writers
 from seal_memory.policy.promotion import Promotion
 from seal_memory.policy.rest_em import RoundPlan
-from seal_memory.policy.schedule import is_judge, next_round
+from seal_memory.policy.schedule import is_validation, next_round
 from seal_memory.policy.versions import NoteWriters
 from seal_memory.records import Genre, JobState, PolicyExample, PolicyTrial
 from seal_memory.training.worker import REFINE, Worker
@@ -37,8 +38,8 @@ def learned(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> SealMemory:
     """
     for name in ("seal_memory.quizzes.generator.MIN_GAIN", "seal_memory.policy.guards.MIN_GAIN"):
         monkeypatch.setattr(name, -100.0)
-    monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
-    monkeypatch.setattr(refining, "LEAST_JUDGES", 1)  # of ten episodes three judge
+    monkeypatch.setattr("seal_memory.policy.guards.MIN_LOGPROB_WITH", -100.0)
+    monkeypatch.setattr(refining, "MIN_VALIDATION_EPISODES", 1)  # of ten episodes three judge
     monkeypatch.setattr(refining, "RoundPlan", lambda: SMALL)
     monkeypatch.setattr(refining, "BootstrapPlan", lambda: _plan())
     monkeypatch.setattr(note_writer, "EPOCHS", 1)
@@ -62,7 +63,7 @@ def learned(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> SealMemory:
 def _plan() -> Any:
     from seal_memory.policy.note_writer import BootstrapPlan
 
-    return BootstrapPlan(samples=1, least_with=-100.0, least_gain=-100.0)
+    return BootstrapPlan(samples=1, min_logprob_with=-100.0, min_gain=-100.0)
 
 
 def _say(prompt: Prompt, turn: int) -> str:
@@ -91,8 +92,8 @@ def test_refining_is_off_by_default(open_memory: Open) -> None:
 def test_an_episode_never_changes_sides() -> None:
     """Who judges follows from the id; about a third do."""
     ids = [f"e-{n}" for n in range(300)]
-    judges = [i for i in ids if is_judge(i)]
-    assert judges == [i for i in ids if is_judge(i)]
+    judges = [i for i in ids if is_validation(i)]
+    assert judges == [i for i in ids if is_validation(i)]
     assert 60 < len(judges) < 140
 
 
@@ -135,7 +136,7 @@ def test_a_round_that_is_killed_goes_on_where_it_was(learned: SealMemory, monkey
     assert "baseline" in found.version.measures
     explored = [i for call in (calls[0], *calls[2:]) for i in call]
     assert len(explored) == len(set(explored)) == found.explored
-    assert not any(is_judge(i) for i in explored)
+    assert not any(is_validation(i) for i in explored)
     again = learned.refine(2)  # its job was killed after the commit
     assert (again.version, len(learned.ledger.policy.versions())) == (found.version, 1)
 
@@ -224,11 +225,11 @@ def test_a_sampling_that_is_killed_goes_on_where_it_was(
 
 def test_no_writer_is_taught_that_nobody_could_judge(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     """With fewer judges than a verdict needs every new writer would be refused."""
-    monkeypatch.setattr(refining, "LEAST_JUDGES", 99)
+    monkeypatch.setattr(refining, "MIN_VALIDATION_EPISODES", 99)
     learned.settings.policy.__dict__["refine"] = "notes"
     assert learned.refine(1).version is None
     assert learned.ledger.policy.versions() == []
-    monkeypatch.setattr(schedule, "LEAST_JUDGES", 99)
+    monkeypatch.setattr(schedule, "MIN_VALIDATION_EPISODES", 99)
     assert next_round(learned.ledger, learned.settings.policy, []) is None
     learned.settings.policy.__dict__["refine"] = "both"  # arms need no judges
     assert next_round(learned.ledger, learned.settings.policy, []) == 1
@@ -257,15 +258,13 @@ def test_a_round_begins_with_the_writer_that_a_forget_took(
     learned: SealMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is trained again on what is left; where only arms are refined, nobody trains it."""
-    monkeypatch.setattr(versions, "LEAST_EXAMPLES", 3)
+    monkeypatch.setattr(versions, "MIN_EXAMPLES", 3)
     seen = [i.id for i in learned.ledger.interactions()][:2]
     examples = [
         PolicyExample(f"x{n}", (seen[n % 2],), Genre.QA, "A lighthouse stands there.", "1887", f"When, {n}?")
         for n in range(8)
     ]
-    writers = NoteWriters(
-        learned.ledger, learned.engine, learned.store, learned.settings, base_model="tiny", clock=lambda: 0.0
-    )
+    writers = NoteWriters(replace(learned.workbench, clock=lambda: 0.0))
     (adapter,) = train_note_writers([examples], learned.engine, learned.settings.learning, seed=0)
     lost = writers.promote(adapter, examples, seed=0, reasons=[], measures={"round": 1.0, "gain": 0.1, "accepted": 1.0})
     learned.forget([seen[0]])
@@ -282,11 +281,11 @@ def test_a_round_begins_with_the_writer_that_a_forget_took(
 def test_the_budget_ends_the_exploring(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     """One stack more than it allows at most; a larger budget explores more."""
     learned.settings.policy.__dict__["refine"] = "arms"
-    monkeypatch.setattr(refining, "MOST_TOKENS", 1)
+    monkeypatch.setattr(refining, "MAX_TOKENS", 1)
     small = learned.refine(1)
-    assert 0 < small.explored <= refining.TOGETHER
+    assert 0 < small.explored <= refining.EPISODES_PER_STACK
     assert small.tokens > 1
-    monkeypatch.setattr(refining, "MOST_TOKENS", 1 << 30)
+    monkeypatch.setattr(refining, "MAX_TOKENS", 1 << 30)
     assert learned.refine(2).explored > small.explored
 
 

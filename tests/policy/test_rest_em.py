@@ -22,8 +22,8 @@ from seal_memory.policy.rest_em import (
     Exploration,
     RoundPlan,
     explore,
-    how_reliable,
     improve,
+    reward_reliability,
     select,
     write_sets,
 )
@@ -105,14 +105,14 @@ def test_a_larger_margin_keeps_no_more(found: list[tuple[list[list[float]], list
 def test_reliability_is_within_interactions() -> None:
     """That one passage is easier than another is no reliability; too few sets give none."""
     easy_and_hard = [_explored([[a, b], [b, a]], [0, 0]) for a, b in ((0.9, 0.8), (0.1, 0.2), (0.5, 0.6), (0.3, 0.2))]
-    found = how_reliable(easy_and_hard)
+    found = reward_reliability(easy_and_hard)
     assert found is not None
     assert found.single < 0.1
-    repeated = how_reliable([_explored([[0.9, 0.9], [0.1, 0.1]], [0, 0]) for _ in range(3)])
+    repeated = reward_reliability([_explored([[0.9, 0.9], [0.1, 0.1]], [0, 0]) for _ in range(3)])
     assert repeated is not None
     assert repeated.single == pytest.approx(1.0)
-    assert how_reliable([]) is None
-    assert how_reliable([_explored([[0.1, 0.2]], [0, 0])]) is None
+    assert reward_reliability([]) is None
+    assert reward_reliability([_explored([[0.1, 0.2]], [0, 0])]) is None
 
 
 # -- with the tiny model ----------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def workshop(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     """Eight studies with a quiz of four-word questions; the engine writes good notes, training is real."""
     for name in ("seal_memory.quizzes.generator.MIN_GAIN", "seal_memory.policy.guards.MIN_GAIN"):
         monkeypatch.setattr(name, -100.0)
-    monkeypatch.setattr("seal_memory.policy.guards.LEAST_WITH", -100.0)
+    monkeypatch.setattr("seal_memory.policy.guards.MIN_LOGPROB_WITH", -100.0)
     monkeypatch.setattr("seal_memory.policy.note_writer.EPOCHS", 1)
     memory = open_memory(learning={"stack_size": 8})
     ids = [memory.observe(text, session=str(n))[0].id for n, text in enumerate(TEXTS)]
@@ -139,9 +139,8 @@ def workshop(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> Workshop:
         memory.add_quiz([(f"Who was engineer number {n} there?", TEXTS[n].split(" built")[0])], interaction_ids=[seen])
     number = count()
     candidates = Candidates(
-        memory.ledger, memory.engine, memory.settings, routers=memory.routers, clock=lambda: 0.0,
-        make_id=lambda: f"id{next(number)}", progress=silent,
-    )  # fmt: skip
+        replace(memory.workbench, clock=lambda: 0.0, make_id=lambda: f"id{next(number)}", progress=silent)
+    )
     episodes = group_episodes(memory.ledger.interactions(), max_tokens=120, count_tokens=memory.engine.count_tokens)
     studies = candidates.study(episodes)
     turn = count()
@@ -150,9 +149,7 @@ def workshop(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> Workshop:
         return [Completion(_say(p, next(turn)), 1, 1, 1.0) for p in asked]
 
     monkeypatch.setattr(memory.engine, "complete", complete)
-    writers = NoteWriters(
-        memory.ledger, memory.engine, memory.store, memory.settings, base_model="tiny", clock=lambda: 0.0
-    )
+    writers = NoteWriters(replace(memory.workbench, clock=lambda: 0.0))
     return Workshop(memory, candidates, writers, studies)
 
 

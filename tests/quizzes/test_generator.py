@@ -1,4 +1,4 @@
-"""Quizzes from the source: phrasings, the gate of answerability, and what is held out."""
+"""Quizzes from the source: phrasings, the filter for answerability, and what is held out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seal_memory.quizzes.generator import (
     MIN_GAIN,
     MODEL_PHRASING,
     QuizPlan,
-    gate,
+    filter_answerable,
     hold_out,
     make_late_quiz,
     make_quiz,
@@ -72,34 +72,34 @@ def test_the_gate_keeps_what_only_the_text_answers(fake_engine: Callable[..., An
             return _knows_from_text(prompt, target)
         return -2.0
 
-    (kept,) = gate(items, [TEXTS[0]] * 2, fake_engine(likely=likely))
+    (kept,) = filter_answerable(items, [TEXTS[0]] * 2, fake_engine(likely=likely))
     assert (kept.id, kept.logprob_with, kept.logprob_without) == ("q0", -1.0, -5.0)
-    assert gate([], [], fake_engine()) == []
+    assert filter_answerable([], [], fake_engine()) == []
 
 
 @given(there=st.floats(-20, 0), closed=st.floats(-20, 0))
 def test_the_gate_asks_for_a_gain(fake_engine: Callable[..., Any], there: float, closed: float) -> None:
     """Exactly the items whose answer the text makes likelier by the factor."""
     engine = fake_engine(likely=lambda prompt, target: there if _in_prompt(prompt) else closed)
-    kept = gate([QuizItem("q", ("i0",), "Who?", "A", False)], [TEXTS[0]], engine)
+    kept = filter_answerable([QuizItem("q", ("i0",), "Who?", "A", False)], [TEXTS[0]], engine)
     assert bool(kept) == (there - closed >= MIN_GAIN)
 
 
 def test_closed_book_means_without_the_text(fake_engine: Callable[..., Any]) -> None:
-    """The gate's second prompt is the one that users are answered with."""
+    """The filter's second prompt is the one that users are answered with."""
     seen: list[Prompt] = []
 
     def likely(prompt: Prompt, target: str) -> float:
         seen.append(prompt)
         return -1.0
 
-    gate([QuizItem("q", ("i0",), "Who?", "A", False)], [TEXTS[0]], fake_engine(likely=likely))
+    filter_answerable([QuizItem("q", ("i0",), "Who?", "A", False)], [TEXTS[0]], fake_engine(likely=likely))
     assert [p.messages for p in seen] == [prompts.read(TEXTS[0], "Who?"), prompts.direct("Who?")]
     assert all(p.adapter is None for p in seen)
 
 
 def test_a_late_quiz_asks_everything_and_keeps_the_best(fake_engine: Callable[..., Any]) -> None:
-    """Every span in every phrasing goes through the same gate; few a statement stay, the largest gain first."""
+    """Every span in every phrasing goes through the same filter; few a statement stay, the largest gain first."""
     number = count()
     asked: list[str] = []
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seal_memory.errors import InputError
-from seal_memory.quizzes.grader import Judgement, judge, judge_all
+from seal_memory.quizzes.grader import GradedAnswer, grade_answer, grade_answers
 from seal_memory.quizzes.grader_features import DIRECTIONS, FEATURES, features
-from seal_memory.quizzes.grader_forms import stem, tokenise, without_talk
+from seal_memory.quizzes.grader_forms import stem, strip_grader_talk, tokenise
 
 BUILT = "When was the lighthouse at Korrin Bay built?"
 WHO = "Who built the lighthouse at Korrin Bay?"
@@ -29,7 +29,7 @@ texts = st.text(max_size=60) | st.lists(
 @given(gold=golds, question=texts)
 def test_the_gold_itself_is_correct(gold: str, question: str) -> None:
     """Whatever was asked."""
-    assert judge(question, gold, gold).correct
+    assert grade_answer(question, gold, gold).correct
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_gold_itself_is_correct(gold: str, question: str) -> None:
 )
 def test_case_punctuation_and_articles_do_not_matter(answer: str) -> None:
     """The gold in another dress stays correct."""
-    assert judge(WHO, "Maud Ellery", answer).correct
+    assert grade_answer(WHO, "Maud Ellery", answer).correct
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_case_punctuation_and_articles_do_not_matter(answer: str) -> None:
 )
 def test_right_answers(question: str, gold: str, answer: str) -> None:
     """Sentences, digits for words, accents, plurals."""
-    assert judge(question, gold, answer).correct
+    assert grade_answer(question, gold, answer).correct
 
 
 @pytest.mark.parametrize(
@@ -73,20 +73,20 @@ def test_right_answers(question: str, gold: str, answer: str) -> None:
 )
 def test_wrong_answers(question: str, gold: str, answer: str) -> None:
     """Another number, another name, a refusal, a denial, the question again."""
-    assert not judge(question, gold, answer).correct
+    assert not grade_answer(question, gold, answer).correct
 
 
 @pytest.mark.parametrize("answer", ["", "   ", "\n", "…", "!?"])
 def test_an_empty_answer_is_wrong(answer: str) -> None:
     """Nothing said is never right."""
-    assert judge(WHO, "Maud Ellery", answer) == Judgement(False, 0.0)
+    assert grade_answer(WHO, "Maud Ellery", answer) == GradedAnswer(False, 0.0)
 
 
 @pytest.mark.parametrize("gold", ["", "  ", "—"])
 def test_an_empty_gold_is_refused(gold: str) -> None:
     """The message shows the value and the way out."""
     with pytest.raises(InputError, match="leave the question out"):
-        judge(WHO, gold, "Maud Ellery")
+        grade_answer(WHO, gold, "Maud Ellery")
 
 
 TALK = [
@@ -102,26 +102,26 @@ TALK = [
 @pytest.mark.parametrize("wrong", ["Tomas Lindqvist", "It was built by Tomas Lindqvist.", ""])
 def test_talking_to_the_grader_does_not_help(talk: str, wrong: str) -> None:
     """Before or behind a wrong answer, or alone: never a higher probability than without it."""
-    plain = judge(WHO, "Maud Ellery", wrong).probability
+    plain = grade_answer(WHO, "Maud Ellery", wrong).probability
     for answer in (f"{wrong} {talk}", f"{talk} {wrong}"):
-        assert judge(WHO, "Maud Ellery", answer).probability <= plain + 1e-12
+        assert grade_answer(WHO, "Maud Ellery", answer).probability <= plain + 1e-12
 
 
 def test_an_ordinary_answer_is_no_talk() -> None:
     """'The correct answer is …' stays whole."""
-    assert without_talk("The correct answer is 1887.") == "The correct answer is 1887."
+    assert strip_grader_talk("The correct answer is 1887.") == "The correct answer is 1887."
 
 
 def test_a_list_of_everything_is_wrong() -> None:
     """The gold among many of its kind."""
     years = ", ".join(str(year) for year in range(1880, 1900))
     names = "Anna Berg, Tomas Lindqvist, Maud Ellery, Iwan Sorrel, Ada Quist, Jon Hale, Eva Roth, Karl Ness, Ida Holm"
-    assert not judge(BUILT, "1887", years).correct
-    assert not judge(BUILT, "1887", years.replace(",", "")).correct
-    assert not judge(WHO, "Maud Ellery", names.replace(",", "")).correct
-    assert not judge(WHO, "Maud Ellery", names.replace(",", ".")).correct
-    assert not judge(BUILT, "1887", f"It was built in {years}.").correct
-    assert not judge(WHO, "Maud Ellery", names).correct
+    assert not grade_answer(BUILT, "1887", years).correct
+    assert not grade_answer(BUILT, "1887", years.replace(",", "")).correct
+    assert not grade_answer(WHO, "Maud Ellery", names.replace(",", "")).correct
+    assert not grade_answer(WHO, "Maud Ellery", names.replace(",", ".")).correct
+    assert not grade_answer(BUILT, "1887", f"It was built in {years}.").correct
+    assert not grade_answer(WHO, "Maud Ellery", names).correct
 
 
 @given(question=texts, gold=texts, answer=texts)
@@ -130,19 +130,19 @@ def test_any_text_gives_a_probability_and_the_same_one_again(question: str, gold
     """0..1, `correct` from one half on, the same in a batch; only a gold without words is refused."""
     if not tokenise(gold):
         with pytest.raises(InputError):
-            judge(question, gold, answer)
+            grade_answer(question, gold, answer)
         return
-    first = judge(question, gold, answer)
+    first = grade_answer(question, gold, answer)
     assert 0.0 <= first.probability <= 1.0
     assert first.correct == (first.probability >= 0.5)
-    again = judge_all([(WHO, "Maud Ellery", "x"), (question, gold, answer)])[1]
+    again = grade_answers([(WHO, "Maud Ellery", "x"), (question, gold, answer)])[1]
     assert again.correct == first.correct
     assert again.probability == pytest.approx(first.probability, abs=1e-12)
 
 
 def test_a_very_long_answer_is_read_in_time() -> None:
     """Only its beginning counts."""
-    assert not judge(WHO, "Maud Ellery", "No idea. " * 50_000 + "Maud Ellery").correct
+    assert not grade_answer(WHO, "Maud Ellery", "No idea. " * 50_000 + "Maud Ellery").correct
 
 
 def test_every_feature_is_computed() -> None:
@@ -175,7 +175,7 @@ def test_stems_meet(a: str, b: str) -> None:
 def test_grading_needs_no_torch() -> None:
     """Importing and judging brings no model library."""
     code = (
-        "import sys; from seal_memory.quizzes.grader import judge; judge('Who?', 'Maud', 'Maud'); "
+        "import sys; from seal_memory.quizzes.grader import grade_answer; grade_answer('Who?', 'Maud', 'Maud'); "
         "print('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Judges, features and embeddings: what speaks for a hit, who wins, and that both routers can be switched on."""
+"""Rankers, features and embeddings; both built-in routers can be switched on."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from seal_memory.config import AnsweringSettings
 from seal_memory.errors import ModelUnavailableError
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Interaction, Manifest, NewInteraction, Role, ShardEntry, Status
-from seal_memory.routing.embeddings import CachedEmbedder, EmbeddingIndex, fused
+from seal_memory.routing.builtin import LearnedRouterMaker, router_maker
+from seal_memory.routing.embeddings import CachedEmbedder, EmbeddingIndex, fuse_rankings
 from seal_memory.routing.features import FEATURES, evidence
-from seal_memory.routing.making import LearnedRouters, router_maker
-from seal_memory.routing.rankers import CoverageRanker, LearnedRanker, Weights, by_weights, fitted
+from seal_memory.routing.rankers import CoverageRanker, LearnedRanker, Weights, rank_by_probability, shipped_weights
 from seal_memory.routing.words import Query, stems, without_names
 
 MILL = "Ada Bell bought the old mill at Korrin Bay."
@@ -54,13 +54,13 @@ class Fixed:
     def cosines(self, question: str, hits: Sequence[Hit]) -> list[float]:
         return [0.9, 0.2]
 
-    def rests(self, question: str, hits: Sequence[Hit]) -> list[float]:
+    def rest_cosines(self, question: str, hits: Sequence[Hit]) -> list[float]:
         return [0.0, 0.0]
 
 
-def learned(weights: Weights, hits: Sequence[Hit], *, least: float = 0.0) -> LearnedRanker:
+def learned(weights: Weights, hits: Sequence[Hit], *, min_coverage: float = 0.0) -> LearnedRanker:
     index = EmbeddingIndex([h.interaction for h in hits], Words())
-    return LearnedRanker(weights, index, rows=len(hits), least=least)
+    return LearnedRanker(weights, index, rows=len(hits), min_coverage=min_coverage)
 
 
 # -- features ---------------------------------------------------------------------------------------
@@ -115,16 +115,16 @@ def test_without_names_nothing_but_shared_names_goes(question: str, said: str) -
         assert (asked, told) == (" ".join(question.split()), " ".join(said.split()))
 
 
-# -- judges -----------------------------------------------------------------------------------------
+# -- rankers ----------------------------------------------------------------------------------------
 
 
 def test_the_likeliest_hit_goes_first() -> None:
     """By its probability, which is also its score."""
     hits = [hit("1", "The mill burned."), hit("2", MILL)]
-    judged = learned(COVERED, hits).judge("Who bought the mill at Korrin Bay?", hits, [0, 1])
-    assert [j.place for j in judged] == [1, 0]
-    assert 1.0 > judged[0].score > judged[1].score > 0.0
-    assert learned(COVERED, []).judge("Who?", [], []) == []
+    ranked = learned(COVERED, hits).rank("Who bought the mill at Korrin Bay?", hits, [0, 1])
+    assert [j.index for j in ranked] == [1, 0]
+    assert 1.0 > ranked[0].score > ranked[1].score > 0.0
+    assert learned(COVERED, []).rank("Who?", [], []) == []
 
 
 def test_of_two_that_say_the_same_the_newer_answers() -> None:
@@ -133,45 +133,47 @@ def test_of_two_that_say_the_same_the_newer_answers() -> None:
         hit("1", "The owner of the Korrin mill is Ada Bell."),
         hit("2", "The owner of the Korrin mill is Tom Lind."),
     )
-    for judge in (CoverageRanker(), learned(fitted(), [old, new])):
+    for ranker in (CoverageRanker(), learned(shipped_weights(), [old, new])):
         for hits, ages in (([old, new], [0, 1]), ([new, old], [1, 0])):
-            best = judge.judge("Who is the owner of the Korrin mill?", hits, ages)[0]  # type: ignore[attr-defined]
-            assert hits[best.place] is new
+            best = ranker.rank("Who is the owner of the Korrin mill?", hits, ages)[0]  # type: ignore[attr-defined]
+            assert hits[best.index] is new
 
 
 @given(st.lists(st.tuples(texts, st.floats(0, 20)), min_size=1, max_size=5), texts)
-def test_every_hit_is_judged_once(found: list[tuple[str, float]], question: str) -> None:
-    """By either judge, with a share as its score."""
+def test_every_hit_is_ranked_once(found: list[tuple[str, float]], question: str) -> None:
+    """By either ranker, with a share as its score."""
     hits = [hit(str(n), text, score) for n, (text, score) in enumerate(found)]
-    for judge in (CoverageRanker(), learned(fitted(), hits)):
-        judged = judge.judge(question, hits, list(range(len(hits))))  # type: ignore[attr-defined]
-        assert sorted(j.place for j in judged) == list(range(len(hits)))
-        assert all(0.0 <= j.score <= 1.0 for j in judged)
+    for ranker in (CoverageRanker(), learned(shipped_weights(), hits)):
+        ranked = ranker.rank(question, hits, list(range(len(hits))))  # type: ignore[attr-defined]
+        assert sorted(j.index for j in ranked) == list(range(len(hits)))
+        assert all(0.0 <= j.score <= 1.0 for j in ranked)
 
 
 def test_weights_ship_for_every_feature() -> None:
-    assert 0 < fitted().threshold < 1
-    assert set(fitted().features) == set(FEATURES)
+    assert 0 < shipped_weights().threshold < 1
+    assert set(shipped_weights().features) == set(FEATURES)
 
 
 def test_what_is_hardly_covered_scores_nothing_however_near_it_is() -> None:
     """It keeps its place: another hit is not asked in its stead."""
     near = Weights({"cosine": 9.0}, -1.0)
     hits = [hit("1", "The ship sails on Sunday."), hit("2", MILL)]
-    judge = LearnedRanker(near, Fixed(), rows=2, least=0.35)  # type: ignore[arg-type]
-    judged = judge.judge("Who bought the mill at Korrin Bay?", hits, [0, 1])
-    assert [j.place for j in judged] == [0, 1]
-    assert judged[0].score == 0.0 < judged[1].score
+    ranker = LearnedRanker(near, Fixed(), rows=2, min_coverage=0.35)  # type: ignore[arg-type]
+    ranked = ranker.rank("Who bought the mill at Korrin Bay?", hits, [0, 1])
+    assert [j.index for j in ranked] == [0, 1]
+    assert ranked[0].score == 0.0 < ranked[1].score
 
 
 def test_evidence_taken_once_can_be_weighed_again() -> None:
-    """The judge is nothing but its weights over the evidence."""
+    """The ranker is nothing but its weights over the evidence."""
     hits = [hit("1", "The mill burned.", 2.0), hit("2", MILL, 1.0)]
     question = "Who bought the mill?"
     index = EmbeddingIndex([h.interaction for h in hits], Words())
-    near = {"cosines": index.cosines(question, hits), "rests": index.rests(question, hits)}
+    near = {"cosines": index.cosines(question, hits), "rest_cosines": index.rest_cosines(question, hits)}
     found = evidence(question, hits, rows=2, ages=[0, 1], **near)
-    assert by_weights(fitted(), found, least=0.0) == learned(fitted(), hits).judge(question, hits, [0, 1])
+    assert rank_by_probability(shipped_weights(), found, min_coverage=0.0) == learned(shipped_weights(), hits).rank(
+        question, hits, [0, 1]
+    )
 
 
 # -- embeddings -------------------------------------------------------------------------------------
@@ -194,9 +196,9 @@ def test_the_rest_tells_what_is_asked_about_somebody_known() -> None:
     """Without the name two of the three texts have nothing to do with the question."""
     hits = [hit("1", "Ada Bell was born in May."), hit("2", "Ada Bell is a baker."), hit("3", "The mill burned.")]
     index = EmbeddingIndex([h.interaction for h in hits], Words())
-    rests = index.rests("Is Ada Bell a baker?", hits)
-    assert rests[1] > max(rests[0], rests[2])
-    assert index.rests("Who?", []) == []
+    rest_cosines = index.rest_cosines("Is Ada Bell a baker?", hits)
+    assert rest_cosines[1] > max(rest_cosines[0], rest_cosines[2])
+    assert index.rest_cosines("Who?", []) == []
 
 
 class Counting:
@@ -226,7 +228,7 @@ def test_vectors_are_remembered_up_to_a_number() -> None:
 def test_fusion_holds_every_hit_once_and_prefers_agreement(rankings: list[list[int]]) -> None:
     """What is first everywhere is first; scores are the first ranking's."""
     hits = [[hit(str(n), "t", 5.0 - r) for r, n in enumerate(ranking)] for ranking in rankings]
-    found = fused(hits, 10)
+    found = fuse_rankings(hits, 10)
     assert {h.interaction.id for h in found} == {str(n) for ranking in rankings for n in ranking}
     if rankings[0] and all(r[:1] == rankings[0][:1] for r in rankings):
         assert found[0].interaction.id == str(rankings[0][0])
@@ -248,7 +250,7 @@ def filled(tmp_path: Path) -> Any:
 def test_both_routers_find_the_shard(filled: Any) -> None:
     """Neither finds one for a question about nothing, or where nothing is published."""
     ledger, manifest = filled
-    for make in (router_maker(AnsweringSettings()), LearnedRouters(AnsweringSettings(router="learned"), Words())):
+    for make in (router_maker(AnsweringSettings()), LearnedRouterMaker(AnsweringSettings(router="learned"), Words())):
         router, empty = make(manifest, ledger), make(Manifest(), ledger)
         assert empty.route("Who bought the old mill at Korrin Bay?").adapter_id is None
         assert router.route("Who bought the old mill at Korrin Bay?").adapter_id == "a0"

@@ -18,8 +18,8 @@ from seal_memory.learning.drift import unrelated_questions
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import MAX_MISROUTED
 from seal_memory.ledger import Ledger
-from seal_memory.records import Episode, Hit, Interaction, Manifest, Role, ShardEntry, Status
-from seal_memory.routing.making import router_maker
+from seal_memory.records import Episode, Hit, Interaction, Manifest, Provenance, Role, ShardEntry, Status
+from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.rankers import CoverageRanker
 from seal_memory.routing.router import SearchRouter
 from seal_memory.routing.words import coverage, restates
@@ -181,7 +181,8 @@ def ledger(story: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> I
     with Ledger.open(tmp_path_factory.mktemp("story")) as opened:
         for session in story["sessions"]:
             for one in session["interactions"]:
-                opened.observe(to_interactions(**one, session=session["session"]))
+                said = {name: value for name, value in one.items() if name != "text"}
+                opened.observe(to_interactions(one["text"], Provenance(**said, session=session["session"])))
         yield opened
 
 
@@ -229,10 +230,10 @@ def test_unrelated_prompts_abstain(ledger: Ledger, manifest: Manifest) -> None:
 def test_the_assistants_echo_does_not_crowd_out_the_fact(tmp_path: Path) -> None:
     """Ten answers that repeat the question's words are recorded, but lead no question astray."""
     with Ledger.open(tmp_path) as ledger:
-        (fact,) = ledger.observe(to_interactions("The old lighthouse at Korrin was built in 1887.", role="user"))
+        (fact,) = ledger.observe(to_interactions("The old lighthouse at Korrin was built in 1887.", Provenance("user")))
         for n in range(10):
             echo = f"You asked again who built the lighthouse at Korrin, the builder, number {n}."
-            ledger.observe(to_interactions(echo, role="assistant"))
+            ledger.observe(to_interactions(echo, Provenance("assistant")))
         ledger.set_status([fact.id], Status.LEARNED)
         manifest = Manifest((ShardEntry("a-1", "e", (fact.id,)),))
         router = router_maker(SETTINGS)(manifest, ledger)

@@ -95,6 +95,6 @@ def test_a_copy_is_always_too_close(words: list[str], others: list[list[str]]) -
 def test_checks_take_any_text(text: str, source: str) -> None:
     """They are shown what a small model writes."""
     checks.grounded(text, source)
-    checks.about_source(text, source)
+    checks.mentions_source(text, source)
     checks.good_note(text, source)
     checks.good_question(text, source, source)

@@ -15,7 +15,7 @@ from seal_memory.language.text import normalise
 from seal_memory.learning.plans import plan_steps
 from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, Role, SelfEdit, TrainingItem
 from seal_memory.self_edits.generator import make_self_edits, row_weights
-from seal_memory.self_edits.genres import model_free_items
+from seal_memory.self_edits.genres import rule_items
 from seal_memory.self_edits.statements import statements_of
 
 WRITTEN = [TrainingItem(Genre.QA, "Who keeps the report?", "Tomas Lindqvist keeps the report.", ("i2",))]
@@ -96,7 +96,7 @@ def test_a_held_out_question_is_never_an_item(
 ) -> None:
     """Not even in other case or punctuation: whatever would have been trained is left out when held out."""
     episode, settings = episode_of(title="The harbour"), LearningSettings(candidates=2)
-    free = model_free_items(statements_of(episode), title="The harbour", seed=seed)
+    free = rule_items(statements_of(episode), title="The harbour", seed=seed)
     offered = sorted({i.prompt for i in free if i.prompt})
     held_out = data.draw(st.lists(st.sampled_from(offered), min_size=1, max_size=5))
     shown = [data.draw(st.sampled_from([q, q.upper(), q.rstrip("?.") + " ?"])) for q in held_out]

@@ -43,7 +43,7 @@ def test_statements_know_their_title_source_and_spans(episode_of: Callable[..., 
     assert (statement.title, statement.interaction_id) == ("Slipway rules", "i0")
     assert {"Dunmorrow Quay", "3,200 kilograms"} <= {s.text for s in statement.spans}
     assert all(statement.text[s.start : s.end] == s.text for s in statement.spans)
-    assert all(s.text in statement.telling(s) for s in statement.spans)
+    assert all(s.text in statement.target_for(s) for s in statement.spans)
 
 
 @given(text=st.text(max_size=150))
@@ -52,4 +52,4 @@ def test_any_text_can_be_looked_through(episode_of: Callable[..., Episode], text
     for statement in statements_of(episode_of(text)):
         assert statement.text == " ".join(statement.text.split())
         assert statement.text in " ".join(text.split())
-        assert all(s.text in statement.telling(s) for s in statement.spans)
+        assert all(s.text in statement.target_for(s) for s in statement.spans)

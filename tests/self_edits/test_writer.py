@@ -10,8 +10,9 @@ import pytest
 from seal_memory.engines.base import Prompt
 from seal_memory.records import Episode, Genre, TrainingItem
 from seal_memory.self_edits import checks
+from seal_memory.self_edits.genres import MODEL_GENRES
 from seal_memory.self_edits.statements import Statement, statements_of
-from seal_memory.self_edits.writer import MODEL_GENRES, write_items
+from seal_memory.self_edits.writer import write_items
 
 Say = Callable[[Prompt], str]
 

@@ -110,7 +110,7 @@ def test_models(site: Site) -> None:
     client = site.openai()
     assert [m.id for m in client.models.list()] == [MODEL]
     assert client.models.retrieve(MODEL).owned_by == "seal-memory"
-    with pytest.raises(openai.NotFoundError, match="one model"):
+    with pytest.raises(openai.NotFoundError, match="has only"):
         client.models.retrieve("gpt-9")
 
 
@@ -209,7 +209,7 @@ def test_the_same_name_answers_with_a_new_version(site: Site) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"model": "gpt-9"}, "one model"),
+        ({"model": "gpt-9"}, "has only"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "assistant", "content": "Yes?"}]}, "end with a user message"),
         ({"messages": [{"role": "nobody", "content": "x"}, *CHAT]}, "unknown role"),
@@ -222,7 +222,7 @@ def test_the_same_name_answers_with_a_new_version(site: Site) -> None:
         ({"presence_penalty": 1}, "not supported"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "no place for tools"),
-        ({"tool_choice": "required"}, "forced"),
+        ({"tool_choice": "required"}, "cannot force"),
         ({"seal_memory": {"mode": "magic"}}, "mode"),
         ({"seal_memory": {"namespace": "other"}}, "namespace"),
     ],
@@ -259,5 +259,5 @@ def test_a_client_that_leaves_frees_its_place(site: Site) -> None:
     """Nothing is held by a stream that nobody reads."""
     with site.http.stream("POST", "/v1/chat/completions", json={**ASKED, "stream": True}):
         pass
-    site.until(lambda: site.server.places._taken == 0)
+    site.until(lambda: site.server.slots._taken == 0)
     assert isinstance(site.http, TestClient)

@@ -161,7 +161,7 @@ def test_chat_answers_while_a_consolidation_runs(
 
 
 def _trains(site: Site) -> bool:
-    phase, done, _ = site.server.doing.get("default", ("", 0, 0))
+    phase, done, _ = site.server.progress.get("default", ("", 0, 0))
     return "train" in phase and done > 0
 
 
@@ -194,7 +194,7 @@ def test_a_full_queue_says_so(make_site: Callable[..., Site], tmp_path: Path) ->
     with site.server.pool.engine.lock:
         waiting = threading.Thread(target=lambda: site.post("/v1/chat/completions", CHAT))
         waiting.start()
-        site.until(lambda: site.server.places._taken)
+        site.until(lambda: site.server.slots._taken)
         full = site.post("/v1/chat/completions", CHAT)
         assert (full.status_code, full.headers["Retry-After"]) == (503, "1")
         assert site.post("/v1/memory/recall", {"query": "lighthouse"}).status_code == 200

@@ -194,15 +194,15 @@ def test_the_pages_address_is_told(
 
     ports: list[int] = []
     told: list[str] = []
-    monkeypatch.setattr(running, "_Uvicorn", NoServer)
-    running.run(make_site(tmp_path).app, host="127.0.0.1", port=0, tell=told.append)
+    monkeypatch.setattr(running, "_UvicornServer", NoServer)
+    running.run(make_site(tmp_path).app, host="127.0.0.1", port=0, on_address=told.append)
     assert told == [f"http://127.0.0.1:{ports[0]}/"]
 
 
 def test_serve_prints_the_pages_address_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     from seal_memory.cli import serving
 
-    serving._tell_page("http://127.0.0.1:8377/")
+    serving._print_address("http://127.0.0.1:8377/")
     assert "http://127.0.0.1:8377/" in capsys.readouterr().out
-    serving._tell_nobody("http://127.0.0.1:8377/")
+    serving._ignore_address("http://127.0.0.1:8377/")
     assert capsys.readouterr().out == ""

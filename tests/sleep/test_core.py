@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,13 +48,7 @@ def _manifest(memory: SealMemory) -> Manifest:
 def _candidates(memory: SealMemory, **changes: Any) -> Candidates:
     settings = memory.settings.changed(**changes)
     return Candidates(
-        memory.ledger,
-        memory.engine,
-        settings,
-        routers=memory.routers,
-        clock=lambda: 0.0,
-        make_id=lambda: "e",
-        progress=silent,
+        replace(memory.workbench, clock=lambda: 0.0, make_id=lambda: "e", progress=silent, settings=settings)
     )
 
 
@@ -78,7 +73,7 @@ def test_without_an_anchor_the_core_is_the_plain_one_bit_for_bit(
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("nobody asked for it")
 
-    monkeypatch.setattr(core, "anchors", never)
+    monkeypatch.setattr(core, "make_anchors", never)
     assert torch.equal(plain.flat, _core(memory, sleep={"core_kl_weight": 0.0}).flat)
 
 
@@ -95,7 +90,7 @@ def test_the_core_has_the_rank_and_layers_of_the_settings(memory: SealMemory) ->
 
 def test_an_anchored_core_stays_nearer_to_the_base(memory: SealMemory) -> None:
     """Less KL on the anchored text than the plain one."""
-    rows, soft = anchoring.anchors(memory.engine, seed=0)
+    rows, soft = anchoring.make_anchors(memory.engine, seed=0)
     found = []
     for weight in (0.0, 20.0):
         made = _core(
@@ -113,7 +108,7 @@ def test_an_anchored_core_stays_nearer_to_the_base(memory: SealMemory) -> None:
 
 def test_what_measures_drift_is_no_anchor(memory: SealMemory) -> None:
     """Anchors are the base's own words; the fixed text is not among them."""
-    rows, soft = anchoring.anchors(memory.engine, seed=0)
+    rows, soft = anchoring.make_anchors(memory.engine, seed=0)
     texts = [memory.engine.tokenizer.decode(list(r.ids)) for r in rows]
     assert rows
     assert [len(s.ids) for s in soft] == [r.target_length for r in rows]
@@ -122,7 +117,7 @@ def test_what_measures_drift_is_no_anchor(memory: SealMemory) -> None:
 
 def test_a_job_without_weight_or_anchors_is_left_alone(memory: SealMemory) -> None:
     job = TrainingJob(memory.engine.stack.create(_core(memory).config, seed=0), [], [], 1e-3)
-    assert anchoring.anchored(job, [], [], weight=1.0) is job
+    assert anchoring.with_anchors(job, [], [], weight=1.0) is job
     assert (job.anchors, job.soft, job.rows) == ((), {}, [])
 
 
@@ -135,7 +130,7 @@ def _held_back(memory: SealMemory, limit: float) -> tuple[LoraAdapter, LoraAdapt
     candidates.settings.gate.__dict__["max_perplexity_increase"] = limit  # also limits that no user may set
     edit = core.core_edit(memory.ledger, _manifest(memory), candidates)
     left, trained = core.train_core(edit, candidates), _core(memory, sleep={"core_kl_weight": 0.0})
-    return trained, left, core.hold_back(edit, left, candidates)
+    return trained, left, core.scale_to_drift_limit(edit, left, candidates)
 
 
 def test_of_a_core_that_drifts_as_much_is_taken_as_the_gate_allows(

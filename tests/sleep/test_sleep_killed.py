@@ -39,7 +39,7 @@ from seal_memory.memory import SealMemory
 from seal_memory.training.worker import Worker
 
 torch.set_num_threads(1)
-sleeping.ALIKE = 0.01
+sleeping.MIN_SIMILARITY = 0.01
 folders, model, settings, *points = sys.argv[1:]
 for name in points:
     child = os.fork()
@@ -81,7 +81,7 @@ def test_the_next_worker_finishes_the_sleep(
     killed: Path, open_memory: Callable[..., SealMemory], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The members answer until the merged shard does; it is merged once, and no leftover stays."""
-    monkeypatch.setattr(sleeping, "ALIKE", 0.01)
+    monkeypatch.setattr(sleeping, "MIN_SIMILARITY", 0.01)
     memory = open_memory(killed / name, **SETTINGS)
     current = memory.ledger.current()
     assert current is not None

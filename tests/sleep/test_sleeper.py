@@ -11,7 +11,7 @@ from seal_memory import SealMemory, prompts
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.errors import BusyError, SettingsError
 from seal_memory.ledger.leases import lease
-from seal_memory.policy.schedule import is_judge, judging_shards, published_episodes, training_shards
+from seal_memory.policy.schedule import is_validation, published_episodes, training_shards, validation_shards
 from seal_memory.records import AdapterKind, JobState, Status
 from seal_memory.sleep import merging
 from seal_memory.sleep import sleeper as sleeping
@@ -32,7 +32,7 @@ Open = Callable[..., SealMemory]
 @pytest.fixture(autouse=True)
 def _short_texts_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three sentences share few words."""
-    monkeypatch.setattr(sleeping, "ALIKE", 0.15)
+    monkeypatch.setattr(sleeping, "MIN_SIMILARITY", 0.15)
 
 
 def _learn(memory: SealMemory, *texts: str) -> list[str]:
@@ -108,13 +108,13 @@ def test_a_merge_counts_as_what_went_into_it(open_memory: Open) -> None:
     """Refining does not wait for episodes again that it has seen, and what judges goes on judging, and only that."""
     memory = open_memory()
     _learn(memory, LIGHTHOUSE, REPORT, LAMP)
-    judge = {i for a in memory.ledger.adapters() if is_judge(a.episode_id or "") for i in a.interaction_ids}
+    judge = {i for a in memory.ledger.adapters() if is_validation(a.episode_id or "") for i in a.interaction_ids}
     held = {i for a in memory.ledger.adapters() for i in a.interaction_ids}
     _merge(memory)
     current = memory.ledger.current()
     assert current is not None
     assert published_episodes(memory.ledger) == 1 + len(current.manifest.shards)
-    assert {i for s in judging_shards(memory.ledger) for i in s.interaction_ids} == judge
+    assert {i for s in validation_shards(memory.ledger) for i in s.interaction_ids} == judge
     assert {i for s in training_shards(memory.ledger) for i in s.interaction_ids} == held - judge
 
 
@@ -175,7 +175,7 @@ def test_what_one_member_gains_does_not_pay_for_another() -> None:
         return merging.MergeComparison(ShardEntry(name, name, (name,)), tuple(before), grades)
 
     def judge(*members: merging.MergeComparison, finite: bool = True) -> tuple[bool, str]:
-        verdict = merging.judge_merge(members, GateSettings(), finite=finite)
+        verdict = merging.check_merge(members, GateSettings(), finite=finite)
         return verdict.accepted, " ".join(verdict.reasons)
 
     gains, loses = member("a-1", [0, 0, 0], [1, 1, 1]), member("a-2", [1, 1, 0], [1, 0, 0])
@@ -237,7 +237,7 @@ def test_a_merged_shard_that_weakens_is_rebuilt_from_its_parts(open_memory: Open
 
 def test_a_group_grows_no_further_than_it_may(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Episodes count, however often they were merged."""
-    monkeypatch.setattr(sleeping, "ALIKE", 0.0)
+    monkeypatch.setattr(sleeping, "MIN_SIMILARITY", 0.0)
     memory = open_memory(sleep={"group_size": 2})
     _learn(memory, LIGHTHOUSE, LAMP, REPORT)
     assert memory.sleep(core=False).shards == (3, 2)

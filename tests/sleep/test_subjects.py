@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from seal_memory import SealMemory
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.ledger import Ledger
-from seal_memory.policy.schedule import judging_shards, published_episodes, training_shards
+from seal_memory.policy.schedule import published_episodes, training_shards, validation_shards
 from seal_memory.records import Manifest, NewInteraction, Role, ShardEntry
 from seal_memory.sleep.merging import with_merged
-from seal_memory.sleep.subjects import regrouped
+from seal_memory.sleep.subjects import subject_topics
 from seal_memory.sleep.topics import Topic
 
 PETRA = ("Petra Varley keeps bees.", "The home of Petra Varley is in Nardmoor.", "Petra Varley sings on Sundays.")
@@ -50,7 +50,7 @@ def _texts(ledger: Ledger, topic: Topic) -> set[str]:
 
 
 def _found(ledger: Ledger, shards: Sequence[ShardEntry], room: int = 17) -> list[tuple[set[str], list[str]]]:
-    topics = regrouped(shards, ledger, room=room, count_tokens=_words)
+    topics = subject_topics(shards, ledger, max_tokens=room, count_tokens=_words)
     assert all(t.split for t in topics)
     return [(_texts(ledger, t), [s.adapter_id for s in t.shards]) for t in topics]
 
@@ -62,7 +62,7 @@ def test_what_is_told_of_one_name_comes_together(ledger: Ledger) -> None:
         (set(PETRA), ["a-0", "a-1", "a-2"]),
         ({*NILO}, ["a-0", "a-2"]),
     ]
-    assert _found(ledger, shards, room=18)[1] == ({*NILO, LUNCH}, ["a-0", "a-1", "a-2"])
+    assert _found(ledger, shards, max_tokens=18)[1] == ({*NILO, LUNCH}, ["a-0", "a-1", "a-2"])
 
 
 def test_days_about_nothing_that_others_know_stay(ledger: Ledger) -> None:
@@ -87,7 +87,7 @@ def test_a_single_word_stands_for_the_one_longer_name(ledger: Ledger) -> None:
 def test_a_subject_too_large_is_cut_in_the_order_of_time(ledger: Ledger) -> None:
     shards = _days(ledger, PETRA[:1], PETRA[1:2], PETRA[2:])
     room = WORDS[PETRA[0]] + WORDS[PETRA[1]]
-    assert _found(ledger, shards, room=room) == [({*PETRA[:2]}, ["a-0", "a-1"])]
+    assert _found(ledger, shards, max_tokens=room) == [({*PETRA[:2]}, ["a-0", "a-1"])]
 
 
 names = st.sampled_from(["Petra Varley", "Nilo Ferrow", "Ulric Bexley", "nobody"])
@@ -95,7 +95,7 @@ days = st.lists(st.lists(st.tuples(names, st.integers(0, 6)), min_size=1, max_si
 
 
 @settings(max_examples=60, deadline=None)
-@given(told=days, room=st.integers(4, 40))
+@given(told=days, max_tokens=st.integers(4, 40))
 def test_regrouping_loses_nothing_and_is_done_once(told: list[list[tuple[str, int]]], room: int) -> None:
     """No statement twice, none too many in one place; all that is asked has a shard; a second time finds nothing."""
     with TemporaryDirectory() as folder, Ledger.open(Path(folder)) as ledger:
@@ -104,7 +104,7 @@ def test_regrouping_loses_nothing_and_is_done_once(told: list[list[tuple[str, in
         ]
         manifest = Manifest(tuple(_days(ledger, *texts)))
         held = {i for s in manifest.shards for i in s.interaction_ids}
-        topics = regrouped(manifest.shards, ledger, room=room, count_tokens=_words)
+        topics = subject_topics(manifest.shards, ledger, max_tokens=room, count_tokens=_words)
         seen = [i for t in topics for i in t.interaction_ids]
         assert len(seen) == len(set(seen))
         for n, topic in enumerate(topics):
@@ -114,7 +114,7 @@ def test_regrouping_loses_nothing_and_is_done_once(told: list[list[tuple[str, in
             assert set(topic.shards) <= set(manifest.shards)
             manifest = with_merged(manifest, topic, ShardEntry(f"m-{n}", f"m-{n}", topic.interaction_ids))
         assert {i for s in manifest.shards for i in s.interaction_ids} == held
-        assert regrouped(manifest.shards, ledger, room=room, count_tokens=_words) == []
+        assert subject_topics(manifest.shards, ledger, max_tokens=room, count_tokens=_words) == []
 
 
 # -- asleep -----------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_statements_stay_on_their_side_and_days_are_counted_once(open_memory: Ca
     _learned(memory)
 
     def sides() -> list[set[str]]:
-        found = (judging_shards(memory.ledger), training_shards(memory.ledger))
+        found = (validation_shards(memory.ledger), training_shards(memory.ledger))
         return [{i for s in side for i in s.interaction_ids} for side in found]
 
     before = sides()

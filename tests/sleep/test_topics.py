@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from seal_memory.config import AnsweringSettings
 from seal_memory.ledger import Ledger
 from seal_memory.records import Manifest, NewInteraction, QuizItem, ShardEntry
-from seal_memory.routing.making import router_maker
+from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.rankers import CoverageRanker
 from seal_memory.routing.router import Router, SearchRouter
 from seal_memory.sleep import topics as room
-from seal_memory.sleep.topics import Likeness, topics
+from seal_memory.sleep.topics import Similarity, topics
 
 TEXTS = (
     "Maud Ellery built the lighthouse at Korrin Bay.",
@@ -43,7 +43,7 @@ def _router(ledger: Ledger, shards: Sequence[ShardEntry]) -> Router:
 
 
 def _found(ledger: Ledger, shards: Sequence[ShardEntry], alike: float, largest: int = 4) -> list[tuple[list[str], str]]:
-    made = topics(shards, ledger, _router(ledger, shards), alike=alike, largest=largest, sizes={})
+    made = topics(shards, ledger, _router(ledger, shards), min_similarity=alike, largest=largest, sizes={})
     return [([s.adapter_id for s in t.shards], t.why) for t in made]
 
 
@@ -78,18 +78,18 @@ def test_confused_questions_make_a_topic(ledger: Ledger) -> None:
 @given(
     count=st.integers(2, 7),
     values=st.lists(st.floats(0, 1), min_size=21, max_size=21),
-    alike=st.floats(0, 1),
+    min_similarity=st.floats(0, 1),
     largest=st.integers(2, 4),
 )
 def test_every_two_of_a_group_are_alike(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, count: int, values: list[float], alike: float, largest: int
 ) -> None:
-    """No shard is in two groups, no group is too large, whatever the likenesses."""
+    """No shard is in two groups, no group is too large, whatever the similarities."""
     shards = [ShardEntry(f"a-{n}", f"e-{n}", ()) for n in range(count)]
-    known = {p: Likeness(v, "so") for p, v in zip(combinations(range(count), 2), values, strict=False)}
-    monkeypatch.setattr(room, "likenesses", lambda *_: known)
+    known = {p: Similarity(v, "so") for p, v in zip(combinations(range(count), 2), values, strict=False)}
+    monkeypatch.setattr(room, "similarities", lambda *_: known)
     router = SearchRouter(Manifest(), lambda query, limit: [], CoverageRanker(), threshold=0.5)
-    made = topics(shards, ledger, router, alike=alike, largest=largest, sizes={"e-0": 2})
+    made = topics(shards, ledger, router, min_similarity=alike, largest=largest, sizes={"e-0": 2})
     members = [s.adapter_id for t in made for s in t.shards]
     assert len(members) == len(set(members))
     for topic in made:

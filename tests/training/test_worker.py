@@ -17,7 +17,7 @@ from seal_memory.engines.priority_lock import BackgroundHold
 from seal_memory.errors import BusyError, InputError, SealMemoryError
 from seal_memory.ledger.leases import lease
 from seal_memory.records import JobState, QueuedJob, Status
-from seal_memory.training.worker import NAP, Worker, WorkReport, stopping_on_signals
+from seal_memory.training.worker import REST_SLICE, Worker, WorkReport, stopping_on_signals
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."
@@ -310,15 +310,15 @@ def test_it_rests_for_its_share_of_the_time(open_memory: Open) -> None:
     """After t seconds of computing t * (1 / share - 1) of rest, in naps."""
     slept: list[float] = []
     mine = Worker(open_memory(background={"cpu_share": 0.25}), sleep=slept.append)
-    stay = mine._stay = BackgroundHold(lambda: None)
+    stay = mine._hold = BackgroundHold(lambda: None)
     for held in (2.0, 2.0, 3.5):
         stay.seconds = held
         mine._progress("train", 1, 2)
         assert sum(slept) == pytest.approx(3 * held)
-    assert max(slept) <= NAP
+    assert max(slept) <= REST_SLICE
     whole = Worker(open_memory(), sleep=slept.append)
-    whole._stay = BackgroundHold(lambda: None)
-    whole._stay.seconds = 9.0
+    whole._hold = BackgroundHold(lambda: None)
+    whole._hold.seconds = 9.0
     slept.clear()
     whole._progress("train", 1, 2)
     assert slept == []

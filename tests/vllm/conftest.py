@@ -32,8 +32,8 @@ STARTING = 600.0  # seconds that a real server may take
 SLOTS = 4
 
 
-class FolderShelf:
-    """A `Shelf` over one adapter store; `found` are the ids that were asked for."""
+class FolderSource:
+    """An `AdapterSource` over one adapter store; `found` are the ids that were asked for."""
 
     def __init__(self, store: AdapterStore) -> None:
         self.store = store
@@ -47,7 +47,7 @@ class FolderShelf:
             raise UnknownIdError(adapter_id)
         return str(self.store.folder(adapter_id).resolve())
 
-    def keep(self, blank: Blank) -> str:
+    def store_blank(self, blank: Blank) -> str:
         folder = self.store.root / "blank"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "adapter_config.json").write_bytes(blank.config)
@@ -56,8 +56,8 @@ class FolderShelf:
 
 
 @pytest.fixture(scope="session")
-def make_shelf() -> Callable[[AdapterStore], FolderShelf]:
-    return FolderShelf
+def make_source() -> Callable[[AdapterStore], FolderSource]:
+    return FolderSource
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def pairs(
             ids = store_adapters(plain, store, 5, size=size)
             engine = VllmEngine(url, model, timeout=600.0)
             stack.callback(engine.close)
-            engine.add_source(FolderShelf(store))
+            engine.add_source(FolderSource(store))
             return Pair(engine, plain, ids, tolerance)
 
         def make(name: str) -> Pair:

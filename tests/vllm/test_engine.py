@@ -24,15 +24,15 @@ TARGET = "Maud Ellery"
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, vllm_engine: VllmEngine, make_shelf: Callable[[AdapterStore], Any]) -> Any:
-    found = make_shelf(AdapterStore(tmp_path / "adapters"))
+def source(tmp_path: Path, vllm_engine: VllmEngine, make_source: Callable[[AdapterStore], Any]) -> Any:
+    found = make_source(AdapterStore(tmp_path / "adapters"))
     vllm_engine.add_source(found)
     return found
 
 
 @pytest.fixture
-def ids(tiny: TransformersEngine, shelf: Any, store_adapters: Callable[..., tuple[str, ...]]) -> tuple[str, ...]:
-    return store_adapters(tiny, shelf.store, 5)
+def ids(tiny: TransformersEngine, source: Any, store_adapters: Callable[..., tuple[str, ...]]) -> tuple[str, ...]:
+    return store_adapters(tiny, source.store, 5)
 
 
 def _asked(adapter: str | None = None) -> Prompt:
@@ -46,7 +46,7 @@ def _score(engine: Any, adapter: str | None) -> float:
 
 def _refused(engine: VllmEngine, error: type[Exception], told: str) -> None:
     with closing(engine), pytest.raises(error, match=told):
-        engine.greet()
+        engine.connect()
 
 
 def _loads(fake: Any) -> list[str]:
@@ -66,7 +66,7 @@ def test_loaded_adapters_stay_below_the_servers_limit(vllm_engine: VllmEngine, f
     """One slot is left over, whatever is asked; the least recently used has left."""
     for name in (*ids, ids[4], ids[0]):
         vllm_engine.complete([_asked(name)], max_tokens=1)
-    assert vllm_engine.most_adapters == fake.max_loras - 1 == fake.most_loaded
+    assert vllm_engine.max_adapters == fake.max_loras - 1 == fake.most_loaded
     assert vllm_engine.loaded == tuple(fake.loaded) == (ids[3], ids[4], ids[0])
 
 
@@ -82,16 +82,16 @@ def test_the_base_stays_the_base_when_all_slots_were_filled(
 
 
 def test_a_name_is_never_given_to_other_bytes(
-    vllm_engine: VllmEngine, fake: Any, tiny: TransformersEngine, shelf: Any, ids: Any, random_adapter: Any
+    vllm_engine: VllmEngine, fake: Any, tiny: TransformersEngine, source: Any, ids: Any, random_adapter: Any
 ) -> None:
     """Trap: what was computed under a name outlives its adapter. A retrained shard has another name."""
     _score(vllm_engine, ids[0])
     fake.unload({"lora_name": ids[0]})
-    fake.load({"lora_name": ids[0], "lora_path": str(shelf.store.folder(ids[1]))})
+    fake.load({"lora_name": ids[0], "lora_path": str(source.store.folder(ids[1]))})
     assert _score(vllm_engine, ids[0]) == pytest.approx(_score(tiny, ids[0]), abs=TOLERANCE)  # stale: the trap is there
-    again = shelf.store.write(tiny.adapter(ids[1]), base_model="it", base_fingerprint=tiny.fingerprint)
+    again = source.store.write(tiny.adapter(ids[1]), base_model="it", base_fingerprint=tiny.fingerprint)
     other = random_adapter(tiny.stack, 4, ("q_proj", "down_proj"), 99)
-    other_id = shelf.store.write(other, base_model="it", base_fingerprint=tiny.fingerprint).id
+    other_id = source.store.write(other, base_model="it", base_fingerprint=tiny.fingerprint).id
     tiny.put(other_id, other)
     assert again.id == ids[1] != other_id
     assert _score(vllm_engine, other_id) == pytest.approx(_score(tiny, other_id), abs=TOLERANCE)
@@ -122,12 +122,12 @@ def test_one_that_somebody_else_unloaded_is_loaded_again(vllm_engine: VllmEngine
 
 
 def test_what_an_earlier_process_loaded_is_taken_over(
-    fake: Any, tiny: TransformersEngine, shelf: Any, ids: Any, vllm_engine: VllmEngine
+    fake: Any, tiny: TransformersEngine, source: Any, ids: Any, vllm_engine: VllmEngine
 ) -> None:
     """Ours, by name: used as it is, and let go of where room is wanted. Others' only take room."""
     for name in ids[:2]:
-        fake.load({"lora_name": name, "lora_path": str(shelf.store.folder(name))})
-    fake.load({"lora_name": "somebody's", "lora_path": str(shelf.store.folder(ids[4]))})
+        fake.load({"lora_name": name, "lora_path": str(source.store.folder(name))})
+    fake.load({"lora_name": "somebody's", "lora_path": str(source.store.folder(ids[4]))})
     fake.asked.clear()
     assert _score(vllm_engine, ids[1]) == pytest.approx(_score(tiny, ids[1]), abs=TOLERANCE)
     assert _loads(fake) == []
@@ -135,11 +135,11 @@ def test_what_an_earlier_process_loaded_is_taken_over(
     assert set(fake.loaded) == {"somebody's", ids[1], ids[2]}
 
 
-def test_what_no_snapshot_uses_is_unloaded(vllm_engine: VllmEngine, fake: Any, shelf: Any, ids: Any) -> None:
+def test_what_no_snapshot_uses_is_unloaded(vllm_engine: VllmEngine, fake: Any, source: Any, ids: Any) -> None:
     """When the next one is published, and at once for what is gone for good, even if the server is away then."""
     _score(vllm_engine, ids[0])
     _score(vllm_engine, ids[1])
-    vllm_engine.retain(shelf, [ids[1], ids[2]])
+    vllm_engine.retain(source, [ids[1], ids[2]])
     assert set(fake.loaded) == {ids[1]}
     vllm_engine.drop(ids[1])
     assert set(fake.loaded) == set()
@@ -147,7 +147,7 @@ def test_what_no_snapshot_uses_is_unloaded(vllm_engine: VllmEngine, fake: Any, s
     vllm_engine.drop(ids[2])
 
 
-def test_one_that_answers_is_not_let_go_of(vllm_engine: VllmEngine, fake: Any, shelf: Any, ids: Any) -> None:
+def test_one_that_answers_is_not_let_go_of(vllm_engine: VllmEngine, fake: Any, source: Any, ids: Any) -> None:
     """It leaves when it has answered."""
     seen: list[bool] = []
 
@@ -207,24 +207,24 @@ def test_too_few_slots_are_told(small: Any, tiny_model_folder: Path, tmp_path: P
     small.metrics = lambda: ""
     _refused(VllmEngine(small.url, model, cache_dir=cache), EngineUnavailableError, "engine.max_loras")
     with closing(VllmEngine(small.url, model, max_loras=5, cache_dir=cache)) as engine:
-        engine.greet()
-        assert engine.most_adapters == 4
+        engine.connect()
+        assert engine.max_adapters == 4
 
 
-def test_a_closed_memory_is_no_reason_to_fail(vllm_engine: VllmEngine, fake: Any, shelf: Any, ids: Any) -> None:
-    """Its shelf raises what a closed ledger raises, once it is no longer one of the sources."""
+def test_a_closed_memory_is_no_reason_to_fail(vllm_engine: VllmEngine, fake: Any, source: Any, ids: Any) -> None:
+    """Its source raises what a closed ledger raises, once it is no longer one of the sources."""
 
     class Closing:
         def find(self, adapter_id: str) -> str:
             vllm_engine.remove_source(self)
             raise LedgerError("closed")
 
-        def keep(self, blank: Any) -> str:
+        def store_blank(self, blank: Any) -> str:
             raise AssertionError
 
-    vllm_engine.remove_source(shelf)
+    vllm_engine.remove_source(source)
     vllm_engine.add_source(Closing())
-    vllm_engine.add_source(shelf)
+    vllm_engine.add_source(source)
     assert _score(vllm_engine, ids[0])
 
 

@@ -19,7 +19,7 @@ FILES = ModelFiles("the-model", Path("/models/it"), "f" * 64, "here")
 
 def test_the_command_takes_adapters_in_the_blocks_only() -> None:
     """Trap: with lm_head among them, concurrent prompt log-probabilities end the server."""
-    command = Launch(Path(sys.executable), max_loras=5, more=("--api-key", "secret")).command(FILES)
+    command = Launch(Path(sys.executable), max_loras=5, extra=("--api-key", "secret")).command(FILES)
     at = command.index("--lora-target-modules") + 1
     assert tuple(command[at : at + len(LLAMA_LINEAR)]) == LLAMA_LINEAR
     assert "lm_head" not in command
@@ -35,7 +35,7 @@ def test_others_do_not_get_in_without_a_key(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("VLLM_API_KEY", raising=False)
     with pytest.raises(InputError, match="api-key"):
         Launch(Path(sys.executable), host="0.0.0.0").command(FILES)
-    assert "0.0.0.0" in Launch(Path(sys.executable), host="0.0.0.0", more=("--api-key", "x")).command(FILES)
+    assert "0.0.0.0" in Launch(Path(sys.executable), host="0.0.0.0", extra=("--api-key", "x")).command(FILES)
     monkeypatch.setenv("VLLM_API_KEY", "x")
     assert "0.0.0.0" in Launch(Path(sys.executable), host="0.0.0.0").command(FILES)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def test_without_the_server_it_observes_and_learns(memory: SealMemory, fake: Any
     with pytest.raises(EngineUnavailableError):
         memory.ask(FACTS["monday"][1])
     assert memory.recall("lighthouse")
-    memory.answering.server._gone_until = -1.0  # type: ignore[union-attr]  # the pause is over
+    memory.answering.server._paused_until = -1.0  # type: ignore[union-attr]  # the pause is over
     again = fake.again()
     try:
         assert memory.ask(FACTS["monday"][1], mode="weights").shards  # type: ignore[union-attr]
@@ -170,10 +171,7 @@ def test_audits_ask_the_server(memory: SealMemory, fake: Any) -> None:
     (shard,) = _shards(memory)
     ahead = memory.settings.background.audit_interval + 1e6
     clock = memory._clock
-    auditor = Auditor(
-        memory.ledger, memory.answering, memory.settings.background, memory.settings.gate,
-        routers=memory.routers, clock=lambda: clock() + ahead,
-    )  # fmt: skip
+    auditor = Auditor(replace(memory.workbench, clock=lambda: clock() + ahead), memory.answering)
     auditor.ledger.audits.schedule(1.0)
     (found,) = auditor.run()
     assert found.audit.adapter_id == shard

@@ -50,7 +50,7 @@ def test_concurrent_prompt_logprobs_with_adapters(pair: Any, real_server: Any) -
 def test_the_base_among_adapters_when_all_slots_were_filled(pair: Any) -> None:
     """Trap 2: more adapters than slots have been loaded by now; base rows in one batch with them are the base's."""
     _scores(pair.engine, [(a, 0) for a in pair.adapters])
-    assert len(pair.engine.loaded) <= pair.engine.most_adapters < len(pair.adapters)
+    assert len(pair.engine.loaded) <= pair.engine.max_adapters < len(pair.adapters)
     rows = [(a, n) for n in range(4) for a in (None, pair.adapters[-1])]
     expected = [_expected(pair, a, n) for a, n in rows]
     assert abs(expected[0] - expected[1]) > 10 * pair.tolerance
@@ -62,11 +62,11 @@ def test_the_base_among_adapters_when_all_slots_were_filled(pair: Any) -> None:
 
 def test_a_retrained_shard_is_not_answered_from_the_old_ones_cache(pair: Any, random_adapter: Any) -> None:
     """Trap 3: a name outlives its bytes in the prefix cache; other bytes have another name, and are answered for."""
-    engine, shelf = pair.engine, pair.engine._shelves[0]
+    engine, source = pair.engine, pair.engine._sources[0]
     long = Prompt([{"role": "user", "content": "The lighthouse at Korrin Bay. " * 20}], pair.adapters[0])
     before = engine.complete([long], max_tokens=6)[0].text
     retrained = random_adapter(pair.plain.stack, 4, ("q_proj", "v_proj", "down_proj"), 77, size=0.05)
-    stored = shelf.store.write(retrained, base_model="it", base_fingerprint=pair.plain.fingerprint)
+    stored = source.store.write(retrained, base_model="it", base_fingerprint=pair.plain.fingerprint)
     pair.plain.put(stored.id, retrained)
     assert stored.id not in pair.adapters
     engine.drop(pair.adapters[0])

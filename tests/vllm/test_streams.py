@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal_memory.engines.vllm.streams import merged
+from seal_memory.engines.vllm.streams import merge
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,8 @@ def _told(items: list[int], closed: list[int], *, trouble: bool = False) -> Gene
 def test_every_item_comes_once_and_in_its_order(threads: ThreadPoolExecutor, lists: list[list[int]]) -> None:
     """Law, for any lists, also more than there are threads."""
     closed: list[int] = []
-    found = list(merged([partial(_told, items, closed) for items in lists], threads))
-    assert [[x for n, x in found if n == at] for at in range(len(lists))] == lists
+    items = list(merge([partial(_told, items, closed) for items in lists], threads))
+    assert [[x for n, x in items if n == at] for at in range(len(lists))] == lists
     assert sorted(closed) == sorted(map(len, lists))
 
 
@@ -42,7 +42,7 @@ def test_every_item_comes_once_and_in_its_order(threads: ThreadPoolExecutor, lis
 def test_what_one_raises_is_raised(threads: ThreadPoolExecutor, others: int) -> None:
     makers = [partial(_told, [1], [], trouble=True), *[partial(_told, [2], [])] * others]
     with pytest.raises(ConnectionError):
-        list(merged(makers, threads))
+        list(merge(makers, threads))
 
 
 def test_who_stops_listening_closes_them(threads: ThreadPoolExecutor) -> None:
@@ -58,7 +58,7 @@ def test_who_stops_listening_closes_them(threads: ThreadPoolExecutor) -> None:
             closed.append(which)
 
     with ThreadPoolExecutor(2) as own:
-        pieces = merged([partial(endless, 0), partial(endless, 1)], own)
+        pieces = merge([partial(endless, 0), partial(endless, 1)], own)
         next(pieces)
         pieces.close()  # type: ignore[attr-defined]  # it is a generator
     assert sorted(closed) == sorted(opened)

@@ -1,6 +1,6 @@
 """Microsoft Agent Framework: a context provider.
 
-Maps types and nothing else. Not here: history (the framework's own `HistoryProvider`s).
+Maps types only. Not here: history (the framework's own `HistoryProvider`s).
 """
 
 from __future__ import annotations

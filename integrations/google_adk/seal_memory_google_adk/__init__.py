@@ -1,6 +1,6 @@
 """Google ADK: a memory service.
 
-Maps types and nothing else. Not here: ADK's session services, which keep the conversations.
+Maps types only. Not here: ADK's session services, which keep the conversations.
 """
 
 from __future__ import annotations

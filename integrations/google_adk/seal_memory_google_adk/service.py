@@ -1,15 +1,14 @@
-"""`SealMemoryService`: ADK's `BaseMemoryService`, one namespace of a memory for each user of each app.
+"""`SealMemoryService`: ADK's `BaseMemoryService`, with one namespace of a memory for each user of each app.
 
-A namespace each, because a memory knows a text once: what two users said must not become one. Not here: sessions, and
-learning (`seal-memory worker --namespace APP/USER`, or `memory_of(...).consolidate()`).
+Users need namespaces of their own because a memory knows a text once, whoever said it. Not here: sessions, and learning
+(`seal-memory worker --namespace APP/USER`, or `memory_of(...).consolidate()`).
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,13 +22,15 @@ from google.genai import types
 
 from seal_memory import SealMemory
 from seal_memory.errors import InputError, UnknownIdError
-from seal_memory.frameworks.concurrency import aside
-from seal_memory.frameworks.context import Consult, Note, consult
+from seal_memory.frameworks.concurrency import call_in_thread
+from seal_memory.frameworks.context import ContextItem, ContextMode, memory_context
+from seal_memory.frameworks.errors import ErrorTable, translate_errors
 
 __all__ = ["SealMemoryService"]
 
 SOURCE = "google-adk"
-DELETED = "google-adk: deleted events"  # ids only: what was deleted is not taken in again when a session is added again
+DELETED = "google-adk: deleted events"  # meta key; their ids, so that adding a session again does not restore them
+_ERRORS: ErrorTable = ((UnknownIdError, NotFoundError), (InputError, InputValidationError))
 
 
 class SealMemoryService(BaseMemoryService):
@@ -37,17 +38,19 @@ class SealMemoryService(BaseMemoryService):
 
     `open_memory(namespace)` opens the memory of one user, such as
     `lambda namespace: SealMemory.open("./my-agent", namespace=namespace)`; each is opened once, closed by `close`.
-    `mode`, `limit`: how `search_memory` answers, see `seal_memory.frameworks.context.consult`. Bad input raises
-    `InputValidationError`, an unknown id `NotFoundError`; other errors of a memory come through.
+    `mode`, `limit`: of `search_memory`, see `seal_memory.frameworks.context.memory_context`. Bad input raises
+    `InputValidationError`, an unknown id `NotFoundError`; other errors of a memory pass unchanged.
     """
 
-    def __init__(self, open_memory: Callable[[str], SealMemory], *, mode: Consult = "recall", limit: int = 10) -> None:
+    def __init__(
+        self, open_memory: Callable[[str], SealMemory], *, mode: ContextMode = "recall", limit: int = 10
+    ) -> None:
         self._open, self._mode, self._limit = open_memory, mode, limit
         self._memories: dict[str, SealMemory] = {}
         self._lock = threading.Lock()
 
     def memory_of(self, app_name: str, user_id: str) -> SealMemory:
-        """The open memory of one user."""
+        """Return one user's memory, opened at the first call."""
         namespace = f"{app_name}/{user_id}"
         with self._lock:
             if namespace not in self._memories:
@@ -61,8 +64,8 @@ class SealMemoryService(BaseMemoryService):
                 self._memories.popitem()[1].close()
 
     async def add_session_to_memory(self, session: Session) -> None:
-        """Observe a session's events; what is known already is not learned again."""
-        memory = await aside(self.memory_of, session.app_name, session.user_id)
+        """Observe a session's events; a known text is not learned again."""
+        memory = await call_in_thread(self.memory_of, session.app_name, session.user_id)
         await self._observe(memory, session.events, session.id)
 
     async def add_events_to_memory(
@@ -75,7 +78,7 @@ class SealMemoryService(BaseMemoryService):
         custom_metadata: Mapping[str, object] | None = None,
     ) -> None:
         """Observe some events; `custom_metadata` is kept with each."""
-        memory = await aside(self.memory_of, app_name, user_id)
+        memory = await call_in_thread(self.memory_of, app_name, user_id)
         await self._observe(memory, events, session_id, custom_metadata)
 
     async def add_memory(
@@ -87,25 +90,25 @@ class SealMemoryService(BaseMemoryService):
         custom_metadata: Mapping[str, object] | None = None,
     ) -> None:
         """Observe texts without a session, as the user's."""
-        memory = await aside(self.memory_of, app_name, user_id)
+        memory = await call_in_thread(self.memory_of, app_name, user_id)
         for entry in memories:
             extra = {**entry.custom_metadata, **(custom_metadata or {})}
-            with _as_adk_error():
-                await aside(memory.observe, _text(entry.content), source=SOURCE, metadata=extra)
+            with translate_errors(_ERRORS):
+                await call_in_thread(memory.observe, _text(entry.content), source=SOURCE, metadata=extra)
 
     async def search_memory(self, *, app_name: str, user_id: str, query: str) -> SearchMemoryResponse:
-        """What one user's memory says about a query; ids are those that `delete_memory` takes."""
-        memory = await aside(self.memory_of, app_name, user_id)
-        with _as_adk_error():
-            notes = await aside(consult, memory, query, mode=self._mode, limit=self._limit)
-        return SearchMemoryResponse(memories=[_entry(note) for note in notes])
+        """Search one user's memory; `delete_memory` takes the ids in the response."""
+        memory = await call_in_thread(self.memory_of, app_name, user_id)
+        with translate_errors(_ERRORS):
+            found = await call_in_thread(memory_context, memory, query, mode=self._mode, limit=self._limit)
+        return SearchMemoryResponse(memories=[_entry(item) for item in found])
 
     async def delete_memory(self, *, app_name: str, user_id: str, memory_id: str | None = None) -> None:
-        """Destroy one memory and everything learned from it; without an id nothing."""
+        """Destroy one memory and everything learned from it; does nothing without an id."""
         if memory_id:
-            memory = await aside(self.memory_of, app_name, user_id)
-            with _as_adk_error():
-                await aside(_delete, memory, memory_id)
+            memory = await call_in_thread(self.memory_of, app_name, user_id)
+            with translate_errors(_ERRORS):
+                await call_in_thread(_delete, memory, memory_id)
 
     async def _observe(
         self,
@@ -114,12 +117,12 @@ class SealMemoryService(BaseMemoryService):
         session: str | None,
         extra: Mapping[str, object] | None = None,
     ) -> None:
-        deleted = await aside(_deleted, memory)
+        deleted = await call_in_thread(_deleted, memory)
         for event in events:
             text = _text(event.content)
             if text and event.id not in deleted:
-                with _as_adk_error():
-                    await aside(
+                with translate_errors(_ERRORS):
+                    await call_in_thread(
                         memory.observe,
                         text,
                         role="user" if event.author == "user" else "assistant",
@@ -143,29 +146,19 @@ def _deleted(memory: SealMemory) -> set[str]:
 
 
 def _text(content: types.Content | None) -> str:
-    """The words of a content; calls, files and thoughts are left out."""
+    """The text of a content; calls, files and thoughts are left out."""
     parts = (content.parts if content is not None else None) or []
     return " ".join(p.text for p in parts if p.text and not p.thought).strip()
 
 
-def _entry(note: Note) -> MemoryEntry:
-    found = note.interaction
+def _entry(item: ContextItem) -> MemoryEntry:
+    found = item.interaction
     author, when = "memory", None
-    extra: dict[str, Any] = {"sources": list(note.sources)}
+    extra: dict[str, Any] = {"sources": list(item.sources)}
     if found is not None:
         author = str(found.metadata.get("author") or found.role.value)
         when = datetime.fromtimestamp(found.time).isoformat()
         extra["session"] = found.session
-    content = types.Content(role="user" if author == "user" else "model", parts=[types.Part(text=note.text)])
+    content = types.Content(role="user" if author == "user" else "model", parts=[types.Part(text=item.text)])
     id = found.id if found is not None else None
     return MemoryEntry(id=id, content=content, author=author, timestamp=when, custom_metadata=extra)
-
-
-@contextmanager
-def _as_adk_error() -> Iterator[None]:
-    try:
-        yield
-    except UnknownIdError as error:
-        raise NotFoundError(str(error)) from error
-    except InputError as error:
-        raise InputValidationError(str(error)) from error

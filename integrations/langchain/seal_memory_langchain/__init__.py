@@ -1,7 +1,6 @@
 """LangChain: a chat model that remembers, memory for any agent, a retriever, and tools.
 
-Maps types and nothing else; each name is imported when first used. Not here: learning and serving, which are
-`SealMemory`'s and the server's.
+Maps types only; each name is imported when first used. Not here: learning (`SealMemory`) and serving (the server).
 """
 
 from __future__ import annotations

@@ -1,18 +1,15 @@
 """`ChatSealMemory`: a memory's own model as a LangChain chat model, in this process.
 
-It answers from the weights, from retrieved text or both, as `mode` says. It learns nothing by itself: that is
-`SealMemoryMiddleware`'s. Not here: forcing a tool (`tool_choice="any"`), and anything in a message that is no text.
+It answers from the weights, from retrieved text or both, as `mode` says, and learns nothing by itself
+(`SealMemoryMiddleware` does). Not here: forcing a tool (`tool_choice="any"`), and message parts that are not text.
 """
 
 from __future__ import annotations
 
 import json
-import queue
 import re
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -32,10 +29,11 @@ from seal_memory import SealMemory
 from seal_memory.answering.answerer import Answer
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
+from seal_memory.frameworks.concurrency import stream_from_thread
 from seal_memory.intake.messages import parse_message
-from seal_memory_langchain.errors import crossing
+from seal_memory_langchain.errors import langchain_errors
 
-# How Qwen, Hermes and SmolLM write a call; other templates' calls stay text.
+# A tool call as Qwen, Hermes and SmolLM write it; calls of other templates stay text.
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _OPTIONS = ("max_tokens", "temperature", "top_p", "seed")
 
@@ -74,8 +72,8 @@ class ChatSealMemory(BaseChatModel):
         return params
 
     def get_token_ids(self, text: str) -> list[int]:
-        """The text's tokens in this memory's model, special ones left out."""
-        with crossing():
+        """The text's token ids in this memory's model, without special tokens."""
+        with langchain_errors():
             return self.memory.answering.encoder.ids(text)
 
     def bind_tools(
@@ -85,7 +83,7 @@ class ChatSealMemory(BaseChatModel):
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The tools go into the chat template; a call fails where the template has no place for them."""
+        """Put the tools into the chat template; a call fails if the template has no place for them."""
         return self.bind(tools=[convert_to_openai_tool(t) for t in tools], tool_choice=tool_choice, **kwargs)
 
     def _generate(
@@ -95,7 +93,7 @@ class ChatSealMemory(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with crossing():
+        with langchain_errors():
             return generate_from_stream(iter([self._last(self._converse(messages, stop, kwargs, lambda _: None))]))
 
     def _stream(
@@ -105,10 +103,10 @@ class ChatSealMemory(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        tools = bool(kwargs.get("tools"))  # what is a call is known only at its end
+        tools = bool(kwargs.get("tools"))  # a tool call is recognised only at its end
         given, message_id = "", f"lc_run--{run_manager.run_id if run_manager else uuid.uuid4()}"
-        with crossing():
-            for piece in _in_a_thread(lambda told: self._converse(messages, stop, kwargs, told)):
+        with langchain_errors():
+            for piece in stream_from_thread(lambda on_text: self._converse(messages, stop, kwargs, on_text)):
                 if isinstance(piece, str) and (tools or not piece):
                     continue
                 if isinstance(piece, str):
@@ -121,7 +119,11 @@ class ChatSealMemory(BaseChatModel):
                 yield chunk
 
     def _converse(
-        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any], told: Callable[[str], None]
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        options: dict[str, Any],
+        on_text: Callable[[str], None],
     ) -> Answer:
         self._check(options)
         chosen = {name: options.get(name, getattr(self, name)) for name in _OPTIONS}
@@ -129,7 +131,7 @@ class ChatSealMemory(BaseChatModel):
         decoding = Decoding(**chosen, stop=tuple(stop or self.stop or ()))
         chat, mode = _as_chat(messages), options.get("mode", self.mode)
         conversation = self.memory.converse(chat, mode=mode, decoding=decoding, tools=tools)
-        return conversation.run(lambda _, piece: told(piece))[0]
+        return conversation.run(lambda _, piece: on_text(piece))[0]
 
     def _check(self, options: dict[str, Any]) -> None:
         if options.get("model", self.memory.model) != self.memory.model:
@@ -138,7 +140,7 @@ class ChatSealMemory(BaseChatModel):
             raise InputError(f"tool_choice {options['tool_choice']!r} cannot be forced on this model; expected 'auto'.")
 
     def _last(self, answer: Answer, *, given: str = "", message_id: str | None = None) -> Any:
-        """The chunk that ends an answer: what was not given yet, tool calls, usage and where it came from."""
+        """The last chunk of an answer: the text after `given`, tool calls, usage and the answer's origin."""
         calls = [c for found in _CALL.findall(answer.text) for c in _parsed(found)]
         text = _CALL.sub("", answer.text).strip() if calls else answer.text[len(given) :]
         origin: dict[str, Any] = {name: getattr(answer, name) for name in ("snapshot", "confidence")}
@@ -168,13 +170,12 @@ class ChatSealMemory(BaseChatModel):
 
 
 def _as_chat(messages: list[BaseMessage]) -> list[dict[str, Any]]:
-    """What the chat template is given: role, text, and tool calls with their arguments as mappings."""
+    """Messages for the chat template: role, text, and tool calls with their arguments as mappings."""
     chat = []
     for n, raw in enumerate(convert_to_openai_messages(messages)):
         parsed = parse_message(raw, f"message {n}")
-        other = [part for part in parsed.skipped_parts if part != "tool_calls"]
-        if other:
-            raise InputError(f"message {n} holds {', '.join(other)}; this model reads only text.")
+        if parsed.media_parts:
+            raise InputError(f"message {n} holds {', '.join(parsed.media_parts)}; this model reads only text.")
         turn: dict[str, Any] = {"role": parsed.role.value, "content": parsed.text} | dict(parsed.metadata)
         if raw.get("tool_calls"):
             functions = [c["function"] for c in raw["tool_calls"]]
@@ -187,35 +188,10 @@ def _as_chat(messages: list[BaseMessage]) -> list[dict[str, Any]]:
 
 
 def _parsed(found: str) -> list[tuple[str, dict[str, Any]]]:
-    """The calls in the text between two tags: one JSON object or a list of them; none where it is no such JSON."""
+    """The (name, arguments) of tool calls in JSON text, an object or a list of objects; none where it is neither."""
     try:
         value = json.loads(found)
     except ValueError:
         return []
     calls = [c for c in (value if isinstance(value, list) else [value]) if isinstance(c, dict)]
     return [(str(c["name"]), args) for c in calls if isinstance(args := c.get("arguments", {}), dict) and "name" in c]
-
-
-class _Unheard(Exception):
-    """Nobody listens any more: ends the work in `_in_a_thread`."""
-
-
-def _in_a_thread(work: Callable[[Callable[[str], None]], Answer]) -> Iterator[str | Answer]:
-    """What `work` tells while it works, then its result. Who stops listening stops the work at its next token."""
-    told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    gone = threading.Event()
-
-    def tell(piece: str) -> None:
-        if gone.is_set():
-            raise _Unheard
-        told.put(piece)
-
-    with ThreadPoolExecutor(1, "seal-memory-chat") as pool:
-        try:
-            working = pool.submit(work, tell)
-            working.add_done_callback(lambda _: told.put(None))
-            while (piece := told.get()) is not None:
-                yield piece
-            yield working.result()
-        finally:
-            gone.set()

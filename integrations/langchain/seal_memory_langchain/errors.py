@@ -1,7 +1,4 @@
-"""Where errors cross from seal-memory, and from its server, into LangChain's own.
-
-Not here: what raises them.
-"""
+"""Translation of errors of seal-memory and its server into LangChain's `ModelError`s and `ToolException`."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ from langchain_core.tools import ToolException
 
 from seal_memory import errors as ours
 
-__all__ = ["as_langchain", "crossing", "crossing_to_tool"]
+__all__ = ["as_langchain", "langchain_errors", "tool_errors"]
 
 
-# The first that fits. Busy is worth another try, as a server's 503 is.
+# The first row that fits. A busy memory is worth a retry, like a server's 503.
 _OURS: tuple[tuple[type[ours.SealMemoryError], type[theirs.ModelError]], ...] = (
     (ours.BusyError, theirs.ModelAPIError),
     (ours.PromptTooLongError, theirs.ContextOverflowError),
@@ -31,18 +28,18 @@ _STATUS: dict[int, type[theirs.ModelError]] = {
     403: theirs.ModelPermissionDeniedError,
     404: theirs.ModelNotFoundError,
     408: theirs.ModelTimeoutError,
-    409: theirs.ModelAPIError,  # busy: worth another try
+    409: theirs.ModelAPIError,  # busy: worth a retry
     429: theirs.ModelRateLimitError,
 }
 
 
 def _both(one: type[theirs.ModelError], other: type[Exception]) -> type[theirs.ModelError]:
-    """LangChain's convention: code that catches the provider's own exception goes on working."""
+    """A class that is both, as LangChain wants it: code that catches the provider's own exception keeps working."""
     return cast("type[theirs.ModelError]", type(other.__name__, (one, other), {"__module__": __name__}))
 
 
 def as_langchain(error: ours.SealMemoryError | httpx.HTTPError) -> theirs.ModelError:
-    """The `ModelError` of an error: of ours it is also an instance of our own class; of HTTP it goes by the status."""
+    """The `ModelError` for an error: also an instance of our own class, or chosen by the HTTP status."""
     if isinstance(error, ours.SealMemoryError):
         kind = next(theirs_ for ours_, theirs_ in _OURS if isinstance(error, ours_))
         return _both(kind, type(error))(*error.args)
@@ -56,8 +53,8 @@ def as_langchain(error: ours.SealMemoryError | httpx.HTTPError) -> theirs.ModelE
 
 
 @contextmanager
-def crossing() -> Iterator[None]:
-    """Around every call into a memory."""
+def langchain_errors() -> Iterator[None]:
+    """Raise LangChain's errors around a call of a memory."""
     try:
         yield
     except (ours.SealMemoryError, httpx.HTTPError) as error:
@@ -65,8 +62,8 @@ def crossing() -> Iterator[None]:
 
 
 @contextmanager
-def crossing_to_tool() -> Iterator[None]:
-    """Around a tool's work: the agent's model is told what was wrong and may try otherwise."""
+def tool_errors() -> Iterator[None]:
+    """Raise `ToolException` around a tool's work, so that the agent's model sees the error and may retry."""
     try:
         yield
     except (ours.SealMemoryError, httpx.HTTPError) as error:

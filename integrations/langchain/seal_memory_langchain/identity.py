@@ -1,4 +1,4 @@
-"""Who and where, as LangGraph's config says it: a thread is a session; a user, or else a run, is a source."""
+"""Session and source from LangGraph's config: a thread is a session; a user, or else a run, is a source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["source_of", "thread_of"]
 
 
 def thread_of(config: Mapping[str, Any]) -> str | None:
-    """The thread's id: the session of what was seen in it, so that `forget(session=thread_id)` forgets a thread."""
+    """The thread's id, used as session, so that `forget(session=thread_id)` forgets a thread."""
     return _configured(config, "thread_id")
 
 
@@ -23,7 +23,7 @@ def source_of(config: Mapping[str, Any]) -> str:
 
 
 def _run(config: Mapping[str, Any]) -> str | None:
-    """The run's id, where the caller chose one; inside a graph only its runtime knows it."""
+    """The run's id, if the caller chose one; inside a graph it is in the runtime."""
     try:
         runtime = get_runtime()
     except RuntimeError:  # outside of a graph

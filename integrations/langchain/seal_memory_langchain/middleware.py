@@ -1,6 +1,6 @@
-"""`SealMemoryMiddleware`: an agent's conversation is observed, and what memory knows is answered from memory.
+"""`SealMemoryMiddleware`: observes an agent's conversation, and answers from memory where a shard is published.
 
-Not here: learning what was observed. That is `consolidate()`, `start_background()` or the server's worker.
+Not here: learning (`consolidate()`, `start_background()` or the server's worker).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from langgraph.runtime import Runtime
 
 from seal_memory import SealMemory
 from seal_memory_langchain.chat_model import ChatSealMemory
-from seal_memory_langchain.errors import crossing
+from seal_memory_langchain.errors import langchain_errors
 from seal_memory_langchain.identity import source_of, thread_of
 from seal_memory_langchain.remote import Memory
 from seal_memory_langchain.tools import TOOL_NAMES, memory_tools
 
 
 class MemoryState(AgentState[Any]):
-    """The agent's state and, for this middleware only, the ids of the messages that were observed."""
+    """The agent's state, with the ids of observed messages, private to this middleware."""
 
     seal_memory_observed: NotRequired[Annotated[list[str], PrivateStateAttr]]
 
@@ -32,11 +32,11 @@ class MemoryState(AgentState[Any]):
 class SealMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
     """Long-term memory for `create_agent(model, middleware=[SealMemoryMiddleware(memory)])`.
 
-    After each model call what is new in the conversation is observed: the thread is the session; the user
-    (`configurable["user_id"]`), or else the run, is the source. Before it the call is routed. With a `SealMemory` in
-    this process a user's question for which a shard is published goes to that shard (`mode`), any other to the agent's
-    own model. With a `RemoteMemory` the agent's model is one on that server, which routes by itself; the request
-    says which session it is and that it is observed already. `tools`: the agent also gets `memory_tools`.
+    After each model call the new messages are observed: the thread is the session; the user
+    (`configurable["user_id"]`), or else the run, is the source. Before each call the question is routed. With a
+    `SealMemory` in this process, a user's question that a published shard covers goes to that shard (`mode`), any other
+    to the agent's own model. With a `RemoteMemory` the agent's model is one on that server, which routes by itself; the
+    request names the session and asks the server not to observe it again. `tools`: the agent also gets `memory_tools`.
     """
 
     state_schema = MemoryState
@@ -49,11 +49,11 @@ class SealMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
     # -- observing --------------------------------------------------------------------------------
 
     def after_model(self, state: MemoryState, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """Observe the messages that are new since the last time, the answer too."""
+        """Observe the messages that are new since the last call, with the answer."""
         return self._observe(state["messages"], state.get("seal_memory_observed", []), get_config())
 
     async def aafter_model(self, state: MemoryState, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """`after_model` in a thread: the ledger waits for the disk."""
+        """Run `after_model` in a thread, since the ledger waits for the disk."""
         seen = state.get("seal_memory_observed", [])
         return await asyncio.to_thread(self._observe, state["messages"], seen, get_config())
 
@@ -62,10 +62,10 @@ class SealMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         new = [m for m in messages if m.id not in known]
         if not new:
             return None
-        told = convert_to_openai_messages([m for m in new if _is_news(m)], include_id=True)
-        if told:
-            with crossing():
-                self.memory.observe_messages(told, session=thread_of(config), source=source_of(config))
+        observable = convert_to_openai_messages([m for m in new if _is_observable(m)], include_id=True)
+        if observable:
+            with langchain_errors():
+                self.memory.observe_messages(observable, session=thread_of(config), source=source_of(config))
         return {"seal_memory_observed": [*seen, *(m.id for m in new if m.id is not None)]}
 
     # -- routing ----------------------------------------------------------------------------------
@@ -73,13 +73,13 @@ class SealMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        """Let memory answer what it knows."""
+        """Send the call to memory's own model where it knows the answer, else to the agent's."""
         return handler(self._routed(request))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """`wrap_model_call`, routed in a thread."""
+        """Run `wrap_model_call` with the routing in a thread."""
         return await handler(await asyncio.to_thread(self._routed, request))
 
     def _routed(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
@@ -91,16 +91,16 @@ class SealMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         return request.override(model=model, tools=[], tool_choice=None, model_settings={})
 
     def _knows(self, request: ModelRequest[Any]) -> bool:
-        """Whether a shard is published for what the user asks; a tool's result and structured output are not ours."""
+        """Whether a published shard covers the user's question; never for tool results or structured output."""
         last = request.messages[-1]
         if not isinstance(self.memory, SealMemory) or not isinstance(last, HumanMessage) or request.response_format:
             return False
-        with crossing():
+        with langchain_errors():
             return bool(last.text.strip()) and self.memory.route(last.text).adapter_id is not None
 
 
-def _is_news(message: BaseMessage) -> bool:
-    """Not what memory's own tools said, nor what LangChain wrote for the model, as a summary of the conversation."""
+def _is_observable(message: BaseMessage) -> bool:
+    """Whether a message is neither a result of memory's own tools nor LangChain's own text, such as a summary."""
     own = isinstance(message, ToolMessage) and message.name in TOOL_NAMES
     return not own and not message.additional_kwargs.get("lc_source")
 

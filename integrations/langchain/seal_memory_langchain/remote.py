@@ -1,6 +1,6 @@
-"""A memory behind a seal-memory server: the verbs that retriever, tools and middleware need, over plain HTTP.
+"""`RemoteMemory`: a memory behind a seal-memory server, with the verbs that retriever, tools and middleware need.
 
-Not here: chat (any OpenAI-compatible chat model does that) and what the server itself observes.
+Not here: chat (any OpenAI-compatible chat model does that), and the server's own observing of chats.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Memory", "RemoteMemory"]
 
 
 class Memory(Protocol):
-    """What a memory must be able to do here: `SealMemory` does, and so does `RemoteMemory`."""
+    """The verbs that this package calls; `SealMemory` and `RemoteMemory` have them."""
 
     def observe_messages(
         self, messages: Sequence[Mapping[str, Any]], *, source: str | None = None, session: str | None = None
@@ -30,7 +30,7 @@ class Memory(Protocol):
 
 
 class RemoteMemory:
-    """A server's memory; the key decides which. `client` has the base URL, the bearer key and the time limits.
+    """A server's memory, which the bearer key selects. `client` has the base URL, the key and the time limits.
 
     `httpx.Client(base_url="http://127.0.0.1:8000", headers={"Authorization": f"Bearer {key}"}, timeout=60)`.
     Raises `httpx.HTTPError`, which becomes LangChain's `ModelError` at this package's boundary.
@@ -46,13 +46,13 @@ class RemoteMemory:
         return self._post("observe/batch", messages=list(messages), source=source, session=session)
 
     def recall(self, query: str, *, limit: int = 5) -> list[Hit]:
-        """The interactions that match a query best."""
+        """Search the interactions, best match first."""
         return [_hit(found) for found in self._post("recall", query=query, limit=limit)["hits"]]
 
     def forget(
         self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
     ) -> Any:
-        """Destroy interactions and everything derived from them; the server's report."""
+        """Destroy interactions and everything derived from them; returns the server's report."""
         named = [ids] if isinstance(ids, str) else ids
         return self._post("forget", ids=named, session=session, source=source)
 

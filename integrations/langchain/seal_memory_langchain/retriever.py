@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, SkipValidation
 
-from seal_memory_langchain.errors import crossing
+from seal_memory_langchain.errors import langchain_errors
 from seal_memory_langchain.remote import Memory
 
 
@@ -27,7 +27,7 @@ class SealMemoryRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **_: Any
     ) -> list[Document]:
-        with crossing():
+        with langchain_errors():
             hits = self.memory.recall(query, limit=self.k if k is None else k)
         return [
             Document(

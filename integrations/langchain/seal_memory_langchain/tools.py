@@ -1,6 +1,6 @@
 """`memory_tools`: `remember`, `recall` and `forget` as tools that an agent's model may call.
 
-Not here: when they are called; that is the model's choice. What they return is not observed by the middleware.
+The middleware does not observe their results. Not here: when they are called, which the model decides.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
-from seal_memory_langchain.errors import crossing_to_tool
+from seal_memory_langchain.errors import tool_errors
 from seal_memory_langchain.identity import source_of, thread_of
 from seal_memory_langchain.remote import Memory
 
@@ -18,7 +18,7 @@ TOOL_NAMES = frozenset({"remember", "recall", "forget"})
 
 
 def memory_tools(memory: Memory) -> list[BaseTool]:
-    """The three tools over a memory (`SealMemory` or `RemoteMemory`). What went wrong is told to the model."""
+    """Make the three tools over a memory (`SealMemory` or `RemoteMemory`). Errors go to the model."""
 
     def remember(text: str, config: RunnableConfig) -> str:
         """Keep a fact in long-term memory. Write it as one complete statement that makes sense on its own.
@@ -29,7 +29,7 @@ def memory_tools(memory: Memory) -> list[BaseTool]:
         if not text.strip():
             raise ToolException("The text is empty; expected a statement to remember.")
         message = {"role": "tool", "content": text}  # learned, but not as the user's own words
-        with crossing_to_tool():
+        with tool_errors():
             memory.observe_messages([message], session=thread_of(config), source=source_of(config))
         return "Remembered."
 
@@ -40,7 +40,7 @@ def memory_tools(memory: Memory) -> list[BaseTool]:
             query: What to look for.
             limit: How many memories to return at most.
         """
-        with crossing_to_tool():
+        with tool_errors():
             hits = memory.recall(query, limit=limit)
         return "\n".join(f"[{h.interaction.id}] {h.interaction.text}" for h in hits) or "Nothing is remembered."
 
@@ -54,7 +54,7 @@ def memory_tools(memory: Memory) -> list[BaseTool]:
         session = thread_of(config) if this_conversation else None
         if bool(ids) == bool(session):
             raise ToolException("Name either the ids to forget, or this_conversation inside a thread.")
-        with crossing_to_tool():
+        with tool_errors():
             memory.forget(ids or None, session=session)
         return "Forgotten."
 

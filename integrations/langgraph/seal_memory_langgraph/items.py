@@ -1,8 +1,8 @@
-"""The table of items: one SQLite file beside the ledger, shared by processes, read and written in transactions.
+"""Table of LangGraph items: one SQLite file beside the ledger, shared by processes, read and written in transactions.
 
-An item's row knows the ids of the interactions that were learned from it. Deleting leaves those ids in a second table,
-`due`, in the same transaction, so that nothing is left remembered when the process dies before it has forgotten.
-Not here: LangGraph's operations (`store`), and forgetting itself.
+An item's row holds the ids of the interactions that were learned from it. Deleting moves those ids to a second table,
+`due`, in the same transaction, so that they are forgotten even if the process dies before. Not here: LangGraph's
+operations (`store`), and forgetting itself.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Row:
 
 
 class Items:
-    """The rows of one memory namespace in `file`. Threads take turns; another process is waited for, 10 s at most."""
+    """The rows of one memory namespace in `file`. Calls from threads are serialised; another process waits 10 s."""
 
     def __init__(self, file: Path, memory: str) -> None:
         self._memory, self._lock = memory, threading.RLock()
@@ -57,13 +57,13 @@ class Items:
         self._file = file
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._db.close()
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
-        """All or nothing; other writers wait. Raises `LedgerError` for what SQLite cannot do."""
+        """Open a transaction; other writers wait. Raises `LedgerError` for SQLite's errors."""
         with self._lock, _translated(self._file):
             if self._db.in_transaction:
                 yield
@@ -77,13 +77,13 @@ class Items:
             self._db.execute("COMMIT")
 
     def rows(self, where: str = "1", values: Iterable[Any] = ()) -> list[Row]:
-        """The rows for which the SQL condition holds, last updated first."""
+        """Select the rows that fit the SQL condition, last updated first."""
         sql = f"SELECT {_COLUMNS} FROM items WHERE memory = ? AND {where} ORDER BY updated DESC, namespace, key"
         with self._lock, _translated(self._file):
             return [_row(found) for found in self._db.execute(sql, (self._memory, *values))]
 
     def get(self, namespace: tuple[str, ...], key: str) -> Row | None:
-        """One row."""
+        """The row of a namespace and key."""
         return next(iter(self.rows("namespace = ? AND key = ?", (to_json(namespace), key))), None)
 
     def put(self, row: Row) -> None:
@@ -99,14 +99,14 @@ class Items:
             )
 
     def remove(self, row: Row) -> None:
-        """Delete a row; what was learned from it is due to be forgotten."""
+        """Delete a row; its interactions become due to be forgotten."""
         with self.atomic():
             where = "memory = ? AND namespace = ? AND key = ?"
             self._db.execute(f"DELETE FROM items WHERE {where}", (self._memory, to_json(row.namespace), row.key))
             self.forget_later(row.interactions)
 
     def touch(self, rows: Iterable[Row], now: float) -> None:
-        """Start the rows' time to live anew."""
+        """Restart the rows' time to live."""
         living = [(now, self._memory, to_json(r.namespace), r.key) for r in rows if r.ttl_minutes is not None]
         if living:
             sql = "UPDATE items SET expires = ? + 60 * ttl_minutes WHERE memory = ? AND namespace = ? AND key = ?"
@@ -114,13 +114,13 @@ class Items:
                 self._db.executemany(sql, living)
 
     def forget_later(self, interactions: Iterable[str]) -> None:
-        """Note ids that are to be forgotten."""
+        """Add ids that are due to be forgotten."""
         with self.atomic():
             noted = [(self._memory, i) for i in interactions]
             self._db.executemany("INSERT OR IGNORE INTO due (memory, interaction) VALUES (?, ?)", noted)
 
     def due(self) -> list[str]:
-        """Ids that are to be forgotten and that no item holds any more."""
+        """List the ids that are due to be forgotten and that no item holds any more."""
         with self._lock, _translated(self._file):
             self._db.execute(
                 "DELETE FROM due WHERE memory = ?1 AND interaction IN"
@@ -131,14 +131,14 @@ class Items:
             return [row[0] for row in found]
 
     def forgotten(self, interactions: Iterable[str]) -> None:
-        """These are no longer due."""
+        """Remove ids from those that are due."""
         with self.atomic():
             done = [(self._memory, i) for i in interactions]
             self._db.executemany("DELETE FROM due WHERE memory = ? AND interaction = ?", done)
 
 
 def to_json(value: Any) -> str:
-    """Compact JSON. Raises `InputError` (a `ValueError`) for what has no JSON form."""
+    """Convert to JSON. Raises `InputError` (a `ValueError`) for a value without a JSON form."""
     try:
         return json.dumps(dict(value) if isinstance(value, Mapping) else value, ensure_ascii=True)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What LangGraph's filters and namespace patterns match, and the words of a value. Pure functions.
+"""Matching of LangGraph's filters and namespace patterns, and the text of a value. Pure functions.
 
 Not here: where items are kept (`items`).
 """
@@ -22,9 +22,9 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
 
 
 def matches(value: Any, wanted: Any) -> bool:
-    """Whether a stored value is what a filter wants; nested mappings and lists by their parts.
+    """Whether a stored value fits a filter; nested mappings and lists are compared by their parts.
 
-    What has no order never lies above or below anything. Raises `ValueError` for an unknown `$` operator.
+    A value that is no number fits no `$gt`, `$gte`, `$lt` or `$lte`. Raises `ValueError` for an unknown `$` operator.
     """
     if isinstance(wanted, Mapping):
         if any(str(k).startswith("$") for k in wanted):
@@ -48,7 +48,7 @@ def _holds(value: Any, name: str, operand: Any) -> bool:
 
 
 def matches_namespace(condition: MatchCondition, namespace: tuple[str, ...]) -> bool:
-    """Whether a namespace begins (or ends) like the condition's path, in which "*" is any one label."""
+    """Whether a namespace begins (or ends) with the condition's path, in which "*" is any one label."""
     path = tuple(condition.path)
     if condition.match_type not in ("prefix", "suffix"):
         raise ValueError(f"Unsupported match type: {condition.match_type}; expected prefix or suffix")
@@ -59,9 +59,9 @@ def matches_namespace(condition: MatchCondition, namespace: tuple[str, ...]) -> 
 
 
 def as_text(value: Mapping[str, Any], paths: list[str] | None) -> str:
-    """What is learned of a value: the texts at LangGraph's index `paths`, or (None) all of it.
+    """The text to learn from a value: its texts at LangGraph's index `paths`, or (None) all of its leaves.
 
-    Of all of it, text with more than one word stands as it is, other leaves as "name: value".
+    Leaves of more than one word are taken as they are, others as "name: value".
     """
     if paths is not None:
         return "\n".join(text for path in paths for text in get_text_at_path(value, path))

@@ -1,8 +1,8 @@
-"""`SealMemoryStore`: LangGraph's long-term store on a memory's folder; what is put is also learned.
+"""`SealMemoryStore`: LangGraph's long-term store in a memory's folder, whose items are also learned.
 
-Items live in `langgraph.sqlite` beside the ledger. A `query` ranks by BM25 over what was observed, it filters nothing
-out, and no embeddings are made (no `index` configuration). Errors: `InvalidNamespaceError` and `ValueError` as
-LangGraph has them; it has none of its own for storage, so `LedgerError` stays. Not here: learning (`consolidate`).
+Items are in `langgraph.sqlite` beside the ledger. A `query` ranks by BM25 over the observed texts and filters nothing
+out; there are no embeddings (no `index` configuration). Errors: LangGraph's `InvalidNamespaceError` and `ValueError`,
+and `LedgerError`, since LangGraph has none for storage. Not here: learning (`consolidate`).
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class SealMemoryStore(BaseStore):
     """`StateGraph.compile(store=SealMemoryStore(memory))`; keeps its items across processes.
 
     A put item is observed with session "ns/…" and source "langgraph/ns/…/key" (labels percent-encoded), so that
-    `memory.forget(session=…)` forgets a namespace; such items vanish from the store too. Deleting, overwriting and
-    expiring forget what was learned; while a consolidation runs that waits (`due_to_forget`) until the next operation.
-    `put(index=False)` keeps an item without learning it, `index=[paths]` learns only what stands there.
-    `ttl`: as LangGraph has it, minutes; expired items are swept when the store is used, at most every
+    `memory.forget(session=…)` forgets a namespace; its items leave the store too. Deleting, overwriting and expiring
+    an item forgets what was learned from it; while a consolidation runs this waits for a later operation
+    (`due_to_forget`). `put(index=False)` keeps an item without learning it, `index=[paths]` learns only those parts.
+    `ttl`: LangGraph's configuration, in minutes; expired items are swept when the store is used, at most every
     `sweep_interval_minutes`, or by `sweep_ttl`.
     """
 
@@ -65,11 +65,11 @@ class SealMemoryStore(BaseStore):
         self._items.close()
 
     def due_to_forget(self) -> int:
-        """How many interactions of deleted items wait for a running consolidation to end."""
+        """Count the interactions of deleted items that wait for a running consolidation to end."""
         return len(self._items.due())
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Execute operations: reads see what was before the batch; of two puts to one key the last counts."""
+        """Execute operations: reads see the state before the batch; of two puts to one key the last counts."""
         todo = list(ops)
         for op in todo:
             validate_op_namespace(op)
@@ -82,7 +82,7 @@ class SealMemoryStore(BaseStore):
         return results
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """`batch` in a thread."""
+        """Run `batch` in a thread."""
         return await asyncio.to_thread(self.batch, list(ops))
 
     # -- reading ----------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class SealMemoryStore(BaseStore):
         found = [r for r in rows if all(matches(r.value.get(k), w) for k, w in (op.filter or {}).items())]
         scores = self._scores(op.query) if op.query else {}
         scored = [(max((scores[i] for i in r.interactions if i in scores), default=None), r) for r in found]
-        scored.sort(key=lambda pair: -(pair[0] or 0.0))  # stable: what does not match stays in order, behind
+        scored.sort(key=lambda pair: -(pair[0] or 0.0))  # stable: items that do not match keep their order, at the end
         page = scored[op.offset : op.offset + op.limit]
         self._refreshed([r for _, r in page], op.refresh_ttl)
         return [SearchItem(**_fields(r), score=score) for score, r in page]
@@ -118,7 +118,7 @@ class SealMemoryStore(BaseStore):
         return sorted({n[: op.max_depth] for n in fitting})[op.offset : op.offset + op.limit]
 
     def _known(self, rows: Sequence[Row]) -> list[Row]:
-        """Rows that may be shown: not what the memory was told to forget, nor (if so configured) what expired."""
+        """Rows to show: none whose interactions were forgotten, nor (if so configured) expired ones."""
         gone = self._forgotten({i for r in rows for i in r.interactions})
         for row in rows:
             if gone.intersection(row.interactions):
@@ -127,7 +127,7 @@ class SealMemoryStore(BaseStore):
         return [r for r in rows if not gone.intersection(r.interactions) and not (omits and _expired(r, now))]
 
     def _forgotten(self, ids: set[str]) -> set[str]:
-        """Which of the ids the ledger no longer holds."""
+        """The ids that the ledger no longer holds."""
         if not ids:
             return set()
         try:
@@ -167,7 +167,7 @@ class SealMemoryStore(BaseStore):
         source = f"langgraph/{session}/{quote(op.key, safe='')}"
         try:
             seen = self.memory.observe(text, role="document", source=source, session=session)
-        except InputError as error:  # any JSON may be kept; what is no text for a memory is only kept
+        except InputError as error:  # any JSON may be kept, but only text that a memory takes is learned
             logger.warning("an item is kept but not learned: %s", error)
             return ()
         return tuple(o.id for o in seen)
@@ -188,7 +188,7 @@ class SealMemoryStore(BaseStore):
     # -- time to live -----------------------------------------------------------------------------
 
     def sweep_ttl(self) -> int:
-        """Delete and forget what has expired; returns how many items."""
+        """Delete and forget the expired items; returns their number."""
         self._swept = self._clock()
         expired = self._items.rows("expires <= ?", (self._swept,))
         for row in expired:

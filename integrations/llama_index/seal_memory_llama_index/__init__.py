@@ -1,6 +1,6 @@
 """LlamaIndex: a memory block for `Memory.from_defaults`.
 
-Maps types and nothing else. Not here: a chat store; the block keeps no history.
+Maps types only. Not here: a chat store; the block keeps no history.
 """
 
 from __future__ import annotations

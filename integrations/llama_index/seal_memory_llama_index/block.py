@@ -1,7 +1,7 @@
-"""`SealMemoryBlock`: what passes through a LlamaIndex memory is observed, what the memory knows goes into the prompt.
+"""`SealMemoryBlock`: observes the messages of a LlamaIndex memory and puts what a memory knows into the prompt.
 
-LlamaIndex has no errors of its own for memories: bad input arrives as `InputError`, which is a `ValueError`.
-Not here: training, and keeping the chat history.
+LlamaIndex has no errors of its own for memories: bad input raises `InputError`, which is a `ValueError`. Not here:
+training, and keeping the chat history.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.memory import BaseMemoryBlock
 
 from seal_memory import SealMemory
-from seal_memory.frameworks.concurrency import aside
-from seal_memory.frameworks.context import Consult, consult
+from seal_memory.frameworks.concurrency import call_in_thread
+from seal_memory.frameworks.context import ContextMode, memory_context, observe_conversation
 
 __all__ = ["SealMemoryBlock"]
 
@@ -26,30 +26,30 @@ class SealMemoryBlock(BaseMemoryBlock[str]):
     """Use it as `Memory.from_defaults(session_id=…, memory_blocks=[SealMemoryBlock(memory=memory)])`.
 
     `mode`: "recall" puts the `k` passages that match the last user message into the prompt; "weights", "retrieval" and
-    "hybrid" put in one answer of the memory's own model, and nothing where it knows nothing. Messages are observed when
-    they leave the short-term memory and, with `observe_active`, as soon as they are asked about; with the session of
-    the `Memory` and the source `llama-index`. Several times is once: a text that is known is not learned again.
+    "hybrid" put in one answer of the memory's own model, or nothing where it knows nothing. Messages are observed when
+    they leave the short-term memory and, with `observe_active`, already when a prompt is made of them; with the session
+    of the `Memory` and the source `llama-index`. A text that is known is not learned again.
     """
 
     name: str = Field(default="seal_memory", description="The name of the block in the prompt.")
     memory: SealMemory = Field(exclude=True)
-    mode: Consult = "recall"
+    mode: ContextMode = "recall"
     k: int = Field(default=5, ge=1)
     observe_active: bool = True
 
     async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> str:
-        found = messages or []
-        notes = await aside(consult, self.memory, _last_question(found), mode=self.mode, limit=self.k)
+        active = messages or []
+        found = await call_in_thread(memory_context, self.memory, _last_question(active), mode=self.mode, limit=self.k)
         if self.observe_active:
-            await self._observe(found, block_kwargs.get("session_id"))
-        return "\n".join(note.text for note in notes)
+            await self._observe(active, block_kwargs.get("session_id"))
+        return "\n".join(item.text for item in found)
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         for session in dict.fromkeys(m.additional_kwargs.get("session_id") for m in messages):
             await self._observe([m for m in messages if m.additional_kwargs.get("session_id") == session], session)
 
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
-        """The best lines, less at least so many tokens (a token is counted as three characters); None: no room."""
+        """Keep the first lines, at least `tokens_to_truncate` tokens of 3 characters fewer; None: nothing fits."""
         room = len(content) - 3 * tokens_to_truncate
         kept: list[str] = []
         for line in content.splitlines():
@@ -60,9 +60,8 @@ class SealMemoryBlock(BaseMemoryBlock[str]):
         return "\n".join(kept) or None
 
     async def _observe(self, messages: Sequence[ChatMessage], session: str | None) -> None:
-        said = [{"role": m.role.value, "content": m.content} for m in messages if (m.content or "").strip()]
-        if said:
-            await aside(self.memory.observe_messages, said, session=session, source=SOURCE)
+        said = [{"role": m.role.value, "content": m.content} for m in messages]
+        await observe_conversation(self.memory, said, session=session, source=SOURCE)
 
 
 def _last_question(messages: Sequence[ChatMessage]) -> str:

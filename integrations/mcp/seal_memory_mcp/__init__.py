@@ -1,6 +1,6 @@
 """MCP: a memory as a server, for any client that speaks the Model Context Protocol.
 
-Maps types and nothing else. `seal-memory mcp` starts it. Not here: training, and where keys are kept.
+Maps types only. `seal-memory mcp` starts it. Not here: training, and where keys are kept.
 """
 
 from __future__ import annotations

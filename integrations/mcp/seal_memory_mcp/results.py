@@ -1,4 +1,4 @@
-"""What the tools hand back, as models, so that every tool has an output schema. No behaviour beyond copying."""
+"""Results of the MCP tools as pydantic models, so that every tool has an output schema. They only copy fields."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Remembered(BaseModel):
 
 
 class Recollection(BaseModel):
-    """One memory, with where it came from."""
+    """One stored memory and its origin."""
 
     id: str
     text: str
@@ -44,7 +44,7 @@ class Recollection(BaseModel):
 
 
 class Answered(BaseModel):
-    """An answer and where it came from."""
+    """An answer and its origin."""
 
     text: str
     confidence: float = Field(description="Geometric mean of the answer's token probabilities, 0..1.")
@@ -74,7 +74,7 @@ class Corrected(BaseModel):
 
 
 class Forgotten(BaseModel):
-    """What was destroyed."""
+    """Counts of what a forget destroyed."""
 
     interactions: int
     adapters: int

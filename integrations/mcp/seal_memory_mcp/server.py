@@ -1,14 +1,13 @@
-"""The MCP server of one memory: tools, resources, and the one place where its errors become MCP's.
+"""The MCP server of one memory: tools, resources, and the translation of its errors.
 
-Tools are plain functions: the SDK runs them in threads, `in_turn` says what may run at once. Not here: transports and
-keys (`serving`), and training (`seal-memory worker`, or `seal-memory mcp --learn`).
+Tools are plain functions, which the SDK runs in threads; `thread_safe` locks those that need it. Not here: transports
+and keys (`serving`), and training (`seal-memory worker`, or `seal-memory mcp --learn`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 from mcp.server import MCPServer
@@ -22,14 +21,18 @@ from pydantic import Field
 
 from seal_memory import SealMemory, __version__
 from seal_memory.errors import InputError, SealMemoryError, UnknownIdError
-from seal_memory.frameworks.concurrency import in_turn
+from seal_memory.frameworks.concurrency import thread_safe
+from seal_memory.frameworks.context import source_name
+from seal_memory.frameworks.errors import ErrorTable, translate_errors
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.records import WITHHELD, Interaction
 from seal_memory_mcp.results import Answered, Corrected, Forgotten, Recollection, Remembered, State
 
 __all__ = ["make_server"]
 
-LATEST = 50  # memories in the resource of the latest ones
+LATEST = 50  # memories in the resource memory://latest
+_TOOL_ERRORS: ErrorTable = ((SealMemoryError, ToolError),)
+_RESOURCE_ERRORS: ErrorTable = ((UnknownIdError, ResourceNotFoundError), (SealMemoryError, ResourceError))
 INSTRUCTIONS = (
     "Long-term memory. remember: store a durable fact as one plain sentence that stands on its own. ask: a question "
     "about what was remembered. recall: the stored texts themselves, with ids. correct and forget take those ids."
@@ -50,11 +53,11 @@ def make_server(
     auth: AuthSettings | None = None,
     make_id: Callable[[], str] = sortable_id,
 ) -> MCPServer[None]:
-    """An MCP server over an open memory; the caller closes the memory.
+    """Make an MCP server over an open memory; the caller closes the memory.
 
-    What is remembered has the source `mcp` (with keys `mcp:PRINCIPAL`) and, unless the call names one, the session of
-    the connection. `token_verifier` and `auth` are the SDK's own. Errors of the memory become `ToolError`,
-    `ResourceError` and `ResourceNotFoundError`.
+    Memories get the source `mcp` (with keys `mcp:PRINCIPAL`) and, unless the call names one, the connection's session.
+    `token_verifier` and `auth` are the SDK's own. Errors of the memory become `ToolError`, `ResourceError` and
+    `ResourceNotFoundError`.
     """
     server: MCPServer[None] = MCPServer(
         "seal-memory",
@@ -75,19 +78,19 @@ def _add_reading(server: MCPServer[None], memory: SealMemory) -> None:
     @server.tool(title="Recall", annotations=_READS)
     def recall(query: Question, limit: Annotated[int, Field(ge=1, le=100)] = 5) -> list[Recollection]:
         """The stored memories that match a query best, with their ids. Needs no model."""
-        with _as_tool_error():
+        with translate_errors(_TOOL_ERRORS):
             return [Recollection.of(hit.interaction, hit.score) for hit in memory.recall(query, limit=limit)]
 
     @server.tool(title="Ask", annotations=_READS)
     def ask(question: Question, mode: Literal["hybrid", "weights", "retrieval"] = "hybrid") -> Answered:
         """Answer a question from memory. weights: no stored text is read; hybrid: text where the weights are unsure."""
-        with _as_tool_error():
-            return Answered.of(in_turn(memory.ask)(question, mode=mode))
+        with translate_errors(_TOOL_ERRORS):
+            return Answered.of(thread_safe(memory.ask)(question, mode=mode))
 
     @server.tool(title="Status", annotations=_READS)
     def status() -> State:
         """What is held: how many memories are learned, pending or refused, and the published version."""
-        with _as_tool_error():
+        with translate_errors(_TOOL_ERRORS):
             return _state(memory)
 
 
@@ -101,24 +104,24 @@ def _add_changing(server: MCPServer[None], memory: SealMemory, process: str) -> 
     ) -> list[Remembered]:
         """Store text for good. It can be recalled at once and is learned by the next training."""
         named = session or _session(ctx, process)
-        with _as_tool_error():
+        with translate_errors(_TOOL_ERRORS):
             seen = memory.observe(text, session=named, source=_source(), title=title)
         return [Remembered.of(one, named) for one in seen]
 
     @server.tool(title="Correct", annotations=_DESTROYS)
     def correct(id: str, text: Annotated[str, Field(description="What it should say instead.")]) -> Corrected:
         """Replace what a memory says; what was trained on the old wording goes."""
-        with _as_tool_error():
-            done = in_turn(memory.correct)(id, text)
+        with translate_errors(_TOOL_ERRORS):
+            done = thread_safe(memory.correct)(id, text)
         return Corrected(old_id=done.old_id, new_id=done.new_id, dropped_adapters=len(done.adapters))
 
     @server.tool(title="Forget", annotations=_DESTROYS)
     def forget(ids: list[str] | None = None, session: str | None = None, source: str | None = None) -> Forgotten:
         """Destroy memories by id, session or source, and everything trained on them. It cannot be undone."""
-        with _as_tool_error():
+        with translate_errors(_TOOL_ERRORS):
             if ids and (session or source):
                 raise InputError("forget takes either ids, or a session and/or source: not both.")
-            done = in_turn(memory.forget)(ids or None, session=session, source=source)
+            done = thread_safe(memory.forget)(ids or None, session=session, source=source)
         return Forgotten(
             interactions=done.interactions,
             adapters=len(done.adapters),
@@ -131,20 +134,20 @@ def _add_resources(server: MCPServer[None], memory: SealMemory) -> None:
     @server.resource("memory://status", title="Status", mime_type="application/json")
     def status_resource() -> str:
         """The same as the tool `status`."""
-        with _as_resource_error():
+        with translate_errors(_RESOURCE_ERRORS):
             return _state(memory).model_dump_json()
 
     @server.resource("memory://latest", title="Latest memories", mime_type="application/json")
     def latest() -> str:
         """The latest memories, newest first."""
-        with _as_resource_error():
-            return _listed(_shown(memory.ledger.interactions())[: -LATEST - 1 : -1])
+        with translate_errors(_RESOURCE_ERRORS):
+            return _as_json(_usable(memory.ledger.interactions())[: -LATEST - 1 : -1])
 
     @server.resource("memory://memories/{id}", title="A memory", mime_type="application/json", security=_ANY)
     def one(id: str) -> str:
         """One memory by its id."""
-        with _as_resource_error():
-            found = _shown(memory.ledger.interactions(ids=[id]))
+        with translate_errors(_RESOURCE_ERRORS):
+            found = _usable(memory.ledger.interactions(ids=[id]))
             if not found:
                 raise UnknownIdError(f"the memory {id!r} is withheld: seal-memory quarantine shows it to a person")
             return Recollection.of(found[0]).model_dump_json()
@@ -152,19 +155,19 @@ def _add_resources(server: MCPServer[None], memory: SealMemory) -> None:
     @server.resource("memory://sessions/{session}", title="A session", mime_type="application/json", security=_ANY)
     def of_session(session: str) -> str:
         """Every memory of one session, oldest first."""
-        with _as_resource_error():
-            found = _shown(memory.ledger.interactions(session=session))
+        with translate_errors(_RESOURCE_ERRORS):
+            found = _usable(memory.ledger.interactions(session=session))
             if not found:
                 raise UnknownIdError(f"no memory has the session {session!r}")
-            return _listed(found)
+            return _as_json(found)
 
 
-def _shown(found: Sequence[Interaction]) -> list[Interaction]:
-    """A resource ends in a prompt: what instructs the model and nobody approved stays out of it."""
+def _usable(found: Sequence[Interaction]) -> list[Interaction]:
+    """The interactions that are not quarantined or rejected: a resource ends up in a prompt."""
     return [one for one in found if one.status not in WITHHELD]
 
 
-def _listed(found: Sequence[Interaction]) -> str:
+def _as_json(found: Sequence[Interaction]) -> str:
     return json.dumps([Recollection.of(one).model_dump() for one in found], ensure_ascii=False)
 
 
@@ -175,29 +178,11 @@ def _state(memory: SealMemory) -> State:
 
 
 def _session(ctx: Context[None], process: str) -> str:
-    """The connection's session: what HTTP calls one, or this process (standard input has one client)."""
+    """The connection's session: HTTP's session id, or this process, since standard input has one client."""
     named = (ctx.headers or {}).get("mcp-session-id")
     return f"mcp-{named}" if named else process
 
 
 def _source() -> str:
     token = get_access_token()
-    return f"mcp:{token.client_id}" if token else "mcp"
-
-
-@contextmanager
-def _as_tool_error() -> Iterator[None]:
-    try:
-        yield
-    except SealMemoryError as error:
-        raise ToolError(str(error)) from error
-
-
-@contextmanager
-def _as_resource_error() -> Iterator[None]:
-    try:
-        yield
-    except UnknownIdError as error:
-        raise ResourceNotFoundError(str(error)) from error
-    except SealMemoryError as error:
-        raise ResourceError(str(error)) from error
+    return source_name("mcp", token.client_id if token else None)

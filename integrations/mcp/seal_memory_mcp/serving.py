@@ -1,6 +1,6 @@
-"""How an MCP server is reached: standard input and output, or streamable HTTP with bearer keys.
+"""Transports of the MCP server: standard input and output, or streamable HTTP with bearer keys.
 
-Without a key only this machine may connect. Not here: what the server offers (`server`), OAuth, TLS (a proxy's).
+Without a key only this machine may connect. Not here: tools and resources (`server`), OAuth, TLS (use a proxy).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ __all__ = ["Keys", "StaticKey", "http_app", "is_loopback", "serve_http", "serve_
 
 
 class Keys(Protocol):
-    """Who may come in."""
+    """A check of bearer keys."""
 
     def verify(self, secret: str) -> str | None:
-        """The principal that a bearer key belongs to; None: nobody's."""
+        """The principal of a bearer key; None for an unknown key."""
         ...
 
 
 class StaticKey:
-    """One key for everybody who has it. Raises `InputError` when it is shorter than 16 characters."""
+    """One shared key. Raises `InputError` when it is shorter than 16 characters."""
 
     def __init__(self, secret: str, *, principal: str = "owner") -> None:
         if len(secret) < 16:
@@ -44,7 +44,7 @@ class StaticKey:
 
 
 class _Verifier:
-    """`Keys` as the SDK wants them."""
+    """`Keys` as the SDK's `TokenVerifier`."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -65,7 +65,7 @@ def is_loopback(host: str) -> bool:
 
 
 def http_app(memory: SealMemory, *, host: str, port: int, keys: Keys | None = None) -> Starlette:
-    """The ASGI application, at the path /mcp. Raises `InputError` for an open address without keys."""
+    """Make the ASGI application, at the path /mcp. Raises `InputError` for a public address without keys."""
     if keys is None:
         if not is_loopback(host):
             raise InputError(
@@ -76,11 +76,11 @@ def http_app(memory: SealMemory, *, host: str, port: int, keys: Keys | None = No
         address = AnyHttpUrl(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         auth = AuthSettings(issuer_url=address, resource_server_url=None)  # keys, not OAuth: nobody issues tokens
         server = make_server(memory, token_verifier=_Verifier(keys), auth=auth)
-    return server.streamable_http_app(host=host, transport_security=_own_names() if is_loopback(host) else None)
+    return server.streamable_http_app(host=host, transport_security=_loopback_only() if is_loopback(host) else None)
 
 
-def _own_names() -> TransportSecuritySettings:
-    """Against DNS rebinding: a page in a browser of this machine must not reach the memory by another name."""
+def _loopback_only() -> TransportSecuritySettings:
+    """Protection against DNS rebinding: a web page in a local browser must not reach the memory by another name."""
     names = ("127.0.0.1", "localhost", "[::1]")
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
@@ -90,7 +90,7 @@ def _own_names() -> TransportSecuritySettings:
 
 
 def serve_http(memory: SealMemory, *, host: str = "127.0.0.1", port: int = 8765, keys: Keys | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises `InputError` for an open address without keys."""
+    """Serve until SIGTERM or Ctrl-C. Raises `InputError` for a public address without keys."""
     import uvicorn
 
     uvicorn.run(http_app(memory, host=host, port=port, keys=keys), host=host, port=port, log_level="warning")

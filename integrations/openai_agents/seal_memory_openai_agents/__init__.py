@@ -1,6 +1,6 @@
 """OpenAI Agents SDK: a session whose conversation is also remembered.
 
-Maps types and nothing else. Not here: answering (point the agent's model at seal-memory's server, or call `ask`).
+Maps types only. Not here: answering (point the agent's model at seal-memory's server, or call `ask`).
 """
 
 from __future__ import annotations

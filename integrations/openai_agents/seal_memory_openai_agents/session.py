@@ -1,13 +1,12 @@
-"""`SealMemorySession`: the SDK's `Session`, with everything that is said also observed by a memory.
+"""`SealMemorySession`: the SDK's `Session`, whose messages a memory observes too.
 
-The exact items, which a memory does not keep (it knows a text once), are kept by a session of the SDK's own. Not here:
-taking back what was learned when an item is popped or the session cleared; `forget` does that.
+The exact items are kept by a session of the SDK's own, since a memory knows a text once. Not here: unlearning an item
+that is popped or cleared; `forget` does that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from agents import SessionSettings, SQLiteSession
@@ -17,20 +16,24 @@ from agents.memory import Session
 
 from seal_memory import SealMemory
 from seal_memory.errors import InputError, SealMemoryError
-from seal_memory.frameworks.concurrency import aside
+from seal_memory.frameworks.concurrency import call_in_thread
+from seal_memory.frameworks.context import has_words, observe_conversation
+from seal_memory.frameworks.errors import ErrorTable, translate_errors
 
 __all__ = ["FILE_NAME", "SealMemorySession"]
 
 FILE_NAME = "openai_agents.sqlite"  # in the memory's folder
 SOURCE = "openai-agents"
+_ERRORS: ErrorTable = ((InputError, UserError), (SealMemoryError, AgentsException))
 
 
 class SealMemorySession:
     """A conversation of an agent. Use it as `Runner.run(agent, text, session=SealMemorySession(id, memory))`.
 
-    `history`: where the items are kept; left out, a `SQLiteSession` in the memory's folder, which is emptied as soon as
-    somebody forgets this session in the memory. What is said is observed with `session=session_id` and the source
-    `openai-agents`. Raises `UserError` for what cannot be recorded, `AgentsException` for other errors of the memory.
+    `history`: the session that keeps the items; by default a `SQLiteSession` in the memory's folder, which is emptied
+    when it is next read after the memory forgot this session. Messages are observed with `session=session_id` and the
+    source `openai-agents`. Raises `UserError` for input that cannot be recorded, `AgentsException` for other errors of
+    the memory.
     """
 
     def __init__(self, session_id: str, memory: SealMemory, *, history: Session | None = None) -> None:
@@ -47,37 +50,35 @@ class SealMemorySession:
         return await self.history.get_items(limit)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
-        """Observe what the items say, all or nothing, and keep them."""
-        said = list(_said(items))
-        if said:
-            with _as_agents_error():
-                await aside(self.memory.observe_messages, said, session=self.session_id, source=SOURCE)
+        """Observe the items' words, all or nothing, and keep the items."""
+        with translate_errors(_ERRORS):
+            await observe_conversation(self.memory, _openai_messages(items), session=self.session_id, source=SOURCE)
         await self.history.add_items(items)
 
     async def pop_item(self) -> TResponseInputItem | None:
-        """Remove and return the latest item; the memory keeps what it said."""
+        """Remove and return the latest item; the memory keeps its words."""
         return await self.history.pop_item()
 
     async def clear_session(self) -> None:
-        """Begin the conversation anew; the memory keeps what was said."""
+        """Empty the history; the memory keeps its words."""
         await self.history.clear_session()
 
     async def forget(self) -> None:
-        """Destroy the conversation, what the memory has of it, and everything learned from it."""
+        """Destroy the history, the memory's interactions of this session, and everything learned from them."""
         await self.history.clear_session()
-        if await aside(self.memory.ledger.interactions, session=self.session_id, limit=1):
-            with _as_agents_error():
-                await aside(self.memory.forget, session=self.session_id)
+        if await call_in_thread(self.memory.ledger.interactions, session=self.session_id, limit=1):
+            with translate_errors(_ERRORS):
+                await call_in_thread(self.memory.forget, session=self.session_id)
 
     async def _was_forgotten(self) -> bool:
-        """Whether something was said here and the memory has nothing of it any more."""
-        if await aside(self.memory.ledger.interactions, session=self.session_id, limit=1):
+        """Whether the history holds words and the memory no interaction of this session."""
+        if await call_in_thread(self.memory.ledger.interactions, session=self.session_id, limit=1):
             return False
-        return any(_said(await self.history.get_items()))
+        return any(has_words(m["content"]) for m in _openai_messages(await self.history.get_items()))
 
 
-def _said(items: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """The messages and tool results among items, as OpenAI message dicts; calls and reasoning say nothing."""
+def _openai_messages(items: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Convert messages and tool results to OpenAI message dicts; calls and reasoning are left out."""
     for item in items:
         if not isinstance(item, Mapping):
             continue
@@ -85,22 +86,5 @@ def _said(items: Sequence[Any]) -> Iterator[dict[str, Any]]:
             role, content = item.get("role"), item.get("content")
         else:
             role, content = "tool", item.get("output") if item["type"] == "function_call_output" else None
-        if role and _has_words(content):
+        if role:
             yield {"role": role, "content": content}
-
-
-def _has_words(content: object) -> bool:
-    if isinstance(content, str):
-        return bool(content.strip())
-    parts = content if isinstance(content, list) else []
-    return any(str(p.get("text") or p.get("refusal") or "").strip() for p in parts if isinstance(p, Mapping))
-
-
-@contextmanager
-def _as_agents_error() -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise UserError(str(error)) from error
-    except SealMemoryError as error:
-        raise AgentsException(str(error)) from error

@@ -1,6 +1,6 @@
 """pydantic-ai: a capability that observes runs and gives the agent tools to remember, recall and forget.
 
-Maps types and nothing else. Not here: message history (pydantic-ai's own `conversation_store`).
+Maps types only. Not here: message history (pydantic-ai's own `conversation_store`).
 """
 
 from __future__ import annotations

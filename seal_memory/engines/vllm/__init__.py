@@ -1,1 +1,1 @@
-"""A vLLM server over HTTP as the engine that answers. Not here: prompts and tokens (`engines.encoding`), training."""
+"""vLLM engine: answers from a vLLM server over HTTP. Not here: prompts and tokens (`engines.encoding`), training."""

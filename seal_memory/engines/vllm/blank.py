@@ -1,7 +1,7 @@
-"""An adapter of zeros for a base model: what it answers is the base's own answer, bit for bit.
+"""Blank adapter: all zeros, so that under it a base model answers bit for bit as without adapter.
 
-For servers that treat rows without an adapter wrongly beside rows with one (see `vllm`). Rank 1, one linear layer, a
-few kilobytes, made from the header of the model's own files. Not here: adapters that hold something (`lora`).
+For servers that compute rows without an adapter wrongly beside rows with one (see `engine`). Rank 1, one linear layer,
+a few kilobytes, made from the header of the model's own files. Not here: trained adapters (`lora`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from seal_memory.engines.fingerprints import weight_shapes
 
 logger = logging.getLogger(__name__)
 
-LAYERS = ("down_proj", "o_proj", "up_proj", "q_proj", "c_proj", "dense")  # any linear layer of the blocks will do
+LAYERS = ("down_proj", "o_proj", "up_proj", "q_proj", "c_proj", "dense")  # any linear layer of the blocks serves
 
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """The adapter's two files, in PEFT's format, and its name by content."""
+    """The adapter's two files in PEFT's format, and its content-addressed name."""
 
     name: str
     config: bytes
@@ -29,7 +29,7 @@ class Blank:
 
 
 def blank_of(folder: Path) -> Blank | None:
-    """The blank of the model in a folder; None where no linear layer of a known name is found, with a warning.
+    """The blank adapter of the model in a folder; None, with a warning, where no linear layer of a known name is found.
 
     Raises `ModelUnavailableError` for damaged files.
     """
@@ -37,12 +37,14 @@ def blank_of(folder: Path) -> Blank | None:
     for layer in LAYERS:
         found = sorted(n for n, s in shapes.items() if n.rpartition(".")[2] == layer and len(s) == 2)
         if found:
-            return _made(found[0], shapes[found[0]])
-    logger.warning("no linear layer in %s has a name among %s: the base is asked for as it is", folder, LAYERS)
+            return _build(found[0], shapes[found[0]])
+    logger.warning(
+        "no linear layer in %s has a name among %s: the base is queried without a blank adapter", folder, LAYERS
+    )
     return None
 
 
-def _made(module: str, shape: tuple[int, ...]) -> Blank:
+def _build(module: str, shape: tuple[int, ...]) -> Blank:
     d_out, d_in = shape
     config = {
         "peft_type": "LORA",

@@ -1,7 +1,7 @@
-"""What is asked of a vLLM server and what its answers hold: the bodies of /v1/completions, token by token.
+"""Request bodies for /v1/completions, and parsing of the answers token by token.
 
-Every option that a server might take from the model's generation_config.json is named, so that only what is asked for
-counts. Not here: sending (`http`), prompts and texts (`engines.encoding`).
+Every option that a server might take from the model's generation_config.json is set, so that only the given options
+apply. Not here: sending (`http`), prompts and texts (`engines.encoding`).
 """
 
 from __future__ import annotations
@@ -16,38 +16,45 @@ from seal_memory.engines.encoding import Generated, Likeliest
 from seal_memory.engines.sampling import Sampling
 from seal_memory.errors import EngineUnavailableError
 
-MOST_LOGPROBS = 20  # vLLM's own default for --max-logprobs
-_OURS = re.compile(r"(a|blank)-[0-9a-f]{24}")
-_PLAIN: Mapping[str, Any] = {
+MAX_LOGPROBS = 20  # vLLM's own default for --max-logprobs
+_OWN_NAME = re.compile(r"(a|blank)-[0-9a-f]{24}")
+_FIXED_OPTIONS: Mapping[str, Any] = {
     "n": 1,
     "min_p": 0.0,
     "repetition_penalty": 1.0,
     "frequency_penalty": 0.0,
     "presence_penalty": 0.0,
-    "ignore_eos": True,  # what ends a text is said in stop_token_ids
+    "ignore_eos": True,  # stop_token_ids name the ends
     "return_tokens_as_token_ids": True,
 }
 
 
-def is_ours(name: str) -> bool:
-    """Whether an adapter's name is one that this library gives: by content, so that nobody else's can be mistaken."""
-    return _OURS.fullmatch(name) is not None
+def is_own_name(name: str) -> bool:
+    """Whether an adapter's name is a content-addressed one of this library, which no other program gives."""
+    return _OWN_NAME.fullmatch(name) is not None
 
 
-def first_token(model: str) -> dict[str, Any]:
-    """The least that a server can be asked to compute."""
+def minimal_body(model: str) -> dict[str, Any]:
+    """The cheapest completion request."""
     return {"model": model, "prompt": [0], "max_tokens": 1, "temperature": 0.0}
 
 
-def scoring(model: str, ids: Sequence[int]) -> dict[str, Any]:
-    """Asks for every prompt token's own log-probability, and the one new token that cannot be left out."""
-    return {**_PLAIN, "model": model, "prompt": list(ids), "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
+def scoring_body(model: str, ids: Sequence[int]) -> dict[str, Any]:
+    """A request for every prompt token's log-probability, and the one new token that vLLM requires."""
+    return {
+        **_FIXED_OPTIONS,
+        "model": model,
+        "prompt": list(ids),
+        "max_tokens": 1,
+        "temperature": 0.0,
+        "prompt_logprobs": 0,
+    }
 
 
 def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float]:
     """Each prompt token's log-probability after those before it; the first has none and counts 0.
 
-    Raises `EngineUnavailableError` where the answer holds no such thing.
+    Raises `EngineUnavailableError` where the answer lacks them.
     """
     places = choice.get("prompt_logprobs")
     try:
@@ -60,7 +67,7 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """What all rows of one call have in common, and the seed that each draws with, None where it is greedy."""
+    """Options that all rows of a call share, and each row's seed, None where it is greedy."""
 
     tokens: int
     sampling: Sampling
@@ -72,7 +79,7 @@ class CompletionRequest:
         """The request for one row."""
         sampling, seed = self.sampling, self.seeds[row]
         body = {
-            **_PLAIN,
+            **_FIXED_OPTIONS,
             "model": model,
             "prompt": list(ids),
             "max_tokens": self.tokens,
@@ -88,9 +95,9 @@ class CompletionRequest:
 
 @dataclass(slots=True)
 class Row:
-    """One answer in the making, from one choice or from many pieces."""
+    """One unfinished answer, from one choice or from streamed pieces."""
 
-    asked: CompletionRequest
+    request: CompletionRequest
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     top: list[Likeliest] = field(default_factory=list)
@@ -98,7 +105,7 @@ class Row:
     ended: bool = False
 
     def add(self, choice: Mapping[str, Any]) -> Row:
-        """What a choice or a piece adds. Raises `EngineUnavailableError` where it holds no tokens by id."""
+        """Append a choice or piece. Raises `EngineUnavailableError` where it holds no token ids."""
         if self.ended:
             return self
         found = choice.get("logprobs") or {}
@@ -115,18 +122,18 @@ class Row:
 
     def _token(self, token: int, logprob: float, top: Mapping[str, float]) -> None:
         self.logprobs.append(logprob)
-        if self.asked.decoding.top_logprobs:
+        if self.request.decoding.top_logprobs:
             best = sorted(((float(v), int(k.removeprefix("token_id:"))) for k, v in top.items()), reverse=True)
-            self.top.append(tuple((i, v) for v, i in best[: self.asked.decoding.top_logprobs]))
-        if token in self.asked.stop_ids:
+            self.top.append(tuple((i, v) for v, i in best[: self.request.decoding.top_logprobs]))
+        if token in self.request.stop_ids:
             self.stopped = self.ended = True
         else:
             self.ids.append(token)
 
     def end(self) -> None:
-        """A stop string is complete: what comes after it is not looked at."""
+        """A stop string is complete: ignore further pieces."""
         self.stopped = self.ended = True
 
     def generated(self) -> Generated:
-        """What there is by now."""
+        """The tokens so far."""
         return Generated(tuple(self.ids), tuple(self.logprobs), self.stopped, tuple(self.top))

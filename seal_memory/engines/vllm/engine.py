@@ -1,12 +1,12 @@
-"""The second engine: a vLLM server over HTTP, adapters loaded into it by their content-addressed ids.
+"""vLLM engine: a vLLM server over HTTP, with adapters loaded under their content-addressed ids.
 
-Prompts are rendered and tokenised here, with the model's own tokenizer, and sent as token ids; the tokens that come
-back become text here: both engines see and say the same. The weights are never loaded in this process. The server is
-first spoken to when something is asked, so that a memory opens and observes without it.
+Prompts are rendered and tokenised here, with the model's own tokenizer, and sent as token ids; returned tokens are
+decoded here: both engines see and produce the same text. The weights are never loaded in this process. The first
+question connects to the server, so that a memory opens and observes without it.
 
-vLLM 0.32 on a CPU gives rows without an adapter the adapter in its last slot, once all slots were ever filled (to
-unload frees no slot), so the base is asked for as an adapter of zeros. Not here: HTTP (`http`), which adapters
-are loaded (`slots`), training, embeddings.
+vLLM 0.32 on a CPU gives rows without an adapter the adapter in its last slot once all slots were ever filled (unloading
+frees no slot), so the base is requested as an adapter of zeros. Not here: HTTP (`http`), which adapters are loaded
+(`slots`), training, embeddings.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from seal_memory.engines.encoding import Encoder, Generated, load_encoder
 from seal_memory.engines.models import DEFAULT_MODEL, ModelFiles, resolve
 from seal_memory.engines.sampling import Sampling, row_seeds
 from seal_memory.engines.transcript import Transcript
-from seal_memory.engines.vllm import completions as form
+from seal_memory.engines.vllm import completions
 from seal_memory.engines.vllm.blank import Blank, blank_of
 from seal_memory.engines.vllm.http import ServedModel, UnknownModelError, VllmServer
 from seal_memory.engines.vllm.slots import AdapterSlots
-from seal_memory.engines.vllm.streams import merged
+from seal_memory.engines.vllm.streams import merge
 from seal_memory.errors import (
     AdapterError,
     BaseModelMismatchError,
@@ -43,24 +43,25 @@ from seal_memory.errors import (
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-AT_ONCE = 32  # requests to the server
-LEAST_LORAS = 3  # --max-loras: one adapter, the base's zeros, and one to spare
+MAX_REQUESTS = 32  # concurrent requests to the server
+MIN_LORAS = 3  # --max-loras: one adapter, the base's zeros, and one to spare
 _PROBE = "The lighthouse at Korrin Bay: 1887, 'K-7741' & naïve façade\n\n\t<|im_end|> 灯台"
 
 
 class AdapterSource(Protocol):
-    """Where adapters lie: `find` gives the folder of an id as the server sees it, `keep` stores a blank's files there.
+    """A memory's adapter folders, as paths that the server sees.
 
-    `find` raises `UnknownIdError` for an id that is not its own, `CorruptAdapterError` for damaged files.
+    `find` returns the folder of an id; it raises `UnknownIdError` for an id that is not its own, `CorruptAdapterError`
+    for damaged files. `store_blank` writes a blank's files and returns their folder.
     """
 
     def find(self, adapter_id: str) -> str: ...
 
-    def keep(self, blank: Blank) -> str: ...
+    def store_blank(self, blank: Blank) -> str: ...
 
 
 class VllmEngine:
-    """Answers and scores with a vLLM server; an `Engine` that `Talks`. Threads may share it; several memories too."""
+    """Answers and scores with a vLLM server; a `ChatEngine`. Threads and several memories may share it."""
 
     def __init__(
         self,
@@ -72,24 +73,26 @@ class VllmEngine:
         timeout: float = 300.0,
         cache_dir: Path | None = None,
     ) -> None:
-        """`model`: what the server serves, by the name this library knows it by. `max_loras`: its --max-loras, where
-        its metrics do not tell. Raises `InputError` for a bad address, `ModelUnavailableError`.
+        """`model`: the served model, by this library's name for it.
+
+        `max_loras`: the server's --max-loras, for servers whose metrics do not show it. Raises `InputError` for a bad
+        address, `ModelUnavailableError`.
         """
         self._cache_dir = cache_dir
         self.files: ModelFiles = resolve(model, cache_dir=cache_dir)
         self.fingerprint = self.files.fingerprint
         self.server = VllmServer(url, key=key, timeout=timeout)
-        self._given_loras = max_loras
+        self._max_loras = max_loras
         self._served: ServedModel | None = None
         self._slots: AdapterSlots | None = None
-        self._greeting = threading.RLock()
-        self._shelves: list[AdapterSource] = []
-        self._owners: dict[str, AdapterSource] = {}  # of what was loaded
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="seal-memory-vllm")
+        self._connect_lock = threading.RLock()
+        self._sources: list[AdapterSource] = []
+        self._owners: dict[str, AdapterSource] = {}  # by loaded adapter
+        self._threads = ThreadPoolExecutor(MAX_REQUESTS, thread_name_prefix="seal-memory-vllm")
 
     def close(self) -> None:
-        """Let go of the connections; adapters stay loaded on the server."""
-        self._threads.shutdown(wait=False)  # none is cancelled: each reader is told its end, by an error if need be
+        """Close the connections; adapters stay loaded on the server."""
+        self._threads.shutdown(wait=False)  # none is cancelled: every reader gets an end or an error
         self.server.close()
 
     @cached_property
@@ -103,54 +106,54 @@ class VllmEngine:
 
     # -- adapters ---------------------------------------------------------------------------------
 
-    def add_source(self, shelf: AdapterSource) -> None:
-        """One more place that adapters come from."""
-        self._shelves = [*self._shelves, shelf]
+    def add_source(self, source: AdapterSource) -> None:
+        """Add a source of adapters."""
+        self._sources = [*self._sources, source]
 
-    def remove_source(self, shelf: AdapterSource) -> None:
-        """No longer ask this place; what is loaded stays until room is wanted."""
-        self._shelves = [s for s in self._shelves if s is not shelf]
-        self._owners = {name: s for name, s in list(self._owners.items()) if s is not shelf}
+    def remove_source(self, source: AdapterSource) -> None:
+        """Remove a source; its loaded adapters stay until their slots are needed."""
+        self._sources = [s for s in self._sources if s is not source]
+        self._owners = {name: s for name, s in list(self._owners.items()) if s is not source}
 
     @property
     def loaded(self) -> tuple[str, ...]:
-        """The names of the adapters that the server holds, as far as known; least recently used first."""
+        """Names of the adapters on the server, as far as known; least recently used first."""
         return self._slots.names if self._slots is not None else ()
 
     @property
-    def most_adapters(self) -> int | None:
-        """How many may be loaded at once; None before the server was greeted."""
+    def max_adapters(self) -> int | None:
+        """How many adapters may be loaded at once; None before the first connection."""
         return self._slots.limit if self._slots is not None else None
 
     def drop(self, adapter_id: str) -> None:
-        """Unload an adapter that is gone for good; a server that is away is no error: what it held went with it."""
+        """Unload a deleted adapter. An unreachable server is no error: its adapters went with it."""
         try:
             if self._slots is None or not self._slots.discard(adapter_id):
-                self.server.unload(adapter_id)  # what another process may have loaded
+                self.server.unload(adapter_id)  # another process may have loaded it
         except EngineUnavailableError as error:
             logger.warning("adapter %s cannot be unloaded now: %s", adapter_id, error)
 
-    def retain(self, shelf: AdapterSource, adapter_ids: Sequence[str]) -> None:
-        """Unload what came from this place and is none of `adapter_ids`: no published snapshot uses it."""
-        for name in [n for n, s in list(self._owners.items()) if s is shelf and n not in adapter_ids]:
+    def retain(self, source: AdapterSource, adapter_ids: Sequence[str]) -> None:
+        """Unload the source's adapters that are not in `adapter_ids`: no published snapshot uses them."""
+        for name in [n for n, s in list(self._owners.items()) if s is source and n not in adapter_ids]:
             self._owners.pop(name, None)
             self.drop(name)
 
     def _load(self, name: str) -> None:
         if self._blank is not None and name == self._blank.name:
-            self.server.load(name, self._shelves[0].keep(self._blank))
+            self.server.load(name, self._sources[0].store_blank(self._blank))
             return
-        for shelf in self._shelves:
+        for source in self._sources:
             try:
-                path = shelf.find(name)
+                path = source.find(name)
             except UnknownIdError:
                 continue
             except LedgerError:
-                if shelf in self._shelves:  # else its memory was closed meanwhile
+                if source in self._sources:  # else its memory was closed meanwhile
                     raise
                 continue
             self.server.load(name, path)
-            self._owners[name] = shelf
+            self._owners[name] = source
             return
         raise AdapterError(f"No open memory holds the adapter {name!r}; it cannot be loaded into the vLLM server.")
 
@@ -160,21 +163,24 @@ class VllmEngine:
         """Whether the server answers now; takes some seconds at most where it does not."""
         return self.server.healthy()
 
-    def greet(self) -> ServedModel:
-        """What the server has, looked at once. Raises `EngineUnavailableError`, `BaseModelMismatchError`."""
-        with self._greeting:
-            return self._served if self._served is not None else self._greet()
+    def connect(self) -> ServedModel:
+        """The server's model and adapters, read at the first call.
 
-    def _greet(self) -> ServedModel:
-        """Also after the server forgot what it was told: it may be another one by now."""
-        with self._greeting:
+        Raises `EngineUnavailableError`, `BaseModelMismatchError`.
+        """
+        with self._connect_lock:
+            return self._served if self._served is not None else self._reconnect()
+
+    def _reconnect(self) -> ServedModel:
+        """Read the server's model and adapters again: it may be another server by now."""
+        with self._connect_lock:
             served = self.server.served()
             self._check_model(served)
             limit = self._limit(served)
             if self._slots is None:
                 self._slots = AdapterSlots(self._load, self.server.unload, limit=limit)
             self._slots.limit = limit
-            ours = [n for n in served.adapters if form.is_ours(n)]
+            ours = [n for n in served.adapters if completions.is_own_name(n)]
             self._slots.resync(ours, others=len(served.adapters) - len(ours))
             if served.max_length is not None:
                 self.encoder.max_length = min(self.encoder.max_length, served.max_length)
@@ -182,7 +188,7 @@ class VllmEngine:
             return served
 
     def _check_model(self, served: ServedModel) -> None:
-        """Raises `BaseModelMismatchError` where the server's model is another one, as far as can be seen from here."""
+        """Raises `BaseModelMismatchError` where the server's files or tokenizer show another model."""
         if served.root and (Path(served.root) / "config.json").is_file():
             found = resolve(served.root, cache_dir=self._cache_dir).fingerprint
             if found != self.fingerprint:
@@ -198,25 +204,25 @@ class VllmEngine:
 
     def _limit(self, served: ServedModel) -> int:
         """How many adapters may be loaded: one less than the server's slots."""
-        slots = self._given_loras or self.server.max_loras()
+        slots = self._max_loras or self.server.max_loras()
         if slots is None:
-            self.server.complete(form.first_token(served.base))  # its metrics tell nothing before it computed something
+            self.server.complete(completions.minimal_body(served.base))  # metrics are empty before the first request
             slots = self.server.max_loras()
         if slots is None:
             raise EngineUnavailableError(
-                f"{self.server.url} does not tell its --max-loras: start it with --enable-lora and --max-loras 8, or "
-                "say how many with the setting engine.max_loras."
+                f"{self.server.url} does not show its --max-loras: start it with --enable-lora and --max-loras 8, or "
+                "give the number in the setting engine.max_loras."
             )
-        if slots < LEAST_LORAS:
-            raise EngineUnavailableError(f"{self.server.url} has --max-loras {slots}; expected {LEAST_LORAS} or more.")
+        if slots < MIN_LORAS:
+            raise EngineUnavailableError(f"{self.server.url} has --max-loras {slots}; expected {MIN_LORAS} or more.")
         return slots - 1
 
     @contextmanager
-    def _model(self, adapter_id: str | None) -> Iterator[str]:
-        """The name to ask for, which stays loaded inside the block."""
-        served = self.greet()
+    def _adapter_name(self, adapter_id: str | None) -> Iterator[str]:
+        """The model name to request; its adapter stays loaded inside the block."""
+        served = self.connect()
         name = adapter_id
-        if name is None and self._blank is not None and self._shelves:
+        if name is None and self._blank is not None and self._sources:
             name = self._blank.name
         if name is None or self._slots is None:
             yield served.base
@@ -224,14 +230,14 @@ class VllmEngine:
         with self._slots.using(name):
             yield name
 
-    def _asked(self, adapter_id: str | None, ask: Callable[[str], T]) -> T:
-        """`ask(name)`; a server that has forgotten the name is told it again, once."""
+    def _with_adapter(self, adapter_id: str | None, ask: Callable[[str], T]) -> T:
+        """`ask(name)`; where the server no longer knows the name, reconnect and try once more."""
         try:
-            with self._model(adapter_id) as name:
+            with self._adapter_name(adapter_id) as name:
                 return ask(name)
         except UnknownModelError:
-            self._greet()
-        with self._model(adapter_id) as name:
+            self._reconnect()
+        with self._adapter_name(adapter_id) as name:
             return ask(name)
 
     # -- the Engine protocol ----------------------------------------------------------------------
@@ -243,60 +249,60 @@ class VllmEngine:
         return self.talk(prompts, Decoding(max_tokens, temperature, seed=seed))
 
     def talk(self, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None) -> list[Completion]:
-        """As `TransformersEngine.talk`, `on_text` called in this thread. Samples are drawn by the server.
+        """As `TransformersEngine.talk`; `on_text` is called in this thread. The server draws the samples.
 
-        Raises `InputError` as there, `EngineUnavailableError` when the server is gone or breaks off.
+        Raises `InputError` as there, `EngineUnavailableError` when the server is unreachable or breaks off.
         """
         sampling = _sampling(decoding)
         ids = [self.encoder.encode(p) for p in prompts]
         if ids:
-            self.greet()  # it may have a shorter context
-        tokens = self.encoder.room([len(i) for i in ids], decoding.max_tokens)
+            self.connect()  # it may have a shorter context
+        tokens = self.encoder.max_new_tokens([len(i) for i in ids], decoding.max_tokens)
         transcript = Transcript(self.encoder.text, len(ids), stop=decoding.stop, on_text=on_text)
         seeds = row_seeds(sampling, ids, [p.adapter for p in prompts], [p.greedy for p in prompts])
-        asked = form.CompletionRequest(tokens, sampling, decoding, self.encoder.stop_ids, seeds)
+        request = completions.CompletionRequest(tokens, sampling, decoding, self.encoder.stop_ids, seeds)
         if not tokens:
             made = [Generated((), (), False)] * len(ids)
         elif on_text is None:
-            made = self._whole(prompts, ids, asked)
+            made = self._generate(prompts, ids, request)
         else:
-            made = self._spoken(prompts, ids, asked, transcript)
+            made = self._generate_streaming(prompts, ids, request, transcript)
         return [
             self.encoder.completion(len(i), g, row=row, transcript=transcript, decoding=decoding)
             for row, (i, g) in enumerate(zip(ids, made, strict=True))
         ]
 
     def check(self, prompt: Prompt, decoding: Decoding) -> None:
-        """Raises what can be known to be wrong with this prompt and these options without the server."""
+        """Raises the errors of this prompt and these options that are known without the server."""
         _sampling(decoding)
-        self.encoder.room([len(self.encoder.encode(prompt))], decoding.max_tokens)
+        self.encoder.max_new_tokens([len(self.encoder.encode(prompt))], decoding.max_tokens)
 
     def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
-        """As `TransformersEngine.score`, by the server's prompt log-probabilities.
+        """As `TransformersEngine.score`, from the server's prompt log-probabilities.
 
         Raises `InputError` when a prompt, its target and one token do not fit, `EngineUnavailableError`.
         """
         if not requests:
             return []
-        self.greet()
+        self.connect()
         rows = [(self.encoder.encode(p), self.encoder.ids(target)) for p, target in requests]
         for prompt, target in rows:
             self.encoder.check_fits(len(prompt), len(target) + 1)
-        return self._each([p.adapter for p, _ in requests], lambda n, name: self._scored(name, *rows[n]))
+        return self._map_rows([p.adapter for p, _ in requests], lambda n, name: self._scored(name, *rows[n]))
 
     def _scored(self, name: str, prompt: list[int], target: list[int]) -> Score:
         if not target:
             return Score(-math.inf, 0.0, 0)
-        choice = self.server.complete(form.scoring(name, [*prompt, *target]))
-        own = form.prompt_logprobs(choice, [*prompt, *target])[len(prompt) :]
+        choice = self.server.complete(completions.scoring_body(name, [*prompt, *target]))
+        own = completions.prompt_logprobs(choice, [*prompt, *target])[len(prompt) :]
         return Score(sum(own) / len(own), sum(x > math.log(0.5) for x in own) / len(own), len(own))
 
     # -- rows -------------------------------------------------------------------------------------
 
-    def _each(self, adapters: Sequence[str | None], work: Callable[[int, str], T]) -> list[T]:
-        """`work(row, model's name)` for every row, rows of one adapter beside each other; results in order."""
+    def _map_rows(self, adapters: Sequence[str | None], work: Callable[[int, str], T]) -> list[T]:
+        """`work(row, model name)` for every row, in parallel, grouped by adapter; results in order."""
         order = _by_adapter(adapters)
-        tasks = [partial(self._asked, adapters[n], partial(work, n)) for n in order]
+        tasks = [partial(self._with_adapter, adapters[n], partial(work, n)) for n in order]
         if len(tasks) == 1:
             return [tasks[0]()]
         futures = [self._threads.submit(task) for task in tasks]
@@ -307,23 +313,27 @@ class VllmEngine:
                 future.cancel()
         return [done[n] for n in range(len(adapters))]
 
-    def _whole(
-        self, prompts: Sequence[Prompt], ids: Sequence[list[int]], asked: form.CompletionRequest
+    def _generate(
+        self, prompts: Sequence[Prompt], ids: Sequence[list[int]], request: completions.CompletionRequest
     ) -> list[Generated]:
         def one(n: int, name: str) -> Generated:
-            choice = self.server.complete(asked.body(name, ids[n], row=n))
-            return form.Row(asked).add(choice).generated()
+            choice = self.server.complete(request.body(name, ids[n], row=n))
+            return completions.Row(request).add(choice).generated()
 
-        return self._each([p.adapter for p in prompts], one)
+        return self._map_rows([p.adapter for p in prompts], one)
 
-    def _spoken(
-        self, prompts: Sequence[Prompt], ids: Sequence[list[int]], asked: form.CompletionRequest, transcript: Transcript
+    def _generate_streaming(
+        self,
+        prompts: Sequence[Prompt],
+        ids: Sequence[list[int]],
+        request: completions.CompletionRequest,
+        transcript: Transcript,
     ) -> list[Generated]:
-        """The same, told piece by piece."""
-        rows = [form.Row(asked) for _ in ids]
+        """As `_generate`, passing each token to the transcript."""
+        rows = [completions.Row(request) for _ in ids]
         order = _by_adapter([p.adapter for p in prompts])
-        makers = [partial(self._stream, prompts[n].adapter, asked, ids[n], n) for n in order]
-        with closing(merged(makers, self._threads)) as pieces:  # type: ignore[type-var]  # it is a generator
+        makers = [partial(self._stream, prompts[n].adapter, request, ids[n], n) for n in order]
+        with closing(merge(makers, self._threads)) as pieces:  # type: ignore[type-var]  # it is a generator
             for place, choice in pieces:
                 n = order[place]
                 before = len(rows[n].ids)
@@ -333,29 +343,31 @@ class VllmEngine:
         return [row.generated() for row in rows]
 
     def _stream(
-        self, adapter_id: str | None, asked: form.CompletionRequest, ids: list[int], row: int
+        self, adapter_id: str | None, request: completions.CompletionRequest, ids: list[int], row: int
     ) -> Generator[dict[str, Any], None, None]:
-        """A row's pieces; a server that has forgotten the adapter is told it again, once, before the first."""
+        """A row's pieces; where the server no longer knows the adapter, reconnect once, before the first piece."""
         for last in (False, True):
             try:
-                with self._model(adapter_id) as name:
-                    yield from self.server.stream(asked.body(name, ids, row=row))
+                with self._adapter_name(adapter_id) as name:
+                    yield from self.server.stream(request.body(name, ids, row=row))
                 return
             except UnknownModelError:
                 if last:
                     raise
-            self._greet()
+            self._reconnect()
 
 
 def _by_adapter(adapters: Sequence[str | None]) -> list[int]:
-    """The rows, those of one adapter beside each other: where there is little room each is loaded once."""
+    """Row indices grouped by adapter, so that each loads once when slots are scarce."""
     first: dict[str | None, int] = {}
     places = [first.setdefault(a, n) for n, a in enumerate(adapters)]
     return sorted(range(len(adapters)), key=lambda n: (places[n], n))
 
 
 def _sampling(decoding: Decoding) -> Sampling:
-    """Raises `InputError` for options out of range, the same as in process."""
-    if decoding.top_logprobs is not None and not 0 <= decoding.top_logprobs <= form.MOST_LOGPROBS:
-        raise InputError(f"top_logprobs is {decoding.top_logprobs}; a vLLM server gives 0 to {form.MOST_LOGPROBS}.")
+    """Raises `InputError` for options out of range, as the in-process engine does."""
+    if decoding.top_logprobs is not None and not 0 <= decoding.top_logprobs <= completions.MAX_LOGPROBS:
+        raise InputError(
+            f"top_logprobs is {decoding.top_logprobs}; a vLLM server gives 0 to {completions.MAX_LOGPROBS}."
+        )
     return Sampling(temperature=decoding.temperature, seed=decoding.seed, top_p=decoding.top_p)

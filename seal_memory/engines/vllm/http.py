@@ -1,9 +1,9 @@
-"""A vLLM server over HTTP: its verbs, and the one place where its errors become ours.
+"""HTTP client of a vLLM server; maps its errors to this library's.
 
-What can be repeated without harm is repeated where a connection broke (a completion changes nothing on the server; to
-load what is loaded, or unload what is not, counts as done). A server that is gone is told at once: after a failed
-connection nobody tries again for `PAUSE` seconds. Not here: which adapters are loaded (`slots`), what is asked
-and what the answers mean (`engine`), starting a server (`launcher`).
+Requests that are safe to repeat are retried after a broken connection (a completion changes nothing on the server;
+loading a loaded adapter, or unloading an absent one, counts as done). After a failed connection every request fails at
+once for `PAUSE` seconds. Not here: which adapters are loaded (`slots`), the meaning of requests and answers (`engine`),
+starting a server (`launcher`).
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from seal_memory.errors import AdapterError, EngineUnavailableError, InputError
 
 CONNECT_SECONDS = 2.0
 HEALTH_SECONDS = 5.0
-PAUSE = 2.0  # seconds without another try after a failed connection
-ATTEMPTS = 3  # of what broke off
-MOST_AT_ONCE = 64  # connections
+PAUSE = 2.0  # seconds without another attempt after a failed connection
+ATTEMPTS = 3  # of a request that broke off
+MAX_CONNECTIONS = 64
 _MAX_LORAS = re.compile(r'^vllm:lora_requests_info\{[^}]*max_lora="(\d+)"', re.MULTILINE)
 
 
 class UnknownModelError(EngineUnavailableError):
-    """The server does not know a model's name (any more): it was started anew, or somebody unloaded it."""
+    """The server does not know a model's name: it was restarted, or another client unloaded the adapter."""
 
 
-class _BrokenOffError(EngineUnavailableError):
-    """The server broke off, or had trouble of its own: the same request may succeed."""
+class _TransientError(EngineUnavailableError):
+    """The server broke off, or failed internally: the same request may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """What a server has: its base model's name, folder and context in tokens, and the adapters by name."""
+    """A server's base model (name, folder, context in tokens) and the names of its adapters."""
 
     base: str
     root: str
@@ -60,20 +60,20 @@ class VllmServer:
         clock: Callable[[], float] = time.monotonic,
         pause: float = PAUSE,
     ) -> None:
-        """`timeout`: seconds without any byte until an answer counts as lost. Raises `InputError` for a bad address."""
+        """`timeout`: seconds without any byte until a request fails. Raises `InputError` for a bad address."""
         self.url = base_url(url)
-        self._clock, self._pause, self._gone_until = clock, pause, -1.0
+        self._clock, self._pause, self._paused_until = clock, pause, -1.0
         self._http = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE),
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
             trust_env=False,
         )
         self._retrying = Retrying(
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_random_exponential(multiplier=0.2, max=1.0),
-            retry=retry_if_exception_type(_BrokenOffError),
+            retry=retry_if_exception_type(_TransientError),
             reraise=True,
         )
 
@@ -84,7 +84,7 @@ class VllmServer:
     # -- verbs ------------------------------------------------------------------------------------
 
     def served(self) -> ServedModel:
-        """What the server has now. Raises `EngineUnavailableError`, also where it is no vLLM server."""
+        """The server's models now. Raises `EngineUnavailableError`, also where it is no vLLM server."""
         data = self._json("GET", "/v1/models").get("data")
         models = [m for m in data if isinstance(m, dict) and m.get("id")] if isinstance(data, list) else []
         bases = [m for m in models if not m.get("parent")]
@@ -96,53 +96,53 @@ class VllmServer:
         return ServedModel(str(bases[0]["id"]), root, int(length) if length else None, adapters)
 
     def healthy(self) -> bool:
-        """Whether it answers and its engine lives."""
+        """Whether the server answers and its engine is alive."""
         try:
-            return self._retrying(self._sent, "GET", "/health", timeout=HEALTH_SECONDS).is_success
+            return self._retrying(self._send, "GET", "/health", timeout=HEALTH_SECONDS).is_success
         except EngineUnavailableError:
             return False
 
     def max_loras(self) -> int | None:
-        """Its --max-loras, as its metrics tell once it has computed something; None: they do not."""
-        found = _MAX_LORAS.search(self._retrying(self._sent, "GET", "/metrics").text)
+        """The server's --max-loras, from its metrics; None before it has computed anything, or where they lack it."""
+        found = _MAX_LORAS.search(self._retrying(self._send, "GET", "/metrics").text)
         return int(found[1]) if found else None
 
     def load(self, name: str, path: str) -> None:
-        """Load the adapter in a folder that the server sees; loaded already is fine. Raises `AdapterError`."""
-        answer = self._retrying(self._sent, "POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
-        told = _message(answer)
-        if answer.is_success or "already been loaded" in told:
+        """Load the adapter in a folder that the server sees; no error if already loaded. Raises `AdapterError`."""
+        answer = self._retrying(self._send, "POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
+        message = _message(answer)
+        if answer.is_success or "already been loaded" in message:
             return
-        if answer.status_code == 404 and "does not exist" not in told and name not in told:
+        if answer.status_code == 404 and "does not exist" not in message and name not in message:
             raise AdapterError(
                 f"{self.url} has no /v1/load_lora_adapter: start vLLM with --enable-lora and the environment variable "
                 "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True."
             )
         if answer.status_code >= 500 and not self.healthy():
-            raise EngineUnavailableError(f"{self.url} could not load {name} and is ill: {told}")
+            raise EngineUnavailableError(f"{self.url} could not load {name} and is not healthy: {message}")
         raise AdapterError(
-            f"{self.url} refuses the adapter {name} in {path}: {told}. It must see that folder (setting engine.folder) "
-            "and allow its rank (--max-lora-rank)."
+            f"{self.url} refuses the adapter {name} in {path}: {message}. It must see that folder "
+            "(setting engine.folder) and allow its rank (--max-lora-rank)."
         )
 
     def unload(self, name: str) -> None:
-        """Unload an adapter; one that is not there is fine."""
-        answer = self._retrying(self._sent, "POST", "/v1/unload_lora_adapter", {"lora_name": name})
+        """Unload an adapter; no error if absent."""
+        answer = self._retrying(self._send, "POST", "/v1/unload_lora_adapter", {"lora_name": name})
         if not answer.is_success and answer.status_code not in (400, 404):
             raise EngineUnavailableError(f"{self.url} could not unload {name}: {_message(answer)}")
 
     def tokenize(self, model: str, text: str) -> list[int]:
-        """The server's own tokens of a text, nothing added."""
-        asked = {"model": model, "prompt": text, "add_special_tokens": False}
-        return [int(i) for i in self._json("POST", "/tokenize", asked).get("tokens") or []]
+        """The server's own tokens of a text, without special tokens."""
+        body = {"model": model, "prompt": text, "add_special_tokens": False}
+        return [int(i) for i in self._json("POST", "/tokenize", body).get("tokens") or []]
 
     def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The one choice of a completion. Raises `UnknownModelError`, `InputError` for what the server refuses."""
+        """The one choice of a completion. Raises `UnknownModelError`, `InputError` for a refused request."""
         return _choice(self._json("POST", "/v1/completions", body))
 
     def stream(self, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The same, piece by piece; repeated only as long as there was no piece. Close it to end the work."""
-        told = False
+        """As `complete`, piece by piece; retried only before the first piece. Close it to end the request."""
+        started = False
 
         def begun() -> tuple[Iterator[dict[str, Any]], dict[str, Any] | None]:
             pieces = self._pieces({**body, "stream": True})
@@ -151,14 +151,14 @@ class VllmServer:
         pieces, first = self._retrying(begun)
         with closing(pieces):  # type: ignore[type-var]  # it is a generator
             while first is not None:
-                told = True
+                started = True
                 yield first
                 first = next(pieces, None)
-        if not told:
+        if not started:
             raise EngineUnavailableError(f"{self.url} ended a stream before it began.")
 
     def _pieces(self, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        self._check_gone()
+        self._check_pause()
         ended = False
         try:
             with self._http.stream("POST", "/v1/completions", json=body) as answer:
@@ -171,66 +171,66 @@ class VllmServer:
                     elif line.startswith("data:"):
                         yield _choice(_object(line[5:]))
         except httpx.TransportError as error:
-            raise self._lost(error) from error
+            raise self._connection_error(error) from error
         if not ended:
-            raise _BrokenOffError(f"{self.url} ended a stream in the middle.")
+            raise _TransientError(f"{self.url} ended a stream in the middle.")
 
     # -- underneath -------------------------------------------------------------------------------
 
     def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         def once() -> dict[str, Any]:
-            answer = self._sent(method, path, body)
+            answer = self._send(method, path, body)
             self._check(answer)
             return _object(answer.text)
 
         return self._retrying(once)
 
-    def _sent(
+    def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, timeout: float | None = None
     ) -> httpx.Response:
-        """Any answer, whatever its status. Raises `EngineUnavailableError` where there is none."""
-        self._check_gone()
+        """The response, whatever its status. Raises `EngineUnavailableError` where there is none."""
+        self._check_pause()
         wait = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=CONNECT_SECONDS)
         try:
             answer = self._http.request(method, path, json=body, timeout=wait)
         except httpx.TransportError as error:
-            raise self._lost(error) from error
-        self._gone_until = -1.0
+            raise self._connection_error(error) from error
+        self._paused_until = -1.0
         return answer
 
-    def _check_gone(self) -> None:
-        left = self._gone_until - self._clock()
+    def _check_pause(self) -> None:
+        left = self._paused_until - self._clock()
         if left > 0:
             raise EngineUnavailableError(
-                f"The vLLM server at {self.url} was gone a moment ago; next try in {left:.1f} s."
+                f"The vLLM server at {self.url} did not answer a moment ago; next attempt in {left:.1f} s."
             )
 
-    def _lost(self, error: httpx.TransportError) -> EngineUnavailableError:
-        """No connection: nobody tries for a while. A broken one may be tried again at once."""
+    def _connection_error(self, error: httpx.TransportError) -> EngineUnavailableError:
+        """The error to raise; a failed connection also pauses all requests, a broken one does not."""
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-            self._gone_until = self._clock() + self._pause
+            self._paused_until = self._clock() + self._pause
             return EngineUnavailableError(
                 f"The vLLM server at {self.url} does not answer ({error}): start it, or check the setting engine.url."
             )
         if isinstance(error, httpx.TimeoutException):
             return EngineUnavailableError(f"The vLLM server at {self.url} took too long ({type(error).__name__}).")
-        return _BrokenOffError(f"The vLLM server at {self.url} broke off: {type(error).__name__}.")
+        return _TransientError(f"The vLLM server at {self.url} broke off: {type(error).__name__}.")
 
     def _check(self, answer: httpx.Response) -> None:
         if answer.is_success:
             return
-        told = _message(answer)
+        message = _message(answer)
         if answer.status_code == 404:
-            raise UnknownModelError(f"{self.url}: {told}")
+            raise UnknownModelError(f"{self.url}: {message}")
         if answer.status_code in (401, 403):
             raise EngineUnavailableError(f"{self.url} wants another key: set SEAL_MEMORY_ENGINE_KEY.")
         if answer.status_code < 500:
-            raise InputError(f"The vLLM server refuses the request: {told}")
-        raise _BrokenOffError(f"{self.url} has trouble of its own ({answer.status_code}): {told}")
+            raise InputError(f"The vLLM server refuses the request: {message}")
+        raise _TransientError(f"{self.url} failed internally ({answer.status_code}): {message}")
 
 
 def base_url(url: str) -> str:
-    """The address without a /v1 at its end. Raises `InputError` for what is none."""
+    """The address without a trailing /v1. Raises `InputError` for an invalid one."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"The vLLM server's address is {url!r}; expected one such as http://localhost:8000")
@@ -248,9 +248,9 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _choice(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The one choice of an answer. An error may also come inside a stream."""
+    """The one choice of an answer. Inside a stream, an error may come instead."""
     if found.get("error"):
-        raise _BrokenOffError("The vLLM server ended an answer with an error of its own.")
+        raise _TransientError("The vLLM server ended an answer with an error.")
     choices = found.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise EngineUnavailableError("The server's answer has no choices; is it a vLLM server?")
@@ -258,11 +258,11 @@ def _choice(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _message(answer: httpx.Response) -> str:
-    """What a refusal says; vLLM repeats no prompt of token ids in it."""
+    """A refusal's message; vLLM does not repeat token-id prompts in it."""
     try:
         found = answer.json()
     except ValueError:
         return f"status {answer.status_code}"
     error = found.get("error", found) if isinstance(found, dict) else found
-    told = error.get("message", error.get("detail")) if isinstance(error, dict) else error
-    return " ".join(str(told).split())[:500]
+    message = error.get("message", error.get("detail")) if isinstance(error, dict) else error
+    return " ".join(str(message).split())[:500]

@@ -1,9 +1,9 @@
-"""Starting a vLLM server that this library can use: `python -m seal_memory.engines.vllm.launcher` (`make vllm-server`).
+"""Starts a vLLM server for this library: `python -m seal_memory.engines.vllm.launcher` (`make vllm-server`).
 
-vLLM lives in an environment of its own, as it wants other versions of torch and transformers. What has to be so: only
-the linear layers of the blocks take adapters (with lm_head among them, concurrent prompt log-probabilities end vLLM
-0.32 on a CPU), adapters may be loaded while it runs, and there are at least three slots for them. Not here: installing
-vLLM (`make vllm`), watching or restarting it, and GPUs, for which vLLM's own command line is the better one.
+vLLM runs in an environment of its own, as it needs other versions of torch and transformers. Required options: only the
+linear layers of the blocks take adapters (with lm_head among them, concurrent prompt log-probabilities crash vLLM 0.32
+on a CPU), adapters may be loaded at run time, and there are at least three adapter slots. Not here: installing vLLM
+(`make vllm`), watching or restarting it, and GPUs, for which vLLM's own command line is better.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from seal_memory.errors import InputError, SealMemoryError
 
 ENVIRONMENT = Path(".venv-vllm")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_VARIABLES: Mapping[str, str] = {
+_DEFAULT_VARIABLES: Mapping[str, str] = {
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -31,7 +31,7 @@ _VARIABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How to start it. `python`: of the environment that has vLLM. `more`: further options of vLLM, as they are."""
+    """Options of the server. `python`: of vLLM's environment. `extra`: further vLLM options, passed on unchanged."""
 
     python: Path
     host: str = "127.0.0.1"
@@ -41,11 +41,11 @@ class Launch:
     max_length: int = 2048
     max_rows: int = 16
     dtype: str = "float32"
-    more: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
 
     def command(self, files: ModelFiles) -> list[str]:
-        """The command line for a model. Raises `InputError` where there is no such Python, or no key for others."""
-        if self.host not in LOOPBACK and "--api-key" not in self.more and not os.environ.get("VLLM_API_KEY"):
+        """The command line for a model. Raises `InputError` for a missing Python, or a public host without a key."""
+        if self.host not in LOOPBACK and "--api-key" not in self.extra and not os.environ.get("VLLM_API_KEY"):
             raise InputError(
                 f"--host {self.host} lets others load adapters: add `-- --api-key SECRET`, or set VLLM_API_KEY."
             )
@@ -66,38 +66,40 @@ class Launch:
             "--max-lora-rank": self.max_rank,
         }
         pairs = [str(part) for pair in options.items() for part in pair]
-        server = ["-m", "vllm.entrypoints.openai.api_server"]  # `vllm serve` knows no package called vllm-cpu
+        server = ["-m", "vllm.entrypoints.openai.api_server"]  # `vllm serve` does not find the package vllm-cpu
         flags = ["--enable-lora", "--enforce-eager", "--lora-target-modules", *LLAMA_LINEAR]
-        return [str(self.python), *server, *pairs, *flags, *self.more]
+        return [str(self.python), *server, *pairs, *flags, *self.extra]
 
 
-def environment(outside: Mapping[str, str]) -> dict[str, str]:
-    """The variables that vLLM is started with: those of outside go first, but nothing of this Python's own paths."""
-    return {**_VARIABLES, **{k: v for k, v in outside.items() if not k.startswith("PYTHON")}}
+def environment(outer: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables for vLLM: `outer` overrides the defaults, but PYTHON* variables are left out."""
+    return {**_DEFAULT_VARIABLES, **{k: v for k, v in outer.items() if not k.startswith("PYTHON")}}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Becomes the server; a problem before that goes to standard error."""
+    """Replace this process by the server; earlier errors go to stderr."""
     parser = argparse.ArgumentParser(prog="python -m seal_memory.engines.vllm.launcher", description=__doc__)
     known = Launch(ENVIRONMENT / "bin" / "python")
-    parser.add_argument("--python", type=Path, default=known.python, help="of the environment that has vLLM")
+    parser.add_argument("--python", type=Path, default=known.python, help="Python of the environment that has vLLM")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="a model's name, folder, GGUF file or hub id")
     parser.add_argument("--host", default=known.host)
     parser.add_argument("--port", type=int, default=known.port)
     parser.add_argument(
-        "--max-loras", type=int, default=known.max_loras, help="slots; two less can be adapters of yours"
+        "--max-loras", type=int, default=known.max_loras, help="adapter slots; two less are yours to use"
     )
     parser.add_argument(
-        "--max-rank", type=int, default=known.max_rank, help="of an adapter; the setting learning.rank at most"
+        "--max-rank", type=int, default=known.max_rank, help="largest adapter rank; at least the setting learning.rank"
     )
-    parser.add_argument("--max-length", type=int, default=known.max_length, help="tokens of a prompt and its answer")
+    parser.add_argument(
+        "--max-length", type=int, default=known.max_length, help="context: tokens of a prompt and its answer"
+    )
     parser.add_argument("--max-rows", type=int, default=known.max_rows, help="requests computed at once")
     parser.add_argument("--dtype", default=known.dtype, help="float32, bfloat16, or auto")
-    parser.add_argument("more", nargs="*", help="further options of vLLM, after --")
+    parser.add_argument("extra", nargs="*", help="further options of vLLM, after --")
     given = vars(parser.parse_args(argv))
-    model, more = given.pop("model"), tuple(given.pop("more"))
+    model, extra = given.pop("model"), tuple(given.pop("extra"))
     try:
-        command = Launch(**given, more=more).command(resolve(model))
+        command = Launch(**given, extra=extra).command(resolve(model))
     except SealMemoryError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

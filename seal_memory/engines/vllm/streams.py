@@ -1,4 +1,4 @@
-"""Several blocking iterators as one, each read in a thread of its own. Not here: what they iterate over."""
+"""Merges several blocking iterators, each read in a thread of its own. Not here: their items."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Maker = Callable[[], Generator[T, None, None]]
-_Told = SimpleQueue[tuple[int, list[T], Exception | None]]
+_Queue = SimpleQueue[tuple[int, list[T], Exception | None]]
 
 
-def merged(makers: Sequence[Maker[T]], threads: Executor) -> Iterator[tuple[int, T]]:
-    """(which, item) as they come; a single one is read in the caller's own thread.
+def merge(makers: Sequence[Maker[T]], threads: Executor) -> Iterator[tuple[int, T]]:
+    """Yield (iterator index, item) as items arrive; a single iterator is read in the caller's thread.
 
-    What one raises ends all and is raised here. Who stops listening closes the iterators at their next item.
+    An exception in one ends all and is raised here. Closing the result closes the iterators at their next item.
     """
     if len(makers) == 1:
         with closing(makers[0]()) as items:
             for item in items:
                 yield 0, item
         return
-    told: _Told[T] = SimpleQueue()
-    over = threading.Event()
+    queue: _Queue[T] = SimpleQueue()
+    stopped = threading.Event()
     try:
         for n, make in enumerate(makers):
-            threads.submit(_read, n, make, told, over)
+            threads.submit(_read, n, make, queue, stopped)
         left = len(makers)
         while left:
-            n, found, error = told.get()
+            n, batch, error = queue.get()
             if error is not None:
                 raise error
-            left -= not found
-            for item in found:
+            left -= not batch
+            for item in batch:
                 yield n, item
     finally:
-        over.set()
+        stopped.set()
 
 
-def _read(n: int, make: Maker[T], told: _Told[T], over: threading.Event) -> None:
-    """Tells each item of one iterator, then its end: an empty list, or what it raised."""
+def _read(n: int, make: Maker[T], queue: _Queue[T], stopped: threading.Event) -> None:
+    """Queue each item of one iterator, then its end: an empty list, or its exception."""
     try:
-        if not over.is_set():
+        if not stopped.is_set():
             with closing(make()) as items:
                 for item in items:
-                    if over.is_set():
+                    if stopped.is_set():
                         return
-                    told.put((n, [item], None))
-        told.put((n, [], None))
-    except Exception as error:  # noqa: BLE001 (raised to who listens)
-        told.put((n, [], error))
+                    queue.put((n, [item], None))
+        queue.put((n, [], None))
+    except Exception as error:  # noqa: BLE001 (raised in `merge`)
+        queue.put((n, [], error))

@@ -1,10 +1,10 @@
-// Talking to the server: the key in a header, errors as sentences, a job's events as they come.
-// The key stays in this tab (sessionStorage) and never stands in an address. Not here: anything that is shown.
+// API client: key and namespace headers, errors, a job's server-sent events.
+// The key stays in this tab (sessionStorage) and never in a URL. Not here: anything shown.
 
 const KEY = "seal-memory-key";
 const NAMESPACE = "seal-memory-namespace";
 
-/** What the server refused: its sentence, the HTTP status, its code. Status 0: it did not answer. */
+/** A failed request: the server's message, the HTTP status (0: no response), the error code. */
 export class Refused extends Error {
   constructor(message, status, code) {
     super(message);
@@ -56,7 +56,7 @@ async function send(method, path, { query = {}, body, signal }) {
 function headers(body) {
   const found = new Headers();
   if (key.get()) found.set("Authorization", `Bearer ${key.get()}`);
-  // A name beyond Latin-1 cannot stand in a header as it is: the server gets its UTF-8 bytes.
+  // Headers carry Latin-1 only: send the name's UTF-8 bytes.
   if (namespace.get()) found.set("X-Seal-Memory-Namespace", bytesAsLatin1(namespace.get()));
   if (body !== undefined) found.set("Content-Type", "application/json");
   return found;
@@ -65,16 +65,17 @@ function headers(body) {
 const bytesAsLatin1 = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 
 async function refusal(answer) {
-  let told = null;
+  let found = null;
   try {
-    told = (await answer.json()).error;
+    found = (await answer.json()).error;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  return new Refused(told?.message ?? `The server answered with ${answer.status}.`, answer.status, told?.code ?? "");
+  return new Refused(found?.message ?? `The server answered with ${answer.status}.`, answer.status, found?.code ?? "");
 }
 
-/** Follow a job: `on(name, data)` for each event, until its end, or `signal` aborts. EventSource has no headers. */
+/** Follow a job: call `on(name, data)` for each event until its end, or until `signal` aborts.
+ *  Uses fetch, because EventSource cannot send headers. */
 export async function follow(jobId, on, signal) {
   const answer = await send("GET", `/v1/memory/jobs/${encodeURIComponent(jobId)}/events`, { signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -84,11 +85,11 @@ export async function follow(jobId, on, signal) {
     if (done) return;
     const pieces = (rest + value).split("\n\n");
     rest = pieces.pop();
-    for (const piece of pieces) tell(piece, on);
+    for (const piece of pieces) dispatch(piece, on);
   }
 }
 
-function tell(piece, on) {
+function dispatch(piece, on) {
   const found = { event: "message", data: "" };
   for (const line of piece.split("\n")) {
     const at = line.indexOf(": ");

@@ -1,12 +1,12 @@
-// Questions to the person, in native dialogs: what would happen, yes or no, then what did happen.
-// Not here: what is asked (deeds.js).
+// Confirmation dialogs (native <dialog>): preview, confirm or cancel, result.
+// Not here: their contents (actions.js).
 
 import { Refused } from "./api.js";
 import { button, make, newId } from "./dom.js";
 
 /**
- * Ask, do, and tell. `content`: nodes that say what would happen, or a promise of them. `work` does it, and gives nodes
- * that tell what happened (the dialog stays open until they are read) or nothing. Gives whether it was done.
+ * Ask for confirmation, run `work`, show its result. `content`: the preview's nodes, or a promise of them. `work`
+ * returns the result's nodes (the dialog stays open to show them) or nothing. Resolves to whether `work` was done.
  */
 export function ask({ title, content, label, busy, work, danger = false, first = null }) {
   const titleId = newId("title");
@@ -24,10 +24,10 @@ export function ask({ title, content, label, busy, work, danger = false, first =
     go.disabled = leave.disabled = true;
     go.textContent = busy;
     try {
-      const told = await work();
+      const result = await work();
       state.done = true;
-      if (!told) return dialog.close();
-      body.replaceChildren(...told);
+      if (!result) return dialog.close();
+      body.replaceChildren(...result);
       go.remove();
       leave.textContent = "Close";
     } catch (error) {
@@ -66,7 +66,7 @@ async function fill(content, body, problem) {
   }
 }
 
-/** An error for people; what is a mistake of this page itself is not hidden. */
+/** The message of a refused request; rethrows any other error, which is a bug of this page. */
 export function sentence(error) {
   if (error instanceof Refused) return error.message;
   throw error;

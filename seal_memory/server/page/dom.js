@@ -1,7 +1,7 @@
-// Building the page. Whatever comes from a memory goes in as text, never as markup: there is no other way here.
-// Not here: what is shown (the sections), and talking to the server (api.js).
+// DOM helpers. Memory contents are inserted as text, never as markup.
+// Not here: the sections' contents, the API client (api.js).
 
-/** An element. `attributes`: names to values (false and null: left out); `on`: event names to listeners. */
+/** Create an element. `attributes`: names to values (false and null: omitted); `on`: event names to listeners. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -22,7 +22,7 @@ let made = 0;
 /** An id that no other element has. */
 export const newId = (name) => `${name}-${++made}`;
 
-/** Text as it is, with every character that has no shape or moves others written out: <U+202E>. */
+/** Text with every invisible or direction-changing character written out, such as <U+202E>. */
 export function revealed(text) {
   return text.replace(/[\p{C}\p{Zl}\p{Zp}\p{Zs}]/gu, (c) =>
     " \n\t".includes(c) ? c : `<U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}>`);
@@ -31,7 +31,7 @@ export function revealed(text) {
 export const button = (text, act, attributes = {}) =>
   make("button", { type: "button", on: { click: act }, ...attributes }, text);
 
-/** A label and its field, which is returned beside it. */
+/** A field with its label. */
 export function labelled(text, field) {
   field.id = field.id || newId("field");
   return make("div", { class: "field" }, make("label", { for: field.id }, text), field);
@@ -49,13 +49,13 @@ const SIGNS = {
   failed: "!", quarantined: "!", rejected: "✕", skipped: "–", superseded: "↺", "answers now": "●",
 };
 
-/** A word in a box, with a sign of its own, so that colour says nothing alone. */
+/** A status badge: word and symbol, so that colour is never the only cue. */
 export function badge(word) {
   return make("span", { class: `badge ${word.replaceAll(" ", "-")}` },
     make("span", { "aria-hidden": "true" }, `${SIGNS[word] ?? "•"} `), word);
 }
 
-/** A table that turns into a list of cards on a narrow screen; a cell is text or an element, "–" for nothing. */
+/** A table that becomes a list of cards on a narrow screen; a cell is text or an element, "–" if empty. */
 export function table(caption, headings, rows) {
   const head = make("tr", { role: "row" }, headings.map((h) => make("th", { scope: "col", role: "columnheader" }, h)));
   const body = rows.map((row) => make("tr", { role: "row" }, row.map((cell, n) =>
@@ -65,7 +65,7 @@ export function table(caption, headings, rows) {
     make("thead", { role: "rowgroup" }, head), make("tbody", { role: "rowgroup" }, body));
 }
 
-/** Something wide: it scrolls by itself, also by keyboard, and the page does not. */
+/** A horizontally scrolling region, also by keyboard. */
 export const wide = (label, content) =>
   make("div", { class: "wide", role: "region", tabindex: "0", "aria-label": label }, content);
 
@@ -74,14 +74,14 @@ export const section = (title, ...children) => {
   return make("section", { "aria-labelledby": id }, make("h2", { id }, title), ...children);
 };
 
-// -- pictures -----------------------------------------------------------------------------------------
+// -- charts -------------------------------------------------------------------------------------------
 
 const SVG = "http://www.w3.org/2000/svg";
 const SHAPES = new Set(["svg", "g", "rect", "text", "title", "line", "polyline", "circle"]);
 const TRAITS = new Set(["viewBox", "width", "height", "role", "aria-label", "x", "y", "x1", "y1", "x2", "y2", "rx",
   "cx", "cy", "r", "points", "class", "fill-opacity"]);
 
-/** The server's SVG text as an element, made anew of known shapes and traits only; null where it is none. */
+/** The server's SVG text as an element, copied with allowed shapes and attributes only; null if it is no SVG. */
 export function picture(text) {
   const root = new DOMParser().parseFromString(text, "application/xml").documentElement;
   return root.nodeName === "svg" ? copied(root) : null;
@@ -99,7 +99,7 @@ function copied(shape) {
   return copy;
 }
 
-// -- words for numbers --------------------------------------------------------------------------------
+// -- number and date formats --------------------------------------------------------------------------
 
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
@@ -108,7 +108,7 @@ export const when = (seconds) => {
   return Number.isNaN(date.getTime()) ? "–" : moment.format(date);
 };
 
-/** A time that programs can read, too. */
+/** A <time> element. */
 export const time = (seconds) => {
   const date = new Date(seconds * 1000);
   return Number.isNaN(date.getTime()) ? "–" : make("time", { datetime: date.toISOString() }, when(seconds));

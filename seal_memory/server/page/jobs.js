@@ -1,8 +1,8 @@
-// The section of background jobs: the one that runs, live, and the latest ones with what became of them.
-// Not here: following them (watch.js).
+// Section "Jobs": progress of the running job, and the latest jobs with their states.
+// Not here: following jobs (watch.js).
 
 import { get } from "./api.js";
-import { learnButton } from "./deeds.js";
+import { learnButton } from "./actions.js";
 import { badge, make, note, section, table, tail, time } from "./dom.js";
 
 export async function jobs(app) {
@@ -20,7 +20,7 @@ export async function jobs(app) {
   return [
     make("h1", { tabindex: "-1" }, "Jobs"),
     learnButton(app) ?? "",
-    app.access.trains ? "" : note("This server does not train; a worker has to do what is queued."),
+    app.access.trains ? "" : note("This server does not train; a worker has to run the queued jobs."),
     section("Now", live),
     section("Latest", latest),
   ];
@@ -32,7 +32,7 @@ const rows = (found) => (found.length ? table("Jobs, newest first",
 const row = (job) => [make("span", { title: job.id }, `${job.kind} ${tail(job.id)}`), badge(job.state),
   `${job.attempts} of ${job.max_attempts}`, time(job.changed), job.error ?? "–"];
 
-/** What runs now, and how far it is; `live` is null where nothing does. */
+/** The running job's progress bar; `live` null: nothing runs. */
 export function progress(live) {
   if (live === null) return note("Nothing runs.");
   const { job, phase, done, total } = live;

@@ -1,8 +1,8 @@
-// The section of all memories: search, filters, pages, and what may be done to each.
-// Not here: the dialogs (deeds.js), what waits for a decision (review.js).
+// Section "Memories": search, filters, pages, and the actions on each interaction.
+// Not here: the dialogs (actions.js), quarantine (review.js).
 
 import { get } from "./api.js";
-import { forget, itemButtons } from "./deeds.js";
+import { forget, itemButtons } from "./actions.js";
 import { badge, button, count, labelled, make, note, revealed, select, tail, time } from "./dom.js";
 
 const AT_ONCE = 25;
@@ -11,7 +11,7 @@ const STATUSES = ["pending", "learned", "refused", "skipped", "quarantined", "re
 const ROLES = ["user", "assistant", "system", "tool", "document"];
 const chosen = { words: "", status: "", role: "", session: "", offset: 0 };
 
-/** The section. `query` may name a status to begin with. */
+/** The section. `query` may preset the status filter. */
 export async function memories(app, query) {
   if (query.has("status")) Object.assign(chosen, { words: "", role: "", session: "", offset: 0 },
     { status: query.get("status") });
@@ -20,7 +20,7 @@ export async function memories(app, query) {
   return [make("h1", { tabindex: "-1" }, "Memories"), filters(app, results, sessions), results];
 }
 
-/** Another namespace, another list. */
+/** Reset the filters, for another namespace. */
 export const forgetFilters = () =>
   Object.assign(chosen, { words: "", status: "", role: "", session: "", offset: 0 });
 
@@ -86,7 +86,7 @@ function wholeSession(app) {
   return button("Forget this whole session", () => forget(app, what, subject), { class: "danger-quiet" });
 }
 
-/** One interaction: its text, where it comes from, how it stands. `extra`: more buttons. */
+/** One interaction: text, origin, status. `extra`: buttons instead of the usual ones. */
 export function listed(app, item, extra = null) {
   const facts = [
     item.role, item.session && `session ${revealed(item.session)}`, item.source && `from ${revealed(item.source)}`,

@@ -1,8 +1,8 @@
-// The first section: how the memory stands, and a question to it.
-// Not here: the header (page.js), doing anything but ask and consolidate.
+// Section "Overview": status of the memory, and a form to ask it.
+// Not here: the header (page.js), other actions (actions.js).
 
 import { get, post } from "./api.js";
-import { learnButton } from "./deeds.js";
+import { learnButton } from "./actions.js";
 import { count, labelled, make, note, revealed, section, select, share, size, table, tail, time } from "./dom.js";
 
 const MODES = [["hybrid", "hybrid: weights, then text"], ["weights", "weights only"], ["retrieval", "text only"]];
@@ -18,7 +18,7 @@ export async function overview(app) {
     status.dead.length ? section("Given up", note("These jobs ran out of attempts; they are tried again when something "
       + "changes."), table("Jobs given up", ["Job", "When", "Because"],
       status.dead.map((job) => [job.kind, time(job.changed), job.error ?? "–"]))) : "",
-    app.may("admin") ? "" : note("Your key may look, and not change anything: that needs the scope admin."),
+    app.may("admin") ? "" : note("Your key may read but not change anything: that needs the scope admin."),
   ];
 }
 
@@ -51,12 +51,12 @@ function facts(status) {
 
 function statuses(status) {
   const present = Object.entries(status.interactions).filter(([, n]) => n > 0);
-  if (!present.length) return note("Nothing was recorded yet. Chats through this server are recorded, or use observe.");
+  if (!present.length) return note("Nothing recorded yet. Chats through this server are recorded, or use observe.");
   return make("ul", { class: "chips" }, present.map(([status, n]) =>
     make("li", {}, make("a", { href: `#memories?status=${status}` }, `${n.toLocaleString()} ${status}`))));
 }
 
-// -- a question ---------------------------------------------------------------------------------------
+// -- ask ----------------------------------------------------------------------------------------------
 
 function question(app) {
   const field = make("input", { type: "text", required: true, maxlength: 20000, autocomplete: "off" });
@@ -95,6 +95,6 @@ async function told(answer) {
 async function sources(ids) {
   if (!ids.length) return [];
   const { items } = await get("/v1/memory/interactions", { id: ids.slice(0, 20) });
-  return [make("details", {}, make("summary", {}, `What is behind it (${ids.length})`),
+  return [make("details", {}, make("summary", {}, `Sources (${ids.length})`),
     make("ul", {}, items.map((item) => make("li", { class: "text" }, revealed(item.text)))))];
 }

@@ -1,5 +1,5 @@
-// The page: signing in, choosing a namespace, moving between sections, and what runs now.
-// Not here: what a section shows (its own file), how elements are made (dom.js).
+// The page's entry point: sign-in, namespace, navigation between sections, progress of the running job.
+// Not here: a section's contents (its own file), DOM helpers (dom.js).
 
 import { get, key, namespace, Refused } from "./api.js";
 import { button, labelled, make, note } from "./dom.js";
@@ -16,7 +16,7 @@ const SECTIONS = { overview: ["Overview", overview], memories: ["Memories", memo
   review: ["Review", review], versions: ["Versions", versions], retention: ["Retention", retention],
   policy: ["Policy", policy], jobs: ["Jobs", jobs] };
 
-const READ = 12000; // milliseconds that news stay
+const TOAST_MS = 12000; // time that a message stays
 const at = (id) => document.getElementById(id);
 const main = at("content");
 let turn = 0;
@@ -24,7 +24,7 @@ let begun = 0;
 let watcher = null;
 let listeners = [];
 
-/** What sections may use: who they show to, what runs, and ways to say or change something. */
+/** The interface for sections: access rights, the running job, messages, refresh. */
 const app = {
   access: null,
   live: null,
@@ -43,18 +43,18 @@ function fail(error) {
   else say(error.message, { stays: true });
 }
 
-/** Tell it at the foot of the page, aloud too; it goes after a while, or (`stays`) when somebody has read it. */
+/** Show a message at the foot of the page, a live region: for TOAST_MS or, with `stays`, until dismissed. */
 function say(words, { stays = false } = {}) {
   const told = at("status");
   clearTimeout(say.timer);
   told.replaceChildren(make("span", {}, words));
   if (stays) told.append(button("Dismiss", () => told.replaceChildren()));
-  else say.timer = setTimeout(() => told.replaceChildren(), READ);
+  else say.timer = setTimeout(() => told.replaceChildren(), TOAST_MS);
 }
 
 // -- signing in ---------------------------------------------------------------------------------------
 
-/** Begin, or begin again: as another key, in another namespace. `moved`: what had the focus is gone. */
+/** Start, or restart with another key or namespace. `moved`: the focused element is gone, so move the focus. */
 async function start({ moved = false } = {}) {
   const mine = ++begun;
   watcher?.stop();
@@ -89,8 +89,8 @@ function signIn(problem) {
   const submit = (event) => {
     event.preventDefault();
     const secret = field.value.trim();
-    if (!/^[\x21-\x7e]+$/.test(secret)) { // nothing else can stand in a header
-      signIn("This is no key: it has a space or an unusual character in it. Was all of it copied?");
+    if (!/^[\x21-\x7e]+$/.test(secret)) { // a header allows nothing else
+      signIn("This is not a valid key: it contains a space or an unusual character. Was it copied completely?");
       return;
     }
     key.set(secret);
@@ -122,8 +122,7 @@ const named = () => {
   return [Object.hasOwn(SECTIONS, name) ? name : "overview", new URLSearchParams(query)];
 };
 
-/** Show the section that the address names. `again`: it is there already and is renewed in its place. `moved`: the
- *  person went there, so the focus goes along. */
+/** Show the section named in the URL. `again`: refresh it in place. `moved`: the user navigated, so move the focus. */
 async function show({ again = false, moved = false } = {}) {
   if (app.access === null) return undefined;
   const mine = ++turn;
@@ -149,7 +148,7 @@ async function show({ again = false, moved = false } = {}) {
   return undefined;
 }
 
-/** Put a section in its place. Where the focus was in it, it stays on the same button, or goes to the heading. */
+/** Replace the section. The focus stays on the same button (`data-key`) or else goes to the heading. */
 function place(nodes, moved) {
   const held = main.contains(document.activeElement) ? document.activeElement.dataset.key ?? "" : null;
   main.replaceChildren(...nodes);
@@ -163,15 +162,15 @@ function trouble(error, retry) {
     make("p", { role: "alert", class: "problem" }, error.message), button("Try again", retry, { class: "primary" }));
 }
 
-// -- what runs now ------------------------------------------------------------------------------------
+// -- the running job ----------------------------------------------------------------------------------
 
-function tell(live) {
+function update(live) {
   app.live = live;
   strip();
   for (const call of listeners) call();
 }
 
-/** What runs, under the sections' names; the section of jobs has it in its own place. */
+/** Progress of the running job, below the navigation; the section "Jobs" shows it itself. */
 function strip() {
   at("working").hidden = app.live === null || named()[0] === "jobs";
   at("working").replaceChildren(app.live === null ? "" : progress(app.live));
@@ -179,17 +178,17 @@ function strip() {
 
 function looked(found) {
   app.jobs = found;
-  tell(found.some((job) => job.state === "running") ? app.live : null);
+  update(found.some((job) => job.state === "running") ? app.live : null);
 }
 
 function working(job, event) {
   if (event === null && app.live?.job.id !== job.id) app.say(`The job ${job.kind} has begun.`);
-  if (event !== null || app.live?.job.id !== job.id) tell({ job, ...event });
+  if (event !== null || app.live?.job.id !== job.id) update({ job, ...event });
 }
 
-/** Say it, and renew what is shown, unless somebody is writing or deciding just now. */
+/** Announce an ended job and refresh the section, unless a dialog is open or a field has the focus. */
 function jobEnded(job) {
-  app.say(job.state === "done" ? `The job ${job.kind} is done.` : `The job ${job.kind} went wrong: ${job.error}`);
+  app.say(job.state === "done" ? `The job ${job.kind} is done.` : `The job ${job.kind} failed: ${job.error}`);
   const busy = document.querySelector("dialog[open]") !== null
     || (main.contains(document.activeElement) && document.activeElement.matches("input, textarea, select"));
   if (!busy) show({ again: true });
@@ -201,10 +200,10 @@ at("namespace").addEventListener("change", (event) => {
   namespace.set(event.target.value);
   forgetFilters();
   turn += 1;
-  main.replaceChildren(note("Loading …")); // the other namespace's buttons must not reach this one
+  main.replaceChildren(note("Loading …")); // the old namespace's buttons must not act on the new one
   app.jobs = null;
   listeners = [];
-  tell(null);
+  update(null);
   start();
 });
 at("sign-out").addEventListener("click", () => signIn(""));

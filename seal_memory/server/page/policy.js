@@ -1,5 +1,5 @@
-// The section of the edit policy: who writes the notes, what each round brought, which arms earn most.
-// Not here: the drawing (the server's).
+// Section "Policy": versions of the note-writer, reward by round, mean reward of each arm.
+// Not here: drawing the chart (the server does).
 
 import { get } from "./api.js";
 import { make, note, picture, section, signed, table, time, wide } from "./dom.js";
@@ -9,13 +9,14 @@ export async function policy() {
   return [
     make("h1", { tabindex: "-1" }, "Edit policy"),
     note(found.summary),
-    section("Reward by round", note("What the judges gave the new note-writer (filled) and the old one (hollow)."),
+    section("Reward by round",
+      note("Reward on the validation episodes: the new note-writer (filled) and the old one (hollow)."),
       drawn.svg ? wide("Reward of the note-writer by version", picture(drawn.svg)) : "",
       found.versions.length ? table("Versions of the note-writer, newest first",
         ["Version", "Round", "Old reward", "New reward", "Verdict", "Because", "When"],
         found.versions.map(version)) : note("No round of refining has ended yet.")),
-    section("Arms", note("Ways of writing notes that the bandit chooses among, the best first."),
-      found.arms.length ? table("What the arms earned", ["Arm", "Tried", "Mean reward"],
+    section("Arms", note("Ways of writing notes among which the bandit chooses, best first."),
+      found.arms.length ? table("Mean reward by arm", ["Arm", "Tried", "Mean reward"],
         found.arms.map((a) => [a.arm, String(a.tried), signed(a.mean_reward)])) : note("None was tried yet.")),
   ];
 }

@@ -1,5 +1,5 @@
-// The section of what is kept over time: the heat map, the forgetting curve, and the same as tables.
-// Not here: the drawing and the arithmetic (the server's).
+// Section "Retention": heat map and forgetting curve of recall at audits, also as tables.
+// Not here: drawing and computing (the server does).
 
 import { get } from "./api.js";
 import { count, make, note, picture, section, share, signed, table, when, wide } from "./dom.js";
@@ -11,7 +11,7 @@ export async function retention() {
   const heading = make("h1", { tabindex: "-1" }, "Retention");
   const lead = note("Recall of questions that were never trained on, asked closed book when a shard is published and "
     + "again at each audit.");
-  if (!map.svg) return [heading, lead, note("No audit yet: they come when they are due.")];
+  if (!map.svg) return [heading, lead, note("No audit yet; audits run when they are due.")];
   return [heading, lead, figures(found), heat(found, map.svg), kept(found, curve.svg)];
 }
 
@@ -31,7 +31,7 @@ function heat(found, svg) {
   const rows = moments.map((moment, i) =>
     [`version ${moment.version}`, when(moment.time), ...memories.map((_, j) => share(cells[i][j]))]);
   return section("Heat map", note("A row for each audit, a column for each memory; the number is recall in per cent, "
-    + "and the stronger the colour the more. Empty: not asked then."),
+    + "stronger colour is more. Empty: not asked then."),
     wide("Recall of every memory at every audit", picture(svg)),
     make("details", {}, make("summary", {}, "Which column is which memory"),
       make("ol", {}, memories.map((memory) => make("li", {}, name(memory))))),
@@ -40,7 +40,7 @@ function heat(found, svg) {
         ["Version", "When", ...memories.map((memory, j) => `${j + 1}: ${name(memory)}`)], rows))));
 }
 
-/** A plain grid: its columns have to stay beside each other. */
+/** A table that stays a grid on a narrow screen. */
 function grid(caption, headings, rows) {
   const drawn = table(caption, headings, rows);
   drawn.classList.remove("cards");
@@ -49,8 +49,8 @@ function grid(caption, headings, rows) {
 
 function kept(found, svg) {
   const rows = found.curve.map((point) => [String(point.asked_again), signed(point.change)]);
-  return section("Forgetting curve", note("How recall changed since a memory was learned, by how often it was "
-    + "asked again."),
+  return section("Forgetting curve", note(
+    "Change of recall since a memory was learned, by the number of later audits."),
     svg ? wide("Change of recall since learning", picture(svg)) : note("It begins with the second audit of a memory."),
     make("details", {}, make("summary", {}, "The same as a table"),
       table("Change of recall since learning", ["Asked again", "Mean change of recall"], rows)));

@@ -1,8 +1,8 @@
-// The section of what is not learned (yet): what is pending, what waits for a decision, what was refused and why.
-// Not here: the dialogs (deeds.js), all memories (memories.js).
+// Section "Review": pending, quarantined, refused, skipped and rejected interactions, and the latest publish decisions.
+// Not here: the dialogs (actions.js), all memories (memories.js).
 
 import { get } from "./api.js";
-import { itemButtons, learnButton, review as decide } from "./deeds.js";
+import { itemButtons, learnButton, review as decide } from "./actions.js";
 import { badge, button, count, make, note, section, table, time } from "./dom.js";
 import { listed } from "./memories.js";
 
@@ -21,7 +21,7 @@ export async function review(app) {
       items(app, held, "quarantined", (item) => verdicts(app, item, ["approve", "reject"]))),
     section("Pending", note("Learned by the next consolidation."), learnButton(app) ?? "",
       items(app, pending, "pending")),
-    section("Refused and skipped", note("Not in the weights, and still answerable by text."),
+    section("Refused and skipped", note("Not in the weights; retrieval can still answer from their text."),
       items(app, refused, "refused")),
     section("Rejected", note("Kept on record, never used."),
       items(app, rejected, "rejected", (item) => verdicts(app, item, ["approve"]))),
@@ -48,7 +48,7 @@ function verdicts(app, item, verbs) {
 }
 
 function gate(decisions) {
-  return table("What the publish gate decided, newest first", ["Verdict", "Memory", "Because", "When"],
+  return table("Decisions of the publish gate, newest first", ["Verdict", "Memory", "Because", "When"],
     decisions.map((d) => [
       badge(d.accepted ? "published" : "refused"), d.name ?? "–", d.reasons.join(" ") || "–", time(d.time),
     ]));

@@ -1,8 +1,8 @@
-// The section of published versions: what each holds, where its adapters come from, and the way back.
-// Not here: the question before a rollback (deeds.js), the drawing (the server's).
+// Section "Versions": contents of each published version, lineage of the adapters, rollback.
+// Not here: the rollback dialog (actions.js), drawing (the server does).
 
 import { get } from "./api.js";
-import { rollBack } from "./deeds.js";
+import { rollBack } from "./actions.js";
 import { badge, button, count, make, note, picture, section, size, table, tail, time, wide } from "./dom.js";
 
 export async function versions(app) {

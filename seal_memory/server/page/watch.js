@@ -1,5 +1,5 @@
-// What is being learned now: follows the running job by its events, looks again every few seconds where there is none.
-// Where the events do not come through, looking again is what is left. Not here: how it is shown.
+// Watches jobs: follows the running one by its events; polls every few seconds when none runs or the stream breaks.
+// Not here: showing them.
 
 import { follow, get, Refused } from "./api.js";
 
@@ -9,8 +9,8 @@ const ENDS = new Set(["done", "failed", "dead"]);
 const WAITING = new Set(["queued", "failed"]);
 
 /**
- * Watch a namespace's jobs until `stop()`. `on.jobs(list)` after each look, `on.progress(job, event)` while one works
- * (event null: it began), `on.changed(job)` when one ended; `look()` looks at once.
+ * Watch a namespace's jobs until `stop()`. Calls `on.jobs(list)` after each poll, `on.progress(job, event)` while one
+ * runs (event null: it started), `on.changed(job)` when one ended. `look()` polls at once.
  */
 export function watch(on) {
   const ended = new AbortController();
@@ -42,7 +42,7 @@ async function run(on, signal, wakeable) {
   }
 }
 
-/** Tells of each job that ended since the last look; what is known now. */
+/** Report each job that ended since the last poll; returns the new states by id. */
 function news(known, jobs, on) {
   const states = new Map(jobs.map((job) => [job.id, `${job.state} ${job.attempts}`]));
   if (known !== null) {
@@ -54,8 +54,8 @@ function news(known, jobs, on) {
   return states;
 }
 
-/** Follow the running job until it runs no more (it ended, or was handed back for another); false where the stream
- *  broke off, and the next look tells how it stands. */
+/** Follow the running job until it is no longer running (ended or handed back). False if the stream broke: then the
+ *  next poll shows the state. */
 async function followed(job, on, signal) {
   const left = new AbortController();
   const leave = () => left.abort();

@@ -74,7 +74,7 @@ def ask_about_the_lighthouse(tab: Tab) -> None:
     tab.page.get_by_label("Question").fill("Who built the lighthouse at Korrin Bay?")
     tab.page.get_by_label("Answer from").select_option("weights")
     tab.button("Ask").click()
-    tab.page.get_by_text("What is behind it (1)").click()
+    tab.page.get_by_text("Sources (1)").click()
     tab.page.get_by_role("listitem").filter(has_text=LIGHTHOUSE).wait_for()
     assert "shard …" in tab.page.locator(".answer").inner_text()
 
@@ -84,7 +84,7 @@ def correct_the_drawer(tab: Tab, served: Served) -> None:
     tab.go("memories")
     assert tab.page.locator(".item").count() == len(served.adapters()) == 2
     tab.button(f"Correct: {OFFICE[:60]}").click()
-    tab.page.get_by_label("What it should say").fill(OFFICE.replace("12", "14"))
+    tab.page.get_by_label("New wording").fill(OFFICE.replace("12", "14"))
     tab.dialog.get_by_role("button", name="Correct").click()
     tab.page.get_by_text("It will be learned with the next consolidation.").wait_for()
     assert "1 adapter destroyed" in tab.dialog.inner_text()
@@ -150,7 +150,7 @@ def test_a_key_opens_its_own_namespaces(
     page.get_by_text("The server does not know this key.").wait_for()
     page.get_by_label("API key").fill(secret)
     tab.button("Sign in").click()
-    page.get_by_text("Your key may look, and not change anything").wait_for()
+    page.get_by_text("Your key may read but not change anything").wait_for()
     assert tab.button("Consolidate now").count() == 0
     assert page.get_by_label("Namespace").locator("option").all_inner_texts() == ["anna", "bücher 記憶"]
     page.get_by_role("link", name="Memories").click()
@@ -213,7 +213,7 @@ def test_trouble_is_told_where_it_happens(
     tab.page.get_by_role("button", name=re.compile("^Correct:")).click()
     tab.dialog.get_by_role("button", name="Correct").click()
     tab.dialog.get_by_role("alert").get_by_text("nothing to correct").wait_for()
-    assert tab.page.get_by_label("What it should say").input_value() == LIGHTHOUSE
+    assert tab.page.get_by_label("New wording").input_value() == LIGHTHOUSE
     tab.dialog.get_by_role("button", name="Cancel").click()
     with served.pool.memory("default") as memory:
         assert memory.ledger.browsing.interactions().total == 1

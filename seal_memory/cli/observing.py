@@ -1,6 +1,6 @@
-"""`observe` and `ingest`: what the agent saw goes into the ledger. Needs no model.
+"""Commands `observe` and `ingest`: record texts and files in the ledger. Needs no model.
 
-Not here: file shapes (`intake.files`) and what is worth learning (`intake.admission`).
+Not here: file formats (`intake.files`), admission (`intake.admission`).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def observe(
     call: Invocation,
     text: Annotated[
         list[str],
-        typer.Argument(metavar="TEXT...", help="What was seen; each is one interaction. - reads standard input."),
+        typer.Argument(metavar="TEXT...", help="Texts, each one interaction; - reads standard input."),
     ],
     role: Annotated[str, typer.Option(help="Who said it: user, assistant, system, tool or document.")] = "user",
-    session: Annotated[str | None, typer.Option(help="The session that it belongs to.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where it comes from, such as a file or a tool.")] = None,
-    title: Annotated[str | None, typer.Option(help="The title of the document that it is from.")] = None,
+    session: Annotated[str | None, typer.Option(help="The session it belongs to.")] = None,
+    source: Annotated[str | None, typer.Option(help="The origin, such as a file or a tool.")] = None,
+    title: Annotated[str | None, typer.Option(help="The title of its document.")] = None,
 ) -> Output:
-    """Record what the agent saw. It is learned by the next consolidate, unless it states nothing."""
+    """Record texts that the agent saw. The next consolidate learns them, except those that state nothing."""
     texts = [_standard_input() if one == "-" else one for one in text]
     with call.memory(create=True) as memory:
         seen = memory.observe(texts, role=role, session=session, source=source, title=title)
@@ -60,7 +60,7 @@ def _show_observed(seen: Sequence[Observed], out: Console) -> None:
 
 @dataclass(slots=True)
 class _Tally:
-    """What became of one file."""
+    """Counts of one ingested file."""
 
     file: str
     documents: int = 0
@@ -84,17 +84,17 @@ def ingest(
     call: Invocation,
     file: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Their endings tell what they are: .md, .jsonl, .json, else text."),
+        typer.Argument(metavar="FILE...", help="Files; the ending gives the format: .md, .jsonl, .json, else text."),
     ],
-    session: Annotated[str | None, typer.Option(help="The session of everything that names none itself.")] = None,
+    session: Annotated[str | None, typer.Option(help="The session of texts that name none themselves.")] = None,
     with_questions: Annotated[
-        bool, typer.Option("--with-questions", help="Hand in the passages' questions as held-out quiz items.")
+        bool, typer.Option("--with-questions", help="Add the passages' questions as held-out quiz items.")
     ] = False,
 ) -> Output:
     """Record files of text, Markdown, messages or passages.
 
     Passages are JSON objects like {"title": …, "context": …, "questions": […]}, messages {"role": …, "content": …}.
-    Every file is checked before the first is recorded; one file is recorded whole or not at all.
+    All files are checked before the first is recorded; each is recorded whole or not at all.
     """
     from seal_memory.intake.files import read_file
 
@@ -103,11 +103,11 @@ def ingest(
     with call.memory(create=True) as memory:
         for path, documents in files:
             with memory.ledger.atomic():
-                tallies.append(_take_in(memory, path, documents, session, with_questions, call))
+                tallies.append(_ingest_file(memory, path, documents, session, with_questions, call))
     return Output(_ingest_data(tallies), lambda out: _show_ingested(tallies, out))
 
 
-def _take_in(
+def _ingest_file(
     memory: SealMemory,
     path: Path,
     documents: Sequence[Document],
@@ -127,15 +127,15 @@ def _take_in(
         )
         tally.add(seen)
         if with_questions and document.questions:
-            tally.questions += _hand_in(memory, document, [o.id for o in seen])
+            tally.questions += _add_questions(memory, document, [o.id for o in seen])
         else:
             tally.questions_left_out += len(document.questions)
         call.bars(path.name, number, len(documents))
     return tally
 
 
-def _hand_in(memory: SealMemory, document: Document, ids: Sequence[str]) -> int:
-    """Hand in the document's questions that the memory does not hold yet; how many these were."""
+def _add_questions(memory: SealMemory, document: Document, ids: Sequence[str]) -> int:
+    """Add the document's questions that the memory does not hold yet; returns their number."""
     known = {item.question for item in memory.ledger.quiz_items(interaction_ids=ids)}
     pairs = [(q.question, q.answer) for q in document.questions if q.question not in known]
     return len(memory.add_quiz(pairs, interaction_ids=ids)) if pairs else 0
@@ -164,7 +164,7 @@ def _show_ingested(tallies: Sequence[_Tally], out: Console) -> None:
         out.print(table(["not learned because", "count>"], reasons.most_common(5)))
     held = sum(t.statuses["quarantined"] for t in tallies)
     if held:
-        say(out, f"{held} are quarantined: `seal-memory quarantine` shows them.")
+        say(out, f"{held} are quarantined; `seal-memory quarantine` lists them.")
     left_out = sum(t.questions_left_out for t in tallies)
     if left_out:
-        say(out, f"{left_out} questions in the files were left out: --with-questions hands them in as quiz items.")
+        say(out, f"{left_out} questions in the files were left out; --with-questions adds them as quiz items.")

@@ -1,6 +1,6 @@
-"""`correct`, `forget`, `history`, `rollback`, `export` and `status`: keeping a memory right, and looking at it.
+"""Commands `correct`, `forget`, `history`, `rollback`, `export` and `status`.
 
-Not here: what a deletion reaches (`forgetting`) and what an export holds (`runtime.export`).
+Not here: the extent of a deletion (`forgetting`), the contents of an export (`runtime.export`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seal_memory.cli.invocation import Invocation
-from seal_memory.cli.output import Output, fields_of, say, shortened, table, when
+from seal_memory.cli.output import Output, fields_of, say, shorten, table, when
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = ["correct", "export", "forget", "history", "rollback", "status"]
 
-LATEST = 5  # refused and skipped interactions that status names
+LATEST = 5  # interactions listed by status and by the confirmation of forget
 
 
 def correct(
     call: Invocation,
     id: Annotated[str, typer.Argument(metavar="ID", help="The interaction's id, as observe and recall show it.")],
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What it should say instead.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The new wording.")],
 ) -> Output:
-    """Replace what an interaction says.
+    """Replace an interaction's text.
 
-    What was trained on the old wording goes; the next consolidate learns the new one.
+    Adapters trained on the old wording are destroyed; the next consolidate learns the new wording.
     """
     with call.memory() as memory, call.bars.step("correcting"):
         done = memory.correct(id, text)
@@ -48,7 +48,7 @@ def _show_correction(done: Correction, out: Console) -> None:
     say(out, f"{done.old_id} is superseded by {done.new_id}.")
     if done.adapters:
         versions = ", ".join(map(str, done.snapshots))
-        say(out, f"Dropped: {len(done.adapters)} adapters, and the versions {versions} that held them.")
+        say(out, f"Destroyed: {len(done.adapters)} adapters, and the versions {versions} that held them.")
     if done.status.value == "pending":
         say(out, "The next consolidate learns the new wording.")
     else:
@@ -62,22 +62,23 @@ def forget(
     source: Annotated[str | None, typer.Option(help="Forget everything from this source.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> Output:
-    """Destroy interactions, and all that came of them, for good.
+    """Destroy interactions and everything derived from them, for good.
 
-    Text, notes and questions go, and every adapter and version trained on them. Asks for confirmation on a terminal.
+    Destroys their text, notes and questions, and every adapter and version trained on them. Asks for confirmation on a
+    terminal.
     """
     if bool(id) == bool(session or source):
-        raise typer.BadParameter("name either ids, or a --session and/or --source, to forget")
+        raise typer.BadParameter("give either ids, or --session and/or --source")
     with call.memory() as memory:
-        if not yes and _somebody_is_there():
+        if not yes and _is_interactive():
             _confirm(_chosen(memory, id, session, source))
         with call.bars.step("forgetting"):
             done = memory.forget(id or None, session=session, source=source)
-    return Output(fields_of(done), lambda out: _show_forgotten(done, out))
+    return Output(fields_of(done), lambda out: _show_forget(done, out))
 
 
-def _somebody_is_there() -> bool:
-    """Whether a person can be asked: standard input is a terminal."""
+def _is_interactive() -> bool:
+    """Whether standard input is a terminal, so that a person can confirm."""
     return sys.stdin.isatty()
 
 
@@ -86,16 +87,16 @@ def _chosen(memory: SealMemory, id: list[str] | None, session: str | None, sourc
 
 
 def _confirm(chosen: Sequence[Interaction]) -> None:
-    """Show what would go, and ask. Raises `InputError` when it was not confirmed."""
+    """List the interactions and ask for confirmation. Raises `InputError` if it is refused."""
     for one in chosen[:LATEST]:
-        typer.echo(f"  {one.id}  {shortened(one.text)}", err=True)
+        typer.echo(f"  {one.id}  {shorten(one.text)}", err=True)
     if len(chosen) > LATEST:
         typer.echo(f"  … and {len(chosen) - LATEST} more", err=True)
     if not typer.confirm(f"Forget {len(chosen)} interactions for good?", err=True):
-        raise InputError("Nothing was forgotten: it was not confirmed.")
+        raise InputError("Nothing was forgotten: not confirmed.")
 
 
-def _show_forgotten(done: ForgetReport, out: Console) -> None:
+def _show_forget(done: ForgetReport, out: Console) -> None:
     say(
         out,
         f"Forgotten: {done.interactions} interactions, {done.self_edits} self-edits, {done.quiz_items} questions, "
@@ -104,11 +105,17 @@ def _show_forgotten(done: ForgetReport, out: Console) -> None:
     if done.to_relearn:
         say(
             out,
-            f"{len(done.to_relearn)} interactions shared an adapter with them: the next consolidate relearns these.",
+            f"{len(done.to_relearn)} interactions shared an adapter with them; the next consolidate relearns these.",
         )
     if done.recall_after is not None:
         row = (done.recall_before, done.recall_after, done.recall_base)
-        out.print(table(["recall before>", "after>", "untouched base>"], [row], title="what the weights say about it"))
+        out.print(
+            table(
+                ["recall before>", "after>", "untouched base>"],
+                [row],
+                title="recall from the weights",
+            )
+        )
     say(out, f"Version {done.version} is published." if done.version else "The untouched base is in use.")
 
 
@@ -137,7 +144,7 @@ def _version(snapshot: Snapshot) -> dict[str, Any]:
 
 def _show_history(versions: Sequence[Snapshot], now: int, out: Console) -> None:
     if not versions:
-        say(out, "Nothing is published yet: consolidate publishes the first version.")
+        say(out, "Nothing is published yet; consolidate publishes the first version.")
         return
     rows = [
         ("→" if s.version == now else "", s.version, when(s.created), len(s.manifest.shards),
@@ -152,21 +159,21 @@ def _show_history(versions: Sequence[Snapshot], now: int, out: Console) -> None:
 def rollback(
     call: Invocation,
     version: Annotated[
-        int, typer.Argument(metavar="VERSION", min=0, help="A version that history shows; 0 is the untouched base.")
+        int, typer.Argument(metavar="VERSION", min=0, help="A version listed by history; 0 is the untouched base.")
     ],
 ) -> Output:
-    """Make an earlier version the published one."""
+    """Publish an earlier version again."""
     with call.memory() as memory:
         snapshot = memory.rollback(version)
     data = {"version": snapshot.version if snapshot else 0, "shards": len(snapshot.manifest.shards) if snapshot else 0}
-    told = f"Version {snapshot.version} is published." if snapshot else "The untouched base is in use (version 0)."
-    return Output(data, lambda out: say(out, told))
+    message = f"Version {snapshot.version} is published." if snapshot else "The untouched base is in use (version 0)."
+    return Output(data, lambda out: say(out, message))
 
 
 def export(
     call: Invocation,
     target: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty folder.")],
-    merged: Annotated[bool, typer.Option("--merged", help="One model folder, with the core merged into it.")] = False,
+    merged: Annotated[bool, typer.Option("--merged", help="Write one model with the core merged in.")] = False,
 ) -> Output:
     """Write the published adapters as PEFT folders."""
     with call.memory() as memory, call.bars.step("exporting"):
@@ -179,7 +186,7 @@ def export(
 
 
 def status(call: Invocation) -> Output:
-    """Show what is held, and what was refused, skipped or quarantined and why."""
+    """Show counts, the published version, refusals with their reasons, and the job queue."""
     from seal_memory.records import Status
 
     with call.memory() as memory:
@@ -191,7 +198,7 @@ def status(call: Invocation) -> Output:
 
 
 def _summary(interactions: Sequence[Interaction]) -> dict[str, Any]:
-    """How many there are for each reason, and the latest of them."""
+    """The number of interactions, the count of each reason, and the latest ones."""
     reasons = Counter(i.reason or "no reason recorded" for i in interactions)
     latest = [{"id": i.id, "reason": i.reason, "text": i.text} for i in reversed(interactions[-LATEST:])]
     return {"count": len(interactions), "reasons": dict(reasons.most_common()), "latest": latest}
@@ -211,17 +218,17 @@ def _show_status(found: MemoryStatus, data: dict[str, Any], out: Console) -> Non
         summary = data[status]
         if summary["count"]:
             out.print(table([f"{status} because", "count>"], list(summary["reasons"].items())[:LATEST]))
-            rows = [(one["id"], one["reason"], shortened(one["text"], 48)) for one in summary["latest"]]
+            rows = [(one["id"], one["reason"], shorten(one["text"], 48)) for one in summary["latest"]]
             out.print(table([f"latest {status}!", "reason", "text"], rows))
     _show_background(found, out)
     if found.interactions.get("quarantined"):
-        say(out, "What is quarantined waits for you: `seal-memory quarantine approve ID` or `reject ID`.")
+        say(out, "Decide on quarantined ones with `seal-memory quarantine approve ID` or `reject ID`.")
     if found.interactions.get("pending"):
-        say(out, f"{found.interactions['pending']} are pending: consolidate learns them.")
+        say(out, f"{found.interactions['pending']} are pending; consolidate learns them.")
 
 
 def _show_background(found: MemoryStatus, out: Console) -> None:
-    """What the worker has before it, and what it gave up."""
+    """Print the job queue, jobs given up, the note-writer, and audits."""
     if found.queue:
         rows = [
             (j.id, j.kind, j.state.value, f"{j.attempts}/{j.max_attempts}", when(j.not_before), j.error)
@@ -233,8 +240,8 @@ def _show_background(found: MemoryStatus, out: Console) -> None:
     if found.policy_versions or found.arms_tried:
         writer = f"version {found.note_writer}" if found.note_writer else "the untouched model"
         tried = f"{found.policy_versions} versions and {found.arms_tried} arms tried"
-        say(out, f"notes are written by {writer}; {tried}: report shows them")
+        say(out, f"note-writer: {writer}; {tried} (see report)")
     if found.audits_due:
-        say(out, f"{found.audits_due} audits are due: the worker makes them.")
+        say(out, f"{found.audits_due} audits are due; the worker runs them.")
     elif found.next_audit is not None:
         say(out, f"next audit: {when(found.next_audit)}")

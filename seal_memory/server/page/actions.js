@@ -1,5 +1,5 @@
-// What a person may do to a memory, each behind a question: correct, forget, roll back, approve, reject, consolidate.
-// Not here: the lists where the buttons stand.
+// Actions on a memory, each with a confirmation dialog: correct, forget, roll back, approve, reject; and consolidate.
+// Not here: the lists that hold the buttons.
 
 import { post } from "./api.js";
 import { ask } from "./dialogs.js";
@@ -8,16 +8,16 @@ import { button, count, labelled, make, note, revealed, share, tail } from "./do
 const list = (...lines) => make("ul", {}, lines.filter(Boolean).map((line) => make("li", {}, line)));
 const quote = (text) => make("blockquote", { class: "text" }, revealed(text));
 
-/** Put another text in the place of an interaction's. */
+/** Replace an interaction's text. */
 export async function correct(app, item) {
   const field = make("textarea", { rows: 5, required: true });
   field.value = item.text;
   const done = await ask({
     title: "Correct this memory",
     content: [
-      labelled("What it should say", field),
-      note("The old wording stays in the history and leaves training: the shards and versions that were trained on it "
-        + "are destroyed. The next consolidation learns the new wording."),
+      labelled("New wording", field),
+      note("The old wording stays on record but is no longer trained on: shards and versions trained on it are "
+        + "destroyed. The next consolidation learns the new wording."),
     ],
     label: "Correct", busy: "Correcting …", first: field,
     work: async () => {
@@ -34,7 +34,7 @@ const gone = (adapters, snapshots) => list(
   `${count(adapters.length, "adapter")} destroyed`,
   `${count(snapshots.length, "version")} destroyed${snapshots.length ? `: ${snapshots.join(", ")}` : ""}`);
 
-/** Forget what `what` names ({ids} or {session}), after telling what that would take. */
+/** Forget the interactions that `what` selects ({ids} or {session}), after a preview of what that destroys. */
 export async function forget(app, what, subject) {
   const done = await ask({
     title: "Forget for good?",
@@ -64,8 +64,7 @@ async function preview(what, subject) {
 
 function shared({ adapters, to_relearn: others }) {
   if (!adapters.length) return "No adapter was trained on it.";
-  return others.length ? `What shared an adapter with it will be learned again: ${count(others.length, "other memory",
-    "other memories")}.` : "";
+  return others.length ? `Memories that shared an adapter with it will be learned again: ${others.length}.` : "";
 }
 
 function report(told) {
@@ -88,16 +87,16 @@ function report(told) {
 
 export const forgetOne = (app, item) => forget(app, { ids: [item.id] }, quote(item.text));
 
-/** Make another version answer: its number, what the history says of it (null: 0), "Roll back" or "… forward". */
+/** Publish another version. `row`: its history entry (null: version 0); `words`: "Roll back" or "Roll forward". */
 export async function rollBack(app, version, row, words) {
   const holds = row && `${count(row.shards.length, "shard")} with ${count(row.interactions, "memory", "memories")}`;
-  const what = row ? `It holds ${holds}.` : "The untouched model answers then, and knows nothing of this memory.";
+  const what = row ? `It holds ${holds}.` : "The untouched model will answer; it knows nothing of this memory.";
   const done = await ask({
     title: row ? `${words} to version ${version}?` : "Roll back to the untouched model?",
     content: [
       make("p", {}, what),
-      make("p", {}, "Nothing is lost: every version stays, and you can go there again. What this one does not hold is "
-        + "pending again, and the next consolidation learns it again."),
+      make("p", {}, "No version is lost; you can switch back. Memories that this version does not hold become pending, "
+        + "and the next consolidation learns them again."),
     ],
     label: words, busy: "One moment …",
     work: async () => { await post("/v1/memory/rollback", { version }); },
@@ -105,7 +104,7 @@ export async function rollBack(app, version, row, words) {
   if (done) app.changed(row ? `Version ${version} answers now.` : "The untouched model answers now.");
 }
 
-/** Decide about what is in quarantine: `verb` is approve or reject. */
+/** Decide about a quarantined interaction; `verb`: "approve" or "reject". */
 export async function review(app, verb, item) {
   const reason = make("input", { type: "text", maxlength: 1000, autocomplete: "off" });
   const approving = verb === "approve";
@@ -125,7 +124,7 @@ export async function review(app, verb, item) {
   if (done) app.changed(approving ? "Approved: it waits to be learned." : "Rejected.");
 }
 
-/** The buttons of one interaction, for who may use them. */
+/** The buttons of one interaction; null without the scope admin. */
 export function itemButtons(app, item) {
   if (!app.may("admin")) return null;
   const about = { "aria-label": `Forget: ${item.text.slice(0, 60)}`, "data-key": `forget ${item.id}` };
@@ -136,7 +135,7 @@ export function itemButtons(app, item) {
     button("Forget", () => forgetOne(app, item), { ...about, class: "danger-quiet" }));
 }
 
-/** Asks for everything pending to be learned; nothing for who may not. */
+/** The button that queues a consolidation; null without the scope admin. */
 export function learnButton(app) {
   if (!app.may("admin")) return null;
   return button("Consolidate now", async (event) => {

@@ -1,12 +1,12 @@
-"""A policy run's memory: the passages observed once, their quizzes, and the note-writers' versions, in one folder.
+"""Context of a policy run: a memory folder with the observed passages, their quizzes and the note-writer's versions.
 
-Killed, the same folder goes on: what the ledger holds is not made again. Not here: the steps (`run`).
+After a kill the same folder is reused; data in the ledger is not made again. Not here: the steps (`run`).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.policy.options import Options
@@ -17,14 +17,13 @@ from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
 from seal_memory.learning.candidates import Candidates, Study
-from seal_memory.ledger.encoding import sortable_id
 from seal_memory.memory import SealMemory
 from seal_memory.policy.versions import NoteWriters
 from seal_memory.records import Episode, Interaction
 
 
-class Surroundings:
-    """Opened once a run; `close` it. `units`: train, judges, held_out, recipe, bootstrap: lists of passages."""
+class PolicyContext:
+    """The run's memory; `close` it. `units`: passages by use: train, judges, held_out, recipe, bootstrap."""
 
     def __init__(
         self, options: Options, work: Path, settings: Settings, *, engine: TransformersEngine, progress: Progress
@@ -34,43 +33,28 @@ class Surroundings:
         self.memory = SealMemory.open(work / "memory", model=options.model, settings=settings, engine=engine)
         self.ledger = self.memory.ledger
         self.candidates = self.making(settings, progress)
-        self.writers = NoteWriters(
-            self.ledger,
-            self.memory.engine,
-            self.memory.store,
-            settings,
-            base_model=options.model,
-            clock=time.time,
-        )
+        self.writers = NoteWriters(self.memory.workbench)
         self._interactions = self._observe()
 
     def making(self, settings: Settings, progress: Progress) -> Candidates:
         """Candidates under other settings (more of them, say), over the same ledger."""
-        return Candidates(
-            self.ledger,
-            self.memory.engine,
-            settings,
-            routers=self.memory.routers,
-            clock=time.time,
-            make_id=sortable_id,
-            progress=progress,
-        )
+        return Candidates(replace(self.memory.workbench, settings=settings, progress=progress))
 
     def studies(self, units: Sequence[Unit]) -> list[Study]:
-        """The units' studies with their quizzes, which are made when first asked for."""
-        return self.candidates.quizzed([self.episode(u) for u in units])
+        """The units' studies with their quizzes, made on first use."""
+        return self.candidates.make_quizzes([self.episode(u) for u in units])
 
     def episode(self, unit: Unit) -> Episode:
-        """A passage is an episode of its own."""
+        """The episode of a passage: the passage alone."""
         seen = tuple(self._interactions[c.id] for c in unit.chunks)
         return Episode(f"e-{unit.id}", unit.chunks[0].title, seen)
 
     def interaction_ids(self, units: Sequence[Unit]) -> set[str]:
-        """What the units were recorded as."""
+        """The interaction ids of the units."""
         return {self._interactions[c.id].id for u in units for c in u.chunks}
 
     def close(self) -> None:
-        """The engine stays usable."""
+        """Close the memory; the engine stays usable."""
         self.memory.close()
 
     def _observe(self) -> dict[str, Interaction]:
@@ -85,7 +69,7 @@ class Surroundings:
 
 
 def _split(options: Options) -> dict[str, list[Unit]]:
-    """Raises `InputError` where the file is too short, or passages would both teach and be asked about."""
+    """Split the passages by use. Raises `InputError` if the file is too short, or a passage is in training and test."""
     sizes = {"train": options.train, "judges": options.judges}
     if options.held_out_start is None:
         sizes["held_out"] = options.held_out
@@ -94,7 +78,7 @@ def _split(options: Options) -> dict[str, list[Unit]]:
     if len(units) < wanted:
         raise InputError(
             f"{options.data} has {len(units)} passages from {options.start} on; expected {wanted} for --train, "
-            "--judges and --held-out together: ask for fewer"
+            "--judges and --held-out together; ask for fewer"
         )
     found, at = {}, 0
     for name, size in sizes.items():
@@ -107,17 +91,17 @@ def _split(options: Options) -> dict[str, list[Unit]]:
     found["bootstrap"] = _others(options, "bootstrap", options.bootstrap_start, options.more_bootstrap)
     taught = {u.id for u in found["bootstrap"]}
     if met := [u.id for name in ("judges", "held_out", "recipe") for u in found[name] if u.id in taught]:
-        raise InputError(f"Passage {met[0]} would both teach and be asked about; give another --bootstrap-start")
+        raise InputError(f"Passage {met[0]} would be in training and test; give another --bootstrap-start")
     return found
 
 
 def _others(options: Options, flag: str, first: int, count: int) -> list[Unit]:
-    """More passages. Raises `InputError` where the file has fewer, or where they meet those that train or judge."""
+    """More passages. Raises `InputError` if the file has fewer, or if they overlap training or validation passages."""
     if not count:
         return []
     if first < options.start + options.train + options.judges and options.start < first + count:
         raise InputError(
-            f"--{flag}-start {first} and {count} passages meet those that train or judge; expected others."
+            f"--{flag}-start {first} and {count} passages overlap the training or validation passages; expected others."
         )
     units = squad.load(options.data, start=first, limit=count).units
     if len(units) < count:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.cli import keeping
+from seal_memory.cli import maintenance
 
 Run = Callable[..., Any]
 
@@ -62,7 +62,7 @@ def test_forget_asks_on_a_terminal(
     run: Run, published: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
 ) -> None:
     """It shows what would go, and only a yes lets it go; with --json it asks on standard error."""
-    monkeypatch.setattr(keeping, "_somebody_is_there", lambda: True)
+    monkeypatch.setattr(maintenance, "_is_interactive", lambda: True)
     id = _id_of(run, "Velmar Timber")
     ran = run("forget", id, "--json", input=answer, code=code)
     assert "Velmar Timber brings" in ran.err
@@ -72,7 +72,7 @@ def test_forget_asks_on_a_terminal(
 
 
 def test_forget_with_yes_does_not_ask(run: Run, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "_somebody_is_there", lambda: True)
+    monkeypatch.setattr(maintenance, "_is_interactive", lambda: True)
     assert "Forget" not in run("forget", _id_of(run, "Velmar"), "--yes", "--json").err
 
 
