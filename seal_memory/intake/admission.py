@@ -33,6 +33,7 @@ __all__ = [
     "Admission",
     "AdmissionRules",
     "admit",
+    "check_text",
     "from_messages",
     "from_texts",
     "hold_continuation",
@@ -44,6 +45,7 @@ __all__ = [
 LEARN_ROLES: tuple[Role, ...] = (Role.USER, Role.DOCUMENT, Role.TOOL)
 QUARANTINE_ROLES: tuple[Role, ...] = (Role.USER, Role.ASSISTANT, Role.TOOL, Role.DOCUMENT)
 MAX_CHARS = 4000  # about a thousand tokens of English
+_LATEST = 1e11  # Unix seconds, in the year 5138; a time of today in milliseconds is seventeen times as much
 _BORDER = 200  # characters read on either side of the border between two chunks
 
 _log = logging.getLogger(__name__)
@@ -160,7 +162,7 @@ def to_interactions(
     Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0. Raises `InputError` for empty text, binary
     junk, text that is not Unicode, an unknown role, a time that is no number, or metadata that is no mapping.
     """
-    _check_text(text)
+    check_text(text)
     _check_time_and_metadata(provenance)
     role, pieces = parse_role(provenance.role), chunks(text, rules.max_chars)
     admissions = _admit_chunks(pieces, role, provenance.title, rules)
@@ -207,25 +209,28 @@ def _check_time_and_metadata(provenance: Provenance) -> None:
     metadata: object = provenance.metadata
     if time is not None and not (isinstance(time, int | float) and math.isfinite(time)):
         raise InputError(f"time is {time!r}; expected Unix seconds")
+    if time is not None and abs(time) >= _LATEST:
+        raise InputError(f"time is {time!r}, thousands of years away: milliseconds? Expected Unix seconds")
     if not isinstance(metadata, Mapping):
         raise InputError(f"metadata is a {type(metadata).__name__}; expected a mapping")
 
 
-def _check_text(text: object) -> None:
+def check_text(text: object, name: str = "text") -> None:
+    """Raises `InputError`, which begins with `name`, for anything but a string of words that can be recorded."""
     if not isinstance(text, str):
-        raise InputError(f"text is a {type(text).__name__}; expected a string")
+        raise InputError(f"{name} is a {type(text).__name__}; expected a string")
     if not text.strip():
-        raise InputError("text is empty or only whitespace; expected something to remember")
+        raise InputError(f"{name} is empty or only whitespace; expected something to remember")
     if "\x00" in text:
         at = text.index("\x00")
-        raise InputError(f"text holds a NUL character at offset {at}: binary data? Decode it to text first")
+        raise InputError(f"{name} holds a NUL character at offset {at}: binary data? Decode it to text first")
     if is_binary_junk(text):
-        raise InputError("text is mostly control or replacement characters: binary data? Decode it first")
+        raise InputError(f"{name} is mostly control or replacement characters: binary data? Decode it first")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
-            f"text holds half of a surrogate pair at offset {error.start}; expected valid Unicode"
+            f"{name} holds half of a surrogate pair at offset {error.start}; expected valid Unicode"
         ) from None
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seal_memory.errors import InputError
+from seal_memory.intake.admission import check_text
 from seal_memory.intake.decoding import html_text, looks_like_html, read_text
 from seal_memory.intake.messages import parse_message, parse_role
 from seal_memory.records import Role
@@ -59,7 +60,20 @@ def read_file(path: Path | str) -> Iterator[Document]:
     documents = list(reader(text, path))
     if not documents:
         raise InputError(f"{path}: nothing to read in it; expected at least one text, passage or message")
+    for number, document in enumerate(documents, start=1):
+        _check_recordable(document, f"{path}, text {number}" if len(documents) > 1 else str(path))
     return iter(documents)
+
+
+def _check_recordable(document: Document, where: str) -> None:
+    """Raises `InputError` for what the ledger would refuse, such as half a surrogate pair that JSON may spell."""
+    try:
+        check_text(document.text)
+        for name, value in (("title", document.title), ("session", document.session), ("source", document.source)):
+            if value is not None:
+                check_text(value, name)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _read_plain(text: str, path: Path) -> Iterator[Document]:

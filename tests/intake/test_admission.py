@@ -324,3 +324,14 @@ def test_no_words_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         from_messages([{"role": "user", "content": "Brumo is a dog."}, {"role": "tool", "content": ""}])
     assert "Brumo" not in caplog.text
+
+
+@pytest.mark.parametrize("time", [1_700_000_000_000, -1_700_000_000_000.0, 1e300])
+def test_a_time_in_milliseconds_is_refused(time: float) -> None:
+    with pytest.raises(InputError, match=r"milliseconds\? Expected Unix seconds"):
+        to_interactions("The ferry is red.", Provenance(time=time))
+
+
+def test_a_time_of_today_in_seconds_is_fine() -> None:
+    (new,) = to_interactions("The ferry is red.", Provenance(time=1_700_000_000.5))
+    assert new.time == 1_700_000_000.5

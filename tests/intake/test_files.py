@@ -221,3 +221,17 @@ def test_a_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
         pytest.skip("this file system has names in UTF-8 only")
     with pytest.raises(InputError, match=r"caf\\udce9\.txt: the file's name is not UTF-8; rename it"):
         read_file(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", '{"role": "user", "content": "ok"}\n{"role": "user", "content": "half \\ud800 a pair"}'),
+        ("a.json", '[{"context": "ok"}, {"context": "ok", "title": "\\ud800"}]'),
+        ("a.jsonl", '{"context": "ok"}\n{"context": "a\\u0000b"}'),
+        ("a.jsonl", '{"context": "ok"}\n{"context": "ok", "session": "\\udfff"}'),
+    ],
+)
+def test_what_the_ledger_would_refuse_is_refused_by_the_call_itself(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(InputError, match=r"a\.jsonl?, text 2: "):
+        read_file(_write(tmp_path, name, text))
