@@ -172,7 +172,7 @@ _LANGUAGES = (
     ),
     _language("เพิกเฉย ละเว้น ลืม", "ก่อนหน้า ทั้งหมด", "คำสั่ง คำแนะนำ กฎ", spaced=False),  # Thai
 )
-# The clause has a subject: "le capitaine répond toujours" is no order.
+# A clause that begins with its subject is no order: "le capitaine répond toujours".
 _SUBJECTS = word_set(
     _folded(
         """el la los las un una ella él usted il lo gli lei egli le les une elle on o os um uma ele ela der die das er
@@ -191,11 +191,11 @@ def find_order(text: str, *, in_dialogue: bool = False) -> str | None:
         if not words:
             continue
         for language in _LANGUAGES:
+            if words[0] in _SUBJECTS and language.spaced:
+                continue
             if _has(language, words, clause, language.drop, language.earlier, language.orders):
                 return "tells the reader to drop its instructions"
-            if in_dialogue or words[0] in _SUBJECTS:
-                continue
-            if _has(language, words, clause, language.always, language.answer):
+            if not in_dialogue and _has(language, words, clause, language.always, language.answer):
                 return "tells the reader what to answer"
     return None
 
