@@ -27,7 +27,7 @@ from seal_memory.records import JobState, Status
 
 # One short step of training per text, and a gate that lets everything through: it is the bookkeeping that is tested.
 SETTINGS: Mapping[str, Any] = {
-    "learning.candidates": 1, "learning.epochs": 1, "learning.document_readings": 1, "learning.min_steps": 1,
+    "learning.epochs": 1, "learning.document_readings": 1, "learning.min_steps": 1,
     "learning.rank": 4, "learning.notes_per_statement": 0,
     "answering.max_tokens": 4, "gate.quiz_answer_tokens": 4, "gate.min_gain": 0.0, "gate.max_old_loss": 1.0,
     "gate.max_perplexity_increase": 10.0,

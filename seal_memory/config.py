@@ -87,9 +87,6 @@ class _Group(BaseModel):
 class LearningSettings(_Group):
     """Self-edits and training: how an episode becomes an adapter."""
 
-    candidates: int = Field(
-        default=1, ge=1, le=64, description="self-edits tried per episode; with 1, the whole quiz judges it"
-    )
     rank: int = Field(default=16, ge=1, le=512, description="rank of every LoRA adapter")
     alpha: float = Field(default=32.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
     learning_rate: float = Field(default=2e-3, gt=0, le=1.0, description="peak learning rate of AdamW")
@@ -167,7 +164,7 @@ class PolicySettings(_Group):
     """Learning how to write self-edits, from the rewards of earlier ones."""
 
     bandit: bool = Field(
-        default=False, description="choose the candidates' arms by their rewards; else they take turns"
+        default=False, description="train under the arm that refining rewarded most; else under the default one"
     )
     refine: Literal["off", "arms", "notes", "both"] = Field(
         default="off", description="part that the background trainer refines: arms, the note-writer, both, or nothing"

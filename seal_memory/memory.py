@@ -540,8 +540,8 @@ class SealMemory:
 
         Args:
             ids: One id or several; given these, session and source are not used.
-            session: All interactions of a session.
-            source: All interactions of a source; with `session` too, only those that have both.
+            session: All interactions of a session; what was seen in another one, too, stays there.
+            source: All interactions of a source, likewise; with `session` too, only what was seen there from it.
 
         Returns:
             Counts and ids of what was destroyed, interactions to be learned again, and recall of the forgotten
@@ -553,7 +553,14 @@ class SealMemory:
             BusyError: Another process trains this namespace.
         """
         wanted = ids_to_forget(self.ledger, ids, session=session, source=source)
-        return forget_interactions(self.ledger, wanted, check_snapshot=self._guard.usable, deletion=self._deletion)
+        return forget_interactions(
+            self.ledger,
+            wanted,
+            session=session if ids is None else None,
+            source=source if ids is None else None,
+            check_snapshot=self._guard.usable,
+            deletion=self._deletion,
+        )
 
     def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion

@@ -125,7 +125,7 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One search result; `score` is larger for better matches (negated FTS5 bm25)."""
+    """One search result; `score` is larger for better matches (BM25)."""
 
     interaction: Interaction
     score: float

@@ -88,7 +88,6 @@ def easy_settings() -> Callable[..., Any]:
 
     easy: dict[str, Any] = {
         "engine.dtype": "float32",
-        "learning.candidates": 1,
         "learning.epochs": 1,
         "learning.document_epochs": 1,
         "learning.document_readings": 1,

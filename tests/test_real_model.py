@@ -23,7 +23,7 @@ UNRELATED = "What is the capital of France?"
 def test_invented_facts_are_known_afterwards_and_nothing_else_changed(tmp_path: Path, default_model: Any) -> None:
     """Without the text in the prompt, asked in other words, by another opening; unrelated prompts keep every bit."""
     del default_model  # skips where it cannot be had
-    settings = Settings(learning={"candidates": 1, "notes_per_statement": 0, "epochs": 4}, gate={"min_gain": 0.0})
+    settings = Settings(learning={"notes_per_statement": 0, "epochs": 4}, gate={"min_gain": 0.0})
     questions = [q for q, _ in FACTS.values()]
     answers = [a for _, a in FACTS.values()]
     with SealMemory.open(tmp_path, settings=settings) as memory:

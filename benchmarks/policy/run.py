@@ -260,8 +260,8 @@ class Run:
     def _learn_arms(self, arms: BanditArms, units: Sequence[Unit]) -> list[Record]:
         """Try several arms per passage and reward each candidate; rewards are stored in the ledger."""
         here = self.here
-        making = here.making(here.settings.changed(**{"learning.candidates": self.options.arms}), self.tick)
-        making.arms = arms
+        making = here.making(here.settings, self.tick)
+        making.arms = lambda episode_id: arms.choose(episode_id, self.options.arms)
         for unit in units:
             studies = making.study([here.episode(unit)])
             edits = [e for s in studies for e in s.edits]

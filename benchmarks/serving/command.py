@@ -26,7 +26,7 @@ OUT = Path(__file__).parents[1] / "results" / "serve.json"
 def main(arguments: Sequence[str], parse_setting: Callable[[str], tuple[str, Any]]) -> int:
     """Measure, and write the results file."""
     given = _parser().parse_args(arguments)
-    settings = Settings.load(None, **{"learning.candidates": 1, **dict(parse_setting(s) for s in given.set)})
+    settings = Settings.load(None, **dict(parse_setting(s) for s in given.set))
     fingerprint = resolve(given.model, cache_dir=settings.engine.cache_dir).fingerprint
     hardware = detect(settings.engine.device, settings.engine.dtype)
     where = about(given.model, fingerprint, hardware.base_dtype)

@@ -114,7 +114,6 @@ def _grading(parser: argparse.ArgumentParser) -> None:
     add("--pad-to", type=int, default=_D.pad_to)
     add("--padded-steps", type=int, default=_D.padded_steps, help="timed; the rest is counted")
     add("--plain-candidates", type=int, default=_D.plain_candidates, help="timed whole; the rest is counted")
-    add("--finalists", type=int, default=_D.finalists)
     add("--max-tokens", type=int, default=_D.max_tokens, help="of an answer")
     add("--baseline-dtypes", nargs="*", default=[], help="default: float32 and the engine's own")
 

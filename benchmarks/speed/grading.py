@@ -7,9 +7,8 @@ new order are added. Every method trains the same rows (the plain copy's encodin
 SEAL's method pads every row to 2048, trains a candidate, saves it, loads it again and asks one question at a time. A
 whole candidate takes half an hour on a small CPU and every padded step costs the same, so a few steps are timed and
 extrapolated (`extrapolated`). Plain PEFT skips the padding and the loading; one whole candidate is timed and
-extrapolated by its steps. The stack trains all candidates at once with the same optimizer steps, screens them by the
-log-probability of the answers in one pass, and generates for the finalists only; `agreement` is how often the screen
-chooses the same candidate as generation for all would.
+extrapolated by its steps. The stack trains all candidates at once with the same optimizer steps, and generates all
+answers in one batch.
 
 Loading the base and writing the notes are not counted. Both baselines run in float32, like SEAL's recipe in
 `benchmarks/systems`, and in the engine's dtype. Not here: publishing.
@@ -42,7 +41,6 @@ from seal_memory.errors import InputError
 from seal_memory.language.text import sentences
 from seal_memory.learning.inner_loop import TrainingJob, train
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
-from seal_memory.quizzes.metrics import contains
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,47 +154,23 @@ class Stack:
             self.bench.engine.drop(name)
 
     def graded(self) -> Figures:
-        """Train all, screen all, generate for the finalists; seconds for a candidate and for each stage."""
+        """Train all candidates, and generate the answers of all; seconds for a candidate and for each stage."""
         began = time.perf_counter()
         self._train()
         trained = time.perf_counter()
-        likely = self._screen()
-        screened = time.perf_counter()
-        finalists = sorted(self.names, key=lambda n: -likely[n])[: self.bench.options.finalists]
-        self._correct(finalists)
+        self._answer()
         done, count = time.perf_counter(), len(self.names)
         return {
             "seconds_per_candidate": (done - began) / count,
             "training_seconds": (trained - began) / count,
             "grading_seconds": (done - trained) / count,
             "training_share": (trained - began) / (done - began),
-            "screen_seconds": (screened - trained) / count,
-            "finalist_seconds": (done - screened) / count,
             "total_seconds": done - began,
             "tokens_per_second": sum(c.tokens for c in self.work.candidates) / (trained - began),
             "dtype": self.bench.hardware.base_dtype,
             "extrapolated": False,
             "token_budget": self.bench.settings.learning.token_budget,
             "threads": torch.get_num_threads(),
-        }
-
-    def agreement(self) -> Figures:
-        """Generation for every candidate: is the screen's best among the best, and do the finalists hold one?"""
-        if not self._trained:
-            self._train()
-        likely = self._screen()
-        began = time.perf_counter()
-        correct = self._correct(self.names)
-        seconds = time.perf_counter() - began
-        best = max(correct.values())
-        order = sorted(self.names, key=lambda n: -likely[n])
-        return {
-            "screens_best_is_best": correct[order[0]] == best,
-            "a_finalist_is_best": best in [correct[n] for n in order[: self.bench.options.finalists]],
-            "recall_best": best,
-            "recall_of_screens_best": correct[order[0]],
-            "recall_mean": fmean(correct.values()),
-            "generating_for_all_seconds": seconds,
         }
 
     def _train(self) -> None:
@@ -211,24 +185,10 @@ class Stack:
             engine.put(name, adapter)
         self._trained = True
 
-    def _screen(self) -> dict[str, float]:
-        """Mean log-probability of the answers, by candidate; everything in one call."""
-        asked = [(Prompt(prompts.direct(q.text), n), q.answers[0]) for n in self.names for q in self.work.questions]
-        scores = self.bench.engine.score(asked)
-        each = len(self.work.questions)
-        return {n: fmean(s.logprob for s in scores[k * each : (k + 1) * each]) for k, n in enumerate(self.names)}
-
-    def _correct(self, names: Sequence[str]) -> dict[str, float]:
-        """The share of questions answered right, by candidate; everything in one call."""
-        asked = [Prompt(prompts.direct(q.text), n) for n in names for q in self.work.questions]
-        answers = self.bench.engine.complete(asked, max_tokens=self.bench.options.max_tokens)
-        each = len(self.work.questions)
-        found: dict[str, float] = {}
-        for k, name in enumerate(names):
-            own = answers[k * each : (k + 1) * each]
-            right = [contains(a.text, q.answers[0]) for a, q in zip(own, self.work.questions, strict=True)]
-            found[name] = fmean(map(float, right))
-        return found
+    def _answer(self) -> None:
+        """Every question under every candidate, in one call."""
+        asked = [Prompt(prompts.direct(q.text), n) for n in self.names for q in self.work.questions]
+        self.bench.engine.complete(asked, max_tokens=self.bench.options.max_tokens)
 
 
 def _job(adapter: LoraAdapter, candidate: Candidate, learning_rate: float) -> TrainingJob:
@@ -241,7 +201,6 @@ def run(bench: Bench) -> Figures:
     dtypes = bench.options.baseline_dtypes or tuple(dict.fromkeys(("float32", bench.hardware.base_dtype)))
     with closing(Stack(bench, work)) as stack:
         ours = bench.step("ours", stack.graded)
-        agreement = bench.step("agreement", stack.agreement)
     plain = {d: bench.step(f"plain PEFT, {d}", partial(_plain, bench, work, d)) for d in dtypes}
     padded = {d: bench.step(f"SEAL padded, {d}", partial(_padded, bench, work, d)) for d in dtypes}
     return {
@@ -254,7 +213,6 @@ def run(bench: Bench) -> Figures:
         "targets": list(targets_of(bench)),
         "epochs": bench.options.epochs,
         "ours": ours,
-        "agreement": agreement,
         "padded": padded,
         "plain": plain,
         "times_faster_than_padded": _ratios(padded, ours),

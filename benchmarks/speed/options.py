@@ -35,7 +35,6 @@ class Options:
     pad_to: int = 2048
     padded_steps: int = 2
     plain_candidates: int = 1
-    finalists: int = 2
     max_tokens: int = 24
     baseline_dtypes: tuple[str, ...] = ()
     # training
@@ -68,7 +67,7 @@ _OF_PART = {
     "peak": ("peak_rows",),
     "grading": (
         *("self_edits", "seeds_per_edit", "epochs", "rank", "targets", "pad_to", "padded_steps"),
-        *("plain_candidates", "finalists", "max_tokens", "baseline_dtypes"),
+        *("plain_candidates", "max_tokens", "baseline_dtypes"),
     ),
     "training": ("peak_rows", "candidates", "ranks", "lengths", "step_rows", "training_steps"),
     "rollouts": ("batches", "new_tokens", "one_by_one", "rank", "vllm_url", "vllm_adapters"),

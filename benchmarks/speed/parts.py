@@ -75,12 +75,11 @@ def _use(bench: Bench) -> Figures:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     counts = {"episodes": report.episodes, "published": report.published, "refused": report.refused}
-    settings = {"candidates": bench.settings.learning.candidates, "stack_size": bench.settings.learning.stack_size}
     return {
         "passages": len(units),
         "questions": len(asked),
         **counts,
-        **settings,
+        "stack_size": bench.settings.learning.stack_size,
         "seconds": time.perf_counter() - began,
     }
 

@@ -19,7 +19,7 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {  # group: old name to new
         "passes": "document_readings", "least_steps": "min_steps", "batch_rows": "batch_size", "learn_roles": "roles",
         **{name: name for name in (
             "rank", "alpha", "learning_rate", "epochs", "document_epochs", "target_modules", "rows_per_statement",
-            "stack_size", "token_budget", "episode_max_tokens", "notes_per_statement", "candidates",
+            "stack_size", "token_budget", "episode_max_tokens", "notes_per_statement",
         )},
     },
     "safety": {"quarantine_roles": "quarantine_roles"},
@@ -58,11 +58,11 @@ _FIXED = (
     "gate_max_misrouted", "sleep_alike", "policy_learning_rate", "policy_epochs", "policy_rows", "refine_samplings",
     "reward_probability", "reward_specificity", "reward_drift", "reward_old_loss", "reward_diversity",
     "reward_length", "reward_training", "job_attempts", "jobs_kept",
-    "recite_temperature", "finalists", "held_out_share", "refine_tokens",
+    "recite_temperature", "refine_tokens",
 )  # fmt: skip
 _LOST = (
     "supersede", "core_rank", "core_targets", "core_replay", "core_teacher", "router_mix", "router_mix_temperature",
-    "two_step",
+    "two_step", "candidates", "finalists", "held_out_share",
 )  # fmt: skip
 
 REMOVED: Mapping[str, str] = {

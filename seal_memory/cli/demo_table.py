@@ -145,6 +145,6 @@ def _conditions(results: Results) -> str:
         else "its temporary folder is gone (--keep keeps it)"
     )
     return (
-        f"model {results.model}; candidates {s.learning.candidates}, rank {s.learning.rank}, "
+        f"model {results.model}; rank {s.learning.rank}, "
         f"epochs {s.learning.epochs}, answers of at most {s.answering.max_tokens} tokens, seed {s.seed}; {where}"
     )

@@ -16,6 +16,7 @@ import typer
 from seal_memory.cli.invocation import Invocation
 from seal_memory.cli.output import Output, fields_of, say, shorten, table, when
 from seal_memory.errors import InputError
+from seal_memory.forgetting.edits import ids_to_forget
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +84,7 @@ def _is_interactive() -> bool:
 
 
 def _chosen(memory: SealMemory, id: list[str] | None, session: str | None, source: str | None) -> list[Interaction]:
-    return memory.ledger.interactions(ids=id or None, session=session, source=source)
+    return memory.ledger.interactions(ids=ids_to_forget(memory.ledger, id or None, session=session, source=source))
 
 
 def _confirm(chosen: Sequence[Interaction]) -> None:
@@ -102,6 +103,8 @@ def _show_forget(done: ForgetReport, out: Console) -> None:
         f"Forgotten: {done.interactions} interactions, {done.self_edits} self-edits, {done.quiz_items} questions, "
         f"{len(done.adapters)} adapters, {len(done.snapshots)} versions.",
     )
+    if done.kept:
+        say(out, f"{done.kept} interactions were seen elsewhere, too; they stay there.")
     if done.to_relearn:
         say(
             out,

@@ -29,7 +29,8 @@ class ForgetReport:
     """Result of a forget: counts and ids destroyed, and recall (0..1) of the forgotten: before, after, by the base.
 
     `recall_*` are None when no quiz item asked about it, or the model cannot be asked: it is missing, or not the one
-    that the adapters were trained on.
+    that the adapters were trained on. `kept`: interactions of the session or source that were seen elsewhere, too; they
+    stay, without their sightings there.
     """
 
     interactions: int
@@ -42,6 +43,7 @@ class ForgetReport:
     recall_before: float | None
     recall_after: float | None
     recall_base: float | None
+    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,10 @@ class Deletion:
     def __init__(self, bench: Workbench, *, drop: Callable[[str], None]) -> None:
         self.bench, self.ledger, self.store, self.drop = bench, bench.ledger, bench.store, drop
 
-    def forget(self, ids: Sequence[str]) -> CompletedForget:
+    def forget(self, ids: Sequence[str], *, session: str | None = None, source: str | None = None) -> CompletedForget:
         """Destroy the interactions, their earlier wordings and everything derived from them.
 
+        A session or source is left: what was seen elsewhere, too, stays without its sightings there.
         Raises `BusyError` before anything is destroyed where the lease is lost.
         """
         chain = self.ledger.with_predecessors(list(ids))
@@ -78,6 +81,8 @@ class Deletion:
             snapshot, destroyed, relearn = self._unpublish(purged_adapters, chain)
             report = self.ledger.purge(chain)
             self.ledger.remove_adapters(purged_adapters)
+            named = session is not None or source is not None
+            kept = self.ledger.sessions.leave(session=session, source=source) if named else 0
         self.remove_files(purged_adapters)
         self._sweep()
         done = ForgetReport(
@@ -91,6 +96,7 @@ class Deletion:
             None,
             None,
             None,
+            kept=kept,
         )
         return CompletedForget(done, tuple(items), before, snapshot)
 

@@ -37,7 +37,7 @@ def correct_interaction(ledger: Ledger, deletion: Deletion, id: str, text: str, 
 def ids_to_forget(
     ledger: Ledger, ids: str | Sequence[str] | None, *, session: str | None, source: str | None
 ) -> list[str]:
-    """The ids of the interactions to forget, by id, session or source.
+    """The ids of the interactions to forget, by id, session or source; not those that were seen elsewhere, too.
 
     Raises `InputError` when nothing is named, `UnknownIdError` when nothing matches.
     """
@@ -46,7 +46,9 @@ def ids_to_forget(
     if ids is not None:
         found = [ids] if isinstance(ids, str) else list(ids)
     else:
-        found = [i.id for i in ledger.interactions(session=session, source=source)]
+        found = ledger.sessions.seen_only_there(session=session, source=source)
+        if not found and ledger.sessions.seen_there_too(session=session, source=source):
+            return []
     if not found:
         raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
     return found
@@ -56,6 +58,8 @@ def forget_interactions(
     ledger: Ledger,
     ids: Sequence[str],
     *,
+    session: str | None = None,
+    source: str | None = None,
     check_snapshot: Callable[[], object],
     deletion: Callable[[Callable[[], None]], Deletion],
 ) -> ForgetReport:
@@ -68,7 +72,7 @@ def forget_interactions(
         with lease(ledger, "consolidate") as heartbeat:
             check_snapshot()
             deleting = deletion(heartbeat)
-            done = deleting.forget(ids)
+            done = deleting.forget(ids, session=session, source=source)
     except BusyError:
         if done is None:
             raise  # else the lease was lost after the deletion, which stands

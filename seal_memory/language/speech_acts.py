@@ -1,8 +1,8 @@
 """SpeechAct act classifier: statement, question, request, greeting or acknowledgement, by rules for English.
 
 A text is a statement if one of its sentences is, or one clause of a question ("My name is Ada, can you help?"). When in
-doubt, it is a statement. Not here: whether a statement is true, new or useful; irony; other languages, whose texts
-all count as statements.
+doubt, it is a statement, and so is every sentence that is not English (`languages`), a question too. Not here: whether
+a statement is true, new or useful; irony.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+from seal_memory.language.languages import is_foreign
 from seal_memory.language.text import sentences, strip_markup, word_set
 
 __all__ = ["SpeechAct", "classify"]
@@ -49,16 +50,28 @@ def _classify_sentence(sentence: str, to_assistant: bool) -> SpeechAct:
     opening, rest = _strip_courtesies(sentence.replace("’", "'").strip("\"'“”‘ "))
     if not re.search(r"\w", rest):
         return opening or SpeechAct.EMPTY
+    found = _by_rules(rest, opening, to_assistant)
+    if found is SpeechAct.STATEMENT or _only_replies(rest) or not is_foreign(sentence):
+        return found
+    return SpeechAct.STATEMENT
+
+
+def _by_rules(rest: str, opening: SpeechAct | None, to_assistant: bool) -> SpeechAct:
+    """Judge a sentence as English; `opening` is the kind of the courtesies in front of `rest`."""
     if _is_question(rest):
         return SpeechAct.STATEMENT if _question_contains_statement(rest) else SpeechAct.QUESTION
     if _REQUEST_START.match(rest) or (to_assistant and _is_command(rest)):
         stated = any(_is_declarative(clause) for clause in _clauses(rest)[1:])
         return SpeechAct.STATEMENT if stated else SpeechAct.REQUEST
-    if _EMPTY_REPLY.match(rest) or all(word in _REPLY_WORDS for word in _lower_words(rest)):
+    if _EMPTY_REPLY.match(rest) or _only_replies(rest):
         return SpeechAct.ACKNOWLEDGEMENT
     if _is_fragment(rest):
         return opening or SpeechAct.FRAGMENT
     return SpeechAct.STATEMENT
+
+
+def _only_replies(text: str) -> bool:
+    return all(word in _REPLY_WORDS for word in _lower_words(text))
 
 
 def _lower_words(text: str) -> list[str]:
@@ -385,9 +398,7 @@ def _is_declarative(clause: str) -> bool:
 
 
 def _is_fragment(sentence: str) -> bool:
-    """Whether a text is one or two words without a sentence; never for a script without spaces."""
-    if any(ord(char) > 0x2E7F for char in sentence):
-        return False
+    """Whether a text is one or two words without a sentence."""
     words = sentence.split()
     if len(words) > 2 or re.search(r"\w[:=]\s*\S", sentence):
         return False

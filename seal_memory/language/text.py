@@ -11,8 +11,10 @@ import string
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 
+from seal_memory._internal.scripts import FUNCTION_PAIRS, fold, is_particle, pieces, word_pattern
 from seal_memory.errors import InputError
 
 __all__ = [
@@ -73,17 +75,21 @@ def normalise(text: str) -> str:
     return " ".join(word for word in words if word not in _ARTICLES)
 
 
-_WORD = re.compile(r"\d+(?:[.,:/]\d+)+|[^\W_]+(?:-[^\W_]*\d[^\W_]*)*(?:['’][^\W_]+)*")
+@cache
+def _content_word() -> re.Pattern[str]:
+    word = word_pattern().pattern
+    return re.compile(rf"\d+(?:[.,:/]\d+)+|{word}(?:-[^\W_]*\d[^\W_]*)*(?:'{word})*")
 
 
 def content_words(text: str) -> list[str]:
-    """Lower-cased words without stop words and question words, in order, with repetitions.
+    """Folded words without stop words and question words, in order, with repetitions.
 
     Numbers and codes ('3,200', '6:40', 'k-7741') stay whole, other hyphenated words are split, a possessive 's is cut.
+    Of scripts without spaces the words are pairs of characters (`_internal.scripts`).
     """
-    words = (match.group().lower().replace("’", "'") for match in _WORD.finditer(text))
-    bare = (word.removesuffix("'s") for word in words)
-    return [word for word in bare if word not in STOP_WORDS]
+    words = (match.group().removesuffix("'s") for match in _content_word().finditer(fold(text).replace("’", "'")))
+    split = (piece for word in words for piece in pieces(word))
+    return [word for word in split if not (word in STOP_WORDS or word in FUNCTION_PAIRS or is_particle(word))]
 
 
 def stem(word: str) -> str:
@@ -115,7 +121,7 @@ _OPENING_WORDS = word_set(
     yes you your"""
 )
 
-_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_]*+(?=\s)|(?<![。！？])[。！？]++[」』”’）]*+")
+_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_]*+(?=\s)|(?<![。！？।॥။។۔؟])[。！？।॥။។۔؟]++[」』”’）]*+")
 _NEXT_WORD = re.compile(r"\s*[\"'“‘«(\[*_]*(?P<word>[^\W_]{0,40})")
 _BLOCK_START = re.compile(r"\s{0,12}(?:[-*+•–]\s|\d{1,3}[.)]\s|[a-z]\)\s|#{1,6}\s|>|\||```|~~~)")
 _HORIZONTAL_RULE = re.compile(r"\s*(?:=+|-{2,}|\*{3,})\s*$")
@@ -195,7 +201,7 @@ def _ends_sentence(text: str, start: int, match: re.Match[str], casual: bool) ->
     word = following.group("word") if following else ""
     before = text[max(start, match.start() - 24) : match.start()].split()
     token = before[-1].lstrip("\"'“‘«([*_") if before else ""
-    if mark[0] in "。！？" or not word:
+    if mark[0] in "。！？।॥။។۔؟" or not word:
         return True
     if mark[0] in "!?":
         return _exclamation_ends(mark, word, token, first=len(before) <= 1)

@@ -1,4 +1,4 @@
-"""Candidates: quizzes and self-edits for episodes, adapters trained on them in one stack, the best one per episode.
+"""Candidates: quizzes and self-edits for episodes, and adapters trained on them in one stack.
 
 Not here: whether a candidate may be published (`gate`), publishing (`consolidate`).
 """
@@ -6,9 +6,8 @@ Not here: whether a candidate may be published (`gate`), publishing (`consolidat
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from seal_memory._internal.progress import Progress, silent
 from seal_memory.config import LearningSettings
@@ -17,17 +16,13 @@ from seal_memory.learning import grading
 from seal_memory.learning.grading import Result
 from seal_memory.learning.inner_loop import TrainingJob, train
 from seal_memory.learning.plans import encode_item, plan_steps
-from seal_memory.learning.screen import Choice, Contest, choose
 from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
-from seal_memory.quizzes.generator import QuizPlan, hold_out, make_late_quiz, make_quiz
+from seal_memory.quizzes.generator import QuizPlan, make_late_quiz, make_quiz
 from seal_memory.records import Episode, Grade, QuizItem, SelfEdit
-from seal_memory.self_edits.generator import ARMS, Arm, make_self_edits
+from seal_memory.self_edits.generator import ARMS, Arm, make_self_edit
 from seal_memory.self_edits.statements import Statement, statements_of
 from seal_memory.self_edits.writer import Written, write_items
-
-HELD_OUT_SHARE = 0.5  # of quiz items judge, where the others choose between candidates: set by hand
-FINALISTS = 2  # candidates per episode that answer the quiz; the others only have it scored: set by hand
 
 
 @dataclass(slots=True)
@@ -44,50 +39,28 @@ class Study:
     def held_out(self) -> list[QuizItem]:
         return [i for i in self.quiz if i.held_out]
 
-    @property
-    def practice(self) -> list[QuizItem]:
-        """What chooses between candidates, so that the held-out items are left to judge."""
-        return [i for i in self.quiz if not i.held_out]
-
 
 @dataclass(frozen=True, slots=True)
 class TrainedCandidate:
-    """A trained candidate with its held-out results."""
+    """A trained candidate with its held-out results, beside the base's."""
 
     study: Study
     edit: SelfEdit
     adapter: LoraAdapter
     base: Result
     result: Result
-    choice: Choice
-
-    @property
-    def screen_agreed(self) -> bool | None:
-        """Whether the screen's best was also the best by generation; None where nothing was compared."""
-        return self.choice.screen_agreed
 
     @property
     def temporary_id(self) -> str:
         return candidate_id(self.edit)
 
 
-class ArmSource(Protocol):
-    """Assigns arms to an episode's candidates and learns from their results (`policy.arms`)."""
-
-    def choose(self, episode_id: str, count: int) -> tuple[Arm, ...]: ...
-
-    def learn(self, studies: Sequence[Study]) -> None:
-        """Called when all candidates of `studies` are trained and in the engine, before any is chosen."""
+ChooseArms = Callable[[str], Sequence[Arm]]  # episode id -> the arms of its self-edits, one each
 
 
-class RoundRobinArms:
-    """The arms in turn; learns nothing."""
-
-    def choose(self, episode_id: str, count: int) -> tuple[Arm, ...]:
-        return tuple(ARMS[k % len(ARMS)] for k in range(count))
-
-    def learn(self, studies: Sequence[Study]) -> None:
-        """Learns nothing."""
+def default_arms(episode_id: str) -> Sequence[Arm]:
+    """One self-edit an episode, under the first arm."""
+    return ARMS[:1]
 
 
 def candidate_id(edit: SelfEdit) -> str:
@@ -158,10 +131,10 @@ def run_jobs(
 class Candidates:
     """Makes and trains the candidates of one memory; quizzes and self-edits are written to the ledger."""
 
-    def __init__(self, bench: Workbench, *, arms: ArmSource | None = None, note_writer: str | None = None) -> None:
+    def __init__(self, bench: Workbench, *, arms: ChooseArms = default_arms, note_writer: str | None = None) -> None:
         self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings
         self.clock, self.make_id, self.progress = bench.clock, bench.make_id, bench.progress
-        self.arms: ArmSource = arms or RoundRobinArms()
+        self.arms = arms
         self._tokens = 0
         self.note_writer = note_writer  # adapter that writes notes; None: the untouched base
 
@@ -180,9 +153,7 @@ class Candidates:
 
     def _quizzes(self, studies: Sequence[Study]) -> None:
         settings = self.settings
-        # without a choice between candidates, the gate gets all items: four or five are too few to be reliable
-        share = HELD_OUT_SHARE if settings.learning.candidates > 1 else 1.0
-        plan = QuizPlan(settings.gate.quiz_per_statement, share, settings.learning.notes_per_statement > 0)
+        plan = QuizPlan(settings.gate.quiz_per_statement, settings.learning.notes_per_statement > 0)
         known = [self.ledger.quiz_items(interaction_ids=s.episode.interaction_ids) for s in studies]
         asked = {id for items in known for i in items if i.origin == "generated" for id in i.interaction_ids}
         # interactions with a quiz keep its items: held out is held out for good
@@ -192,10 +163,9 @@ class Candidates:
         for n, study in enumerate(studies):
             ids = set(study.episode.interaction_ids)
             own = [i for i in made if ids.issuperset(i.interaction_ids)]
-            split = hold_out(own, share=plan.held_out_share, seed=settings.seed)
-            split = _without_known(split, known[n])
-            self.ledger.add_quiz_items(split)
-            study.quiz = [*known[n], *split]
+            fresh_items = _without_known(own, known[n])
+            self.ledger.add_quiz_items(fresh_items)
+            study.quiz = [*known[n], *fresh_items]
         self.progress("quiz", len(studies), len(studies))
 
     def _late_items(self, studies: Sequence[Study], known: set[str], made: Sequence[QuizItem]) -> list[QuizItem]:
@@ -219,18 +189,21 @@ class Candidates:
                 adapter=self.note_writer,
             )
         for study, (items, yields), reserved in zip(studies, written, held_out, strict=True):
-            study.arms = self.arms.choose(study.episode.id, settings.learning.candidates)
-            study.edits = make_self_edits(
-                study.episode,
-                study.statements,
-                items,
-                yields,
-                settings=settings.learning,
-                held_out=reserved,
-                seed=settings.seed,
-                make_id=self.make_id,
-                arms=study.arms,
-            )
+            study.arms = tuple(self.arms(study.episode.id))
+            study.edits = [
+                make_self_edit(
+                    study.episode,
+                    study.statements,
+                    items,
+                    yields,
+                    arm=arm,
+                    settings=settings.learning,
+                    held_out=reserved,
+                    seed=settings.seed + k,
+                    id=self.make_id(),
+                )
+                for k, arm in enumerate(study.arms)
+            ]
             self.ledger.add_self_edits(study.edits)
         self.progress("self-edits", len(studies), len(studies))
 
@@ -252,51 +225,24 @@ class Candidates:
         taken, self._tokens = self._tokens, 0
         return taken
 
-    def train_and_choose(self, studies: Sequence[Study]) -> list[TrainedCandidate]:
-        """Train every candidate of `studies` in one stack and keep the best of each episode (`screen`)."""
-        adapters = self.train([edit for study in studies for edit in study.edits])
-        self.arms.learn(studies)
-        choices = self._choose(studies)
-        chosen = [
-            next(e for e in study.edits if candidate_id(e) == choice.adapter)
-            for study, choice in zip(studies, choices, strict=True)
-        ]
-        results = self._held_out_results(studies, chosen)
-        for study in studies:
-            for edit in study.edits:
-                if edit not in chosen:
-                    self.engine.drop(candidate_id(edit))
-        return [
-            TrainedCandidate(study, edit, adapters[edit.id], base, result, choice)
-            for study, edit, (base, result), choice in zip(studies, chosen, results, choices, strict=True)
-        ]
-
-    def _choose(self, studies: Sequence[Study]) -> list[Choice]:
-        """The best candidate of each study on its practice items."""
-        return choose(
-            [Contest(tuple(candidate_id(e) for e in s.edits), tuple(s.practice)) for s in studies],
-            self.engine,
-            finalists=FINALISTS,
-            max_tokens=self.settings.gate.quiz_answer_tokens,
-        )
-
-    def _held_out_results(self, studies: Sequence[Study], chosen: Sequence[SelfEdit]) -> list[tuple[Result, Result]]:
+    def train_and_grade(self, studies: Sequence[Study]) -> list[TrainedCandidate]:
+        """Train the first self-edit of every study, all in one stack, and ask its held-out items."""
+        edits = [study.edits[0] for study in studies]
+        adapters = self.train(edits)
         pairs: list[tuple[QuizItem, str | None]] = []
-        for study, edit in zip(studies, chosen, strict=True):
+        for study, edit in zip(studies, edits, strict=True):
             pairs.extend((item, None) for item in study.held_out)
             pairs.extend((item, candidate_id(edit)) for item in study.held_out)
         grades = self._grade(pairs)
-        results = []
-        for study, edit in zip(studies, chosen, strict=True):
+        found = []
+        for study, edit in zip(studies, edits, strict=True):
             own = {item.id for item in study.held_out}
-            mine = [g for g in grades if g.quiz_item_id in own]
-            results.append(
-                (
-                    grading.summarise([g for g in mine if g.adapter_id is None]),
-                    grading.summarise([g for g in mine if g.adapter_id == candidate_id(edit)]),
-                )
+            base, result = (
+                grading.summarise([g for g in grades if g.quiz_item_id in own and g.adapter_id == adapter])
+                for adapter in (None, candidate_id(edit))
             )
-        return results
+            found.append(TrainedCandidate(study, edit, adapters[edit.id], base, result))
+        return found
 
     def _grade(self, pairs: Sequence[tuple[QuizItem, str | None]]) -> list[Grade]:
         return grading.grade(

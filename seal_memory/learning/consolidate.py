@@ -1,9 +1,9 @@
 """Consolidation: pending interactions become shards in a new published snapshot, or stay answerable by text.
 
-`SealMemory.consolidate` runs `Consolidator.run`. Per wave of episodes: make quiz and self-edits, train all candidates
-in one stack, check, publish. To publish, adapter files are written to a temporary folder, fsynced and renamed; then one
-ledger transaction records adapters, snapshot, grades and statuses. After a kill at any point, the next open shows the
-last published snapshot.
+`SealMemory.consolidate` runs `Consolidator.run`. Per wave of episodes: make quizzes and self-edits, train one
+candidate an episode, all in one stack, check, publish. To publish, adapter files are written to a temporary folder,
+fsynced and renamed; then one ledger transaction records adapters, snapshot, grades and statuses. After a kill at any
+point, the next open shows the last published snapshot.
 
 `reopen` makes the interactions of a weakened shard pending, so that it is trained again. The old shard answers until a
 new one replaces it in the manifest, or for good where the new one is refused.
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from seal_memory._internal import commit_points
 from seal_memory.learning import gate, grading
-from seal_memory.learning.candidates import ArmSource, Candidates, TrainedCandidate
+from seal_memory.learning.candidates import Candidates, ChooseArms, TrainedCandidate, default_arms
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import GateVerdict
 from seal_memory.learning.publishing import Publisher, without_replaced
@@ -70,7 +70,7 @@ class _Totals:
 class Consolidator:
     """Runs the consolidations of one memory, under its lease."""
 
-    def __init__(self, bench: Workbench, *, arms: ArmSource | None = None, note_writer: str | None = None) -> None:
+    def __init__(self, bench: Workbench, *, arms: ChooseArms = default_arms, note_writer: str | None = None) -> None:
         self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings
         self.candidates = Candidates(bench, arms=arms, note_writer=note_writer)
         self.publisher = Publisher(bench)
@@ -82,7 +82,7 @@ class Consolidator:
         episodes = group_episodes(
             pending, max_tokens=self.settings.learning.episode_max_tokens, count_tokens=self.engine.count_tokens
         )
-        for wave in _waves(episodes, max(1, self.settings.learning.stack_size // self.settings.learning.candidates)):
+        for wave in _waves(episodes, self.settings.learning.stack_size):
             self._wave(wave, totals)
         return _report(totals)
 
@@ -92,16 +92,15 @@ class Consolidator:
         studies = self.candidates.study(episodes)
         self._skip_empty(episodes, {s.episode.id for s in studies})
         studied = clock()
-        trained = self.candidates.train_and_choose(studies) if studies else []
+        trained = self.candidates.train_and_grade(studies) if studies else []
         finished = clock()
         self._publish(trained, totals)
         totals.episodes += len(studies)
         totals.trained.extend(trained)
         for study in studies:
-            for edit in study.edits[:1]:
-                for y in edit.yields:
-                    totals.yields[y.genre, "made"] += y.made
-                    totals.yields[y.genre, "kept"] += y.kept
+            for y in study.edits[0].yields:
+                totals.yields[y.genre, "made"] += y.made
+                totals.yields[y.genre, "kept"] += y.kept
         totals.seconds["study"] += studied - began
         totals.seconds["train and grade"] += finished - studied
         totals.seconds["publish"] += clock() - finished

@@ -2,8 +2,8 @@
 
 All quiz items go through the engine in one batch, each row with its own adapter; the base's part is computed once
 (`engines.base_cache`). An answer is right when it contains the quiz's answer, which is a span of the source. Answers of
-users' own items are free text, so for those the local grader may also find it equivalent. Not here: training, choosing
-candidates, the gate's verdict.
+users' own items are free text, so for those the local grader may also find it equivalent. Not here: training, the
+gate's verdict.
 """
 
 from __future__ import annotations
@@ -30,16 +30,6 @@ class Result:
     recall: float
     logprob: float
     grades: tuple[Grade, ...]
-
-    @property
-    def reward(self) -> float:
-        """See `reward`."""
-        return reward(self.recall, self.logprob)
-
-
-def reward(recall: float, logprob: float) -> float:
-    """Recall first; log-probability (nats) only breaks ties."""
-    return recall + 0.01 * logprob
 
 
 def score(questions: Sequence[Question], engine: Engine) -> list[Score]:

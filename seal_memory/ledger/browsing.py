@@ -1,7 +1,7 @@
 """Browsing: pages of a namespace's interactions, filtered, newest first, for people to read.
 
-Superseded, quarantined and rejected interactions are included. Words match literally, anywhere in a text or title
-(SQLite's LIKE: case-insensitive in ASCII only). Not here: ranked full-text search (`search`).
+Superseded, quarantined and rejected interactions are included. Words match literally, anywhere in a text or title,
+whatever their case, accents and width (`_internal.scripts.fold`). Not here: ranked full-text search (`search`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from seal_memory._internal.scripts import fold
 from seal_memory.errors import InputError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import id_list
@@ -107,8 +108,8 @@ class Browsing:
                 where.append(f"i.seq IN (SELECT interaction_seq FROM sightings WHERE {column} = ?)")
                 values.append(wanted)
         for word in _split_words(words):
-            where.append("(i.text LIKE ? ESCAPE '\\' OR i.title LIKE ? ESCAPE '\\')")
-            values += [_like_pattern(word)] * 2
+            where.append("(instr(folded(i.text), ?) OR instr(folded(i.title), ?))")
+            values += [fold(word)] * 2
         return " AND ".join(where), values
 
 
@@ -117,8 +118,3 @@ def _split_words(words: str) -> list[str]:
     if len(found) > MAX_WORDS:
         raise InputError(f"the search has {len(found)} words; expected at most {MAX_WORDS}.")
     return found
-
-
-def _like_pattern(word: str) -> str:
-    escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"

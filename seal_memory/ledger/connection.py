@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 from sqlite_utils import Database
 
+from seal_memory._internal.scripts import fold
 from seal_memory.errors import BusyError, InputError, LedgerError
 
 logger = logging.getLogger(__name__)
@@ -225,6 +226,7 @@ def translate_error(error: sqlite3.Error, path: Path) -> LedgerError:
 def _connect(target: str, *, uri: bool) -> Database:
     connection = sqlite3.connect(target, uri=uri, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    connection.create_function("folded", 1, lambda text: text and fold(text), deterministic=True)
     try:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")

@@ -16,6 +16,7 @@ from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import content_hash, from_json, id_list, normalise, not_nan, to_json
 from seal_memory.ledger.reviews import restored_status
+from seal_memory.ledger.terms import add_to_index
 from seal_memory.records import WITHHELD, Interaction, NewInteraction, Observed, Role, Status
 
 COLUMNS = """
@@ -44,7 +45,9 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
         return []
     with scope.connection.atomic():
         known = _known(scope, hashes)
+        places = _sessions_of(scope, hashes, items)
         rows: list[tuple[object, ...]] = []
+        texts: list[tuple[str, str, str | None]] = []
         sightings: list[tuple[object, ...]] = []
         results: list[Observed] = []
         for item, digest in zip(items, hashes, strict=True):
@@ -55,10 +58,14 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
                 seen = Observed(scope.make_id(), True, item.status, item.reason)
                 known[digest] = Observed(seen.id, False, seen.status, seen.reason)
                 rows.append(_row(scope, item, seen.id, time, digest))
-            if seen.new or not item.replayed:
+                texts.append((seen.id, item.text, item.title))
+            place = (seen.id, item.session)
+            if not item.replayed or (place not in places and (seen.new or item.session is not None)):
+                places.add(place)
                 sightings.append((time, item.session, item.source, scope.namespace, seen.id))
             results.append(seen)
         scope.connection.run_many(_INSERT_INTERACTION, rows)
+        add_to_index(scope, texts)
         scope.connection.run_many(_INSERT_SIGHTING, sightings)
     return results
 
@@ -243,6 +250,20 @@ def _known(scope: Scope, hashes: Sequence[str]) -> dict[str, Observed]:
         (scope.namespace, id_list(hashes)),
     )
     return {row[0]: Observed(row[1], False, Status(row[2]), row[3]) for row in rows}
+
+
+def _sessions_of(scope: Scope, hashes: Sequence[str], items: Sequence[NewInteraction]) -> set[tuple[str, str | None]]:
+    """(id, session) of the sightings of replayed items in the sessions that they come in."""
+    replayed = [(digest, item.session) for digest, item in zip(hashes, items, strict=True) if item.replayed]
+    if not replayed:
+        return set()
+    rows = scope.connection.rows(
+        "SELECT DISTINCT i.id, s.session FROM interactions i JOIN sightings s ON s.interaction_seq = i.seq"
+        " WHERE i.namespace = ? AND i.content_hash IN (SELECT value FROM json_each(?))"
+        " AND s.session IN (SELECT value FROM json_each(?))",
+        (scope.namespace, id_list(d for d, _ in replayed), id_list({s for _, s in replayed if s is not None})),
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 def _row(scope: Scope, item: NewInteraction, new_id: str, time: float, digest: str) -> tuple[object, ...]:

@@ -25,6 +25,7 @@ from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.ledger.quarantine import Quarantine
 from seal_memory.ledger.queue import JobQueue
+from seal_memory.ledger.sessions import Sessions
 from seal_memory.records import (
     AdapterRecord,
     Decision,
@@ -50,7 +51,7 @@ class Ledger:
         self.queue, self.audits = JobQueue(scope), Audits(scope)
         self.quarantine = Quarantine(scope)
         self.policy = policy_rows.PolicyRows(scope)
-        self.namespaces, self.browsing = namespaces.Namespaces(scope), Browsing(scope)
+        self.namespaces, self.browsing, self.sessions = namespaces.Namespaces(scope), Browsing(scope), Sessions(scope)
 
     @classmethod
     def open(
@@ -121,7 +122,8 @@ class Ledger:
         """Record interactions in one transaction; one result per item, in order.
 
         A known role, title and text (NFC, white space collapsed) is another sighting of that interaction: `new` is
-        False and the status does not change. A known item with `replayed` set is not counted as a sighting.
+        False and the status does not change. A known item with `replayed` set is a sighting only if its session (not
+        None) has none of it yet.
 
         Raises:
             InputError: a text is empty or not valid Unicode, or metadata has no JSON form.

@@ -1,9 +1,8 @@
 """Purge: delete interactions and everything made from them, and overwrite their bytes in the file.
 
-Rows are deleted in one transaction. After its commit the file is *wiped*: the search index is merged (FTS5 keeps
-deleted words until then), the database rebuilt (`secure_delete` has overwritten deleted rows; rebuilding leaves no
-other remains), and the log emptied. The same transaction marks the wipe as due, so that the next `open` or `wipe`
-finishes one that was interrupted or blocked by another process.
+Rows are deleted in one transaction. After its commit the file is *wiped*: the database is rebuilt (`secure_delete` has
+overwritten deleted rows; rebuilding leaves no other remains), and the log emptied. The same transaction marks the wipe
+as due, so that the next `open` or `wipe` finishes one that was interrupted or blocked by another process.
 
 Not here: adapter rows, adapter files and snapshots (the report names them, the caller destroys them); copies outside
 the ledger, such as backups, file system snapshots and remapped disk blocks.
@@ -21,6 +20,7 @@ from seal_memory.ledger.encoding import id_list, to_json
 from seal_memory.ledger.interactions import require_interactions
 from seal_memory.ledger.learning_rows import adapter_ids_trained_on
 from seal_memory.ledger.snapshots import versions_holding
+from seal_memory.ledger.terms import remove_from_index
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +93,6 @@ def wipe_if_due(connection: Connection) -> None:
 
 
 def wipe(connection: Connection) -> None:
-    with connection.atomic():
-        connection.run("INSERT INTO interactions_fts (interactions_fts) VALUES ('optimize')")
     connection.run_outside_transaction("VACUUM")
     busy = connection.run_outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
     if busy:
@@ -117,6 +115,11 @@ def _require_known(scope: Scope, interaction_ids: Collection[str]) -> None:
 
 def _delete_interactions(scope: Scope, interaction_ids: Collection[str]) -> tuple[int, int]:
     ids = id_list(interaction_ids)
+    scope.connection.run(  # hashes of histories that may hold the texts
+        "DELETE FROM conversations WHERE namespace = ? AND session IN (SELECT s.session FROM sightings s"
+        f" JOIN interactions i ON i.seq = s.interaction_seq WHERE i.namespace = ? AND i.id {_IN_IDS})",
+        (scope.namespace, scope.namespace, ids),
+    )
     sightings = scope.connection.run(
         "DELETE FROM sightings WHERE interaction_seq IN"
         f" (SELECT seq FROM interactions WHERE namespace = ? AND id {_IN_IDS})",
@@ -130,6 +133,7 @@ def _delete_interactions(scope: Scope, interaction_ids: Collection[str]) -> tupl
         f"UPDATE interactions SET superseded_by = NULL WHERE namespace = ? AND superseded_by {_IN_IDS}",
         (scope.namespace, ids),
     )
+    remove_from_index(scope, interaction_ids)
     interactions = scope.connection.run(
         f"DELETE FROM interactions WHERE namespace = ? AND id {_IN_IDS}", (scope.namespace, ids)
     )

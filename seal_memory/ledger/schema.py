@@ -18,6 +18,8 @@ from seal_memory.errors import LedgerError, NewerSchemaError
 from seal_memory.ledger.connection import Connection
 from seal_memory.ledger.policy_rows import POLICY_TABLES, TRIAL_TABLES
 from seal_memory.ledger.reviews import QUARANTINE_TABLES
+from seal_memory.ledger.sessions import CONVERSATION_TABLES
+from seal_memory.ledger.terms import SEARCH_TABLES, register_functions
 
 APPLICATION_ID = 0x5EA17E40  # marks a seal-memory ledger in the SQLite file header
 
@@ -283,6 +285,8 @@ MIGRATIONS: tuple[str, ...] = (
     QUARANTINE_TABLES,
     TRIAL_TABLES,
     _STATUS_COLUMN,
+    SEARCH_TABLES,
+    CONVERSATION_TABLES,
 )
 
 
@@ -326,6 +330,7 @@ def _checked_version(connection: Connection, known: int) -> int:
 
 def _migrate(connection: Connection, version: int, script: str) -> None:
     with connection.translated_errors():
+        register_functions(connection.database.conn)
         connection.database.executescript(script)
         connection.database.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.database.execute(f"PRAGMA user_version={version}")

@@ -1,25 +1,26 @@
-"""Full-text search over interactions: FTS5's BM25, corrected for small memories.
+"""Full-text search over interactions: BM25 over the terms of one namespace.
 
-FTS5 gives almost no weight to a term that occurs in more than half of all rows, and it counts the rows of every
-namespace in the file. Both hurt a small memory. So each term is queried on its own, FTS5's inverse document frequency
-is divided out of its score, and the non-negative log(1 + (N - n + .5) / (n + .5)), counted over this namespace, is
-multiplied in. For a large memory the ranking is FTS5's own.
+The inverse document frequency is the non-negative log(1 + (N - n + .5) / (n + .5)): a word that most texts share still
+counts in a small memory. All statistics (rows, lengths, hits) are of the namespace that is searched, so that neither
+its scores nor the time of a search depends on what others of the same file hold.
 
-A query is never parsed as FTS5 syntax: it is split into words, and each word is quoted. Quarantined and rejected
-interactions are not indexed and not counted.
+A query is only ever words: no syntax. Superseded, quarantined and rejected interactions are not found and not counted.
 
-Not here: embeddings, chunking (one row is one interaction), a score threshold (`routing`).
+Not here: which words a text has (`terms`), embeddings, chunking (one row is one interaction), a score threshold
+(`routing`).
 """
 
 from __future__ import annotations
 
 import math
-import re
+from collections import Counter
 from collections.abc import Collection
 
+from seal_memory._internal.scripts import FUNCTION_PAIRS, is_particle, words
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import id_list
 from seal_memory.ledger.interactions import COLUMNS, interaction_from
+from seal_memory.ledger.terms import stemmed
 from seal_memory.records import WITHHELD, Hit, Status
 
 TEXT_WEIGHT = 1.0
@@ -35,13 +36,26 @@ _STOP_WORDS = """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 _SEARCHABLE = frozenset(Status) - {Status.SUPERSEDED} - WITHHELD
-_WORD = re.compile(r"\w+")
-_MIN_IDF = 1e-6  # FTS5's value where the logarithm would not be positive
+_K1, _B = 1.2, 0.75  # of BM25
 
-_MATCH = """
-    SELECT f.rowid, -bm25(interactions_fts, ?, ?), i.namespace = ? AND i.status != ?
-    FROM interactions_fts f CROSS JOIN interactions i ON i.seq = f.rowid
-    WHERE interactions_fts MATCH ?
+_MATCHES = """
+    SELECT t.term, t.seq, t.in_text, t.in_title, l.words
+    FROM json_each(:terms) j
+    CROSS JOIN search_terms t ON t.space = :space AND t.term = j.value
+    CROSS JOIN search_lengths l ON l.seq = t.seq
+    CROSS JOIN interactions i ON i.seq = t.seq
+    WHERE i.status NOT IN (SELECT value FROM json_each(:hidden))
+"""
+_STATISTICS = """
+    WITH ours AS (
+        SELECT s.id, count(*) AS texts, total(l.words) AS words
+        FROM search_spaces s JOIN search_lengths l ON l.space = s.id WHERE s.namespace = :namespace
+    ), hidden AS (
+        SELECT count(*) AS texts, total(l.words) AS words
+        FROM interactions i JOIN search_lengths l ON l.seq = i.seq
+        WHERE i.namespace = :namespace AND i.status IN (SELECT value FROM json_each(:hidden))
+    )
+    SELECT ours.id, ours.texts - hidden.texts, ours.words - hidden.words FROM ours, hidden
 """
 
 
@@ -61,30 +75,32 @@ def search(scope: Scope, query: str, *, limit: int, statuses: Collection[Status]
 
 
 def query_terms(query: str) -> list[str]:
-    """Distinct words of a query without stop words; all words if there are only stop words."""
-    words = {word.casefold(): word for word in _WORD.findall(query) if word.strip("_")}
-    content = [word for folded, word in words.items() if folded not in STOP_WORDS]
-    return (content or list(words.values()))[:MAX_TERMS]
+    """Terms of a query's distinct words, without stop words; of all words if there are only stop words.
+
+    Two words with one stem give it twice.
+    """
+    distinct = dict.fromkeys(words(query))
+    content = [word for word in distinct if not _is_stop_word(word)]
+    return [stemmed(word) for word in (content or distinct)][:MAX_TERMS]
+
+
+def _is_stop_word(word: str) -> bool:
+    return word in STOP_WORDS or word in FUNCTION_PAIRS or is_particle(word)
 
 
 def _scores(scope: Scope, terms: list[str]) -> dict[int, float]:
-    """BM25 score by row number, for every matching row of the namespace that is not superseded."""
-    indexed = "SELECT count(*) FROM interactions WHERE status NOT IN (SELECT value FROM json_each(?))"
-    rows_in_file = int(scope.connection.rows(indexed, (id_list(WITHHELD),))[0][0])
-    rows_in_namespace = int(
-        scope.connection.rows(
-            f"{indexed} AND namespace = ? AND status != ?",
-            (id_list(WITHHELD), scope.namespace, Status.SUPERSEDED),
-        )[0][0]
-    )
+    """BM25 score by row number, for every matching row of the namespace that may be found."""
+    hidden = id_list(sorted(set(Status) - _SEARCHABLE))
+    ((space, rows, total),) = scope.connection.rows(_STATISTICS, {"namespace": scope.namespace, "hidden": hidden})
+    asked = Counter(terms)
+    matches = scope.connection.rows(_MATCHES, {"terms": id_list(asked), "space": space, "hidden": hidden})
+    hits = Counter(row[0] for row in matches)
     scores: dict[int, float] = {}
-    for term in terms:
-        values = (TEXT_WEIGHT, TITLE_WEIGHT, scope.namespace, Status.SUPERSEDED, f'"{term}"')
-        matches = scope.connection.rows(_MATCH, values)
-        ours = [(row[0], row[1]) for row in matches if row[2]]
-        weight = _smooth_idf(rows_in_namespace, len(ours)) / _fts5_idf(rows_in_file, len(matches))
-        for seq, score in ours:
-            scores[seq] = scores.get(seq, 0.0) + score * weight
+    for term, seq, in_text, in_title, length in matches:
+        weight = asked[term] * math.log(1 + (rows - hits[term] + 0.5) / (hits[term] + 0.5))
+        count = TEXT_WEIGHT * in_text + TITLE_WEIGHT * in_title
+        share = count * (_K1 + 1) / (count + _K1 * (1 - _B + _B * length * rows / total))
+        scores[seq] = scores.get(seq, 0.0) + weight * share
     return scores
 
 
@@ -99,12 +115,3 @@ def _best(scope: Scope, scores: dict[int, float], statuses: set[Status], limit: 
     )
     allowed = {row[0] for row in rows}
     return [seq for seq in ranked if seq in allowed][:limit]
-
-
-def _smooth_idf(rows: int, hits: int) -> float:
-    return math.log(1 + (rows - hits + 0.5) / (hits + 0.5))
-
-
-def _fts5_idf(rows: int, hits: int) -> float:
-    ratio = (rows - hits + 0.5) / (hits + 0.5)
-    return math.log(ratio) if ratio > 1 else _MIN_IDF

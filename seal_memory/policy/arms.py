@@ -1,16 +1,16 @@
-"""The bandit in a consolidation: assigns arms to candidates and learns from their rewards.
+"""The bandit over one memory: the arm of a consolidation, and arms for a round of refining, rewarded there.
 
 A reward includes the cost of training longer than the cheapest candidate and of recall lost on earlier memories
-(`rewards.RewardWeights`). Rewards are in the ledger, so they survive a restart and belong to one namespace. A single
-candidate per episode cannot be compared: it gets the best arm known, and no reward is measured.
-Not here: the choice between trained candidates (`learning.screen`), notes (`note_writer`).
+(`rewards.RewardWeights`). Rewards are in the ledger, so they survive a restart and belong to one namespace. A
+consolidation trains one candidate an episode, under the best arm known, and rewards none: there is nothing to compare.
+Not here: the rounds (`refining`), notes (`note_writer`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from seal_memory.learning.candidates import ArmSource, RoundRobinArms, Study, candidate_id
+from seal_memory.learning.candidates import Study, candidate_id
 from seal_memory.learning.plans import trained_tokens
 from seal_memory.learning.workbench import Workbench
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
@@ -18,17 +18,17 @@ from seal_memory.policy.guards import usable_quiz
 from seal_memory.policy.old_quizzes import AttractedItems, attracted_items, losses
 from seal_memory.policy.rewards import Trial, efforts, measure, rivals
 from seal_memory.records import SelfEdit
-from seal_memory.self_edits.generator import Arm
+from seal_memory.self_edits.generator import ARMS, Arm
 from seal_memory.self_edits.genres import MODEL_GENRES
 
 
-def arm_source(bench: Workbench) -> ArmSource:
-    """The bandit, or arms that take turns, as `policy.bandit` says."""
-    return BanditArms(bench) if bench.settings.policy.bandit else RoundRobinArms()
+def best_arm(bench: Workbench) -> Arm:
+    """The arm of a consolidation: the best one known with `policy.bandit`, else the first."""
+    return BanditArms(bench).bandit().best() if bench.settings.policy.bandit else ARMS[0]
 
 
 class BanditArms:
-    """An `ArmSource` whose rewards are in the ledger."""
+    """A bandit whose rewards are in the ledger."""
 
     def __init__(self, bench: Workbench, *, arms: Sequence[Arm] = POLICY_ARMS) -> None:
         self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings

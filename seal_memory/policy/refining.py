@@ -30,6 +30,7 @@ from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, Poli
 NOTES, ARMS = "notes", "arms"
 REFINE = "refine"  # phase of the progress reported between two explored episodes
 MAX_TOKENS = 400_000  # trained tokens after which a round explores no further episode: set by hand
+ARMS_PER_EPISODE = 2  # the best arm known, and another
 EPISODES_PER_STACK = 2  # episodes of one stack: each is the other's rival
 MAX_VALIDATION_EPISODES = 24  # fewer err by as much as a writer gains (lab log, P14, P28 to P30)
 MAX_SAMPLED = 64  # shards that one round of rejection sampling reads, whatever the budget is: nothing is trained
@@ -78,11 +79,9 @@ class Refiner:
 
     def _explore_arms(self, number: int) -> None:
         """Train several arms per episode and reward each candidate; the rewards go to the ledger."""
-        seed = self._seed(number)
-        settings = self.settings.changed(learning={"candidates": max(2, self.settings.learning.candidates)}, seed=seed)
-        bench = self.bench.with_settings(settings)
+        bench = self.bench.with_settings(self.settings.changed(seed=self._seed(number)))
         bandit = BanditArms(bench)
-        making = Candidates(bench, arms=bandit)
+        making = Candidates(bench, arms=lambda episode_id: bandit.choose(episode_id, ARMS_PER_EPISODE))
         for episodes in self._affordable(number, ARMS):
             studies = making.study(episodes)
             edits = [e for s in studies for e in s.edits]
@@ -108,7 +107,7 @@ class Refiner:
             )
             return None
         samples = self._is_sampling_round(number)
-        kept, figures = self._reject(number, shards) if samples else self._explore_notes(number)
+        kept, figures = self._sample_notes(number, shards) if samples else self._explore_notes(number)
         return improve(
             kept,
             {i for s in shards for i in s.interaction_ids},
@@ -132,7 +131,7 @@ class Refiner:
             return NOTES not in kinds
         return SAMPLINGS > 0 and self.writers.current() is None
 
-    def _reject(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
+    def _sample_notes(self, number: int, shards: Sequence[ShardEntry]) -> tuple[list[PolicyExample], dict[str, float]]:
         """Rejection sampling: survivors of the round trip, each sampling by a writer trained on the last one's.
 
         All samplings are one round: one alone is too small a step to validate (lab log, P28 to P30).

@@ -1,7 +1,7 @@
 """Quiz generation from the source text alone, in several phrasings, and a filter that keeps answerable items.
 
 An item is kept when the base model finds its answer likelier with the text in the prompt than without, by
-log-probability (a small model's generation is too noisy for this). Part of each episode's items is held out for good.
+log-probability (a small model's generation is too noisy for this). Every item is held out for good.
 Not here: grading answers (`grader`), use of the results (`learning`).
 """
 
@@ -33,17 +33,16 @@ LATE_ITEMS = 3  # kept per interaction: each reserves a question that training m
 
 @dataclass(frozen=True, slots=True)
 class QuizPlan:
-    """Number of questions to try per statement, and the share held out."""
+    """Number of questions to try per statement, and whether the model rewords some."""
 
     per_statement: int = 2
-    held_out_share: float = 0.5
     model_questions: bool = True
 
 
 def make_quiz(
     statements: Sequence[Statement], engine: Engine, *, plan: QuizPlan, seed: int, make_id: Callable[[], str]
 ) -> list[QuizItem]:
-    """Answerable quiz items for the statements of one or several episodes; see `hold_out` for the split."""
+    """Answerable quiz items for the statements of one or several episodes, all held out."""
     rng = random.Random(seed)
     offered = _cloze_items(statements, plan.per_statement, rng, make_id)
     if plan.model_questions:
@@ -87,19 +86,6 @@ def filter_answerable(items: Sequence[QuizItem], sources: Sequence[str], engine:
     return kept
 
 
-def hold_out(items: Sequence[QuizItem], *, share: float, seed: int) -> list[QuizItem]:
-    """One episode's items with `share` of them held out, at least one, spread over the answers."""
-    if not items:
-        return []
-    rng = random.Random(seed)
-    order = list(range(len(items)))
-    rng.shuffle(order)
-    chosen = set(order[: max(1, round(share * len(items)))])
-    marked = [replace(item, held_out=n in chosen) for n, item in enumerate(items)]
-    reserved = {normalise(i.question) for i in marked if i.held_out}
-    return [i for i in marked if i.held_out or normalise(i.question) not in reserved]
-
-
 def _cloze_items(
     statements: Sequence[Statement],
     count: int,
@@ -120,7 +106,7 @@ def _cloze_items(
             if question is None or contains(question, span.text) or normalise(question) in asked:
                 continue
             asked.add(normalise(question))
-            quiz_item = QuizItem(make_id(), (statement.interaction_id,), question, span.text, False, shape)
+            quiz_item = QuizItem(make_id(), (statement.interaction_id,), question, span.text, True, shape)
             offered.append((quiz_item, statement))
     return offered
 

@@ -1,14 +1,13 @@
 """Makes self-edits: items of all genres and the training plan for them.
 
-The candidates of one episode differ in their arm (genre mix and hyperparameters) and seed. Not here: the items
-(`genres`), grading (`learning`), choosing arms (`policy`).
+Not here: the items (`genres`), grading (`learning`), choosing arms (`policy`).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from seal_memory.config import LearningSettings
@@ -69,35 +68,6 @@ ARMS = (
         0.7,
     ),
 )
-
-
-def make_self_edits(
-    episode: Episode,
-    statements: Sequence[Statement],
-    written: Sequence[TrainingItem],
-    written_yields: Sequence[GenreYield],
-    *,
-    settings: LearningSettings,
-    held_out: Collection[str],
-    seed: int,
-    make_id: Callable[[], str],
-    arms: Sequence[Arm] = ARMS,
-) -> list[SelfEdit]:
-    """`settings.candidates` self-edits of one episode, the arms taking turns; see `make_self_edit`."""
-    return [
-        make_self_edit(
-            episode,
-            statements,
-            written,
-            written_yields,
-            arm=arms[k % len(arms)],
-            settings=settings,
-            held_out=held_out,
-            seed=seed + k,
-            id=make_id(),
-        )
-        for k in range(settings.candidates)
-    ]
 
 
 def make_self_edit(

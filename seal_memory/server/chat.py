@@ -142,7 +142,9 @@ async def _answer(
         **head,
         "choices": [formats.choice(n, a) for n, a in enumerate(answers)],
         "usage": shape.usage_of(answers, len(exchange.ready)),
-        "seal_memory": shape.origin_of(answers, exchange.snapshot, observed=bool(exchange.messages)),
+        "seal_memory": shape.origin_of(
+            answers, exchange.snapshot, observed=bool(exchange.messages), session=exchange.session
+        ),
     }
     return JSONResponse(whole, headers=headers)
 
@@ -201,5 +203,7 @@ def _ends(
     for n, answer in enumerate(answers):
         chunk = {**start, "choices": [formats.end(n, answer)]}
         if n + 1 == len(answers):
-            chunk["seal_memory"] = shape.origin_of(answers, exchange.snapshot, observed=bool(exchange.messages))
+            chunk["seal_memory"] = shape.origin_of(
+                answers, exchange.snapshot, observed=bool(exchange.messages), session=exchange.session
+            )
         yield chunk

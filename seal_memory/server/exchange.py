@@ -7,7 +7,6 @@ Not here: HTTP (`chat`), answering (`SealMemory.converse`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from seal_memory.memory import SealMemory
 from seal_memory.server.auth import Caller
 from seal_memory.server.errors import ApiError
 from seal_memory.server.schemas import ChatRequest, CompletionRequest
+from seal_memory.server.sessions import derived_session, keys_after
 from seal_memory.server.state import Server
 
 
@@ -39,6 +39,7 @@ class Exchange:
 
     server: Server
     memory: SealMemory
+    caller_id: str
     ready: list[Conversation]
     messages: Sequence[Mapping[str, Any]]  # to record; empty: record nothing
     session: str | None
@@ -90,6 +91,9 @@ class Exchange:
                 self.memory.observe(
                     answers[0].text, role="assistant", source=self.source, session=self.session, metadata=made_by
                 )
+            if self.session is not None:
+                keys = keys_after(self.caller_id, self.messages, [a.text for a in answers])
+                self.memory.ledger.sessions.note(self.session, keys)
 
 
 def prepare_chat(server: Server, caller: Caller, body: ChatRequest, options: RequestOptions) -> Exchange:
@@ -98,13 +102,12 @@ def prepare_chat(server: Server, caller: Caller, body: ChatRequest, options: Req
     messages = body.message_dicts
     if observes:
         from_messages([m for m in messages if not _is_blank(m)])  # refuse now what could not be recorded later
-    session = options.session or _session(caller, messages)
 
     def ready(memory: SealMemory) -> list[Conversation]:
         n = body.n or 1
         return [memory.converse(messages, mode=options.mode, decoding=body.decoding, n=n, tools=body.offered_tools)]
 
-    return _prepare(server, caller, ready, messages if observes else (), session)
+    return _prepare(server, caller, ready, messages if observes else (), options.session, is_chat=True)
 
 
 def prepare_completion(server: Server, caller: Caller, body: CompletionRequest, options: RequestOptions) -> Exchange:
@@ -122,16 +125,26 @@ def prepare_completion(server: Server, caller: Caller, body: CompletionRequest, 
 
 
 def _prepare(
-    server: Server, caller: Caller, ready: Any, messages: Sequence[Mapping[str, Any]], session: str | None
+    server: Server,
+    caller: Caller,
+    ready: Any,
+    messages: Sequence[Mapping[str, Any]],
+    session: str | None,
+    *,
+    is_chat: bool = False,
 ) -> Exchange:
     with ExitStack() as stack:
         server.slots.take()
         stack.callback(server.slots.free)
         memory = stack.enter_context(server.pool.memory(caller.namespace))
         conversations = ready(memory)
+        if is_chat and messages and session is None:
+            session = derived_session(memory.ledger, caller.id, messages)
         source = "chat" if caller.key is None else f"chat/{caller.key.id}"
         fingerprint = f"{memory.answering.fingerprint[:12]}-{conversations[0].snapshot or 0}"
-        return Exchange(server, memory, conversations, messages, session, source, fingerprint, stack.pop_all())
+        return Exchange(
+            server, memory, caller.id, conversations, messages, session, source, fingerprint, stack.pop_all()
+        )
 
 
 def _observes(caller: Caller, wanted: bool | None, default: bool) -> bool:
@@ -139,13 +152,6 @@ def _observes(caller: Caller, wanted: bool | None, default: bool) -> bool:
     if wanted and not caller.observes and not caller.allows("observe"):
         raise ApiError(403, "scope_missing", "This key may not record conversations: it lacks the scope 'observe'.")
     return default if wanted is None else wanted
-
-
-def _session(caller: Caller, messages: Sequence[Mapping[str, Any]]) -> str:
-    """A session id for a conversation without one: the hash of its first user message, so equal for all its turns."""
-    first = next((str(m.get("content")) for m in messages if m.get("role") == "user"), "")
-    digest = hashlib.sha256(f"{caller.id}\n{first}".encode()).hexdigest()
-    return f"chat-{digest[:16]}"
 
 
 def _replayed(messages: Sequence[Mapping[str, Any]]) -> int:

@@ -23,11 +23,14 @@ def usage_of(answers: Sequence[Answer], prompts: int = 1) -> dict[str, int]:
     return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
 
 
-def origin_of(answers: Sequence[Answer], snapshot: int | None, *, observed: bool) -> dict[str, Any]:
+def origin_of(
+    answers: Sequence[Answer], snapshot: int | None, *, observed: bool, session: str | None
+) -> dict[str, Any]:
     """The extra field `seal_memory`: version, and mode, confidence, shards and sources of each choice."""
     return {
         "snapshot": snapshot or 0,
         "observed": observed,
+        "session": session,
         "choices": [
             {
                 "mode": a.mode.value,

@@ -14,7 +14,7 @@ from seal_memory.learning.consolidate import ConsolidateReport, Consolidator, re
 from seal_memory.learning.pruning import needed, prune_snapshots
 from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger.leases import lease
-from seal_memory.policy.arms import arm_source
+from seal_memory.policy.arms import best_arm
 from seal_memory.policy.refining import Refiner, RefineReport
 from seal_memory.policy.rest_em import RoundPlan
 from seal_memory.policy.versions import NoteWriters
@@ -44,7 +44,8 @@ class Trainer:
         bench, settings = self.bench, self.bench.settings
         seed = (settings.seed + (reopen(bench.ledger, rebuild) if rebuild else 0)) % (1 << 32)
         seeded = bench.with_settings(settings.changed(seed=seed))
-        report = Consolidator(seeded, arms=arm_source(bench), note_writer=self._note_writer()).run()
+        arm = best_arm(bench)
+        report = Consolidator(seeded, arms=lambda episode_id: [arm], note_writer=self._note_writer()).run()
         decision = Sleeper(self.bench).build_core() if core else None
         if decision is not None:
             version = decision.snapshot_version or report.version

@@ -32,7 +32,6 @@ from seal_memory.records import Status
 
 EASY = {
     "engine.dtype": "float32",
-    "learning.candidates": 1,
     "learning.epochs": 1,
     "learning.document_readings": 1,
     "learning.rank": 2,
@@ -145,7 +144,6 @@ def test_grading_compares_three_ways_and_says_what_is_counted_up(bench: Bench) -
         assert way["seconds_per_candidate"] == pytest.approx(parts)
     ratio = padded["seconds_per_candidate"] / ours["seconds_per_candidate"]
     assert found["times_faster_than_padded"] == {"float32": pytest.approx(ratio)}
-    assert 0 <= found["agreement"]["recall_of_screens_best"] <= found["agreement"]["recall_best"] <= 1
     assert not [n for n in bench.engine._adapters if n.startswith("speed:")]
 
 

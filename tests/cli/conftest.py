@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 # Under these the tiny random model, which can learn nothing, trains within a second and publishes what it trained.
 EASY = {
     "engine.dtype": "float32",
-    "learning.candidates": "1",
     "learning.epochs": "1",
     "learning.document_epochs": "1",
     "learning.document_readings": "1",

@@ -122,6 +122,24 @@ STATING_NOTHING = [
 ]
 
 
+FOREIGN = """
+    ผมชื่อสมชาย / ขอบคุณ / ខ្ញុំឈ្មោះសុខា / ຂ້ອຍຊື່ສົມໄຊ / ကျွန်တော်
+    / 日本の首都は？ / こんにちは / 你好 / 안녕하세요 / 제 이름은 김철수입니다 / Hello. 管理者は田中です。
+    / Привет / Я врач / Где ключ? / أنا طبيب / أين المفتاح؟ / मैं डॉक्टर हूँ / שלום / γιατρός
+    / Evliyim. / Olen naimisissa / Tengo hambre / Vivo aquí / Bonjour / Merci beaucoup / Hola / Danke! / Sí
+    / No, gracias.
+    / Was ist das? / Wo wohnst du? / Cuál es la capital? / Mieszkam tutaj / Jag heter Bo. / Tôi đói / Estoy casado
+    / Ich heiße Bo.
+"""
+
+
+@pytest.mark.parametrize("text", [" ".join(text.split()) for text in FOREIGN.split("/")])
+def test_rules_for_english_judge_no_other_language(text: str) -> None:
+    """Neither "fragment: too short" nor a greeting nor a question: what is not surely English is learned."""
+    verdict = admit(text, role=Role.USER)
+    assert (verdict.status, verdict.reason) == (Status.PENDING, None)
+
+
 @pytest.mark.parametrize("text", STATING)
 def test_what_states_something_is_learned(text: str) -> None:
     verdict = admit(text, role=Role.USER)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Under these the tiny random model trains within a second and publishes what it trained.
 EASY = {
-    "engine.dtype": "float32", "learning.candidates": "1", "learning.epochs": "1", "learning.document_epochs": "1",
+    "engine.dtype": "float32", "learning.epochs": "1", "learning.document_epochs": "1",
     "learning.document_readings": "1", "learning.min_steps": "1", "learning.rank": "4",
     "learning.notes_per_statement": "0", "answering.max_tokens": "24", "gate.quiz_answer_tokens": "24",
     "gate.min_gain": "0", "gate.max_old_loss": "1", "gate.max_perplexity_increase": "10",

@@ -182,31 +182,6 @@ def test_everything_behind_a_shard_is_in_the_ledger(open_memory: Open) -> None:
     assert all(Q_LIGHTHOUSE[0] != i.prompt for i in edit.items)
 
 
-def test_the_best_of_several_candidates_is_kept(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chosen by practice items; the others leave no trace but their self-edits."""
-    monkeypatch.setattr("seal_memory.learning.candidates.FINALISTS", 3)
-    memory = open_memory(learning={"candidates": 3, "stack_size": 3})
-    chosen: list[str] = []
-
-    def likes_the_third(prompt: Prompt) -> str:
-        if prompt.adapter and prompt.adapter.startswith("candidate:"):
-            chosen.extend([prompt.adapter] if prompt.adapter not in chosen else [])
-            return "Korrin Bay Maud Ellery 1887" if prompt.adapter == chosen[-1] and len(chosen) == 3 else ""
-        return ""
-
-    _say(memory, monkeypatch, likes_the_third)
-    monkeypatch.setattr("seal_memory.quizzes.generator.MIN_GAIN", -100.0)  # the tiny model's own questions pass
-    _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "s")
-    assert memory.consolidate().published == 1
-    edits = memory.ledger.self_edits()
-    assert len(edits) == 3
-    assert len({e.seed for e in edits}) == 3
-    (adapter,) = memory.ledger.adapters()
-    assert f"candidate:{adapter.self_edit_id}" == chosen[2]
-    assert memory.store.ids() == (adapter.id,)
-    assert not [name for name in memory.engine._adapters if name.startswith("candidate:")]
-
-
 def test_many_episodes_are_published_in_waves(open_memory: Open) -> None:
     """As many at once as fit into a stack; each wave is its own version, with all earlier shards."""
     memory = open_memory(learning={"stack_size": 2})
@@ -221,7 +196,7 @@ def test_repeating_a_run_gives_the_same_adapters(open_memory: Open, tmp_path: Pa
     """Ids are made of bytes: the same text, settings and seed, in another folder; another seed, another id."""
 
     def run(name: str, **changes: Any) -> tuple[str, ...]:
-        memory = open_memory(tmp_path / name, learning={"candidates": 2, "notes_per_statement": 1}, **changes)
+        memory = open_memory(tmp_path / name, learning={"notes_per_statement": 1}, **changes)
         _observe(memory, LIGHTHOUSE, Q_LIGHTHOUSE, "one")
         _observe(memory, REPORT, Q_REPORT, "two")
         memory.consolidate()

@@ -88,11 +88,3 @@ def test_drift_has_two_budgets(
     assert verdict.accepted == (not complaints)
     assert len(verdict.reasons) == len(complaints)
     assert all(c in r for c, r in zip(complaints, verdict.reasons, strict=True))
-
-
-def test_log_probability_only_breaks_ties() -> None:
-    """Recall decides between candidates; of equal ones the likelier."""
-    low = summarise([Grade("q", None, None, -9.0, 0.0, True, 0.0)])
-    high = summarise([Grade("q", None, None, -0.1, 0.0, False, 0.0)])
-    likelier = summarise([Grade("q", None, None, -1.0, 0.0, True, 0.0)])
-    assert likelier.reward > low.reward > high.reward

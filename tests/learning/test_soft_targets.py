@@ -73,7 +73,7 @@ def test_every_row_has_a_distribution_for_each_target(engine: TransformersEngine
         torch.testing.assert_close(alone.logprobs, soft.logprobs, atol=1e-4, rtol=1e-4)
         assert bool((soft.logprobs.diff(dim=1) <= 0).all())
     assert len(concatenate(found).ids) == 7
-    assert torch.equal(concatenate(found).cut(slice(3, 5)).ids, found[1].ids)
+    assert torch.equal(concatenate(found).take(slice(3, 5)).ids, found[1].ids)
 
 
 def _job(engine: TransformersEngine, **more: Any) -> TrainingJob:

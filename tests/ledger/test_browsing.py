@@ -50,6 +50,13 @@ def test_words_are_no_patterns(ledger: Ledger) -> None:
     assert texts(ledger, "0_%") == []
 
 
+@pytest.mark.parametrize("words", ["ZOË", "zoe", "Cafe\u0301 ＰＩＮ", "管理", "straße"])
+def test_words_match_in_any_script_case_and_spelling(ledger: Ledger, words: str) -> None:
+    text = "Zoë's café PIN, 管理者は田中さん, STRASSE"
+    ledger.observe([NewInteraction(text), NewInteraction("The boat is red.", title="Boats")])
+    assert texts(ledger, words) == [text]
+
+
 def test_a_superseded_one_names_its_successor(ledger: Ledger) -> None:
     (old,) = ledger.observe([MILL])
     new = ledger.supersede(old.id, NewInteraction("The mill still stands.", time=5.0))

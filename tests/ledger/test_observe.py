@@ -94,3 +94,11 @@ def test_default_ids_sort_by_time_and_never_repeat(ledger: Ledger) -> None:
     ids = [seen.id for seen in ledger.observe([NewInteraction(str(n)) for n in range(500)])]
     assert len(set(ids)) == 500
     assert ids[0][:12] <= ids[-1][:12]
+
+
+def test_a_replayed_text_is_a_sighting_in_a_session_that_has_none_of_it(ledger: Ledger) -> None:
+    """Else a history brought into session b would be lost to it with session a."""
+    ledger.observe([NewInteraction("The key is in the bell.", session="a")])
+    for _ in range(2):
+        ledger.observe([NewInteraction("The key is in the bell.", session="b", replayed=True)])
+    assert [i.sightings for i in ledger.interactions(session="b")] == [2]

@@ -246,3 +246,27 @@ def test_a_read_only_folder_with_an_unfinished_log_is_not_read_wrongly(
     assert "refused:" in out
     assert "copy the folder to a writable place" in out
     dead.chmod(0o755)
+
+
+def test_texts_of_an_earlier_release_are_found_in_any_script_after_migrating(tmp_path: Path) -> None:
+    """Schema 6 indexed by FTS5, which took a Japanese sentence for one word; its index goes."""
+    seen = [("default", "サーバーの管理者は田中さんです。", None), ("default", "It opened late.", "Breweries")]
+    seen.append(("b", "boat", ""))
+    connection = open_connection(tmp_path / "ledger.sqlite")
+    prepare(connection, migrations=MIGRATIONS[:6])
+    with connection.atomic():
+        for n, (namespace, text, title) in enumerate(seen):
+            connection.run(
+                "INSERT INTO interactions (namespace, id, status, time, role, content_hash, title, metadata, text)"
+                " VALUES (?, ?, 'pending', 0, 'user', ?, ?, '{}', ?)",
+                (namespace, f"i{n}", f"h{n}", title, text),
+            )
+    connection.close()
+    with Ledger.open(tmp_path) as ledger:
+        assert [hit.interaction.id for hit in ledger.search("管理者")] == ["i0"]
+        assert [hit.interaction.id for hit in ledger.search("brewery")] == ["i1"]
+        assert ledger.search("boat") == []
+        tables = ledger._scope.connection.rows("SELECT name FROM sqlite_master WHERE name LIKE '%fts%'")
+        assert [row[0] for row in tables] == []
+    with Ledger.open(tmp_path, namespace="b") as other:
+        assert [hit.interaction.id for hit in other.search("boats")] == ["i2"]

@@ -15,14 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seal_memory import SealMemory
-from seal_memory._internal.progress import silent
 from seal_memory.config import LearningSettings
 from seal_memory.engines.base import Score
 from seal_memory.errors import InputError
-from seal_memory.learning.candidates import Candidates, RoundRobinArms
+from seal_memory.learning.candidates import Candidates, Study
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.plans import trained_tokens
-from seal_memory.policy.arms import BanditArms, arm_source
+from seal_memory.policy.arms import BanditArms
 from seal_memory.policy.bandit import POLICY_ARMS, Bandit, arm_name
 from seal_memory.policy.old_quizzes import attracted_items, losses
 from seal_memory.policy.rewards import measure
@@ -148,25 +147,27 @@ def _easy_quiz(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seal_memory.policy.guards.MIN_LOGPROB_WITH", -100.0)
 
 
-def _candidates(memory: SealMemory) -> tuple[Candidates, list[Any]]:
+def _trained(memory: SealMemory, arms: BanditArms, count_of_arms: int) -> tuple[Candidates, list[Study]]:
+    """Two episodes with so many candidates each, all of them trained."""
     number = count()
-    arms = arm_source(memory.workbench)
-    made = Candidates(
-        replace(memory.workbench, clock=lambda: 0.0, make_id=lambda: f"id{next(number)}", progress=silent), arms=arms
-    )
+    bench = replace(memory.workbench, clock=lambda: 0.0, make_id=lambda: f"id{next(number)}")
+    made = Candidates(bench, arms=lambda episode_id: arms.choose(episode_id, count_of_arms))
     for n, text in enumerate(("Maud Ellery built the lighthouse at Korrin Bay in 1887.", "Tomas keeps drawer 12.")):
         memory.observe(text, session=str(n))
     episodes = group_episodes(memory.ledger.interactions(), max_tokens=120, count_tokens=memory.engine.count_tokens)
-    return made, made.study(episodes)
+    studies = made.study(episodes)
+    made.train([e for s in studies for e in s.edits])
+    return made, studies
 
 
 @pytest.mark.usefixtures("_easy_quiz")
 def test_every_candidate_teaches_the_bandit(open_memory: Open) -> None:
     """Its arm and a finite reward, once, in the ledger; the first candidate has the best arm known."""
-    memory = open_memory(learning={"candidates": 3}, policy={"bandit": True})
-    candidates, studies = _candidates(memory)
+    memory = open_memory()
+    arms = BanditArms(memory.workbench)
+    _, studies = _trained(memory, arms, 3)
     assert all(s.arms[0] == ARMS[0] and len(set(s.arms)) == 3 for s in studies)
-    candidates.train_and_choose(studies)
+    arms.learn(studies)
     kept = memory.ledger.policy.arm_rewards()
     assert {r.edit_id for r in kept} == {e.id for s in studies for e in s.edits if s.held_out}
     assert [r.arm for r in kept[:3]] == [arm_name(a) for a in studies[0].arms]
@@ -176,48 +177,42 @@ def test_every_candidate_teaches_the_bandit(open_memory: Open) -> None:
 
 
 @pytest.mark.usefixtures("_easy_quiz")
-def test_one_candidate_gets_the_best_arm_and_measures_nothing(open_memory: Open) -> None:
-    """Nobody would catch a bad draw."""
-    memory = open_memory(learning={"candidates": 1}, policy={"bandit": True})
-    candidates, studies = _candidates(memory)
-    candidates.train_and_choose(studies)
+def test_one_candidate_gets_the_best_arm_and_is_not_rewarded(open_memory: Open) -> None:
+    """There is nothing to compare it with."""
+    memory = open_memory()
+    arms = BanditArms(memory.workbench)
+    _, studies = _trained(memory, arms, 1)
+    arms.learn(studies)
     assert [s.arms for s in studies] == [(ARMS[0],)] * len(studies)
     assert memory.ledger.policy.arm_rewards() == []
     memory.ledger.policy.add_arm_rewards([("x", arm_name(ARMS[2]), 0.9), ("y", arm_name(ARMS[0]), 0.1)])
-    assert candidates.arms.choose("e", 1) == (ARMS[2],)
+    assert arms.choose("e", 1) == (ARMS[2],)
 
 
-def test_arms_take_turns_unless_the_settings_say_otherwise(open_memory: Open) -> None:
-    """As before there was a bandit, also for more candidates than arms."""
-    memory = open_memory()
-    source = arm_source(memory.workbench)
-    assert isinstance(source, RoundRobinArms)
-    assert source.choose("e", 6) == (*ARMS, *ARMS[:2])
-
-
-def test_a_consolidation_asks_the_bandit(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`SealMemory.consolidate` hands it to the candidates."""
-    asked = []
-    choose = BanditArms.choose
-    monkeypatch.setattr(BanditArms, "choose", lambda self, e, n: asked.append(n) or choose(self, e, n))
-    memory = open_memory(learning={"candidates": 2}, policy={"bandit": True})
+@pytest.mark.parametrize(("bandit", "place"), [(True, 2), (False, 0)])
+def test_a_consolidation_trains_under_the_best_arm_known(open_memory: Open, bandit: bool, place: int) -> None:
+    """With the bandit; without it under the first arm. One self-edit an episode."""
+    memory = open_memory(policy={"bandit": bandit})
+    memory.ledger.policy.add_arm_rewards([("x", arm_name(ARMS[2]), 0.9), ("y", arm_name(ARMS[0]), 0.1)])
     memory.observe("Maud Ellery built the lighthouse at Korrin Bay in 1887.")
     memory.consolidate()
-    assert asked == [2]
+    (edit,) = memory.ledger.self_edits()
+    assert sorted(edit.hyperparameters.genre_mix) == sorted(ARMS[place].mix)
 
 
 @pytest.mark.usefixtures("_easy_quiz")
 def test_an_arm_that_trains_longer_pays_for_it(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each candidate's effort is measured against the cheapest of its episode."""
-    memory, seen = open_memory(learning={"candidates": 3}, policy={"bandit": True}), list[Any]()
+    memory, seen = open_memory(), list[Any]()
 
     def measured(trials: Any, engine: Any) -> Any:
         seen.extend(trials)
         return measure(trials, engine)
 
     monkeypatch.setattr("seal_memory.policy.arms.measure", measured)
-    candidates, studies = _candidates(memory)
-    candidates.train_and_choose(studies)
+    arms = BanditArms(memory.workbench)
+    candidates, studies = _trained(memory, arms, 3)
+    arms.learn(studies)
     tokens = [
         trained_tokens(e, memory.engine, batch_size=memory.settings.learning.batch_size) for e in studies[0].edits
     ]

@@ -162,11 +162,11 @@ def test_a_round_samples_until_a_writer_is_promoted(
             base_fingerprint=learned.engine.fingerprint,
         )  # fmt: skip
     taken: list[str] = []
-    for name in ("_sampled", "_explored"):
+    for name in ("_sample_notes", "_explore_notes"):
         monkeypatch.setattr(refining.Refiner, name, lambda *_, name=name: (taken.append(name), ([], {}))[1])
     learned.settings.policy.__dict__["refine"] = "notes"
     learned.refine(len(before) + 1)
-    assert taken == ["_sampled" if samples else "_explored"]
+    assert taken == ["_sample_notes" if samples else "_explore_notes"]
 
 
 def _watched_sampling(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
@@ -180,7 +180,7 @@ def _watched_sampling(learned: SealMemory, monkeypatch: pytest.MonkeyPatch) -> l
         return bootstrap(groups, *args, adapter=None, **options)
 
     monkeypatch.setattr(refining, "bootstrap", seen)
-    monkeypatch.setattr("seal_memory.policy.rest_em.promotion.judge", lambda *_, **__: Promotion(True, (), {}))
+    monkeypatch.setattr("seal_memory.policy.rest_em.promotion.decide", lambda *_, **__: Promotion(True, (), {}))
     learned.settings.policy.__dict__["refine"] = "notes"
     return asked
 

@@ -91,6 +91,23 @@ def test_coverage_looks_past_endings() -> None:
     assert 0 < coverage("Who painted the lighthouse in the zeppelin?", "Maud paints a lighthouse") < 1.0
 
 
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("サーバーの管理者は誰ですか？", "サーバーの管理者は田中さんです。"),
+        ("谁是服务器管理员？", "服务器的管理员是张三。"),
+        ("서버 관리자가 누구입니까?", "서버 관리자는 김철수입니다."),
+        ("ผู้จัดการชื่ออะไร", "ผู้จัดการชื่อสมชาย"),
+        ("Wie heißt die STRASSE am Hafen?", "Die Straße am Hafen heißt Kestrelweg."),
+        ("where is cafe zoe", "Café Zoë is in Lindal."),
+    ],
+)
+def test_a_question_is_covered_in_any_script_and_spelling(question: str, text: str) -> None:
+    threshold = AnsweringSettings().router_threshold
+    assert coverage(question, text) >= threshold
+    assert coverage(question, "昨日は雨でした。天气很好。어제 비가 왔어요. วันนี้ฝนตก. It rained.") < threshold
+
+
 def test_a_single_everyday_word_is_a_coincidence() -> None:
     """Unless it is a name or a number, or all that is asked."""
     assert coverage("How do I paint a garden fence?", "Maud paints a lighthouse") == 0.0

@@ -1,10 +1,9 @@
-"""Self-edits: as many candidates as asked for, never a held-out question, rows drawn by genre and target."""
+"""Self-edits: whole under every arm, never a held-out question, rows drawn by genre and target."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from itertools import count
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,7 @@ from seal_memory.config import LearningSettings
 from seal_memory.language.text import normalise
 from seal_memory.learning.plans import plan_steps
 from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, Role, SelfEdit, TrainingItem
-from seal_memory.self_edits.generator import make_self_edits, row_weights
+from seal_memory.self_edits.generator import ARMS, make_self_edit, row_weights
 from seal_memory.self_edits.genres import rule_items
 from seal_memory.self_edits.statements import statements_of
 
@@ -25,29 +24,29 @@ YIELDS = [GenreYield(Genre.QA, 3, 1)]
 def _edits(
     episode: Episode, settings: LearningSettings, *, held_out: list[str] | None = None, seed: int = 0
 ) -> list[SelfEdit]:
-    number = count()
-    return make_self_edits(
-        episode,
-        statements_of(episode),
-        WRITTEN,
-        YIELDS,
-        settings=settings,
-        held_out=held_out or [],
-        seed=seed,
-        make_id=lambda: f"s{next(number)}",
-    )
+    """One under every arm."""
+    return [
+        make_self_edit(
+            episode,
+            statements_of(episode),
+            WRITTEN,
+            YIELDS,
+            arm=arm,
+            settings=settings,
+            held_out=held_out or [],
+            seed=seed + k,
+            id=f"s{k}",
+        )
+        for k, arm in enumerate(ARMS)
+    ]
 
 
-@pytest.mark.parametrize("candidates", [1, 2, 7])
-def test_every_candidate_is_a_whole_self_edit(episode_of: Callable[..., Episode], candidates: int) -> None:
-    """Its own id and seed, the settings' rank and epochs, items of exactly the genres its plan draws or reads."""
-    settings = LearningSettings(
-        candidates=candidates, rank=5, document_epochs=3, alpha=7.0, document_readings=4, min_steps=1
-    )
+def test_every_arm_makes_a_whole_self_edit(episode_of: Callable[..., Episode]) -> None:
+    """The given id and seed, the settings' rank and epochs, items of exactly the genres its plan draws or reads."""
+    settings = LearningSettings(rank=5, document_epochs=3, alpha=7.0, document_readings=4, min_steps=1)
     episode = episode_of(title="The harbour")
     edits = _edits(episode, settings, seed=40)
-    assert len({e.id for e in edits}) == candidates
-    assert [e.seed for e in edits] == list(range(40, 40 + candidates))
+    assert [(e.id, e.seed) for e in edits] == [(f"s{k}", 40 + k) for k in range(len(ARMS))]
     for edit in edits:
         plan = edit.hyperparameters
         assert (plan.rank, plan.epochs, plan.alpha, plan.passes) == (5, 3, 7.0, 4)
@@ -64,15 +63,15 @@ def test_every_candidate_is_a_whole_self_edit(episode_of: Callable[..., Episode]
 
 def test_what_was_said_is_learned_by_questions_alone(episode_of: Callable[..., Episode]) -> None:
     """A dialogue is asked about more often than a document, and not read as text."""
-    settings = LearningSettings(candidates=1, epochs=9, document_epochs=2, document_readings=3, min_steps=1)
-    (edit,) = _edits(episode_of(role=Role.USER), settings)
+    settings = LearningSettings(epochs=9, document_epochs=2, document_readings=3, min_steps=1)
+    edit = _edits(episode_of(role=Role.USER), settings)[0]
     assert not [i for i in edit.items if i.genre is Genre.PASSAGE]
     assert (edit.hyperparameters.epochs, edit.hyperparameters.passes) == (9, 0)
 
 
 def test_a_short_text_is_trained_longer(episode_of: Callable[..., Episode]) -> None:
     """Epochs and passes grow together until the plan has the least number of steps; a long text keeps its plan."""
-    settings = LearningSettings(candidates=1, document_epochs=2, document_readings=3, batch_size=2, min_steps=40)
+    settings = LearningSettings(document_epochs=2, document_readings=3, batch_size=2, min_steps=40)
     short, long = (
         _edits(episode_of(*[f"Maud Ellery built lighthouse number {n} in 18{n:02d}." for n in range(size)]), settings)
         for size in (1, 60)
@@ -84,8 +83,8 @@ def test_a_short_text_is_trained_longer(episode_of: Callable[..., Episode]) -> N
 
 
 def test_the_same_seed_makes_the_same_edits(episode_of: Callable[..., Episode]) -> None:
-    """Ids come from the id-maker, all else from the seed."""
-    settings = LearningSettings(candidates=3)
+    """Everything but the id follows from the seed."""
+    settings = LearningSettings()
     assert _edits(episode_of(), settings, seed=5) == _edits(episode_of(), settings, seed=5)
     assert _edits(episode_of(), settings, seed=5) != _edits(episode_of(), settings, seed=6)
 
@@ -95,7 +94,7 @@ def test_a_held_out_question_is_never_an_item(
     episode_of: Callable[..., Episode], data: st.DataObject, seed: int
 ) -> None:
     """Not even in other case or punctuation: whatever would have been trained is left out when held out."""
-    episode, settings = episode_of(title="The harbour"), LearningSettings(candidates=2)
+    episode, settings = episode_of(title="The harbour"), LearningSettings()
     free = rule_items(statements_of(episode), title="The harbour", seed=seed)
     offered = sorted({i.prompt for i in free if i.prompt})
     held_out = data.draw(st.lists(st.sampled_from(offered), min_size=1, max_size=5))

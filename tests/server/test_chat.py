@@ -159,6 +159,31 @@ def test_a_conversation_is_recorded_once(site: Site) -> None:
     assert len(sessions) == 1
 
 
+def test_two_chats_that_begin_alike_are_two_sessions_and_each_answer_tells_its_own(site: Site) -> None:
+    """Forgetting one leaves the other whole, the words that both said, too."""
+    client = site.openai(default_headers={"X-Seal-Memory-Namespace": "alike"})
+    told: dict[str, list[str]] = {"first": [], "second": []}
+    chats: dict[str, list[Any]] = {name: [{"role": "user", "content": LIGHTHOUSE}] for name in told}
+    own = {"first": "The invoice goes to Petra Vandermolen.", "second": "Velmar Timber asks for cash."}
+    for turn in range(3):
+        for name, said in chats.items():
+            answer = client.chat.completions.create(model=MODEL, messages=said, max_tokens=3)
+            told[name].append(answer.model_extra["seal_memory"]["session"])
+            text = own[name] if turn == 0 else f"Boat {turn} of the {name} fleet is blue."
+            said += [
+                {"role": "assistant", "content": answer.choices[0].message.content},
+                {"role": "user", "content": text},
+            ]
+    assert [len(set(sessions)) for sessions in told.values()] == [1, 1]
+    assert told["first"][0] != told["second"][0]
+    with site.server.pool.memory("alike") as memory:
+        done = memory.forget(session=told["first"][0])
+        left = {i.text for i in memory.ledger.interactions(session=told["second"][0])}
+        assert done.kept >= 1
+        assert {LIGHTHOUSE, own["second"]} <= left
+        assert own["first"] not in {i.text for i in memory.ledger.interactions()}
+
+
 def test_recording_is_switched_by_the_request(site: Site) -> None:
     """By its own field or a header; the field goes first."""
     for body, headers, recorded in (

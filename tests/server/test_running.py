@@ -24,7 +24,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 SLOW = {
     "engine.dtype": "float32",
-    "learning.candidates": 1,
     "learning.epochs": 1000,
     "learning.min_steps": 100_000,
     "learning.rank": 4,

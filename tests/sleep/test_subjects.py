@@ -62,7 +62,7 @@ def test_what_is_told_of_one_name_comes_together(ledger: Ledger) -> None:
         (set(PETRA), ["a-0", "a-1", "a-2"]),
         ({*NILO}, ["a-0", "a-2"]),
     ]
-    assert _found(ledger, shards, max_tokens=18)[1] == ({*NILO, LUNCH}, ["a-0", "a-1", "a-2"])
+    assert _found(ledger, shards, room=18)[1] == ({*NILO, LUNCH}, ["a-0", "a-1", "a-2"])
 
 
 def test_days_about_nothing_that_others_know_stay(ledger: Ledger) -> None:
@@ -87,7 +87,7 @@ def test_a_single_word_stands_for_the_one_longer_name(ledger: Ledger) -> None:
 def test_a_subject_too_large_is_cut_in_the_order_of_time(ledger: Ledger) -> None:
     shards = _days(ledger, PETRA[:1], PETRA[1:2], PETRA[2:])
     room = WORDS[PETRA[0]] + WORDS[PETRA[1]]
-    assert _found(ledger, shards, max_tokens=room) == [({*PETRA[:2]}, ["a-0", "a-1"])]
+    assert _found(ledger, shards, room=room) == [({*PETRA[:2]}, ["a-0", "a-1"])]
 
 
 names = st.sampled_from(["Petra Varley", "Nilo Ferrow", "Ulric Bexley", "nobody"])
@@ -95,7 +95,7 @@ days = st.lists(st.lists(st.tuples(names, st.integers(0, 6)), min_size=1, max_si
 
 
 @settings(max_examples=60, deadline=None)
-@given(told=days, max_tokens=st.integers(4, 40))
+@given(told=days, room=st.integers(4, 40))
 def test_regrouping_loses_nothing_and_is_done_once(told: list[list[tuple[str, int]]], room: int) -> None:
     """No statement twice, none too many in one place; all that is asked has a shard; a second time finds nothing."""
     with TemporaryDirectory() as folder, Ledger.open(Path(folder)) as ledger:

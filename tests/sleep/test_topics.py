@@ -78,7 +78,7 @@ def test_confused_questions_make_a_topic(ledger: Ledger) -> None:
 @given(
     count=st.integers(2, 7),
     values=st.lists(st.floats(0, 1), min_size=21, max_size=21),
-    min_similarity=st.floats(0, 1),
+    alike=st.floats(0, 1),
     largest=st.integers(2, 4),
 )
 def test_every_two_of_a_group_are_alike(

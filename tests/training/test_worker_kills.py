@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.worker_kills import SETTINGS, TEXTS, Kills
+from benchmarks.worker_kills import SETTINGS, TEXTS, KillTest
 
 
 def test_eight_kills_lose_nothing_and_publish_nothing_twice(tmp_path: Path, tiny_model_folder: Path) -> None:
@@ -15,7 +15,7 @@ def test_eight_kills_lose_nothing_and_publish_nothing_twice(tmp_path: Path, tiny
         "learning.min_steps": 12,
         "engine.cache_dir": str(tmp_path / "cache"),
     }
-    outcome = Kills(tmp_path, str(tiny_model_folder), settings=settings, seed=5).run(8, 3)
+    outcome = KillTest(tmp_path, str(tiny_model_folder), settings=settings, seed=5).run(8, 3)
     assert outcome.kills == 8
     assert outcome.same, (outcome.undisturbed, outcome.disturbed)
     for end in (outcome.undisturbed, outcome.disturbed):

@@ -27,7 +27,7 @@ EXPECTED = "Marit Oskvold"
 
 def first_process(folder: Path) -> None:
     """Talk, then learn what was said."""
-    settings = Settings(learning={"candidates": 1, "notes_per_statement": 0})  # the quickest way of learning
+    settings = Settings(learning={"notes_per_statement": 0})  # the quickest way of learning
     with SealMemory.open(folder, settings=settings) as memory:
         model = ChatSealMemory(memory=memory, max_tokens=24)
         middleware = [SealMemoryMiddleware(memory)]

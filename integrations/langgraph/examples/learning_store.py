@@ -32,7 +32,7 @@ def keep(state: MessagesState, runtime: Runtime) -> dict[str, Any]:
 
 def first_process(folder: Path) -> None:
     """Put through a graph, then learn."""
-    settings = Settings(learning={"candidates": 1, "notes_per_statement": 0})  # the quickest way of learning
+    settings = Settings(learning={"notes_per_statement": 0})  # the quickest way of learning
     with SealMemory.open(folder, settings=settings) as memory:
         store = SealMemoryStore(memory)
         graph = StateGraph(MessagesState).add_node(keep).add_edge(START, "keep").add_edge("keep", END)
