@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from seal_memory._internal import commit_points
 from seal_memory.learning import gate, grading
+from seal_memory.learning.canaries import ask_canaries
 from seal_memory.learning.candidates import Candidates, ChooseArms, TrainedCandidate, default_arms
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import GateVerdict
@@ -94,7 +95,7 @@ class Consolidator:
         studied = clock()
         trained = self.candidates.train_and_grade(studies) if studies else []
         finished = clock()
-        self._publish(trained, totals)
+        self._publish(trained, self._verdicts(trained), totals)
         totals.episodes += len(studies)
         totals.trained.extend(trained)
         for study in studies:
@@ -114,22 +115,21 @@ class Consolidator:
 
     # -- publishing -------------------------------------------------------------------------------
 
-    def _publish(self, trained: Sequence[TrainedCandidate], totals: _Totals) -> None:
+    def _publish(self, trained: Sequence[TrainedCandidate], verdicts: Sequence[GateVerdict], totals: _Totals) -> None:
         """Check every shard, then the whole memory; write files; commit once.
 
         A refused memory is checked again shard by shard, each beside the shards published by then, as if its episodes
         had come one after the other. So a shard that attracts questions of earlier memories does not hold up the
         others, and `gate.max_old_loss` is the loss allowed per publication.
         """
-        verdicts = [gate.check_new(t.base, t.result, self.settings.gate, finite=t.adapter.is_finite()) for t in trained]
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
         records = {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         current = self.ledger.current()
         manifest = _with_shards(current, accepted, records)
         whole = self.publisher.check_memory(current, manifest) if accepted else GateVerdict(True, (), {})
         if not whole.accepted and len(accepted) > 1:
-            for t in trained:
-                self._publish([t], totals)
+            for t, v in zip(trained, verdicts, strict=True):
+                self._publish([t], [v], totals)
             return
         if not whole.accepted:
             verdicts = [replace(v, accepted=False, reasons=whole.reasons) if v.accepted else v for v in verdicts]
@@ -139,6 +139,19 @@ class Consolidator:
             self.engine.drop(t.temporary_id)
         if not whole.accepted:
             self.publisher.discard(records.values())
+
+    def _verdicts(self, trained: Sequence[TrainedCandidate]) -> list[GateVerdict]:
+        """The verdict on each shard by itself; only those that know the new are asked the canaries."""
+        settings = self.settings.gate
+        verdicts = [gate.check_new(t.base, t.result, settings, finite=t.adapter.is_finite()) for t in trained]
+        asked = [n for n, v in enumerate(verdicts) if v.accepted and settings.max_canary_share < 1.0]
+        sources = {trained[n].temporary_id: [i.text for i in trained[n].study.episode.interactions] for n in asked}
+        changes = ask_canaries(self.engine, sources) if asked else []
+        for n, change in zip(asked, changes, strict=True):
+            new, kept = verdicts[n], gate.check_canaries(change, settings)
+            reasons = new.reasons if kept.accepted else kept.reasons
+            verdicts[n] = GateVerdict(kept.accepted, reasons, {**new.measures, **kept.measures})
+        return verdicts
 
     def _commit(
         self,

@@ -28,6 +28,7 @@ EASY = {
     "gate.min_gain": "0",
     "gate.max_old_loss": "1",
     "gate.max_perplexity_increase": "10",
+    "gate.max_canary_share": "1",
 }
 PASSAGES = [
     {
