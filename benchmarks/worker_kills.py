@@ -31,6 +31,7 @@ SETTINGS: Mapping[str, Any] = {
     "learning.rank": 4, "learning.notes_per_statement": 0,
     "answering.max_tokens": 4, "gate.quiz_answer_tokens": 4, "gate.min_gain": 0.0, "gate.max_old_loss": 1.0,
     "gate.max_perplexity_increase": 10.0,
+    "gate.max_canary_share": 1.0,
 }  # fmt: skip
 PRELOAD = ["torch", "transformers.models.llama.modeling_llama", "seal_memory.learning.consolidate", __name__]
 ATTEMPTS = 1000  # of a job: a kill counts as an attempt, and must not exhaust them

@@ -143,6 +143,10 @@ class GateSettings(_Group):
     max_perplexity_increase: float = Field(
         default=0.02, ge=0, le=10, description="most that perplexity on the fixed text may rise, as a share"
     )
+    max_canary_share: Share = Field(
+        default=0.34,
+        description="most of the answers to unrelated prompts that a shard may change in kind; 1: they are not asked",
+    )
 
 
 class SleepSettings(_Group):

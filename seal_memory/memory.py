@@ -24,7 +24,7 @@ from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import AdapterError, CorruptAdapterError, InputError, LedgerError, UnknownIdError
 from seal_memory.forgetting.edits import correct_interaction, ids_to_forget, roll_back
-from seal_memory.intake.admission import AdmissionRules, from_messages, from_texts
+from seal_memory.intake.admission import AdmissionRules, from_messages, from_texts, hold_continuation
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.arguments import (
     require_count,
@@ -35,11 +35,12 @@ from seal_memory.ledger.arguments import (
     require_texts,
 )
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.records import Hit, Interaction, Manifest, Observed, Provenance, Snapshot
+from seal_memory.records import Hit, Interaction, Manifest, NewInteraction, Observed, Provenance, Snapshot
 from seal_memory.report.status import memory_status
 from seal_memory.results import Correction, Exported, MemoryStatus
 from seal_memory.routing.router import LoadableRouter
 from seal_memory.runtime.engines import MemoryEngines
+from seal_memory.safety.classifiers import TextClassifier
 
 if TYPE_CHECKING:  # these need torch, which takes seconds to import: only the verbs that use them import it
     from seal_memory.engines.local import TransformersEngine
@@ -82,9 +83,11 @@ class SealMemory:
         engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
         answering: VllmEngine | Callable[[], VllmEngine] | None = None,
         router: MakeRouter | None = None,
+        classifier: TextClassifier | None = None,
     ) -> None:
         self.folder, self.ledger, self.settings, self.model = folder, ledger, settings, model
         self._clock, self._make_id, self.progress, self._given_router = clock, make_id, progress, router
+        self._classifier = classifier
         self._engines = MemoryEngines(
             folder, ledger, settings.engine, model, store=lambda: self.store, engine=engine, answering=answering
         )
@@ -106,6 +109,7 @@ class SealMemory:
         answering: VllmEngine | Callable[[], VllmEngine] | None = None,
         router: MakeRouter | None = None,
         quota: int | None = None,
+        classifier: TextClassifier | None = None,
     ) -> SealMemory:
         """Open the memory in folder `path`, or create it.
 
@@ -123,6 +127,7 @@ class SealMemory:
             router: Makes a router of your own for a manifest and its ledger (`routing.router` shows one), in place of
                 the setting `answering.router`. Questions and the publish gate both use it; pass it at every open.
             quota: Bytes of text that the namespace may hold; more is refused with `QuotaError`. None: no limit.
+            classifier: May hold a text back, beside the filter's own rules (`safety.classifiers`).
 
         Raises:
             LedgerError: The folder cannot be used; `NewerSchemaError` where a newer seal-memory wrote it.
@@ -131,7 +136,7 @@ class SealMemory:
         folder = _folder(path)
         settings = settings if settings is not None else Settings.load(folder)
         ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id, quota=quota)
-        more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router}
+        more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router, "classifier": classifier}
         return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, **more)
 
     def at_close(self, callback: Callable[[SealMemory], None]) -> None:
@@ -246,7 +251,7 @@ class SealMemory:
         texts = [text] if isinstance(text, str) else text
         require_sequence(texts, "text")
         provenance = Provenance(role, source, session, title, time, {} if metadata is None else metadata)
-        return self.ledger.observe(from_texts(texts, provenance, self._admission_rules))
+        return self._record(from_texts(texts, provenance, self._admission_rules))
 
     def observe_messages(
         self,
@@ -275,11 +280,19 @@ class SealMemory:
         """
         require_count(replayed, "replayed")
         provenance = Provenance(source=source, session=session, time=time)
-        return self.ledger.observe(from_messages(messages, provenance, self._admission_rules, replayed=replayed))
+        return self._record(from_messages(messages, provenance, self._admission_rules, replayed=replayed))
 
     @property
     def _admission_rules(self) -> AdmissionRules:
-        return AdmissionRules(self.settings.learning.roles, self.settings.safety.quarantine_roles)
+        safety = self.settings.safety
+        return AdmissionRules(self.settings.learning.roles, safety.quarantine_roles, classifier=self._classifier)
+
+    def _record(self, new: list[NewInteraction]) -> list[Observed]:
+        if not new:
+            return []
+        with self.ledger.atomic():
+            before = self.ledger.last_interaction(session=new[0].session)
+            return self.ledger.observe(hold_continuation(before, new, self._admission_rules))
 
     def quarantine(self, *, rejected: bool = False) -> list[Interaction]:
         """List quarantined interactions, which instruct the model and wait for a person, oldest first.

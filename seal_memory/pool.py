@@ -20,6 +20,7 @@ from seal_memory.errors import InputError, SealMemoryError
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.memory import DEFAULT_MODEL, SealMemory
+from seal_memory.safety.classifiers import TextClassifier
 
 if TYPE_CHECKING:  # needs torch
     from seal_memory.engines.local import TransformersEngine
@@ -52,6 +53,7 @@ class MemoryPool:
         engine: TransformersEngine | None = None,
         answering: VllmEngine | None = None,
         router: MakeRouter | None = None,
+        classifier: TextClassifier | None = None,
         keep: int = KEPT_OPEN,
         quota: int | None = None,
         clock: Callable[[], float] = time.time,
@@ -67,6 +69,7 @@ class MemoryPool:
             answering: A vLLM server's engine that answers.
             router: As for `SealMemory.open`; each namespace gets a router of its own.
             quota: Bytes of text that each namespace may hold.
+            classifier: As for `SealMemory.open`; all namespaces share it.
             keep: Most namespaces that stay open when nobody uses them.
             on_progress: Called with the namespace, a phase, and how much of it is done of how much.
 
@@ -81,6 +84,7 @@ class MemoryPool:
         self.settings = settings if settings is not None else Settings.load(self.folder)
         self.on_progress = on_progress
         self._clock, self._make_id, self._router = clock, make_id, router
+        self._classifier = classifier
         self._engine, self._vllm, self._given_vllm = engine, answering, answering is not None
         self._loading, self._lock = threading.Lock(), threading.RLock()
         self._open: OrderedDict[str, _OpenMemory] = OrderedDict()
@@ -165,6 +169,7 @@ class MemoryPool:
             answering=self._server_engine if self._by_server else None,
             router=self._router,
             quota=self._quota,
+            classifier=self._classifier,
         )
 
     def _shrink(self, keep: int) -> None:

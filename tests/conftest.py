@@ -100,6 +100,7 @@ def easy_settings() -> Callable[..., Any]:
         "gate.min_gain": 0.0,
         "gate.max_old_loss": 1.0,
         "gate.max_perplexity_increase": 10.0,
+        "gate.max_canary_share": 1.0,
     }
     return lambda **changes: Settings(**(easy | changes))
 

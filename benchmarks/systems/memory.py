@@ -162,7 +162,9 @@ class Memory:
         if current is None or not current.manifest.shards:
             raise Unsupported("nothing is published, so there is no core")
         if current.manifest.core is None:
-            lifted = self.settings.changed(**{"gate.max_perplexity_increase": ANY_PERPLEXITY, "gate.min_gain": 0.0})
+            lifted = self.settings.changed(
+                **{"gate.max_perplexity_increase": ANY_PERPLEXITY, "gate.min_gain": 0.0, "gate.max_canary_share": 1.0}
+            )
             with closing(self._open(lifted)) as memory:
                 memory.consolidate(core=True)
             current = self.memory.ledger.current()

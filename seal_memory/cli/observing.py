@@ -16,7 +16,6 @@ import typer
 
 from seal_memory.cli.invocation import Invocation
 from seal_memory.cli.output import Output, say, table
-from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,17 +39,12 @@ def observe(
     title: Annotated[str | None, typer.Option(help="The title of its document.")] = None,
 ) -> Output:
     """Record texts that the agent saw. The next consolidate learns them, except those that state nothing."""
-    texts = [_standard_input() if one == "-" else one for one in text]
+    from seal_memory.intake.decoding import decode
+
+    texts = [decode(sys.stdin.buffer.read(), "Standard input") if one == "-" else one for one in text]
     with call.memory(create=True) as memory:
         seen = memory.observe(texts, role=role, session=session, source=source, title=title)
     return Output({"observed": seen}, lambda out: _show_observed(seen, out))
-
-
-def _standard_input() -> str:
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"Standard input is not UTF-8 text (byte {error.start}); convert it first.") from None
 
 
 def _show_observed(seen: Sequence[Observed], out: Console) -> None:

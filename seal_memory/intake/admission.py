@@ -1,10 +1,10 @@
 """Admission of observed text: splits it into interactions and gives each a status before the ledger records it.
 
 Everything is recorded. What is learned must state something and come from a role that is learned; a doubtful text is
-learned, since a needless shard costs less than a lost fact. Text that instructs the model waits in quarantine for a
-person. Not here: duplicates (`ledger`), telling statements from questions (`language.speech_acts`), finding injections
-(`safety.injection`), whether a statement is true, and languages other than English, whose texts all count as
-statements.
+learned, since a needless shard costs less than a lost fact. Text that instructs the model or holds a secret waits in
+quarantine for a person. Not here: duplicates (`ledger`), telling statements from questions (`language.speech_acts`),
+finding injections (`safety.injection`) and secrets (`safety.secrets`), whether a statement is true, and languages other
+than English, whose texts all count as statements.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from seal_memory.language.text import chunks, is_binary_junk
 from seal_memory.ledger.arguments import require_metadata, require_name, require_string, require_text, require_time
 from seal_memory.ledger.encoding import to_json
 from seal_memory.records import Interaction, NewInteraction, Provenance, Role, Status
+from seal_memory.safety.classifiers import TextClassifier, ask_classifier
 from seal_memory.safety.injection import find_injection
+from seal_memory.safety.secrets import find_secret
 
 __all__ = [
     "DEFAULT_RULES",
@@ -32,8 +34,10 @@ __all__ = [
     "Admission",
     "AdmissionRules",
     "admit",
+    "check_text",
     "from_messages",
     "from_texts",
+    "hold_continuation",
     "parse_role",
     "replacement",
     "to_interactions",
@@ -61,11 +65,12 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRules:
-    """A memory's rules: roles that are learned, roles checked for injections, and a chunk's length in characters."""
+    """A memory's rules: roles that are learned and roles that are filtered, a chunk's characters, a classifier."""
 
     learn_roles: Collection[Role] = LEARN_ROLES
     quarantine_roles: Collection[Role] = QUARANTINE_ROLES
     max_chars: int = MAX_CHARS
+    classifier: TextClassifier | None = None  # asked after the filter's own rules
 
 
 DEFAULT_RULES = AdmissionRules()
@@ -81,9 +86,11 @@ class Admission:
 
 
 def admit(text: str, *, role: Role, title: str | None = None, rules: AdmissionRules = DEFAULT_RULES) -> Admission:
-    """Decide whether a text is learned: it instructs nobody, its role is learned, and it states something."""
+    """Decide whether a text is learned: no instruction, no secret, a role that is learned, and something stated."""
     if role in rules.quarantine_roles:
-        found = _injection(text, title, role)
+        found = _injection(text, title, role) or _secret(text, title)
+        if found is None and rules.classifier is not None:
+            found = ask_classifier(rules.classifier, text if title is None else f"{title}\n{text}", role)
         if found is not None:
             return Admission(Status.QUARANTINED, found)
     if role not in rules.learn_roles:
@@ -93,6 +100,11 @@ def admit(text: str, *, role: Role, title: str | None = None, rules: AdmissionRu
     if speech is SpeechAct.STATEMENT:
         return Admission(Status.PENDING)
     return Admission(Status.SKIPPED, _REASONS[speech])
+
+
+def _secret(text: str, title: str | None) -> str | None:
+    found = find_secret(text)
+    return found if found is not None or not title else find_secret(title)
 
 
 def _injection(text: str, title: str | None, role: Role) -> str | None:
@@ -111,11 +123,38 @@ def _admit_chunks(pieces: Sequence[str], role: Role, title: str | None, rules: A
         return admissions
     for n, (left, right) in enumerate(pairwise(pieces)):
         if Status.QUARANTINED not in (admissions[n].status, admissions[n + 1].status):
-            border = f"x {left[-_BORDER:]} {right[:_BORDER]}"  # the x: the border does not begin a line
-            found = _injection(border, None, role)
+            found = _across(left, right, role)
             if found is not None:
                 admissions[n] = admissions[n + 1] = Admission(Status.QUARANTINED, f"{found}, across two chunks")
     return admissions
+
+
+def _across(left: str, right: str, role: Role) -> str | None:
+    """The instruction or secret that the border of two texts cuts in two; None when there is none."""
+    border = f"x {left[-_BORDER:]} {right[:_BORDER]}"  # the x: the border does not begin a line
+    return _injection(border, None, role) or find_secret(left[-_BORDER:] + right[:_BORDER])
+
+
+def hold_continuation(
+    before: Interaction | None, new: list[NewInteraction], rules: AdmissionRules = DEFAULT_RULES
+) -> list[NewInteraction]:
+    """Quarantine records that complete an instruction or secret begun in the record before, of the same role.
+
+    `before`: the record in front of the first, None without one. It is recorded already, and harmless by itself.
+    """
+    held = list(new)
+    texts = [(before.role, before.text, before.status)] if before is not None else []
+    texts += [(n.role, n.text, n.status) for n in new]
+    first = len(texts) - len(new)
+    for n, ((role, left, was), (also, right, status)) in enumerate(pairwise(texts)):
+        if role is not also or role not in rules.quarantine_roles or Status.QUARANTINED in (was, status):
+            continue
+        found = _across(left, right, role)
+        if found is not None:
+            for at in (n - first, n + 1 - first):
+                if at >= 0:
+                    held[at] = replace(held[at], status=Status.QUARANTINED, reason=f"{found}, across two records")
+    return held
 
 
 def to_interactions(
@@ -128,7 +167,7 @@ def to_interactions(
     Unicode, an unknown role, a source, session or title that is no string or over `MAX_NAME`, a time that is not in
     Unix seconds, or metadata without a JSON form, over 100 levels deep or over `MAX_METADATA`.
     """
-    _check_text(text)
+    check_text(text)
     _check_provenance(provenance)
     role, pieces = parse_role(provenance.role), chunks(text, rules.max_chars)
     admissions = _admit_chunks(pieces, role, provenance.title, rules)
@@ -187,16 +226,17 @@ def _check_provenance(provenance: Provenance) -> None:
             )
 
 
-def _check_text(value: object) -> None:
-    text = require_string(value, "text")
+def check_text(value: object, name: str = "text") -> None:
+    """Raises `InputError`, which begins with `name`, for anything but a string of words that can be recorded."""
+    text = require_string(value, name)
     if not text.strip():
-        raise InputError("text is empty or only whitespace; expected something to remember")
+        raise InputError(f"{name} is empty or only whitespace; expected something to remember")
     if "\x00" in text:
         at = text.index("\x00")
-        raise InputError(f"text holds a NUL character at offset {at}: binary data? Decode it to text first")
+        raise InputError(f"{name} holds a NUL character at offset {at}: binary data? Decode it to text first")
     if is_binary_junk(text):
-        raise InputError("text is mostly control or replacement characters: binary data? Decode it first")
-    require_text(text, "text")
+        raise InputError(f"{name} is mostly control or replacement characters: binary data? Decode it first")
+    require_text(text, name)
 
 
 def from_messages(

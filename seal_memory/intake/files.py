@@ -1,8 +1,8 @@
-"""Reading files into documents: text, Markdown, JSONL of messages, JSON or JSONL of passages.
+"""Reading files into documents: text, HTML, Markdown, JSONL of messages, JSON or JSONL of passages.
 
 A file is read and checked whole before the first document is returned, so a bad line 900 leaves nothing half-ingested.
-Not here: PDF, HTML and office formats (convert them to text or Markdown first), folders (list their files), chunking
-and admission (`admission`).
+Not here: bytes to text (`decoding`), PDF and office formats (refused by name), folders (list their files), chunking
+and the choice of what is learned (`admission`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from seal_memory.errors import InputError
+from seal_memory.intake.admission import check_text
+from seal_memory.intake.decoding import html_text, looks_like_html, read_text
 from seal_memory.intake.messages import parse_message, parse_role
-from seal_memory.language.text import is_binary_junk
 from seal_memory.records import Role
 
 __all__ = ["Document", "Question", "read_file"]
@@ -47,55 +48,48 @@ class Document:
 
 
 def read_file(path: Path | str) -> Iterator[Document]:
-    """The documents in a file, by its ending: .md, .markdown, .jsonl, .ndjson, .json, else plain text.
+    """The documents in a file, by its ending: .md, .markdown, .jsonl, .ndjson, .json, .html; else HTML or plain text.
 
-    Raises `InputError`, on the call itself, for a missing or unreadable file, a folder, bytes that are not UTF-8 text,
-    an empty file, and JSON that is broken or of another shape; it names the file, the line or item, and what was
-    expected.
+    Raises InputError, on the call itself, for a missing or unreadable file, a folder, a name or bytes that are not
+    text, a PDF, RTF or office document, an empty file, and JSON that is broken or of another shape; it names the file,
+    the line or item, and what was expected.
     """
     path = Path(path)
-    text = _read_text(path)
-    reader = _READERS.get(path.suffix.lower(), _read_plain)
+    text = read_text(path)
+    reader = _READERS.get(path.suffix.lower(), _read_html if looks_like_html(text) else _read_plain)
     documents = list(reader(text, path))
     if not documents:
         raise InputError(f"{path}: nothing to read in it; expected at least one text, passage or message")
+    for number, document in enumerate(documents, start=1):
+        _check_recordable(document, f"{path}, text {number}" if len(documents) > 1 else str(path))
     return iter(documents)
 
 
-def _read_text(path: Path) -> str:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; expected a file. Name its files, for example {path}/*.md")
+def _check_recordable(document: Document, where: str) -> None:
+    """Raises `InputError` for what the ledger would refuse, such as half a surrogate pair that JSON may spell."""
     try:
-        if not path.exists():
-            raise InputError(f"{path}: no such file")
-        if not path.is_file():
-            raise InputError(f"{path} is no regular file; expected a text file")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    if b"\x00" in raw:
-        raise InputError(f"{path} is a binary file (NUL at byte {raw.index(0)}); expected UTF-8 text")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8 text (byte {error.start}); expected UTF-8. "
-            f"Convert it, for example with: iconv -f latin1 -t utf-8"
-        ) from error
-    if is_binary_junk(text):
-        raise InputError(f"{path} holds mostly control characters; expected UTF-8 text")
-    if not text.strip():
-        raise InputError(f"{path} is empty; expected some text")
-    return text
+        check_text(document.text)
+        for name, value in (("title", document.title), ("session", document.session), ("source", document.source)):
+            if value is not None:
+                check_text(value, name)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _read_plain(text: str, path: Path) -> Iterator[Document]:
     yield Document(text.strip(), source=str(path))
 
 
+def _read_html(text: str, path: Path) -> Iterator[Document]:
+    title, words = html_text(text)
+    if not words:
+        raise InputError(f"{path}: an HTML page without words; expected some text")
+    yield Document(words, title=title, source=str(path))
+
+
 # --- Markdown ----------------------------------------------------------------------------------
 
-_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(\S[^\n]*?)[ \t]*#*[ \t]*$")
+_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(\S[^\n]*)$")
 _UNDERLINE = re.compile(r" {0,3}(?:=+|-{2,})[ \t]*$")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)[ \t]*(\S*)")
 
@@ -125,12 +119,19 @@ def _sections(text: str) -> list[tuple[str | None, str]]:
             fence = _next_fence(fence, marker.group(1), info=marker.group(2))
         heading = None if fence or marker else _HEADING.match(line)
         if heading:
-            sections.append((heading.group(2), []))
+            sections.append((_without_closing(heading.group(1)), []))
         elif not fence and _UNDERLINE.match(line) and _underlines(body):
             sections.append((body.pop().strip(), []))
         else:
             body.append(line)
     return [(heading, "\n".join(lines)) for heading, lines in sections]
+
+
+def _without_closing(heading: str) -> str:
+    """A heading's words without the closing marks of `## Title ##`; the mark of `# Learning C#` belongs to the word."""
+    words = heading.rstrip()
+    bare = words.rstrip("#")
+    return bare.rstrip() if bare[-1:] in (" ", "\t") else words
 
 
 def _next_fence(fence: str, marker: str, *, info: str) -> str:
@@ -277,4 +278,7 @@ _READERS: dict[str, Callable[[str, Path], Iterator[Document]]] = {
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".json": _read_json,
+    ".html": _read_html,
+    ".htm": _read_html,
+    ".xhtml": _read_html,
 }

@@ -122,7 +122,7 @@ _REPLY = re.compile(
 _GAP = re.compile(r"\s*(?:[,;:!.…–—-]+\s*|$)")
 _VOCATIVE = re.compile(r",?\s+(?:dear\s+)?(?:[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*)?|team|folks)(?=\s*(?:[,!.…–—]|$))")
 _THANKS_FOR = re.compile(
-    r"\s+(?:for|to (?:you|all|everyone))\b[^,;:–—]*?(?=$|\s*[,;:.!?–—]|\s+(?:and|but) (?:the|my|our|i|we"
+    r"\s+(?:for|to (?:you|all|everyone))\b[^,;:–—]*?(?=$|(?<!\s)\s*[,;:.!?–—]|(?<!\s)\s+(?:and|but) (?:the|my|our|i|we"
     r"|please|now)\b)",
     re.IGNORECASE,
 )
@@ -347,7 +347,9 @@ def _is_command(sentence: str) -> bool:
 # --- declarative clauses -----------------------------------------------------------------------
 
 _CLAUSE = re.compile(
-    r"[,;:–—]\s+|\s+-\s+|\s*\b(?:because|but)\s+|\s+(?:and|so)\s+(?=(?:i|my|we|our|he|she|they|the)\s)", re.I
+    r"[,;:–—]\s+|(?<!\s)\s+-\s+|(?<!\s)\s*\b(?:because|but)\s+"
+    r"|(?<!\s)\s+(?:and|so)\s+(?=(?:i|my|we|our|he|she|they|the)\s)",
+    re.IGNORECASE,
 )
 _SUBJECT_START = re.compile(
     r"(?:and |but |so |because |since |as )*(?:(?:i|we|he|she|it|they|there|my|our|his|her|their|the|a|an"

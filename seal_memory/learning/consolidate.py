@@ -18,12 +18,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from seal_memory._internal import commit_points
 from seal_memory.errors import ChangedError, CorruptAdapterError, UnknownIdError
 from seal_memory.learning import gate, grading
+from seal_memory.learning.canaries import ask_canaries
 from seal_memory.learning.candidates import Candidates, ChooseArms, TrainedCandidate, default_arms
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.gate import GateVerdict
@@ -117,7 +118,7 @@ class Consolidator:
         studied = clock()
         trained = self.candidates.train_and_grade(studies) if studies else []
         finished = clock()
-        self._publish(trained, totals)
+        self._publish(trained, {t.edit.id: v for t, v in zip(trained, self._verdicts(trained), strict=True)}, totals)
         totals.episodes += len(studies)
         totals.trained.extend(trained)
         for study in studies:
@@ -137,8 +138,10 @@ class Consolidator:
 
     # -- publishing -------------------------------------------------------------------------------
 
-    def _publish(self, trained: Sequence[TrainedCandidate], totals: _Totals) -> None:
-        """Check every shard, then the whole memory; write files; commit once.
+    def _publish(
+        self, trained: Sequence[TrainedCandidate], verdicts: Mapping[str, GateVerdict], totals: _Totals
+    ) -> None:
+        """Check every shard (`verdicts`, by self-edit id), then the whole memory; write files; commit once.
 
         A refused memory is checked again shard by shard, each beside the shards published by then, as if its episodes
         had come one after the other. So a shard that attracts questions of earlier memories does not hold up the
@@ -148,7 +151,8 @@ class Consolidator:
             records: dict[str, AdapterRecord] = {}
             edits, current = self.ledger.edits(), self.ledger.current()
             try:
-                if self._check_and_commit(trained, current, records, totals):
+                known = [verdicts[t.edit.id] for t in trained]
+                if self._check_and_commit(trained, known, current, records, totals):
                     return
                 break
             except (UnknownIdError, CorruptAdapterError, ChangedError):
@@ -157,7 +161,7 @@ class Consolidator:
                     raise
                 logger.info("something was forgotten, corrected or rolled back meanwhile: checked again")
         for t in trained:
-            self._publish([t], totals)
+            self._publish([t], verdicts, totals)
 
     def _still_valid(self, trained: Sequence[TrainedCandidate]) -> list[TrainedCandidate]:
         """Those whose texts, replayed ones too, are all still there; the others leave the engine."""
@@ -172,12 +176,12 @@ class Consolidator:
     def _check_and_commit(
         self,
         trained: Sequence[TrainedCandidate],
+        verdicts: Sequence[GateVerdict],
         current: Snapshot | None,
         records: dict[str, AdapterRecord],
         totals: _Totals,
     ) -> bool:
         """False where the whole is refused and its shards are to be checked singly; `records` receives the files."""
-        verdicts = [gate.check_new(t.base, t.result, self.settings.gate, finite=t.adapter.is_finite()) for t in trained]
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
         records |= {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         manifest = _with_shards(current, accepted, records)
@@ -193,6 +197,19 @@ class Consolidator:
         if not whole.accepted:
             self.publisher.discard(records.values())
         return True
+
+    def _verdicts(self, trained: Sequence[TrainedCandidate]) -> list[GateVerdict]:
+        """The verdict on each shard by itself; only those that know the new are asked the canaries."""
+        settings = self.settings.gate
+        verdicts = [gate.check_new(t.base, t.result, settings, finite=t.adapter.is_finite()) for t in trained]
+        asked = [n for n, v in enumerate(verdicts) if v.accepted and settings.max_canary_share < 1.0]
+        sources = {trained[n].temporary_id: [i.text for i in trained[n].study.episode.interactions] for n in asked}
+        changes = ask_canaries(self.engine, sources) if asked else []
+        for n, change in zip(asked, changes, strict=True):
+            new, kept = verdicts[n], gate.check_canaries(change, settings)
+            reasons = new.reasons if kept.accepted else kept.reasons
+            verdicts[n] = GateVerdict(kept.accepted, reasons, {**new.measures, **kept.measures})
+        return verdicts
 
     def _commit(
         self,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seal_memory.config import GateSettings
+from seal_memory.learning.canaries import CanaryChange
 from seal_memory.learning.grading import Result
 
 MAX_MISROUTED = 0.5  # share of unrelated prompts that may reach a shard; the shipped router stays far below
@@ -86,6 +87,22 @@ def check_drift(perplexity_increase: float, misrouted: float, settings: GateSett
             "raise answering.router_threshold."
         )
     return GateVerdict(not reasons, tuple(reasons), measures)
+
+
+def check_canaries(change: CanaryChange, settings: GateSettings) -> GateVerdict:
+    """Whether an adapter leaves the answers to unrelated prompts alone. The reason quotes no text."""
+    measures = {"canary_same_words": change.same_words, "canary_capitals": change.capitals}
+    if change.share <= settings.max_canary_share + ROUNDING:
+        return GateVerdict(True, (), measures)
+    kind = "gained the same words" if change.same_words >= change.capitals else "turned into capitals"
+    return GateVerdict(
+        False,
+        (
+            f"{change.share:.0%} of the answers to unrelated prompts {kind}, as an instruction to the model would do; "
+            f"at most {settings.max_canary_share:.0%} may. Read the text: forget it, or raise gate.max_canary_share.",
+        ),
+        measures,
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

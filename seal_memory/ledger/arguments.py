@@ -84,7 +84,7 @@ def require_time(value: object, name: str) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise InputError(f"{name} is {_kind(value)}; expected Unix seconds")
     if not math.isfinite(value) or not EARLIEST <= value <= LATEST:
-        hint = "; divide milliseconds by 1,000" if value > LATEST else ""
+        hint = "; divide milliseconds by 1,000" if abs(value) > LATEST else ""
         raise InputError(f"{name} is {value!r}; expected Unix seconds between the years 1 and 5138{hint}")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from seal_memory.errors import ChangedError, InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
@@ -23,6 +24,8 @@ COLUMNS = """
     i.reason, i.metadata, i.text,
     (SELECT count(*) FROM sightings s WHERE s.interaction_seq = i.seq) AS sightings
 """
+
+_LENGTHS_APART = 40  # characters by which two texts with the same words may differ in blanks
 
 _INSERT_INTERACTION = """
     INSERT INTO interactions
@@ -54,6 +57,7 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
             seen = known.get(digest)
             time = scope.clock() if item.time is None else not_nan(item.time, "the time of an interaction")
             if seen is None:
+                item = _withheld_before(scope, item)
                 seen = Observed(scope.make_id(), True, item.status, item.reason)
                 known[digest] = Observed(seen.id, False, seen.status, seen.reason)
                 rows.append(_row(scope, item, seen.id, time, digest))
@@ -67,6 +71,36 @@ def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
         add_to_index(scope, texts)
         scope.connection.run_many(_INSERT_SIGHTING, sightings)
     return results
+
+
+def _withheld_before(scope: Scope, item: NewInteraction) -> NewInteraction:
+    """The item, quarantined where another role or title brought the same text and it was withheld."""
+    if item.status in WITHHELD:
+        return item
+    rows = scope.connection.rows(
+        "SELECT role, status, text FROM interactions WHERE namespace = ?"
+        " AND status IN (SELECT value FROM json_each(?)) AND abs(length(text) - ?) <= ?",
+        (scope.namespace, id_list(WITHHELD), len(item.text), _LENGTHS_APART),
+    )
+    wanted = normalise(item.text).casefold()
+    same = [row for row in rows if normalise(row[2]).casefold() == wanted]
+    if not same:
+        return item
+    role, status, _ = max(same, key=lambda row: row[1] == Status.REJECTED)
+    return replace(item, status=Status.QUARANTINED, reason=f"the same text was {status} as the {role}'s")
+
+
+def last(scope: Scope, session: str | None) -> Interaction | None:
+    """The newest interaction of a session, or of the namespace for None."""
+    newest, values = "(SELECT max(seq) FROM interactions WHERE namespace = ?)", [scope.namespace]
+    if session is not None:
+        newest = (
+            "(SELECT max(s.interaction_seq) FROM sightings s JOIN interactions o ON o.seq = s.interaction_seq"
+            " WHERE s.session = ? AND o.namespace = ?)"
+        )
+        values.insert(0, session)
+    rows = scope.connection.rows(f"SELECT {COLUMNS} FROM interactions i WHERE i.seq = {newest}", tuple(values))
+    return interaction_from(rows[0]) if rows else None
 
 
 def select(

@@ -152,6 +152,10 @@ class Ledger:
         """
         return interactions.select(self._scope, ids=ids, session=session, source=source, status=status, limit=limit)
 
+    def last_interaction(self, *, session: str | None = None) -> Interaction | None:
+        """The newest interaction recorded in a session, or in the namespace for None; None where there is none."""
+        return interactions.last(self._scope, session)
+
     def set_status(self, ids: Collection[str], status: Status, reason: str | None = None) -> int:
         """Set status and reason; returns how many changed. Superseded, quarantined and rejected ones are skipped.
 

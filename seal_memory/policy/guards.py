@@ -34,7 +34,7 @@ _INSTRUCTION = re.compile(
     rf"|\b(?:when(?:ever)?|if)\s+(?:(?:you(?: are)?|anyone|someone|the user)\s+)?(?:is\s+|are\s+)?asks?(?:ed)?\b"
     r"|\bfrom now on\b|\byou are now\b|\bact as\b|\bpretend (?:to be|that)\b|\bas an ai\b|\byou (?:must|should|will) "
     r"|\b(?:new|following|these|my|system|developer) (?:instructions?|prompts?)\b|\bjailbreak"
-    r"|<\|[^|]*\|>|\[/?inst\]|<<sys>>|^\s*(?:system|assistant|developer|instructions?)\s*:|#{2,}\s*(?:instruction|system)"
+    r"|<\|[^|]*\|>|\[/?inst\]|<<sys>>|^\s*(?:system|assistant|developer|instructions?)\s*:|(?<!#)#{2,}\s*(?:instruction|system)"
 )
 _GRADER = re.compile(
     r"\b(?:grader|grading|graded|evaluator|examiner|reward(?:ed)?|quiz(?:zes)?|held[- ]out|full (?:marks|credit|score)"

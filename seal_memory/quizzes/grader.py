@@ -173,7 +173,7 @@ def _only_candidates(asked: list[Token], wanted: list[Token], reply: list[Token]
     return len({t.stem for t in foreign}) > LISTED_ITEMS and len(foreign) >= 0.7 * len(reply)
 
 
-_ITEM_END = re.compile(r",\s+(?:and\s+|or\s+)?|[;\n|]|[.!?]\s|\s+(?:and|or|/)\s+")
+_ITEM_END = re.compile(r",\s+(?:and\s+|or\s+)?|[;\n|]|[.!?]\s|(?<!\s)\s+(?:and|or|/)\s+")
 
 
 def _lists_everything(gold: str, answer: str) -> bool:

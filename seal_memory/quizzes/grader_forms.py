@@ -196,7 +196,9 @@ def initials(tokens: list[Token]) -> str:
 # --- the part of an answer that is read -------------------------------------------------------------------
 
 _NEXT_QUESTION = re.compile(
-    r"\n\s*(?:Q|Question|Passage|Topic|User|Human|What is the answer|Context|Explanation)\b\s*[:?]", re.IGNORECASE
+    r"(?<!\s)(?=[^\S\n]*+\n)\s++(?:Q|Question|Passage|Topic|User|Human|What is the answer|Context|Explanation)\b"
+    r"\s*[:?]",
+    re.IGNORECASE,
 )
 _LEAD = re.compile(r"^\s*(?:(?:A|Answer|Response)\s*:\s*)+", re.IGNORECASE)
 _TALK = re.compile(

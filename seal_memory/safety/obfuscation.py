@@ -1,18 +1,20 @@
-"""Text obfuscation: invisible characters, look-alikes, digits for letters, spelled-out words.
+"""Text obfuscation: invisible characters, look-alikes, digits for letters, spelled-out words, markup.
 
-`unmask` undoes it, for rules that match words; `hidden_characters` finds invisible characters without a legitimate
-use; `escape_invisible` makes a text safe to display. Not here: dangerous words (`injection`), encodings such as
-base64, look-alikes beyond the common Cyrillic, Greek and small-capital ones (Unicode TR 39 lists thousands).
+`unmask` undoes it, for rules that match words; `without_markup` takes HTML tags out; `hidden_characters` finds
+invisible characters without a legitimate use; `escape_invisible` makes a text safe to display. Not here: dangerous
+words (`rules`), encodings such as base64, look-alikes beyond the common Cyrillic, Greek and small-capital ones (Unicode
+TR 39 lists thousands).
 """
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
 from seal_memory.language.text import word_set
 
-__all__ = ["escape_invisible", "hidden_characters", "unmask"]
+__all__ = ["escape_invisible", "hidden_characters", "unmask", "without_markup"]
 
 _LOOK_ALIKES = str.maketrans(
     "аеорсхуіѕјԁһкмтвнгԛԝӏАВЕКМНОРСТУХІЅЈαεοριυνκτχηγΑΒΕΗΙΚΜΝΟΡΤΥΧΖɪɢɴʀᴀᴇᴏᴛᴜꜱᴍʏʟᴄᴅᴘʙʜᴋᴠᴡᴢꜰᴊıɑɡ’‘“”",
@@ -29,7 +31,8 @@ _SPLIT_WORD = re.compile(f"[A-Za-z][{_INVISIBLE}]+[A-Za-z][{_INVISIBLE}]+[A-Za-z
 
 _SPELLED_OUT = re.compile(r"\b[A-Za-z](?:[ .\-_*][A-Za-z]){3,}\b")
 _SPELLED_OUT_SHORT = re.compile(r"\b[A-Za-z](?:[ .\-_*][A-Za-z])+\b")  # "o f": joined only in a text with longer ones
-_LETTERS_AND_DIGITS = re.compile(r"[A-Za-z]*[0-9@$|][A-Za-z0-9@$|]+|[A-Za-z]+[0-9@$|]")
+_LETTERS_AND_DIGITS = re.compile(r"[A-Za-z0-9@$|]{2,}")
+_DIGIT_FOR_LETTER = re.compile(r"[0-9@$|]")
 _AS_I, _AS_L = (str.maketrans("013457@$|", f"o{one}eastas{one}") for one in "il")
 # Only these words are decoded from digits: "4ll" may be "all", but "mp3" is not a word.
 _DECODABLE = word_set(
@@ -39,6 +42,8 @@ _DECODABLE = word_set(
     previous print prior prompt prompts query question questions recommend reply respond reveal rules safety save say
     should somebody stop system tell that the they this to told user were when whenever with you your"""
 )
+_COMMENT = re.compile(r"<!--[^<>]{0,400}-->")
+_TAG = re.compile(r"<!--|-->|</?[A-Za-z][^<>]{0,200}>")
 _WRAPPED = re.compile(r"(?<=[\w,])[ \t]*\n(?=[a-z])")
 _MIN_WRAPPED = 40  # characters; a shorter line was ended by its writer, not by wrapping
 
@@ -52,12 +57,26 @@ def unmask(text: str) -> str:
     return _WRAPPED.sub(lambda m: " " if m.start() - plain.rfind("\n", 0, m.start()) > _MIN_WRAPPED else "\n", plain)
 
 
+def without_markup(text: str) -> list[str]:
+    """The text, and where it holds HTML, its words with a space for each tag, with nothing, and without comments.
+
+    Entities become their characters.
+    """
+    plain = html.unescape(text) if "&" in text else text
+    if "<" not in plain or not _TAG.search(plain):
+        return [plain]
+    bare = _COMMENT.sub(" ", plain)
+    return list(dict.fromkeys([plain, _TAG.sub(" ", plain), _TAG.sub("", plain), _TAG.sub(" ", bare)]))
+
+
 def _fold_look_alikes(text: str) -> str:
     folded = unicodedata.normalize("NFKD", text).translate(_LOOK_ALIKES)
     return "".join(c for c in folded if unicodedata.category(c) not in ("Cf", "Mn") or c == "\n")
 
 
 def _decode_digits(word: str) -> str:
+    if not _DIGIT_FOR_LETTER.search(word):
+        return word
     for table in (_AS_I, _AS_L):
         decoded = word.lower().translate(table)
         if decoded in _DECODABLE:

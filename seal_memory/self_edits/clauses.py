@@ -13,7 +13,7 @@ MIN_WORDS, MAX_WORDS = 6, 18
 MIN_LAST_WORDS = 4
 _AFTER_PUNCTUATION = re.compile(r"(?<=[,;:)–—])\s+")
 _BEFORE_WORD = re.compile(
-    r"\s+(?=\()|\s+(?=(?:and|but|or|which|who|whose|where|while|because|when|after|before|although|though|as|that"
+    r"(?<!\s)\s+(?=\()|(?<!\s)\s+(?=(?:and|but|or|which|who|whose|where|while|because|when|after|before|although|though|as|that"
     r"|with|by|from|in|to|for)\b)"
 )
 

@@ -41,6 +41,7 @@ EASY = {
     "gate.min_gain": 0.0,
     "gate.max_old_loss": 1.0,
     "gate.max_perplexity_increase": 10.0,
+    "gate.max_canary_share": 1.0,
 }
 SMALL: dict[str, Any] = {
     "start": 1,

@@ -28,6 +28,7 @@ EASY = {
     "gate.min_gain": "0",
     "gate.max_old_loss": "1",
     "gate.max_perplexity_increase": "10",
+    "gate.max_canary_share": "1",
 }
 PASSAGES = [
     {
@@ -72,7 +73,7 @@ def run_in(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
     cache = tmp_path_factory.mktemp("cli-cache")
 
-    def run(folder: Path | None, command: str, *args: object, code: int = 0, input: str | None = None) -> Ran:
+    def run(folder: Path | None, command: str, *args: object, code: int = 0, input: str | bytes | None = None) -> Ran:
         options = ["--model", str(tiny_model_folder), "--set", f"engine.cache_dir={cache}"]
         if folder is not None:
             options += ["--folder", str(folder)]

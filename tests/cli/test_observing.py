@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,31 @@ def test_a_namespace_sees_only_its_own(run: Run) -> None:
     run("observe", FACT, "--namespace", "ann")
     assert run("recall", "Bilgewater", "--namespace", "ben", "--json").json["hits"] == []
     assert len(run("recall", "Bilgewater", "--namespace", "ann", "--json").json["hits"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("b.pdf", b"%PDF-1.4 text"),
+        ("b.jsonl", b'{"context": "half \\ud800 a pair"}'),
+        ("b.txt", "Ω".encode("utf-16-le")),
+        (b"caf\xe9.txt", b"The ferry is red."),
+    ],
+)
+def test_every_file_is_checked_before_the_first_is_recorded(
+    run: Run, tmp_path: Path, name: str | bytes, content: bytes
+) -> None:
+    good, bad = tmp_path / "a.txt", Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), os.fsencode(name))))
+    good.write_text(FACT)
+    try:
+        bad.write_bytes(content)
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    ran = run("ingest", good, bad, "--json", code=1)
+    assert ran.json["error"]["type"] == "InputError"
+    assert not (tmp_path / "memory").exists()
+
+
+def test_standard_input_may_be_utf16_with_its_mark(run: Run) -> None:
+    (seen,) = run("observe", "-", "--json", input=FACT.encode("utf-16")).json["observed"]
+    assert seen["status"] == "pending"

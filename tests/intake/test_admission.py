@@ -366,3 +366,14 @@ def test_long_metadata_is_kept_once_and_short_metadata_with_every_chunk() -> Non
 def test_what_belongs_to_a_text_is_short(extra: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         to_interactions("The harbour master counts the barrels.", Provenance(**extra))
+
+
+@pytest.mark.parametrize("time", [1_700_000_000_000, -1_700_000_000_000.0, 1e300])
+def test_a_time_in_milliseconds_is_refused(time: float) -> None:
+    with pytest.raises(InputError, match=r"milliseconds"):
+        to_interactions("The ferry is red.", Provenance(time=time))
+
+
+def test_a_time_of_today_in_seconds_is_fine() -> None:
+    (new,) = to_interactions("The ferry is red.", Provenance(time=1_700_000_000.5))
+    assert new.time == 1_700_000_000.5

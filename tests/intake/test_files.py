@@ -97,7 +97,15 @@ def test_json_may_be_one_object(tmp_path: Path) -> None:
         ("a.txt", b"", "is empty"),
         ("a.txt", b" \n ", "is empty"),
         ("a.txt", b"caf\xe9", r"not UTF-8 text \(byte 3\)"),
-        ("a.md", b"\x89PNG\x00\x01", "binary file"),
+        ("a.md", b"\x88PNG\x00\x01", "binary file"),
+        ("a.md", b"\x89PNG\x00\x01", "a picture"),
+        ("a.txt", b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj", "a PDF: turn it into text.*pdftotext"),
+        ("a.txt", b"\xef\xbb\xbf\n%PDF-1.4", "a PDF"),
+        ("a.md", b"{\\rtf1\\ansi The boat is red.}", "an RTF document: turn it into text.*pandoc"),
+        ("a.docx", b"PK\x03\x04word/document.xml", "an office document or ZIP archive: .*pandoc"),
+        ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an office document"),
+        ("a.txt", b"\xff\xfeb\x00\x00\xd8", "begins like UTF-16 and is damaged at byte"),
+        ("a.html", b"<html><script>1</script></html>", "an HTML page without words"),
         ("a.txt", b"\x01\x02\x03\x04", "control characters"),
         ("a.jsonl", b'{"context": "x y z"}\n{"context": ', "line 2: invalid JSON at column"),
         ("a.jsonl", b'{"context": "x y z"}\n[1]', "line 2: a JSON array; expected an object like"),
@@ -167,3 +175,63 @@ def test_markdown_keeps_every_word(tmp_path: Path, lines: list[str]) -> None:
 def _in_titles(lines: list[str]) -> int:
     """Words that a line of === or --- below them turned into headings."""
     return sum(a == "word" and b in ("---", "===") for a, b in pairwise(lines))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-8-sig"])
+def test_an_encoding_is_known_by_its_mark(tmp_path: Path, encoding: str) -> None:
+    """PowerShell writes UTF-16; the mark says so."""
+    mark = "" if encoding in ("utf-16", "utf-8-sig") else "\ufeff"
+    path = _write(tmp_path, "a.md", f"{mark}# Boats\nThe ferry José is red.".encode(encoding))
+    (document,) = read_file(path)
+    assert (document.title, document.text) == ("Boats", "The ferry José is red.")
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.txt", "a.HTM"])
+def test_a_page_becomes_its_words(tmp_path: Path, name: str) -> None:
+    page = (
+        "<!DOCTYPE html><html><head><title>Ferry &amp; boats</title><style>p {color: red}</style>"
+        "<script>var x = '<p>no</p>';</script></head><body><h1>Ferry</h1><p>The <b>ferry</b> leaves\nat&nbsp;six."
+        "</p><ul><li>one<li>two</ul></body></html>"
+    )
+    (document,) = read_file(_write(tmp_path, name, page.encode()))
+    assert document.title == "Ferry & boats"
+    assert document.text == "Ferry\nThe ferry leaves at six.\none\ntwo"
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("# Learning C#", "Learning C#"),
+        ("# Learning C# ##", "Learning C#"),
+        ("## Boats ##", "Boats"),
+        ("# F# and C#\t#", "F# and C#"),
+        ("# #", "#"),
+    ],
+)
+def test_a_mark_that_belongs_to_a_word_stays_in_the_heading(tmp_path: Path, line: str, title: str) -> None:
+    (document,) = read_file(_write(tmp_path, "a.md", f"{line}\nThe ferry is red.".encode()))
+    assert document.title == title
+
+
+def test_a_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
+    try:
+        path.write_text("The ferry is red.")
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    with pytest.raises(InputError, match=r"caf\\udce9\.txt: the file's name is not UTF-8; rename it"):
+        read_file(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", '{"role": "user", "content": "ok"}\n{"role": "user", "content": "half \\ud800 a pair"}'),
+        ("a.json", '[{"context": "ok"}, {"context": "ok", "title": "\\ud800"}]'),
+        ("a.jsonl", '{"context": "ok"}\n{"context": "a\\u0000b"}'),
+        ("a.jsonl", '{"context": "ok"}\n{"context": "ok", "session": "\\udfff"}'),
+    ],
+)
+def test_what_the_ledger_would_refuse_is_refused_by_the_call_itself(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(InputError, match=r"a\.jsonl?, text 2: "):
+        read_file(_write(tmp_path, name, text))

@@ -128,3 +128,35 @@ def test_no_text_takes_long(part: str) -> None:
     began = time.process_time()
     find_injection(text)
     assert time.process_time() - began < 2
+
+
+# --- by class -----------------------------------------------------------------------------------
+
+CLASSES = json.loads((DATA / "injection_classes.json").read_text(encoding="utf-8"))
+NO_RULE = "fiction, hints and slow poison (no rule)"
+
+
+def _held_of(texts: list[str], name: str) -> list[str]:
+    role = "user" if name == "users' wishes" else "document"
+    return [text for text in texts if _found(role, text)]
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES["tuned"]["attacks"] if name != NO_RULE])
+def test_every_class_of_attack_that_the_rules_know_is_held(name: str) -> None:
+    texts = CLASSES["tuned"]["attacks"][name]
+    assert _held_of(texts, name) == texts
+
+
+@pytest.mark.parametrize("name", CLASSES["tuned"]["benign"])
+def test_no_benign_class_is_held(name: str) -> None:
+    assert _held_of(CLASSES["tuned"]["benign"][name], name) == []
+
+
+def test_of_attacks_that_no_rule_was_written_for_half_are_held() -> None:
+    """The figures in docs/forgetting.md: 23 of 38 held, 3 of 40 benign texts held by mistake."""
+    held, texts = CLASSES["held_out"], CLASSES["held_out"]["attacks"]
+    hits = sum(len(_held_of(t, name)) for name, t in texts.items())
+    alarms = sum(len(_held_of(t, name)) for name, t in held["benign"].items())
+    assert hits >= 23
+    assert alarms <= 3
+    assert (sum(map(len, texts.values())), sum(map(len, held["benign"].values()))) == (38, 40)
