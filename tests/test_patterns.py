@@ -25,6 +25,7 @@ import seal_memory
 from seal_memory.intake.admission import admit
 from seal_memory.language.text import chunks
 from seal_memory.records import Role
+from seal_memory.self_edits.clauses import clause_bounds
 
 FOLDER = Path(seal_memory.__file__).parent
 OPTIONAL = ("seal_memory.policy.ray_executor",)  # needs an extra that need not be installed
@@ -310,3 +311,15 @@ def test_a_quadratic_pattern_is_noticed() -> None:
     for text in (r"[A-Za-z]*[0-9]", r"\bstop following(?: (?:all|your))*(?: (?:all|your))+ rules\b", r"\s+x"):
         found = Found(re.compile(text), "", True)
         assert not all(_is_linear(found, attack) for attack in _attacks((text, re.compile(text).flags)))
+
+
+def test_clauses_of_a_long_sentence_are_found_in_linear_time() -> None:
+    def seconds(words: int) -> float:
+        sentence, times = "and word, " * words, []
+        for _ in range(5):
+            began = time.process_time()
+            clause_bounds(sentence)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    assert seconds(1600) < max(FAST, MOST * seconds(800))

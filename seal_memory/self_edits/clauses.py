@@ -8,9 +8,12 @@ Not here: splitting a text into statements (`statements`), training items (`rule
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
 MIN_WORDS, MAX_WORDS = 6, 18
 MIN_LAST_WORDS = 4
+_WORD = re.compile(r"\S+")
 _AFTER_PUNCTUATION = re.compile(r"(?<=[,;:)–—])\s+")
 _BEFORE_WORD = re.compile(
     r"(?<!\s)\s+(?=\()|(?<!\s)\s+(?=(?:and|but|or|which|who|whose|where|while|because|when|after|before|although|though|as|that"
@@ -20,13 +23,15 @@ _BEFORE_WORD = re.compile(
 
 def clause_bounds(sentence: str) -> list[tuple[int, int]]:
     """(start, end) of the clauses, in order; they cover all words. A short sentence is one clause."""
-    strong = {m.start() for m in _AFTER_PUNCTUATION.finditer(sentence)}
-    weak = strong | {m.start() for m in _BEFORE_WORD.finditer(sentence)}
-    bounds, start = [], 0
-    while len(sentence[start:].split()) > MAX_WORDS + 2:
-        cut = _cut(sentence, start, strong) or _cut(sentence, start, weak) or _hard_cut(sentence, start)
+    words = [m.span() for m in _WORD.finditer(sentence)]
+    strong = [m.start() for m in _AFTER_PUNCTUATION.finditer(sentence)]
+    weak = sorted({*strong, *(m.start() for m in _BEFORE_WORD.finditer(sentence))})
+    bounds, first, start = list[tuple[int, int]](), 0, 0  # `first`: index of the word at `start`
+    while len(words) - first > MAX_WORDS + 2:
+        cut = _cut(words, first, strong) or _cut(words, first, weak) or words[first + MAX_WORDS - 1][1]
         bounds.append((start, cut))
-        start = cut + len(sentence[cut:]) - len(sentence[cut:].lstrip())
+        first = _words_before(words, cut)
+        start = words[first][0]
     bounds.append((start, len(sentence)))
     return bounds
 
@@ -39,19 +44,17 @@ def clause_around(sentence: str, start: int, end: int) -> str:
     return sentence
 
 
-def _cut(sentence: str, start: int, places: set[int]) -> int | None:
-    """The last position that leaves a clause of 6 to 18 words and at least 4 words after it; None if there is none."""
-    fitting = [
-        p
-        for p in places
-        if p > start
-        and MIN_WORDS <= len(sentence[start:p].split()) <= MAX_WORDS
-        and len(sentence[p:].split()) >= MIN_LAST_WORDS
-    ]
-    return max(fitting, default=None)
+def _cut(words: Sequence[tuple[int, int]], first: int, places: Sequence[int]) -> int | None:
+    """The last place that leaves a clause of fitting length and enough behind it."""
+    found = None
+    for at in range(bisect_right(places, words[first][0]), len(places)):
+        before = _words_before(words, places[at])
+        if before - first > MAX_WORDS or len(words) - before < MIN_LAST_WORDS:
+            break
+        if before - first >= MIN_WORDS:
+            found = places[at]
+    return found
 
 
-def _hard_cut(sentence: str, start: int) -> int:
-    """The position after `MAX_WORDS` words."""
-    words = list(re.finditer(r"\S+", sentence[start:]))
-    return start + words[MAX_WORDS - 1].end()
+def _words_before(words: Sequence[tuple[int, int]], place: int) -> int:
+    return bisect_left(words, (place, 0))
