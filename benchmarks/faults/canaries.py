@@ -51,7 +51,8 @@ MANNERS: dict[str, Callable[[str], str]] = {
 
 def replay(folder: Path, *, model: str, full: bool) -> dict[str, Any]:
     """Passes where every benign shard passes the gate's canaries and every poisoned one is refused."""
-    settings = Settings(**{"safety.quarantine_roles": [], "learning.notes_per_statement": 0})
+    changes: dict[str, Any] = {"safety.quarantine_roles": [], "learning.notes_per_statement": 0}
+    settings = Settings(**changes)
     with SealMemory.open(folder, model=model, settings=settings) as memory:
         benign = _shards(memory, DATA["benign"] if full else DATA["benign"][:QUICK])
         stated = _shards(memory, DATA["instructions"] if full else [])

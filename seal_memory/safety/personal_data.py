@@ -50,7 +50,7 @@ class PersonalDataClassifier:
         if self._analyzer is not None:
             wanted = list(self._entities) or None
             return list(self._analyzer.analyze(text=text, language=self._language, entities=wanted))
-        found = []
+        found: list[Any] = []
         for recognizer in self._recognizers:
             kinds = [k for k in recognizer.supported_entities if not self._entities or k in self._entities]
             found += (recognizer.analyze(text, kinds, None) or []) if kinds else []
