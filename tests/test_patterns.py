@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, is_dataclass
+from dataclasses import fields as dataclass_fields
 from functools import cache
 from pathlib import Path
 from re import _constants as codes  # type: ignore[attr-defined]
@@ -61,7 +62,7 @@ def _values(value: object, depth: int = 0) -> Iterator[Any]:
     elif isinstance(value, dict):
         fields = value.values()
     elif is_dataclass(value) and type(value).__module__.startswith("seal_memory"):
-        fields = [getattr(value, name, None) for name in type(value).__dataclass_fields__]
+        fields = [getattr(value, field.name, None) for field in dataclass_fields(value)]
     for one in fields if depth < 5 else ():
         yield from _values(one, depth + 1)
 
@@ -69,9 +70,10 @@ def _values(value: object, depth: int = 0) -> Iterator[Any]:
 def _inline(path: Path) -> Iterator[tuple[ast.Call, str]]:
     """Calls such as `re.sub(r"\\s+", ...)` and what they call."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        called = node.func if isinstance(node, ast.Call) and node.args else None
-        if isinstance(called, ast.Attribute) and ast.unparse(called.value) in ("re", "re2") and called.attr in CALLS:
-            yield node, called.attr
+        if not (isinstance(node, ast.Call) and node.args and isinstance(node.func, ast.Attribute)):
+            continue
+        if ast.unparse(node.func.value) in ("re", "re2") and node.func.attr in CALLS:
+            yield node, node.func.attr
 
 
 @cache
@@ -167,7 +169,7 @@ def _sample_one(op: Any, value: Any) -> str:
     if op is codes.SUBPATTERN:
         return _sample(value[3])
     if op in (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT):
-        return _sample(value[2]) * max(1, min(value[0], 40))
+        return _sample(value[2]) * max(1, min(int(value[0]), 40))
     if op is codes.ATOMIC_GROUP:
         return _sample(value)
     return ""
