@@ -16,7 +16,6 @@ import typer
 from seal_memory.cli.invocation import Invocation
 from seal_memory.cli.output import Output, fields_of, say, shorten, table, when
 from seal_memory.errors import InputError
-from seal_memory.forgetting.edits import ids_to_forget
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,6 +84,8 @@ def _is_interactive() -> bool:
 
 
 def _chosen(memory: SealMemory, id: list[str] | None, session: str | None, source: str | None) -> list[Interaction]:
+    from seal_memory.forgetting.edits import ids_to_forget
+
     return memory.ledger.interactions(ids=ids_to_forget(memory.ledger, id or None, session=session, source=source))
 
 

@@ -33,8 +33,8 @@ def test_a_refused_shard_is_shown_with_its_reason_there_and_in_status(run: Run) 
     assert "Nothing was published." in shown
     data = run("status", "--json").json
     assert data["refused"]["count"] == data["interactions"]["refused"] == 1
-    assert "held-out" in next(iter(data["refused"]["reasons"]))
-    assert "held-out" in data["refused"]["latest"][0]["reason"]
+    assert "No quiz question passed" in next(iter(data["refused"]["reasons"]))
+    assert "No quiz question passed" in data["refused"]["latest"][0]["reason"]
     assert "refused because" in run("status").out
 
 

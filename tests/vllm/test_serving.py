@@ -185,7 +185,7 @@ def test_the_command_line_knows_the_engine(tmp_path: Path, fake: Any, tiny_model
     """An address without the engine is a mistake, an engine without an address too; doctor tells what it finds."""
     run = CliRunner().invoke
     folder, model = ["--folder", str(tmp_path / "memory")], ["--model", str(tiny_model_folder)]
-    assert "only of use with --engine vllm" in run(command_line, ["serve", *folder, "--engine-url", fake.url]).output
+    assert "needs --engine vllm" in run(command_line, ["serve", *folder, "--engine-url", fake.url]).output
     assert "needed with engine.name=vllm" in run(command_line, ["serve", *folder, "--engine", "vllm"]).output
     chosen = [
         "--set",
