@@ -9,6 +9,7 @@ python -m benchmarks sleep --sizes 8        # routed shards, merged shards and c
 python -m benchmarks quick                  # every experiment once, small
 python -m benchmarks report                 # charts, page, tables of docs/results.md
 python -m benchmarks worker-kills --kills 50
+python -m benchmarks faults                 # faults of real use: kills, a long log, unfair turns …
 python -m benchmarks serve                  # server under load, and 200 namespaces
 """
 
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _speed(arguments[1:])
         if arguments[:1] == ["worker-kills"]:
             return _worker_kills(arguments[1:])
+        if arguments[:1] == ["faults"]:
+            return _faults(arguments[1:])
         if arguments[:1] == ["serve"]:
             return _serve(arguments[1:])
         if arguments[:1] == ["policy"]:
@@ -71,6 +74,12 @@ def _worker_kills(arguments: Sequence[str]) -> int:
     from benchmarks.worker_kills import main as worker_kills
 
     return worker_kills(arguments)
+
+
+def _faults(arguments: Sequence[str]) -> int:
+    from benchmarks.faults.command import main as faults
+
+    return faults(arguments)
 
 
 def _serve(arguments: Sequence[str]) -> int:
@@ -108,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("sleep", help="routed shards, merged shards and cores at several sizes")
     verbs.add_parser("speed", help="seconds, tokens a second and memory of the inner loop, against targets")
     verbs.add_parser("worker-kills", help="a background worker killed at random, compared with an undisturbed one")
+    verbs.add_parser("faults", help="faults of real use, each replayed against its bar")
     verbs.add_parser("serve", help="chats a second and latency, idle and while training; 200 namespaces")
     run = verbs.add_parser("run", help="run an experiment; if killed, the same command resumes it")
     run.add_argument("experiment", choices=EXPERIMENT_NAMES)

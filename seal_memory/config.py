@@ -8,8 +8,8 @@ Precedence: keyword (the command line) > environment > the file > default. Unkno
 the nearest known one; those that were settings once are in `_internal.setting_messages`.
 
 Not here: which memory folder, model or namespace to open (arguments of `SealMemory.open`), what a single self-edit
-chose for its own training (`records.Hyperparameters`; the defaults come from here), and numbers that nobody should
-turn (constants of the module that uses them).
+chose for its own training (`records.Hyperparameters`, filled from here by `self_edits.generator`), and numbers that
+nobody should turn (constants of the module that uses them).
 
 This module imports pydantic, so it is imported only when settings are needed, never by `import seal_memory`.
 """
@@ -137,7 +137,9 @@ class GateSettings(_Group):
         default=32, ge=1, le=4096, description="most tokens of an answer to a quiz question"
     )
     min_gain: Share = Field(default=0.05, description="least rise of held-out recall that publishes a shard")
-    max_old_loss: Share = Field(default=0.02, description="most that audited recall of older memories may fall")
+    max_old_loss: Share = Field(
+        default=0.02, description="most that recall of older memories may fall when the gate asks them again"
+    )
     max_perplexity_increase: float = Field(
         default=0.02, ge=0, le=10, description="most that perplexity on the fixed text may rise, as a share"
     )

@@ -9,13 +9,15 @@ SealMemoryError
 ├── EngineUnavailableError an engine's server cannot be reached, or has no room now
 ├── LedgerError           the database cannot be opened, read or written
 │   ├── NewerSchemaError  written by a newer seal-memory
+│   ├── QuotaError        the namespace holds as much as it may
 │   └── BusyError         another process holds the lock that this call needs
+│       └── ChangedError  a forget, correction or rollback came while this call trained
 └── AdapterError          an adapter file is missing, damaged or of another base model
     ├── CorruptAdapterError
     └── BaseModelMismatchError
 
 A refused adapter is a *result* (`records.Decision`), not an error. Messages name the value, what was expected, and the
-way out.
+way out. Not here: the server's HTTP statuses (`server.errors`), frameworks' own errors (`frameworks.errors`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ __all__ = [
     "AdapterError",
     "BaseModelMismatchError",
     "BusyError",
+    "ChangedError",
     "CorruptAdapterError",
     "EngineUnavailableError",
     "InputError",
@@ -31,6 +34,7 @@ __all__ = [
     "ModelUnavailableError",
     "NewerSchemaError",
     "PromptTooLongError",
+    "QuotaError",
     "SealMemoryError",
     "SettingsError",
     "UnknownIdError",
@@ -73,8 +77,16 @@ class NewerSchemaError(LedgerError):
     """The ledger was written by a newer seal-memory."""
 
 
+class QuotaError(LedgerError):
+    """A namespace holds as much text as it may: nothing of the call was recorded."""
+
+
 class BusyError(LedgerError):
     """Another process holds the lock that this call needs."""
+
+
+class ChangedError(BusyError):
+    """What was trained on was forgotten, corrected or rolled back meanwhile: nothing of it is published."""
 
 
 class AdapterError(SealMemoryError):

@@ -6,6 +6,8 @@ Not here: the work itself.
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,15 +22,23 @@ from seal_memory.answering.conversation import Conversation, chat_prompt, text_p
 from seal_memory.answering.quiz_report import QuizReport, ask_quiz, user_items, valid_items
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
-from seal_memory.errors import InputError
-from seal_memory.forgetting.edits import correct_interaction, forget_interactions, ids_to_forget, roll_back
+from seal_memory.errors import AdapterError, CorruptAdapterError, InputError, LedgerError, UnknownIdError
+from seal_memory.forgetting.edits import correct_interaction, ids_to_forget, roll_back
 from seal_memory.intake.admission import AdmissionRules, from_messages, from_texts, hold_continuation
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.arguments import (
+    require_count,
+    require_name,
+    require_sequence,
+    require_string,
+    require_text,
+    require_texts,
+)
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.ledger.leases import lease
 from seal_memory.records import Hit, Interaction, Manifest, NewInteraction, Observed, Provenance, Snapshot
 from seal_memory.report.status import memory_status
 from seal_memory.results import Correction, Exported, MemoryStatus
+from seal_memory.routing.router import LoadableRouter
 from seal_memory.runtime.engines import MemoryEngines
 from seal_memory.safety.classifiers import TextClassifier
 
@@ -46,6 +56,8 @@ if TYPE_CHECKING:  # these need torch, which takes seconds to import: only the v
     from seal_memory.sleep.sleeper import SleepReport
     from seal_memory.training.background import Background
     from seal_memory.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -80,6 +92,7 @@ class SealMemory:
             folder, ledger, settings.engine, model, store=lambda: self.store, engine=engine, answering=answering
         )
         self._background: Background | None = None
+        self._at_close: list[Callable[[SealMemory], None]] = []
 
     @classmethod
     def open(
@@ -95,6 +108,7 @@ class SealMemory:
         engine: TransformersEngine | Callable[[], TransformersEngine] | None = None,
         answering: VllmEngine | Callable[[], VllmEngine] | None = None,
         router: MakeRouter | None = None,
+        quota: int | None = None,
         classifier: TextClassifier | None = None,
     ) -> SealMemory:
         """Open the memory in folder `path`, or create it.
@@ -111,21 +125,28 @@ class SealMemory:
                 model among memories.
             answering: A vLLM server's engine that answers questions; memories may share it.
             router: Makes a router of your own for a manifest and its ledger (`routing.router` shows one), in place of
-                the setting `answering.router`. Questions and the publish gate both use it.
+                the setting `answering.router`. Questions and the publish gate both use it; pass it at every open.
+            quota: Bytes of text that the namespace may hold; more is refused with `QuotaError`. None: no limit.
             classifier: May hold a text back, beside the filter's own rules (`safety.classifiers`).
 
         Raises:
             LedgerError: The folder cannot be used; `NewerSchemaError` where a newer seal-memory wrote it.
             SettingsError: A setting is unknown or out of range.
         """
-        folder = Path(path).expanduser()
+        folder = _folder(path)
         settings = settings if settings is not None else Settings.load(folder)
-        ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id)
+        ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id, quota=quota)
         more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router, "classifier": classifier}
         return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, **more)
 
+    def at_close(self, callback: Callable[[SealMemory], None]) -> None:
+        """Call `callback(memory)` when this memory is about to close, while the ledger is still open."""
+        self._at_close.append(callback)
+
     def close(self) -> None:
         """Stop the background trainer, close the ledger, release the model. An engine passed to `open` stays open."""
+        while self._at_close:
+            self._at_close.pop()(self)
         if self._background is not None:
             self._background.stop()
         self._engines.close()
@@ -140,9 +161,15 @@ class SealMemory:
     @cached_property
     def store(self) -> AdapterStore:
         """The adapter files of this namespace."""
-        from seal_memory.lora.store import AdapterStore, folder_name
+        from seal_memory.lora.store import AdapterStore, adopt_former_folder, folder_name
 
-        return AdapterStore(self.folder / "adapters" / folder_name(self.ledger.namespace))
+        name, adapters = self.ledger.namespace, self.folder / "adapters"
+        if not self.ledger.read_only and folder_name(name) != name and (adapters / name).is_dir():
+            others = set(self.ledger.namespaces.names()) - {name}
+            own = [a.id for a in self.ledger.adapters()]
+            taken = any(folder_name(other) == name for other in others)
+            adopt_former_folder(adapters, name, own=own, owner_elsewhere=taken)
+        return AdapterStore(adapters / folder_name(name))
 
     @cached_property
     def routers(self) -> MakeRouter:
@@ -218,9 +245,11 @@ class SealMemory:
             where not).
 
         Raises:
-            InputError: A text is empty, binary or no valid Unicode; a role, time or metadata is bad.
+            InputError: A text is empty, binary or no valid Unicode; a role, source, session, title, time or metadata
+                cannot be used.
         """
         texts = [text] if isinstance(text, str) else text
+        require_sequence(texts, "text")
         provenance = Provenance(role, source, session, title, time, {} if metadata is None else metadata)
         return self._record(from_texts(texts, provenance, self._admission_rules))
 
@@ -249,6 +278,7 @@ class SealMemory:
         Raises:
             InputError: A message is bad; names its index, from 0.
         """
+        require_count(replayed, "replayed")
         provenance = Provenance(source=source, session=session, time=time)
         return self._record(from_messages(messages, provenance, self._admission_rules, replayed=replayed))
 
@@ -277,7 +307,7 @@ class SealMemory:
         Returns the interactions, now pending, oldest first. Raises `UnknownIdError` for an id that is not in this
         namespace, `InputError` for one that is neither quarantined nor rejected.
         """
-        return self.ledger.quarantine.approve([ids] if isinstance(ids, str) else ids, reason)
+        return self.ledger.quarantine.approve(require_texts(ids, "ids"), require_name(reason, "reason"))
 
     def reject(self, ids: str | Sequence[str], *, reason: str | None = None) -> list[Interaction]:
         """Reject quarantined interactions for good, even if seen again, all or none; `reason` is kept.
@@ -285,7 +315,7 @@ class SealMemory:
         Returns the interactions, now rejected, oldest first. Raises `UnknownIdError` for an id that is not in this
         namespace, `InputError` for one that is not quarantined.
         """
-        return self.ledger.quarantine.reject([ids] if isinstance(ids, str) else ids, reason)
+        return self.ledger.quarantine.reject(require_texts(ids, "ids"), require_name(reason, "reason"))
 
     def add_quiz(self, items: Sequence[tuple[str, str]], *, interaction_ids: Sequence[str]) -> list[str]:
         """Add (question, answer) pairs of your own about interactions; they are held out, so never trained on.
@@ -300,7 +330,12 @@ class SealMemory:
     # -- learning ---------------------------------------------------------------------------------
 
     def consolidate(
-        self, *, core: bool = False, rebuild: Sequence[str] = (), progress: Progress | None = None
+        self,
+        *,
+        core: bool = False,
+        rebuild: Sequence[str] = (),
+        limit: int | None = None,
+        progress: Progress | None = None,
     ) -> ConsolidateReport:
         """Train all pending interactions and publish the adapters that pass the gate.
 
@@ -309,6 +344,7 @@ class SealMemory:
         Args:
             core: Train the core again afterwards.
             rebuild: Adapter ids of published shards to train again; each answers until its successor is published.
+            limit: Most episodes to learn now; the others stay pending.
             progress: Called instead of the memory's own.
 
         Returns:
@@ -316,11 +352,12 @@ class SealMemory:
             held-out questions before and after, 0..1.
 
         Raises:
-            BusyError: Another process trains this namespace.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            BusyError: Another process trains this namespace; `ChangedError` where it is to be started again.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
         """
         with self._training(progress) as trainer:
-            return trainer.consolidate(core=core, rebuild=rebuild)
+            return trainer.consolidate(core=core, rebuild=rebuild, limit=limit)
 
     def refine(self, number: int, *, progress: Progress | None = None) -> RefineReport:
         """Run one round of refining the edit policy: the parts that the setting `policy.refine` names.
@@ -334,7 +371,8 @@ class SealMemory:
 
         Raises:
             BusyError: Another process trains this namespace.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
         """
         with self._training(progress) as trainer:
             return trainer.refine(number)
@@ -356,7 +394,8 @@ class SealMemory:
 
         Raises:
             BusyError: Another process trains this namespace.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
         """
         with self._training(progress) as trainer:
             return trainer.sleep(merge=merge, core=core, again=again)
@@ -405,10 +444,11 @@ class SealMemory:
         Raises:
             InputError: A question is empty, or the mode is unknown.
             PromptTooLongError: A prompt does not fit the model's context.
-            ModelUnavailableError: As `engine`; so does `BaseModelMismatchError`.
+            ModelUnavailableError: As `engine`.
+            BaseModelMismatchError: As `engine`.
             EngineUnavailableError: The vLLM server that answers cannot be reached, or has no room.
         """
-        questions = check_questions([question] if isinstance(question, str) else question)
+        questions = check_questions(require_texts(question, "question"))
         limit = self.settings.answering.max_tokens if max_tokens is None else max_tokens
         answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=limit)
         return answers[0] if isinstance(question, str) else answers
@@ -426,8 +466,10 @@ class SealMemory:
 
         Raises:
             InputError: The messages are no such conversation, or the mode is unknown.
-            PromptTooLongError: As `ask`; so do `ModelUnavailableError`, `BaseModelMismatchError` and
-                `EngineUnavailableError`.
+            PromptTooLongError: As `ask`.
+            ModelUnavailableError: As `ask`.
+            BaseModelMismatchError: As `ask`.
+            EngineUnavailableError: As `ask`.
         """
         return self.converse(messages, mode=mode, decoding=Decoding(max_tokens)).run()[0]
 
@@ -455,8 +497,10 @@ class SealMemory:
         Raises:
             InputError: The messages are no conversation, the text is empty, or the mode, an option or a tool is not
                 supported.
-            PromptTooLongError: As `ask`; so do `ModelUnavailableError`, `BaseModelMismatchError` and
-                `EngineUnavailableError`.
+            PromptTooLongError: As `ask`.
+            ModelUnavailableError: As `ask`.
+            BaseModelMismatchError: As `ask`.
+            EngineUnavailableError: As `ask`.
         """
         prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said, tools)
         parsed_mode, decoding = parse_mode(mode), decoding if decoding is not None else Decoding()
@@ -469,9 +513,7 @@ class SealMemory:
         Returns at most `limit` hits, best first, none of them superseded, quarantined or rejected. Raises `InputError`
         for a limit under 1.
         """
-        if limit < 1:
-            raise InputError(f"limit {limit} is too small; expected at least 1.")
-        return self.ledger.search(query, limit=limit)
+        return self.ledger.search(require_string(query, "query"), limit=require_count(limit, "limit", least=1))
 
     def quiz(self, *, mode: str = "weights", limit: int | None = None) -> QuizReport:
         """Ask the held-out questions about interactions that are still valid: the first `limit`, or (None) all.
@@ -481,19 +523,41 @@ class SealMemory:
         items = valid_items(self.ledger)
         return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self.settings.answering.max_tokens)
 
-    def published(self) -> Snapshot | None:
+    def published(self, *, verify: bool = False) -> Snapshot | None:
         """Return the published snapshot after checking its files; None is the untouched base.
 
-        A damaged snapshot is replaced by the newest older one that is whole.
+        A damaged snapshot is replaced by the newest older one that is whole. `verify`: read every file again.
         """
+        if verify:
+            self.heal()
         return self._guard.usable()
+
+    def heal(self) -> set[str]:
+        """Read all published adapters' files; the damaged ones. What they held is pending, and answered by text."""
+        return self._guard.heal()
+
+    def _loads(self, adapter_id: str) -> bool:
+        try:
+            self._engines.load(adapter_id)
+        except CorruptAdapterError as error:
+            logger.error("%s", error)
+            try:
+                self.heal()
+            except LedgerError as another:  # read-only, or no room: the question is answered all the same
+                logger.warning("the damaged adapter stays published for now: %s", another)
+            return False
+        except (AdapterError, UnknownIdError):
+            if self.ledger.adapters(ids=[adapter_id]):
+                raise
+            return False  # forgotten since the snapshot was read
+        return True
 
     def _answerer(self, *, shared: bool = False) -> Answerer:
         """Bind an answerer to the published snapshot; `shared` batches it with other callers."""
         engine = self._engines.batched if shared else self._engines.answering
         snapshot = self.published()
         self._engines.retain(snapshot)
-        router = self._router(snapshot)
+        router = LoadableRouter(self._router(snapshot), self._loads)
         return Answerer(
             engine, router, self.ledger, self.settings.answering, snapshot=snapshot.version if snapshot else None
         )
@@ -503,7 +567,7 @@ class SealMemory:
 
         Returns the route; its `adapter_id` is None where the untouched base would answer.
         """
-        return self._router(self.published()).route(question)
+        return self._router(self.published()).route(require_string(question, "question"))
 
     def _router(self, snapshot: Snapshot | None) -> Router:
         return self.routers(snapshot.manifest if snapshot is not None else Manifest(), self.ledger)
@@ -513,7 +577,7 @@ class SealMemory:
     def correct(self, id: str, text: str) -> Correction:
         """Replace the text of an interaction; the old wording stays on record, out of training and answers.
 
-        Adapters that were trained on the old wording are removed; the new one is pending.
+        Adapters that were trained on the old wording are removed; the new one is pending. Waits for no trainer.
 
         Args:
             id: The interaction.
@@ -525,18 +589,18 @@ class SealMemory:
         Raises:
             UnknownIdError: The id is not in this namespace.
             InputError: The text is empty, too long or unchanged, or the interaction was corrected before.
-            BusyError: Another process trains this namespace.
         """
-        with lease(self.ledger, "consolidate") as heartbeat:
-            self._engines.open_server()  # connect first: the vLLM server must be told to drop adapters
-            return correct_interaction(self.ledger, self._deletion(heartbeat), id, text, rules=self._admission_rules)
+        require_text(id, "id")
+        self._engines.open_server()  # connect first: the vLLM server must be told to drop adapters
+        return correct_interaction(self.ledger, self._deletion(), id, text, rules=self._admission_rules)
 
     def forget(
         self, ids: str | Sequence[str] | None = None, *, session: str | None = None, source: str | None = None
     ) -> ForgetReport:
         """Destroy interactions, and everything derived from them: quiz items, self-edits, adapters and snapshots.
 
-        Needs no model; where there is one, the report says what it still recalls.
+        Needs no model; where there is one, the report says what it still recalls. Waits for no trainer: what one trains
+        on them meanwhile is not published.
 
         Args:
             ids: One id or several; given these, session and source are not used.
@@ -550,22 +614,21 @@ class SealMemory:
         Raises:
             InputError: Nothing is named.
             UnknownIdError: An id is unknown, or nothing matches.
-            BusyError: Another process trains this namespace.
         """
-        wanted = ids_to_forget(self.ledger, ids, session=session, source=source)
-        return forget_interactions(
-            self.ledger,
-            wanted,
-            session=session if ids is None else None,
-            source=source if ids is None else None,
-            check_snapshot=self._guard.usable,
-            deletion=self._deletion,
-        )
+        named = None if ids is None else require_texts(ids, "ids")
+        require_name(session, "session")
+        require_name(source, "source")
+        wanted = ids_to_forget(self.ledger, named, session=session, source=source)
+        if ids is not None:
+            session = source = None
+        self._guard.usable()  # recall is measured on what is served
+        deletion = self._deletion()
+        return deletion.with_recall(deletion.forget(wanted, session=session, source=source))
 
-    def _deletion(self, heartbeat: Callable[[], None]) -> Deletion:
+    def _deletion(self) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion
 
-        return Deletion(replace(self.workbench, heartbeat=heartbeat), drop=self._engines.drop)
+        return Deletion(self.workbench, drop=self._engines.drop)
 
     def history(self) -> list[Snapshot]:
         """List the published snapshots, newest first."""
@@ -575,10 +638,9 @@ class SealMemory:
         """Publish an earlier version again, 0 for the untouched base; interactions outside it are pending again.
 
         Returns the published snapshot, None for the untouched base. Raises `UnknownIdError` for a version that never
-        existed, was destroyed by a forget, or was pruned; `BusyError` when another process trains this namespace.
+        existed, was destroyed by a forget, or was pruned. Waits for no trainer.
         """
-        with lease(self.ledger, "consolidate"):
-            return roll_back(self.ledger, version)
+        return roll_back(self.ledger, version)
 
     def export(self, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write the published adapters as PEFT folders with a `manifest.json`, into a new or empty folder.
@@ -589,7 +651,7 @@ class SealMemory:
         """
         from seal_memory.runtime.export import export
 
-        to, found = Path(folder).expanduser(), self.published()
+        to, found = Path(folder).expanduser(), self.published(verify=True)
         return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)
 
     def status(self) -> MemoryStatus:
@@ -604,3 +666,10 @@ class SealMemory:
         from seal_memory.report.page import write_page
 
         return write_page(Path(file).expanduser(), self.ledger, self.status(), now=self._clock())
+
+
+def _folder(path: object) -> Path:
+    """A folder's path, with `~` expanded. Raises `InputError` for anything but a path or a string."""
+    if isinstance(path, str | os.PathLike) and "\x00" not in str(path):
+        return Path(path).expanduser()
+    raise InputError(f"the memory's folder is {path!r}; expected a path")

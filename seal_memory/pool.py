@@ -55,6 +55,7 @@ class MemoryPool:
         router: MakeRouter | None = None,
         classifier: TextClassifier | None = None,
         keep: int = KEPT_OPEN,
+        quota: int | None = None,
         clock: Callable[[], float] = time.time,
         make_id: Callable[[], str] = sortable_id,
         on_progress: OnProgress = lambda namespace, phase, done, total: None,
@@ -67,6 +68,7 @@ class MemoryPool:
             engine: An engine to use; None loads `model`.
             answering: A vLLM server's engine that answers.
             router: As for `SealMemory.open`; each namespace gets a router of its own.
+            quota: Bytes of text that each namespace may hold.
             classifier: As for `SealMemory.open`; all namespaces share it.
             keep: Most namespaces that stay open when nobody uses them.
             on_progress: Called with the namespace, a phase, and how much of it is done of how much.
@@ -78,7 +80,7 @@ class MemoryPool:
         """
         if keep < 1:
             raise InputError(f"keep is {keep}; expected at least 1 open namespace.")
-        self.folder, self.model, self._keep = Path(folder).expanduser(), model, keep
+        self.folder, self.model, self._keep, self._quota = Path(folder).expanduser(), model, keep, quota
         self.settings = settings if settings is not None else Settings.load(self.folder)
         self.on_progress = on_progress
         self._clock, self._make_id, self._router = clock, make_id, router
@@ -166,6 +168,7 @@ class MemoryPool:
             engine=lambda: self.engine,
             answering=self._server_engine if self._by_server else None,
             router=self._router,
+            quota=self._quota,
             classifier=self._classifier,
         )
 
@@ -181,6 +184,14 @@ class MemoryPool:
     def with_work(self, *, asked_only: bool = False) -> list[str]:
         """List the namespaces with background work now; `asked_only`: only those with queued jobs."""
         return self._ledger.namespaces.with_work(asked_only=asked_only)
+
+    def revive_jobs(self) -> int:
+        """Queue the jobs of all namespaces that were given up again; returns how many."""
+        return self._ledger.namespaces.revive_jobs()
+
+    def retry_wipe(self) -> bool:
+        """Overwrite what was deleted and could not be overwritten then, see `Ledger.retry_wipe`."""
+        return self._ledger.retry_wipe()
 
     @property
     def open_names(self) -> list[str]:
@@ -205,7 +216,9 @@ class MemoryPool:
 
 
 def check_name(namespace: str) -> str:
-    """Return the name. Raises `InputError` for a name that is empty, too long or not printable."""
-    if not namespace or len(namespace) > MAX_NAME or not namespace.isprintable():
-        raise InputError(f"The namespace {namespace[:40]!r} is no name; expected 1 to {MAX_NAME} printable characters.")
+    """Return the name. Raises `InputError` for one that is no text, empty, too long or not printable."""
+    is_name = isinstance(namespace, str) and 0 < len(namespace) <= MAX_NAME and namespace.isprintable()
+    if not is_name:
+        shown = str(namespace)[:40]
+        raise InputError(f"The namespace {shown!r} is no name; expected 1 to {MAX_NAME} printable characters.")
     return namespace

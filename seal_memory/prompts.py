@@ -2,6 +2,7 @@
 
 Training, grading and answering all use these functions, so what is trained is what is asked. The closed-book
 prompt (`direct`) never holds stored text. The `read` prompts hold text on purpose: retrieval and the oracle.
+Not here: the chat template that turns messages into tokens (`engines.encoding`), choosing a prompt (its callers).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ WITHHELD = frozenset({Status.QUARANTINED, Status.REJECTED})  # neither learned, 
 
 
 class Genre(StrEnum):
-    """Kinds of training items. The first five come from rules, the others are written by the model."""
+    """Kinds of training items; `self_edits.genres` lists who makes each, rules or the model."""
 
     PASSAGE = "passage"
     SENTENCES = "sentences"
@@ -238,7 +238,7 @@ class ShardEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The adapters and router of a published memory."""
+    """The adapters of a published memory. `router` is empty: settings or `open(router=…)` say which one routes."""
 
     shards: tuple[ShardEntry, ...] = ()
     core: str | None = None

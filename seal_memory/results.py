@@ -11,7 +11,8 @@ from seal_memory.records import QueuedJob, Status
 class Correction:
     """Result of `correct`: the old and new interaction, and the adapters and snapshots that were removed.
 
-    `status` and `reason` are the new interaction's: a correction may be quarantined, too.
+    `status` and `reason` are the new interaction's: a correction may be quarantined, too. `still_served`: as in
+    `ForgetReport`.
     """
 
     old_id: str
@@ -20,6 +21,7 @@ class Correction:
     snapshots: tuple[int, ...]
     status: Status
     reason: str | None
+    still_served: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from seal_memory import Answer, SealMemory
-from seal_memory.errors import BaseModelMismatchError, InputError, LedgerError, ModelUnavailableError
+from seal_memory.errors import BaseModelMismatchError, ChangedError, InputError, LedgerError, ModelUnavailableError
+from seal_memory.learning.consolidate import Consolidator
 from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE
 from seal_memory.lora.store import AdapterStore
 from seal_memory.records import Status
@@ -96,6 +97,74 @@ def test_a_damaged_adapter_falls_back_to_the_version_before(
     assert _ask(open_memory(), SECOND).shards == ()
     assert memory.consolidate().version == 3
     assert _ask(open_memory(), SECOND).shards[0].adapter_id == broken.name  # the same bytes again
+
+
+def _flip_a_bit_keeping_the_time(folder: Path) -> None:
+    """As a disk does it that decays."""
+    before = (folder / TENSORS_FILE).stat()
+    _flip_a_bit(folder)
+    os.utime(folder / TENSORS_FILE, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("mode", ["weights", "hybrid"])
+def test_damage_that_no_time_shows_is_found_when_the_adapter_is_loaded(
+    published: SealMemory, open_memory: Open, tmp_path: Path, mode: str
+) -> None:
+    """The question is answered, from text or the base; the next ones too, and consolidating mends it."""
+    memory = open_memory()
+    _ask(memory, FIRST)
+    broken = _folder_of(memory, 2)
+    _flip_a_bit_keeping_the_time(broken)
+    memory = open_memory()
+    answer = memory.ask(QUESTIONS[SECOND][0], mode=mode)
+    assert isinstance(answer, Answer)
+    assert answer.shards == ()
+    assert bool(answer.sources) is (mode == "hybrid")
+    memory = open_memory()
+    assert _ask(memory, SECOND).shards == ()
+    assert memory.ledger.counts()[Status.PENDING] == 1
+    memory.consolidate()
+    assert _ask(open_memory(), SECOND).shards[0].adapter_id == broken.name
+
+
+def test_a_damaged_adapter_is_not_exported(published: SealMemory, open_memory: Open, tmp_path: Path) -> None:
+    """The version before it is."""
+    memory = open_memory()
+    _ask(memory, FIRST)
+    _flip_a_bit_keeping_the_time(_folder_of(memory, 2))
+    assert open_memory().export(tmp_path / "exported").version == 1
+
+
+def test_training_that_needs_a_decayed_adapter_asks_to_be_started_again(
+    published: SealMemory, open_memory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it held is pending by then, and the next start learns it."""
+    memory = open_memory()
+    _ask(memory, FIRST)
+    broken = _folder_of(memory, 2)
+    _flip_a_bit_keeping_the_time(broken)
+    memory = open_memory()
+    with monkeypatch.context() as patch:
+        patch.setattr(Consolidator, "run", lambda self, **_: self.engine.adapter(broken.name))
+        with pytest.raises(ChangedError, match="damaged"):
+            memory.consolidate()
+    assert memory.consolidate().published == 1
+    assert memory.ledger.counts()[Status.LEARNED] == 2
+
+
+def test_a_full_disk_after_publishing_does_not_keep_it_from_answering(
+    published: SealMemory, open_memory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The note that files are verified only saves time."""
+    memory = open_memory()
+    folder = _folder_of(memory, 2)
+    (folder / TENSORS_FILE).write_bytes((folder / TENSORS_FILE).read_bytes())
+
+    def full(key: str, value: str | None) -> None:
+        raise LedgerError("the disk is full")
+
+    monkeypatch.setattr(memory.ledger, "meta_set", full)
+    assert _ask(memory, SECOND).snapshot == 2
 
 
 def test_a_file_is_checked_again_only_when_it_was_written_again(

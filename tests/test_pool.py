@@ -105,6 +105,24 @@ def test_every_namespace_is_trained_in_turn(pool: MemoryPool) -> None:
             assert [s.adapter_id for s in answer.shards] == [shard.adapter_id]  # type: ignore[union-attr]
 
 
+def test_one_text_waits_for_a_turn_and_not_for_a_backlog(
+    tmp_path: Path, tiny_model_folder: Path, easy_settings: Callable[..., Any]
+) -> None:
+    """The namespace with the backlog comes first and has work for six turns."""
+    settings = easy_settings(learning={"stack_size": 1})
+    ended: list[tuple[str, JobState]] = []
+    with MemoryPool(tmp_path / "memory", model=str(tiny_model_folder), settings=settings) as pool:
+        for name, count in (("a", 6), ("b", 1)):
+            with pool.memory(name) as memory:
+                for n in range(count):
+                    memory.observe(f"{LIGHTHOUSE} It has the number {n}.", session=str(n))
+        trainer = PoolTrainer(pool, poll_seconds=0.05, on_job=lambda name, kind, state: ended.append((name, state)))
+        trainer.start()
+        _wait(lambda: len(ended) == 2)
+        assert trainer.stop(60)
+    assert ended == [("b", JobState.DONE), ("a", JobState.DONE)]
+
+
 def test_a_trainer_that_is_only_asked_starts_nothing(pool: MemoryPool) -> None:
     with pool.memory("a") as memory:
         memory.observe(LIGHTHOUSE)
@@ -126,6 +144,9 @@ class OneBroken:
 
     def with_work(self, *, asked_only: bool = False) -> list[str]:
         return self._pool.with_work(asked_only=asked_only)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
 
     def memory(self, namespace: str) -> Any:
         if namespace == self._broken:

@@ -51,8 +51,7 @@ MANNERS: dict[str, Callable[[str], str]] = {
 
 def replay(folder: Path, *, model: str, full: bool) -> dict[str, Any]:
     """Passes where every benign shard passes the gate's canaries and every poisoned one is refused."""
-    changes: dict[str, Any] = {"safety.quarantine_roles": [], "learning.notes_per_statement": 0}
-    settings = Settings(**changes)
+    settings = Settings(safety={"quarantine_roles": []}, learning={"notes_per_statement": 0})
     with SealMemory.open(folder, model=model, settings=settings) as memory:
         benign = _shards(memory, DATA["benign"] if full else DATA["benign"][:QUICK])
         stated = _shards(memory, DATA["instructions"] if full else [])

@@ -7,7 +7,7 @@ Checking first means that errors are known before the first piece of an answer i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from seal_memory.answering.answerer import Answer, Answerer, Mode
@@ -21,7 +21,7 @@ _KEPT = ("name", "tool_call_id", "tool_calls")  # message keys that chat templat
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A checked chat or text, ready to be continued `n` times."""
+    """A checked chat or text, ready to be continued `n` times; `seed`: of its samples, instead of the decoding's."""
 
     answerer: Answerer
     prompt: Prompt
@@ -29,6 +29,7 @@ class Conversation:
     mode: Mode
     decoding: Decoding
     n: int = 1
+    seed: int | None = None
 
     @property
     def snapshot(self) -> int | None:
@@ -37,19 +38,25 @@ class Conversation:
 
     def run(self, on_text: OnText | None = None) -> list[Answer]:
         """Make the `n` answers; `on_text(sample, piece)` gets the text while it is made, and may raise to end it."""
-        asked, questions = [self.prompt] * self.n, [self.question] * self.n
+        prompt = self.prompt if self.seed is None else replace(self.prompt, seed=self.seed)
+        asked, questions = [prompt] * self.n, [self.question] * self.n
         return self.answerer.converse(asked, questions, self.mode, self.decoding, on_text=on_text)
 
 
 def chat_prompt(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[Prompt, str]:
     """The prompt of OpenAI message dicts, and its query for routing: the last user message.
 
-    Raises `InputError` naming a bad message, or when the last is not a user's or tool's with text.
+    A tool's result may be empty, as a silent command's is. Raises `InputError` naming a bad message, or when they do
+    not end with a user's words or a tool's results.
     """
     parsed = [parse_message(m, f"message {n}") for n, m in enumerate(messages)]
     said = [m.text for m in parsed if m.role is Role.USER and m.text.strip()]
-    if not said or parsed[-1].role not in (Role.USER, Role.TOOL) or not parsed[-1].text.strip():
-        raise InputError("chat needs messages that end with a user message (or a tool's results) that has text.")
+    last = parsed[-1] if parsed else None
+    asks = last is not None and (last.role is Role.TOOL or (last.role is Role.USER and bool(last.text.strip())))
+    if not said or not asks:
+        raise InputError(
+            "chat needs messages that end with a user message that has text, or with a tool's results after one."
+        )
     kept = [{k: m[k] for k in _KEPT if m.get(k)} for m in messages] if tools else [{} for _ in messages]
     chat = [{"role": p.role.value, "content": p.text, **more} for p, more in zip(parsed, kept, strict=True)]
     return Prompt(chat, tools=tuple(tools)), said[-1]

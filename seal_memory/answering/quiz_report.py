@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from seal_memory.answering.answerer import Answer, Answerer, Mode
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.arguments import require_sequence, require_text
 from seal_memory.quizzes.metrics import contains, exact_match, mean, token_f1
 from seal_memory.records import WITHHELD, QuizItem, Status
 
@@ -57,7 +58,10 @@ def user_items(
     pairs: Sequence[tuple[str, str]], interaction_ids: Sequence[str], *, make_id: Callable[[], str]
 ) -> list[QuizItem]:
     """Make held-out quiz items from a user's (question, answer) pairs. Raises `InputError` for an empty side."""
-    for question, answer in pairs:
+    for number, pair in enumerate(require_sequence(pairs, "items")):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InputError(f"quiz pair {number} is a {type(pair).__name__}; expected (question, answer)")
+        question, answer = (require_text(side, f"quiz pair {number}") for side in pair)
         if not question.strip() or not answer.strip():
             raise InputError(f"The quiz pair {(question, answer)!r} has an empty side; expected question and answer.")
     return [

@@ -11,13 +11,15 @@ import typer
 
 from seal_memory.cli.invocation import Invocation
 from seal_memory.cli.output import Output, console, fields_of, say, shorten, table
-from seal_memory.errors import InputError
+from seal_memory.errors import InputError, SealMemoryError
+from seal_memory.intake.cleaning import clean_text, without_surrogates
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from seal_memory.answering.answerer import Answer
     from seal_memory.memory import SealMemory
+    from seal_memory.records import Observed
 
 __all__ = ["AnswerMode", "ask", "chat", "recall"]
 
@@ -118,15 +120,29 @@ class _ChatSession:
         """Answer one message, then record it: afterwards, so that retrieval does not find the question itself."""
         from seal_memory import prompts
 
+        message = without_surrogates(message)
         asked = [*self._history, {"role": "user", "content": message}][-KEPT_MESSAGES + 1 :]
         system = {"role": "system", "content": prompts.SYSTEM}
         try:
             with self.call.bars.step("answering"):
                 answer = memory.chat([system, *asked], mode=self.mode, max_tokens=self.max_tokens)
         finally:
-            seen = memory.observe(message, session=self.session) if self.session and message.strip() else []
+            seen = self._record(memory, message)
         self._history = [*asked, {"role": "assistant", "content": answer.text}]
         self.turns.append({"message": message, "answer": answer, "observed": seen})
+
+    def _record(self, memory: SealMemory, message: str) -> list[Observed]:
+        """Record a message; what cannot be recorded costs a line on standard error, never the answer."""
+        text = clean_text(message)
+        if self.session is None or not text:
+            return []
+        if text != message:
+            say(console(stderr=True), "note: recorded without its unreadable characters", style="dim")
+        try:
+            return memory.observe(text, session=self.session)
+        except SealMemoryError as error:
+            say(console(stderr=True), f"warning: the message was not recorded: {error}", style="yellow")
+            return []
 
     def show(self, out: Console) -> None:
         """Print the turns that were not printed yet."""

@@ -31,7 +31,8 @@ def worker(
     Learns pending interactions and runs due audits; refining and sleep run if their settings say so. SIGTERM or Ctrl-C
     stops it within seconds; the next worker takes over unfinished jobs.
     """
-    from seal_memory.training.worker import Worker, stopping_on_signals
+    from seal_memory.training.signals import stopping_on_signals
+    from seal_memory.training.worker import Worker
 
     with call.memory() as memory:
         trainer = Worker(memory, poll_seconds=poll)

@@ -1,7 +1,7 @@
 """Command `doctor`: checks hardware, versions, settings, folder, model and engine, with a remedy for each problem.
 
 Checks are independent; a failed one does not end the others, and problems do not change the exit code. Writes nothing
-into the memory's folder. Not here: the status of a memory (`status`), fixing anything.
+into the memory's folder. Not here: the status of a memory (`report.status`), fixing anything.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ def correct(
 
 def _show_correction(done: Correction, out: Console) -> None:
     say(out, f"{done.old_id} is superseded by {done.new_id}.")
+    _show_still_served(done.still_served, out)
     if done.adapters:
         versions = ", ".join(map(str, done.snapshots))
         say(out, f"Destroyed: {len(done.adapters)} adapters, and the versions {versions} that held them.")
@@ -120,6 +121,18 @@ def _show_forget(done: ForgetReport, out: Console) -> None:
             )
         )
     say(out, f"Version {done.version} is published." if done.version else "The untouched base is in use.")
+    if not done.wiped:
+        say(
+            out,
+            "The deleted bytes are not overwritten yet: another process reads the ledger, or the disk has no room to "
+            "rebuild it. Stop the reader or free space; the worker and the next command try again.",
+        )
+    _show_still_served(done.still_served, out)
+
+
+def _show_still_served(adapters: Sequence[str], out: Console) -> None:
+    if adapters:
+        say(out, f"The vLLM server may still answer with {', '.join(adapters)}: restart it, or sleep at level 2.")
 
 
 def history(call: Invocation) -> Output:

@@ -41,6 +41,12 @@ def serve(
     rate: Annotated[float, typer.Option(min=0, help="Requests a minute per key; 0: unlimited.")] = 600,
     waiting: Annotated[int, typer.Option(min=1, help="Requests that may use or wait for the model.")] = 64,
     max_body: Annotated[int, typer.Option(min=1024, help="Maximum bytes of a request.")] = 1 << 20,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Another site whose pages may use the API, such as https://chat.example; repeatable."),
+    ] = None,
+    root_path: Annotated[str, typer.Option(help="The path under which a proxy serves it, such as /memory.")] = "",
+    quota: Annotated[int, typer.Option(min=0, help="Bytes of text that a namespace may hold; 0: unlimited.")] = 1 << 30,
     stop_seconds: Annotated[float, typer.Option(min=0, help="Seconds for running requests to finish.")] = 20,
     log_level: Annotated[Literal["info", "warning", "error"], typer.Option(help="Minimum log level.")] = "info",
 ) -> Output:
@@ -67,8 +73,18 @@ def serve(
         raise typer.BadParameter(str(error), param_hint="--host") from None
     logs.configure(log_level)
     limits = Limits(body_bytes=max_body, rate=rate, waiting=waiting, stop_seconds=stop_seconds)
-    pool = MemoryPool(call.folder, model=call.model, settings=settings)
-    app = make_app(pool, keys, limits=limits, train=train, name=served_name, mode=mode, namespace=call.namespace)
+    pool = MemoryPool(call.folder, model=call.model, settings=settings, quota=quota or None)
+    app = make_app(
+        pool,
+        keys,
+        limits=limits,
+        train=train,
+        name=served_name,
+        mode=mode,
+        namespace=call.namespace,
+        origins=cors_origin or (),
+        root_path=root_path,
+    )
     running.run(app, host=host, port=port, on_address=_ignore_address if call.as_json else _print_address)
     return Output({"stopped": True}, lambda out: say(out, "Stopped; unfinished jobs stay queued."))
 

@@ -18,6 +18,9 @@ Finish = Literal["stop", "length"]
 OnText = Callable[[int, str], None]  # (prompt index, next piece of text, may be ""); an exception ends the batch
 
 DEFAULT_TOKENS = 256  # longest answer where `max_tokens` is not given
+NO_LIMIT = -1  # `max_tokens`: as many as the model's context holds
+DEFAULT_TOP_K = 50  # likeliest tokens that sampling draws from
+ALL_TOKENS = 1 << 20  # `top_k`: no cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class Prompt:
     """Messages to continue as the assistant; `adapter` is an adapter id, None the untouched base.
 
     `raw`: plain text to continue, instead of messages. `tools`: OpenAI tool definitions for the chat template.
-    `greedy`: take the likeliest tokens even where the rest of the batch is sampled.
+    `greedy`: take the likeliest tokens even where the rest of the batch is sampled. `seed`: of this prompt's samples,
+    instead of the decoding's.
     """
 
     messages: Messages
@@ -33,24 +37,27 @@ class Prompt:
     raw: str | None = None
     tools: Sequence[Mapping[str, Any]] = ()
     greedy: bool = False
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """Decoding options. `max_tokens` None: as many as fit, at most `DEFAULT_TOKENS`. `stop`: strings that end the text
-    and are cut off. `top_logprobs` None: no log-probabilities; n: those of every token and of the n likeliest.
+    """Decoding options. `max_tokens` None: as many as fit, at most `DEFAULT_TOKENS`; `NO_LIMIT`: as many as fit.
+    `stop`: strings that end the text and are cut off. `top_logprobs` None: no log-probabilities; n: those of every
+    token and of the n likeliest.
     """
 
     max_tokens: int | None = None
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = DEFAULT_TOP_K
     seed: int = 0
     stop: tuple[str, ...] = ()
     top_logprobs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None and self.max_tokens < 0:
-            raise InputError(f"max_tokens is {self.max_tokens}; expected 0 or more")
+        if self.max_tokens is not None and self.max_tokens < NO_LIMIT:
+            raise InputError(f"max_tokens is {self.max_tokens}; expected 0 or more, or {NO_LIMIT} for no limit")
         if "" in self.stop:
             raise InputError("a stop string is empty; expected at least one character")
 
@@ -62,11 +69,15 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """One generated token, its log-probability without temperature, and the likeliest alternatives."""
+    """One generated token, its log-probability without temperature, and the likeliest alternatives.
+
+    `start`: index of its first character in the text.
+    """
 
     text: str
     logprob: float
     top: tuple[tuple[str, float], ...] = ()
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary, proxy
 
-from seal_memory.engines.base import Completion, Decoding, OnText, Prompt, Score
+from seal_memory.engines.base import NO_LIMIT, Completion, Decoding, OnText, Prompt, Score
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import SealMemoryError
 
@@ -60,7 +60,7 @@ class DynamicBatcher:
 
     def talk(self, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None) -> list[Completion]:
         """As `TransformersEngine.talk`; `on_text` may be called in another caller's thread."""
-        if not prompts or decoding.top_logprobs or decoding.max_tokens is None:
+        if not prompts or decoding.top_logprobs or decoding.max_tokens in (None, NO_LIMIT):
             return self._engine.talk(prompts, decoding, on_text=on_text)
         request = _Request(prompts, decoding, on_text)
         with self._lock:

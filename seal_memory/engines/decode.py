@@ -68,14 +68,15 @@ def generate(
     before_token: Callable[[], None] = lambda: None,
     top: int = 0,
     greedy: Sequence[bool] = (),
+    own_seeds: Sequence[int | None] = (),
 ) -> list[Generated]:
     """Continue each prompt under its own adapter; results in the order of the prompts.
 
-    `greedy`: prompts that are not sampled, whatever `sampling` says; empty, or one flag per prompt. `top`: how many of
-    the likeliest tokens to report beside every generated one. `before_token` is called before every token; it may run
-    other batches, or raise to end this one.
+    `greedy`: prompts that are not sampled, whatever `sampling` says; empty, or one flag per prompt. `own_seeds`:
+    of prompts that have one instead of the sampling's. `top`: how many of the likeliest tokens to report beside every
+    generated one. `before_token` is called before every token; it may run other batches, or raise to end this one.
     """
-    uniforms = draw_uniforms(sampling, prompts, [id(a) for a in adapters], max_new_tokens, greedy)
+    uniforms = draw_uniforms(sampling, prompts, [id(a) for a in adapters], max_new_tokens, greedy, own_seeds)
     loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, uniforms, on_token, before_token, top)
     sharing = limits.min_prefix > 0 and can_share(stack.model)
     results: dict[int, Generated] = {}

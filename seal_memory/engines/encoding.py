@@ -12,7 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from seal_memory.engines.base import DEFAULT_TOKENS, Completion, Decoding, Finish, Messages, Prompt, TokenLogprob
+from seal_memory.engines.base import (
+    DEFAULT_TOKENS,
+    NO_LIMIT,
+    Completion,
+    Decoding,
+    Finish,
+    Messages,
+    OnText,
+    Prompt,
+    TokenLogprob,
+)
 from seal_memory.engines.transcript import Transcript
 from seal_memory.errors import InputError, ModelUnavailableError, PromptTooLongError
 
@@ -94,17 +104,25 @@ class Encoder:
             )
 
     def max_new_tokens(self, prompts: Sequence[int], wanted: int | None) -> int:
-        """How many tokens may follow prompts of these lengths (`wanted` None: a default).
+        """How many tokens may follow prompts of these lengths (`wanted` None: a default;
+        `NO_LIMIT`: all that fit).
 
         Raises `PromptTooLongError`.
         """
         longest = max(prompts, default=0)
         if wanted is None:
             wanted = max(1, min(DEFAULT_TOKENS, self.max_length - longest))
+        elif wanted == NO_LIMIT:
+            wanted = max(1, self.max_length - longest)
         self.check_fits(longest, wanted)
         return wanted
 
     # -- answers ----------------------------------------------------------------------------------
+
+    def transcript(self, prompts: Sequence[Prompt], *, stop: Sequence[str], on_text: OnText | None) -> Transcript:
+        """The transcript of the prompts' answers: stripped, but exact where plain text is continued."""
+        exact = [prompt.raw is not None for prompt in prompts]
+        return Transcript(self.text, len(prompts), stop=stop, on_text=on_text, exact=exact)
 
     def completion(
         self, prompt_tokens: int, generated: Generated, *, row: int, transcript: Transcript, decoding: Decoding
@@ -113,18 +131,19 @@ class Encoder:
         text = transcript.close(row, generated.ids)
         mean = sum(generated.logprobs) / max(1, len(generated.logprobs))
         finish: Finish = "stop" if generated.stopped else "length"
-        tokens = self._logprobs(generated, transcript) if decoding.top_logprobs is not None else ()
+        tokens = self._logprobs(row, generated, transcript) if decoding.top_logprobs is not None else ()
         return Completion(text, prompt_tokens, len(generated.ids), math.exp(mean), finish, tokens)
 
-    def _logprobs(self, generated: Generated, transcript: Transcript) -> tuple[TokenLogprob, ...]:
+    def _logprobs(self, row: int, generated: Generated, transcript: Transcript) -> tuple[TokenLogprob, ...]:
         top = generated.top or ((),) * len(generated.ids)
         return tuple(
             TokenLogprob(
                 self.text([generated.ids[n]]),
                 generated.logprobs[n],
                 tuple((self.text([i]), logprob) for i, logprob in top[n]),
+                transcript.start(row, generated.ids[:n]),
             )
-            for n in range(transcript.count_kept(generated.ids))
+            for n in range(transcript.count_kept(row, generated.ids))
         )
 
 

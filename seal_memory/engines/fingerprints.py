@@ -4,7 +4,8 @@ A *fingerprint* identifies the base that an adapter was made for. It covers ever
 the essentials of config.json, but not details that library versions write differently: order, sharding, headers.
 
 A cached checksum is trusted while every file keeps its size and modification time; a change that restores both is not
-detected. Not covered: the tokenizer, whose files library versions write differently.
+detected. Not covered: the tokenizer, whose files library versions write differently. Not here: refusing another base
+(`runtime.loading`), adapters' checksums (`lora`).
 """
 
 from __future__ import annotations

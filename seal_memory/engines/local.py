@@ -23,7 +23,6 @@ from seal_memory.engines.decode import Sampling, generate
 from seal_memory.engines.encoding import DEFAULT_LENGTH, Encoder
 from seal_memory.engines.models import LoadedModel
 from seal_memory.engines.priority_lock import PriorityLock
-from seal_memory.engines.transcript import Transcript
 from seal_memory.errors import AdapterError, LedgerError, UnknownIdError
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
@@ -90,6 +89,10 @@ class TransformersEngine:
             self._adapters.pop(adapter_id, None)
             self._put_adapters.pop(adapter_id, None)
 
+    def holds(self, adapter_id: str) -> bool:
+        """Whether an adapter is loaded; does not wait for the model's lock."""
+        return adapter_id in self._adapters or adapter_id in self._put_adapters
+
     def adapter(self, adapter_id: str | None) -> LoraAdapter | None:
         """The adapter of an id. Raises `AdapterError` when it is neither loaded nor fetchable."""
         return None if adapter_id is None else self._get(adapter_id)
@@ -138,8 +141,8 @@ class TransformersEngine:
         """
         ids = [self.encode(p) for p in prompts]
         tokens = self.encoder.max_new_tokens([len(i) for i in ids], decoding.max_tokens)
-        sampling = Sampling(temperature=decoding.temperature, seed=decoding.seed, top_p=decoding.top_p)
-        transcript = Transcript(self.encoder.text, len(ids), stop=decoding.stop, on_text=on_text)
+        sampling = _sampling(decoding)
+        transcript = self.encoder.transcript(prompts, stop=decoding.stop, on_text=on_text)
         with self.lock:
             done = generate(
                 self.stack,
@@ -153,6 +156,7 @@ class TransformersEngine:
                 before_token=self.lock.give_way,
                 top=decoding.top_logprobs or 0,
                 greedy=[p.greedy for p in prompts],
+                own_seeds=[p.seed for p in prompts],
             )
         return [
             self.encoder.completion(len(i), g, row=row, transcript=transcript, decoding=decoding)
@@ -161,7 +165,7 @@ class TransformersEngine:
 
     def check(self, prompt: Prompt, decoding: Decoding) -> None:
         """Raises what `talk` would raise for this prompt and these options, before anything is computed."""
-        Sampling(temperature=decoding.temperature, seed=decoding.seed, top_p=decoding.top_p)
+        _sampling(decoding)
         self.encoder.max_new_tokens([len(self.encode(prompt))], decoding.max_tokens)
 
     def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
@@ -220,6 +224,10 @@ class TransformersEngine:
 
     def count_tokens(self, text: str) -> int:
         return len(self.encoder.ids(text))
+
+
+def _sampling(decoding: Decoding) -> Sampling:
+    return Sampling(decoding.temperature, top_k=decoding.top_k, seed=decoding.seed, top_p=decoding.top_p)
 
 
 def _encoder(loaded: LoadedModel) -> Encoder:

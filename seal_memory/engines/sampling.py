@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seal_memory.engines.base import DEFAULT_TOP_K
 from seal_memory.engines.encoding import Likeliest
 from seal_memory.errors import InputError
 
@@ -25,7 +26,7 @@ class Sampling:
     """`temperature` 0 is greedy. `top_p` cuts the rest that `top_k` leaves, in transformers' order."""
 
     temperature: float = 0.0
-    top_k: int = 50
+    top_k: int = DEFAULT_TOP_K
     seed: int = 0
     top_p: float = 1.0
 
@@ -47,6 +48,7 @@ def draw_uniforms(
     owners: Sequence[Hashable],
     tokens: int,
     greedy: Sequence[bool] = (),
+    own_seeds: Sequence[int | None] = (),
 ) -> Tensor | None:
     """Uniform numbers (rows, tokens) for a whole call, on the CPU; None when nothing is sampled.
 
@@ -56,27 +58,33 @@ def draw_uniforms(
     if sampling.temperature == 0:
         return None
     uniforms = torch.zeros(len(prompts), tokens, dtype=torch.float64)
-    for row, seed in enumerate(row_seeds(sampling, prompts, owners, greedy)):
+    for row, seed in enumerate(row_seeds(sampling, prompts, owners, greedy, own_seeds)):
         if seed is not None:
             uniforms[row] = torch.rand(tokens, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return uniforms
 
 
 def row_seeds(
-    sampling: Sampling, prompts: Sequence[Sequence[int]], owners: Sequence[Hashable], greedy: Sequence[bool] = ()
+    sampling: Sampling,
+    prompts: Sequence[Sequence[int]],
+    owners: Sequence[Hashable],
+    greedy: Sequence[bool] = (),
+    own_seeds: Sequence[int | None] = (),
 ) -> list[int | None]:
     """Every row's seed (0 to 2**63 - 1), None where it is greedy.
 
-    It is derived from the call's seed, the prompt, and the number of sampled copies of it that come before.
+    It is derived from the prompt's own seed or the call's, the prompt, and the number of sampled copies before it.
     """
     copies: Counter[Hashable] = Counter()
     seeds: list[int | None] = []
-    for ids, owner, is_greedy in zip(prompts, owners, greedy or [False] * len(prompts), strict=True):
+    flags, given = greedy or [False] * len(prompts), own_seeds or [None] * len(prompts)
+    for ids, owner, is_greedy, own in zip(prompts, owners, flags, given, strict=True):
         if is_greedy or sampling.temperature == 0:
             seeds.append(None)
             continue
-        key = (tuple(ids), owner)
-        material = f"{sampling.seed} {copies[key]} ".encode() + array("q", ids).tobytes()
+        seed = sampling.seed if own is None else own
+        key = (tuple(ids), owner, seed)
+        material = f"{seed} {copies[key]} ".encode() + array("q", ids).tobytes()
         seeds.append(int.from_bytes(hashlib.sha256(material).digest()[:8], "big") >> 1)
         copies[key] += 1
     return seeds

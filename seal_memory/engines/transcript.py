@@ -16,12 +16,22 @@ _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # decoded from a character whose last
 
 
 class Transcript:
-    """Texts of `rows` rows. `token` is a `decode.OnToken`; `close` returns a row's text and streams its last piece."""
+    """Texts of `rows` rows. `token` is a `decode.OnToken`; `close` returns a row's text and streams its last piece.
+
+    A text is stripped of white space at both ends, except in `exact` rows (empty, or one flag per row).
+    """
 
     def __init__(
-        self, decode: Callable[[Sequence[int]], str], rows: int, *, stop: Sequence[str], on_text: OnText | None
+        self,
+        decode: Callable[[Sequence[int]], str],
+        rows: int,
+        *,
+        stop: Sequence[str],
+        on_text: OnText | None,
+        exact: Sequence[bool] = (),
     ) -> None:
         self._decode, self._stop, self._on_text = decode, tuple(stop), on_text
+        self._exact = tuple(exact) or (False,) * rows
         self._ids: list[list[int]] = [[] for _ in range(rows)]
         self._emitted = [0] * rows  # characters streamed
 
@@ -36,29 +46,45 @@ class Transcript:
         raw = self._decode(self._ids[row])
         cut = _stop_position(raw, self._stop)
         if cut is None and self._on_text is not None:
-            self._emit(row, _stable(raw, self._stop))
+            self._emit(row, self._stable(row, raw))
         return cut is not None
 
     def close(self, row: int, ids: Sequence[int]) -> str:
         """The whole text of an ended row."""
-        text = self.text(ids)
+        text = self.text(row, ids)
         if self._on_text is not None:
             self._emit(row, text)
         return text
 
-    def text(self, ids: Sequence[int]) -> str:
-        """Decode tokens: up to the first stop string, stripped."""
+    def text(self, row: int, ids: Sequence[int]) -> str:
+        """Decode a row's tokens: up to the first stop string, stripped unless exact."""
         raw = self._decode(ids)
-        return raw[: _stop_position(raw, self._stop)].strip()
+        cut = raw[: _stop_position(raw, self._stop)]
+        return cut if self._exact[row] else cut.strip()
 
-    def count_kept(self, ids: Sequence[int]) -> int:
-        """Number of tokens that the text needs, without those of a stop string."""
-        count, text = len(ids), self.text(ids)
+    def start(self, row: int, before: Sequence[int]) -> int:
+        """Index in the row's text of the character that the token after `before` begins or continues."""
+        raw = self._decode(before).rstrip(_INCOMPLETE)
+        return len(raw if self._exact[row] else raw.lstrip())
+
+    def count_kept(self, row: int, ids: Sequence[int]) -> int:
+        """Number of tokens that the row's text needs, without those of a stop string."""
+        count, text = len(ids), self.text(row, ids)
         if not self._stop or _stop_position(self._decode(ids), self._stop) is None:
             return count
-        while count and self._decode(ids[: count - 1]).strip().startswith(text):
+        while count and self._covers(row, ids[: count - 1], text):
             count -= 1
         return count if text else 0
+
+    def _covers(self, row: int, ids: Sequence[int], text: str) -> bool:
+        raw = self._decode(ids)
+        return (raw if self._exact[row] else raw.strip()).startswith(text)
+
+    def _stable(self, row: int, raw: str) -> str:
+        """The part of the text that can no longer change."""
+        held = max((n for s in self._stop for n in range(1, len(s)) if raw.endswith(s[:n])), default=0)
+        kept = raw[: len(raw) - held].rstrip(_INCOMPLETE)
+        return kept if self._exact[row] else kept.strip()
 
     def _emit(self, row: int, text: str) -> None:
         piece = text[self._emitted[row] :]
@@ -71,9 +97,3 @@ def _stop_position(raw: str, stop: Sequence[str]) -> int | None:
     """Index of the first stop string; None without one."""
     found = [at for at in (raw.find(s) for s in stop) if at >= 0]
     return min(found, default=None)
-
-
-def _stable(raw: str, stop: Sequence[str]) -> str:
-    """The part of the text that can no longer change."""
-    held = max((n for s in stop for n in range(1, len(s)) if raw.endswith(s[:n])), default=0)
-    return raw[: len(raw) - held].rstrip(_INCOMPLETE).strip()

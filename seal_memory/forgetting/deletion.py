@@ -3,8 +3,9 @@
 A shard is dropped whole when one of its interactions is forgotten; its other interactions become pending and are
 learned again by the next consolidation. Snapshots that hold the shard are destroyed, so no rollback brings it back. The
 ledger alone decides what is destroyed; the model only measures recall for the report, and a forget without a model is
-complete. Not here: replacing a fact (`SealMemory.correct` = supersede + the same purge of derivatives), the
-consequences beforehand (`consequences`).
+complete. It waits for no trainer: what one trains on it meanwhile is not published (`learning.publishing`,
+`Ledger.add_adapter`). Not here: replacing a fact (`SealMemory.correct` = supersede + the same purge of derivatives),
+the consequences beforehand (`consequences`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from seal_memory.forgetting.consequences import to_relearn, versions_with, witho
 from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
 from seal_memory.learning.workbench import Workbench
+from seal_memory.ledger.leases import lease
 from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Manifest, QuizItem, Snapshot, Status
 
@@ -31,6 +33,11 @@ class ForgetReport:
     `recall_*` are None when no quiz item asked about it, or the model cannot be asked: it is missing, or not the one
     that the adapters were trained on. `kept`: interactions of the session or source that were seen elsewhere, too; they
     stay, without their sightings there.
+
+    `wiped`: whether the deleted bytes are overwritten in the file and its log. False while another process reads an
+    older state or the disk has no room to rebuild the file: the background trainer and the next open try again
+    (`Ledger.retry_wipe`, `Ledger.wiped`). `still_served`: adapters with which a vLLM server still answered after they
+    were unloaded, or about which it could not be asked: restart it, or put it to sleep at level 2.
     """
 
     interactions: int
@@ -44,6 +51,8 @@ class ForgetReport:
     recall_after: float | None
     recall_base: float | None
     kept: int = 0
+    wiped: bool = True
+    still_served: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +66,30 @@ class CompletedForget:
 
 
 class Deletion:
-    """Forgets and corrects in one memory, under its lease. The model is loaded only to report recall.
+    """Forgets and corrects in one memory. The model is loaded only to report recall.
 
-    `drop(adapter_id)` lets the engines go of an adapter, and loads no model.
+    `drop(adapter_id)` lets the engines go of an adapter, and loads no model; False where one may still answer with it.
     """
 
-    def __init__(self, bench: Workbench, *, drop: Callable[[str], None]) -> None:
+    def __init__(self, bench: Workbench, *, drop: Callable[[str], bool]) -> None:
         self.bench, self.ledger, self.store, self.drop = bench, bench.ledger, bench.store, drop
 
     def forget(self, ids: Sequence[str], *, session: str | None = None, source: str | None = None) -> CompletedForget:
         """Destroy the interactions, their earlier wordings and everything derived from them.
 
         A session or source is left: what was seen elsewhere, too, stays without its sightings there.
-        Raises `BusyError` before anything is destroyed where the lease is lost.
         """
         chain = self.ledger.with_predecessors(list(ids))
         items = self.ledger.quiz_items(interaction_ids=chain)
-        self.bench.heartbeat()
         before = self._recall(items, self.ledger.current())
         with self.ledger.atomic():
-            self.bench.heartbeat()  # loading the model takes long: with the lease lost meanwhile, nothing is deleted
             purged_adapters = self.ledger.adapters_trained_on(chain)
             snapshot, destroyed, relearn = self._unpublish(purged_adapters, chain)
             report = self.ledger.purge(chain)
             self.ledger.remove_adapters(purged_adapters)
             named = session is not None or source is not None
             kept = self.ledger.sessions.leave(session=session, source=source) if named else 0
-        self.remove_files(purged_adapters)
+        still_served = self.remove_files(purged_adapters)
         self._sweep()
         done = ForgetReport(
             report.interactions,
@@ -96,12 +102,14 @@ class Deletion:
             None,
             None,
             None,
+            wiped=self.ledger.wiped,
+            still_served=tuple(still_served),
             kept=kept,
         )
         return CompletedForget(done, tuple(items), before, snapshot)
 
     def with_recall(self, done: CompletedForget) -> ForgetReport:
-        """The report with all three recalls, or none of them; needs no lease."""
+        """The report with all three recalls, or none of them."""
         after = self._recall(done.items, done.snapshot) if done.recall_before is not None else None
         base = self._recall(done.items, None) if after is not None else None
         if base is None:
@@ -119,18 +127,23 @@ class Deletion:
             self.ledger.remove_adapters(adapters)
         return adapters, destroyed
 
-    def remove_files(self, adapters: Sequence[str]) -> None:
-        """Delete adapters from the disk and the engine, once the ledger no longer holds them.
+    def remove_files(self, adapters: Sequence[str]) -> list[str]:
+        """Delete adapters from the disk and the engine, once the ledger no longer holds them; the ids still served.
 
         A missing or different model is no error.
         """
+        still_served = []
         for adapter_id in adapters:
             self.store.remove(adapter_id)
         for adapter_id in adapters:  # after all files: an engine may fail
             try:
-                self.drop(adapter_id)
+                gone = self.drop(adapter_id)
             except (ModelUnavailableError, BaseModelMismatchError) as error:
                 logger.warning("A server that answers may hold adapter %s until it is restarted: %s", adapter_id, error)
+                gone = False
+            if not gone:
+                still_served.append(adapter_id)
+        return still_served
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -156,12 +169,12 @@ class Deletion:
         return snapshot, holding, relearn
 
     def _sweep(self) -> None:
-        """Delete files of a killed trainer, unless the lease is lost: a new holder may have files without rows."""
+        """Delete files of a killed trainer, unless one runs: its new files have no rows yet, and it removes its own."""
         try:
-            self.bench.heartbeat()
+            with lease(self.ledger, "consolidate"):
+                self.store.sweep(needed(self.ledger))
         except BusyError:
             return
-        self.store.sweep(needed(self.ledger))
 
     def _recall(self, items: Sequence[QuizItem], snapshot: Snapshot | None) -> float | None:
         """Closed-book recall of the items under `snapshot` (None: the base); None where it cannot be measured."""

@@ -1,23 +1,22 @@
 """Edits of a memory: correct an interaction, forget interactions, roll back to an earlier version.
 
-Not here: the lease around corrections and rollbacks (`SealMemory`), deleting derivatives (`deletion`), damaged
-snapshots (`runtime.loading`).
+Each waits for no trainer: it is one transaction, and nothing trained meanwhile is published over it. Not here: deleting
+derivatives (`deletion`), damaged snapshots (`runtime.loading`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from seal_memory.errors import BusyError, InputError, UnknownIdError
+from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.intake.admission import AdmissionRules, replacement
 from seal_memory.ledger import Ledger
-from seal_memory.ledger.leases import lease
 from seal_memory.records import Snapshot, Status
 from seal_memory.results import Correction
 
 if TYPE_CHECKING:  # needs torch
-    from seal_memory.forgetting.deletion import CompletedForget, Deletion, ForgetReport
+    from seal_memory.forgetting.deletion import Deletion
 
 
 def correct_interaction(ledger: Ledger, deletion: Deletion, id: str, text: str, *, rules: AdmissionRules) -> Correction:
@@ -30,8 +29,10 @@ def correct_interaction(ledger: Ledger, deletion: Deletion, id: str, text: str, 
     with ledger.atomic():
         adapters, snapshots = deletion.drop_derivatives([id])
         observed = ledger.supersede(id, new)
-    deletion.remove_files(adapters)  # after the ledger has committed
-    return Correction(id, observed.id, tuple(adapters), tuple(snapshots), observed.status, observed.reason)
+    still = deletion.remove_files(adapters)  # not before the ledger has let go of them
+    return Correction(
+        id, observed.id, tuple(adapters), tuple(snapshots), observed.status, observed.reason, tuple(still)
+    )
 
 
 def ids_to_forget(
@@ -52,31 +53,6 @@ def ids_to_forget(
     if not found:
         raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
     return found
-
-
-def forget_interactions(
-    ledger: Ledger,
-    ids: Sequence[str],
-    *,
-    session: str | None = None,
-    source: str | None = None,
-    check_snapshot: Callable[[], object],
-    deletion: Callable[[Callable[[], None]], Deletion],
-) -> ForgetReport:
-    """Forget under the lease, then measure recall without it. `check_snapshot` verifies the published one first.
-
-    Raises `BusyError` where another process trains, or takes the lease over before anything is destroyed.
-    """
-    done: CompletedForget | None = None
-    try:
-        with lease(ledger, "consolidate") as heartbeat:
-            check_snapshot()
-            deleting = deletion(heartbeat)
-            done = deleting.forget(ids, session=session, source=source)
-    except BusyError:
-        if done is None:
-            raise  # else the lease was lost after the deletion, which stands
-    return deleting.with_recall(done)
 
 
 def roll_back(ledger: Ledger, version: int) -> Snapshot | None:

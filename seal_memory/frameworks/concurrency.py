@@ -1,9 +1,8 @@
 """Thread-safe and async calls of a memory: `thread_safe` for threads, `call_in_thread` for an event loop.
 
-Any thread may call any verb even without these: the ledger's connection has a lock, and the engine serves one caller
-after another. But two threads that both ask first would load the model twice, and of two that forget, correct or
-consolidate at once the second would get `BusyError`, as if it were another process. With `thread_safe` the model loads
-once and the second caller waits.
+Any thread may call any verb even without these: the ledger's connection has a lock, the model loads once, and the
+engine serves one caller after another. But of two threads that consolidate at once the second would get `BusyError`, as
+if it were another process. With `thread_safe` it waits.
 
 Not here: what the verbs do; other processes (they get `BusyError`); cancelling: a cancelled `await call_in_thread(...)`
 stops waiting, but the thread finishes its verb.
@@ -26,8 +25,7 @@ T = TypeVar("T")
 
 __all__ = ["call_in_thread", "stream_from_thread", "thread_safe"]
 
-_ASKING = frozenset({"ask", "chat", "quiz"})
-_CHANGING = frozenset({"consolidate", "correct", "forget", "rollback"})
+_TRAINING = frozenset({"consolidate", "refine", "sleep"})
 
 _guard = threading.Lock()
 _change_locks: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()  # one per memory
@@ -36,16 +34,12 @@ _change_locks: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()  # 
 def thread_safe(verb: Callable[P, T]) -> Callable[P, T]:
     """Make a bound verb of a memory (`memory.ask`) safe to call from any number of threads at once.
 
-    Verbs that only read or append run concurrently. Verbs that change what was learned wait for each other; they
-    neither wait for an answer here nor make one wait.
+    Verbs that train wait for each other; all others run concurrently.
     """
 
     @functools.wraps(verb)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         memory, name = getattr(verb, "__self__", None), getattr(verb, "__name__", "")
-        if memory is not None and name in _ASKING:
-            with _guard:
-                _ = memory.engine  # loads the model, once
         with _lock_for(memory, name):
             return verb(*args, **kwargs)
 
@@ -61,7 +55,7 @@ async def call_in_thread(verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 
 
 def _lock_for(memory: Any, name: str) -> AbstractContextManager[object]:
-    if memory is None or name not in _CHANGING:
+    if memory is None or name not in _TRAINING:
         return nullcontext()
     with _guard:
         return _change_locks.setdefault(memory, threading.RLock())

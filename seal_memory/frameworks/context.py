@@ -1,20 +1,24 @@
-"""Prompt context from a memory, and conversations into it: the two directions that agent frameworks need.
+"""Prompt context from a memory: stored passages, or an answer from the weights, for prompts of other models.
 
-Context is stored passages, or an answer from the weights, for prompts of other models. Not here: each framework's
-types, and answering with the memory's own model (`SealMemory.ask`).
+Not here: each framework's types, recording conversations (`recording`), and answering with the memory's own model
+(`SealMemory.ask`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, get_args
 
+from seal_memory.errors import InputError, SealMemoryError
 from seal_memory.frameworks.concurrency import call_in_thread, thread_safe
+from seal_memory.intake.cleaning import without_surrogates
 from seal_memory.memory import SealMemory
 from seal_memory.records import Interaction
 
-__all__ = ["ContextItem", "ContextMode", "has_words", "memory_context", "observe_conversation", "source_name"]
+__all__ = ["ContextItem", "ContextMode", "context_or_nothing", "memory_context", "source_name"]
+
+logger = logging.getLogger(__name__)
 
 ContextMode = Literal["recall", "weights", "retrieval", "hybrid"]
 
@@ -37,6 +41,7 @@ def memory_context(
     mode, and none that comes from no memory, since the untouched model only guesses. Raises `InputError` for an
     unknown mode.
     """
+    query = without_surrogates(query)
     if not query.strip():
         return []
     if mode == "recall":
@@ -47,21 +52,20 @@ def memory_context(
     return [ContextItem(answer.text, answer.sources)] if remembered else []
 
 
-async def observe_conversation(
-    memory: SealMemory, messages: Iterable[Mapping[str, Any]], *, session: str | None, source: str
-) -> None:
-    """Observe, in a thread, the OpenAI message dicts that hold words, all or none. Raises as `observe_messages`."""
-    worded = [m for m in messages if has_words(m.get("content"))]
-    if worded:
-        await call_in_thread(memory.observe_messages, worded, session=session, source=source)
+async def context_or_nothing(
+    memory: SealMemory, query: str, *, mode: ContextMode = "recall", limit: int = 5
+) -> list[ContextItem]:
+    """Run `memory_context` in a thread; nothing, and a line in the log, where the memory cannot answer.
 
-
-def has_words(content: object) -> bool:
-    """Whether a message's content, a string or OpenAI content parts, holds more than whitespace."""
-    if isinstance(content, str):
-        return bool(content.strip())
-    parts = content if isinstance(content, list) else []
-    return any(str(p.get("text") or p.get("refusal") or "").strip() for p in parts if isinstance(p, Mapping))
+    For prompts of an agent whose own run must go on. Raises `InputError` for an unknown mode only.
+    """
+    if mode not in get_args(ContextMode):
+        raise InputError(f"mode {mode!r} is unknown; expected one of {', '.join(get_args(ContextMode))}.")
+    try:
+        return await call_in_thread(memory_context, memory, query, mode=mode, limit=limit)
+    except SealMemoryError as error:
+        logger.warning("a prompt gets no context: memory cannot answer (%s)", type(error).__name__)
+        return []
 
 
 def source_name(framework: str, name: str | None) -> str:

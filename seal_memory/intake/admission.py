@@ -10,7 +10,6 @@ than English, whose texts all count as statements.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -20,6 +19,8 @@ from seal_memory.errors import InputError
 from seal_memory.intake.messages import Message, parse_message, parse_role
 from seal_memory.language.speech_acts import SpeechAct, classify
 from seal_memory.language.text import chunks, is_binary_junk
+from seal_memory.ledger.arguments import require_metadata, require_name, require_string, require_text, require_time
+from seal_memory.ledger.encoding import to_json
 from seal_memory.records import Interaction, NewInteraction, Provenance, Role, Status
 from seal_memory.safety.classifiers import TextClassifier, ask_classifier
 from seal_memory.safety.injection import find_injection
@@ -45,7 +46,9 @@ __all__ = [
 LEARN_ROLES: tuple[Role, ...] = (Role.USER, Role.DOCUMENT, Role.TOOL)
 QUARANTINE_ROLES: tuple[Role, ...] = (Role.USER, Role.ASSISTANT, Role.TOOL, Role.DOCUMENT)
 MAX_CHARS = 4000  # about a thousand tokens of English
-_LATEST = 1e11  # Unix seconds, in the year 5138; a time of today in milliseconds is seventeen times as much
+MAX_METADATA = 1 << 16  # characters of its JSON form: what belongs to a text is short beside it
+REPEATED_METADATA = 1000  # characters; longer metadata is kept once and not with each of hundreds of chunks
+MAX_NAME = 4000  # characters of a source, session or title, which stand with every chunk
 _BORDER = 200  # characters read on either side of the border between two chunks
 
 _log = logging.getLogger(__name__)
@@ -159,13 +162,16 @@ def to_interactions(
 ) -> list[NewInteraction]:
     """Check one observed text and make its interactions: one, or one per chunk when it is over `rules.max_chars`.
 
-    Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0. Raises `InputError` for empty text, binary
-    junk, text that is not Unicode, an unknown role, a time that is no number, or metadata that is no mapping.
+    Chunks carry {"chunk": i, "chunks": n} in their metadata, i from 0; metadata of more than `REPEATED_METADATA`
+    characters goes with the first chunk only. Raises `InputError` for empty text, binary junk, text that is not
+    Unicode, an unknown role, a source, session or title that is no string or over `MAX_NAME`, a time that is not in
+    Unix seconds, or metadata without a JSON form, over 100 levels deep or over `MAX_METADATA`.
     """
     check_text(text)
-    _check_time_and_metadata(provenance)
+    _check_provenance(provenance)
     role, pieces = parse_role(provenance.role), chunks(text, rules.max_chars)
     admissions = _admit_chunks(pieces, role, provenance.title, rules)
+    repeated = provenance.metadata if len(str(provenance.metadata)) <= REPEATED_METADATA else {}
     made: list[NewInteraction] = []
     for number, (piece, admission) in enumerate(zip(pieces, admissions, strict=True)):
         position = {"chunk": number, "chunks": len(pieces)} if len(pieces) > 1 else {}
@@ -177,7 +183,7 @@ def to_interactions(
                 provenance.session,
                 provenance.title,
                 provenance.time,
-                {**provenance.metadata, **position},
+                {**(repeated if number else provenance.metadata), **position},
                 admission.status,
                 admission.reason,
             )
@@ -204,21 +210,25 @@ def replacement(old: Interaction, text: str, rules: AdmissionRules = DEFAULT_RUL
     return new[0]
 
 
-def _check_time_and_metadata(provenance: Provenance) -> None:
-    time: object = provenance.time
-    metadata: object = provenance.metadata
-    if time is not None and not (isinstance(time, int | float) and math.isfinite(time)):
-        raise InputError(f"time is {time!r}; expected Unix seconds")
-    if time is not None and abs(time) >= _LATEST:
-        raise InputError(f"time is {time!r}, thousands of years away: milliseconds? Expected Unix seconds")
-    if not isinstance(metadata, Mapping):
-        raise InputError(f"metadata is a {type(metadata).__name__}; expected a mapping")
+def _check_provenance(provenance: Provenance) -> None:
+    for name in ("source", "session", "title"):
+        value = require_name(getattr(provenance, name), name)
+        if value is not None and len(value) > MAX_NAME:
+            raise InputError(f"{name} has {len(value):,} characters; expected a name of at most {MAX_NAME:,}")
+    require_time(provenance.time, "time")
+    require_metadata(provenance.metadata, "metadata")
+    if provenance.metadata:
+        length = len(to_json(dict(provenance.metadata), "the metadata of an interaction"))
+        if length > MAX_METADATA:
+            raise InputError(
+                f"metadata has {length:,} characters as JSON; expected at most {MAX_METADATA:,}. Observe long values "
+                "as texts of their own, or keep them elsewhere and name the place"
+            )
 
 
-def check_text(text: object, name: str = "text") -> None:
+def check_text(value: object, name: str = "text") -> None:
     """Raises `InputError`, which begins with `name`, for anything but a string of words that can be recorded."""
-    if not isinstance(text, str):
-        raise InputError(f"{name} is a {type(text).__name__}; expected a string")
+    text = require_string(value, name)
     if not text.strip():
         raise InputError(f"{name} is empty or only whitespace; expected something to remember")
     if "\x00" in text:
@@ -226,12 +236,7 @@ def check_text(text: object, name: str = "text") -> None:
         raise InputError(f"{name} holds a NUL character at offset {at}: binary data? Decode it to text first")
     if is_binary_junk(text):
         raise InputError(f"{name} is mostly control or replacement characters: binary data? Decode it first")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{name} holds half of a surrogate pair at offset {error.start}; expected valid Unicode"
-        ) from None
+    require_text(text, name)
 
 
 def from_messages(

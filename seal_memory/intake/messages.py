@@ -6,6 +6,7 @@ named, never kept.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,18 +14,20 @@ from typing import Any
 from seal_memory.errors import InputError
 from seal_memory.records import Role
 
-__all__ = ["Message", "parse_message", "parse_role"]
+__all__ = ["Message", "storable_name", "parse_message", "parse_role"]
 
 _ALIASES = {
     "human": Role.USER,
     "ai": Role.ASSISTANT,
     "model": Role.ASSISTANT,
+    "chatbot": Role.ASSISTANT,
     "developer": Role.SYSTEM,
     "function": Role.TOOL,
 }
 # Type of a content part -> the key that holds its text.
 _TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 _KEPT_KEYS = ("name", "tool_call_id", "id")
+_LONGEST_NAME = 1000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Message:
 
 
 def parse_role(value: object) -> Role:
-    """The role of a name in any case; also of 'human', 'ai', 'model', 'developer' and 'function'.
+    """The role of a name in any case; also of 'human', 'ai', 'model', 'chatbot', 'developer' and 'function'.
 
     Raises InputError for anything else.
     """
@@ -83,8 +86,16 @@ def parse_message(message: object, where: str) -> Message:
     texts, skipped = _parts(message.get("content"), where)
     if calls:
         skipped.append("tool_calls")
-    kept = {key: message[key] for key in _KEPT_KEYS if isinstance(message.get(key), str)}
+    kept = {key: storable_name(message[key]) for key in _KEPT_KEYS if isinstance(message.get(key), str)}
     return Message(role, "\n".join(texts), tuple(dict.fromkeys(skipped)), kept)
+
+
+def storable_name(name: str) -> str:
+    """A name that any ledger takes: halves of surrogate pairs as "\\ud800", the end of a long one as its hash."""
+    written = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(written) <= _LONGEST_NAME:
+        return written
+    return f"{written[: _LONGEST_NAME - 17]}~{hashlib.sha256(written.encode()).hexdigest()[:16]}"
 
 
 def _parts(content: object, where: str) -> tuple[list[str], list[str]]:
@@ -113,7 +124,7 @@ def _part(part: object, where: str) -> tuple[str | None, str]:
         raise InputError(f"{where}: expected a string or a mapping with a 'type', got {_kind(part)}")
     kind: str = part["type"]
     if kind not in _TEXT_KEYS:
-        return None, kind
+        return None, storable_name(kind)
     text = part.get(_TEXT_KEYS[kind])
     if not isinstance(text, str):
         raise InputError(f"{where}: '{_TEXT_KEYS[kind]}' is {_kind(text)}; expected a string")

@@ -1,9 +1,12 @@
 """Consolidation: pending interactions become shards in a new published snapshot, or stay answerable by text.
 
-`SealMemory.consolidate` runs `Consolidator.run`. Per wave of episodes: make quizzes and self-edits, train one
-candidate an episode, all in one stack, check, publish. To publish, adapter files are written to a temporary folder,
-fsynced and renamed; then one ledger transaction records adapters, snapshot, grades and statuses. After a kill at any
-point, the next open shows the last published snapshot.
+`SealMemory.consolidate` calls `training.trainer`, which runs `Consolidator.run`. Per wave of episodes: make quizzes
+and self-edits, train one candidate an episode, all in one stack, check, publish. To publish, adapter files are written
+to a temporary folder, fsynced and renamed; then one ledger transaction records adapters, snapshot, grades and statuses.
+After a kill at any point, the next open shows the last published snapshot.
+
+Forgetting, correcting and rolling back wait for no trainer. What one of them took away while a wave ran is left out of
+it, and what one published is judged against.
 
 `reopen` makes the interactions of a weakened shard pending, so that it is trained again. The old shard answers until a
 new one replaces it in the manifest, or for good where the new one is refused.
@@ -12,12 +15,14 @@ Not here: the core (`sleep.core`), finding weakened shards (`forgetting.audits`)
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from seal_memory._internal import commit_points
+from seal_memory.errors import ChangedError, CorruptAdapterError, UnknownIdError
 from seal_memory.learning import gate, grading
 from seal_memory.learning.canaries import ask_canaries
 from seal_memory.learning.candidates import Candidates, ChooseArms, TrainedCandidate, default_arms
@@ -38,6 +43,8 @@ from seal_memory.records import (
     Snapshot,
     Status,
 )
+
+logger = logging.getLogger(__name__)
 
 REOPENED = "its shard weakened and is trained again"
 
@@ -76,18 +83,34 @@ class Consolidator:
         self.candidates = Candidates(bench, arms=arms, note_writer=note_writer)
         self.publisher = Publisher(bench)
 
-    def run(self) -> ConsolidateReport:
-        """Learn everything pending, wave by wave; each wave publishes its own snapshot."""
+    def run(self, *, limit: int | None = None) -> ConsolidateReport:
+        """Learn everything pending (at most `limit` episodes), wave by wave; each wave publishes its own snapshot."""
         totals = _Totals()
         pending = self.ledger.interactions(status=Status.PENDING)
         episodes = group_episodes(
             pending, max_tokens=self.settings.learning.episode_max_tokens, count_tokens=self.engine.count_tokens
         )
-        for wave in _waves(episodes, self.settings.learning.stack_size):
+        for wave in _waves(episodes[:limit], self.settings.learning.stack_size):
             self._wave(wave, totals)
         return _report(totals)
 
     def _wave(self, episodes: Sequence[Episode], totals: _Totals) -> None:
+        """Learn the episodes; anew, less what is gone, where a forget or correction came between."""
+        while episodes:
+            edits = self.ledger.edits()
+            try:
+                return self._learn(episodes, totals)
+            except (UnknownIdError, CorruptAdapterError, ChangedError):
+                if self.ledger.edits() == edits:
+                    raise
+                logger.info("something was forgotten or corrected meanwhile: the rest is learned again")
+                pending = {i.id for i in self.ledger.interactions(status=Status.PENDING)}
+                episodes = [e for e in episodes if pending.issuperset(e.interaction_ids)]
+
+    def _is_there(self, ids: Sequence[str]) -> bool:
+        return len(self.ledger.learnable(ids)) == len(set(ids))
+
+    def _learn(self, episodes: Sequence[Episode], totals: _Totals) -> None:
         clock = time.perf_counter
         began = clock()
         studies = self.candidates.study(episodes)
@@ -95,7 +118,7 @@ class Consolidator:
         studied = clock()
         trained = self.candidates.train_and_grade(studies) if studies else []
         finished = clock()
-        self._publish(trained, self._verdicts(trained), totals)
+        self._publish(trained, {t.edit.id: v for t, v in zip(trained, self._verdicts(trained), strict=True)}, totals)
         totals.episodes += len(studies)
         totals.trained.extend(trained)
         for study in studies:
@@ -115,22 +138,56 @@ class Consolidator:
 
     # -- publishing -------------------------------------------------------------------------------
 
-    def _publish(self, trained: Sequence[TrainedCandidate], verdicts: Sequence[GateVerdict], totals: _Totals) -> None:
-        """Check every shard, then the whole memory; write files; commit once.
+    def _publish(
+        self, trained: Sequence[TrainedCandidate], verdicts: Mapping[str, GateVerdict], totals: _Totals
+    ) -> None:
+        """Check every shard (`verdicts`, by self-edit id), then the whole memory; write files; commit once.
 
         A refused memory is checked again shard by shard, each beside the shards published by then, as if its episodes
         had come one after the other. So a shard that attracts questions of earlier memories does not hold up the
         others, and `gate.max_old_loss` is the loss allowed per publication.
         """
+        while trained := self._still_valid(trained):
+            records: dict[str, AdapterRecord] = {}
+            edits, current = self.ledger.edits(), self.ledger.current()
+            try:
+                known = [verdicts[t.edit.id] for t in trained]
+                if self._check_and_commit(trained, known, current, records, totals):
+                    return
+                break
+            except (UnknownIdError, CorruptAdapterError, ChangedError):
+                self.publisher.discard(records.values())
+                if self.ledger.edits() == edits and self.ledger.current() == current:
+                    raise
+                logger.info("something was forgotten, corrected or rolled back meanwhile: checked again")
+        for t in trained:
+            self._publish([t], verdicts, totals)
+
+    def _still_valid(self, trained: Sequence[TrainedCandidate]) -> list[TrainedCandidate]:
+        """Those whose texts, replayed ones too, are all still there; the others leave the engine."""
+        valid = [t for t in trained if self._is_valid(t)]
+        for edit_id in {t.temporary_id for t in trained} - {t.temporary_id for t in valid}:
+            self.engine.drop(edit_id)
+        return valid
+
+    def _is_valid(self, t: TrainedCandidate) -> bool:
+        return self._is_there([*t.edit.interaction_ids, *(i for item in t.edit.items for i in item.interaction_ids)])
+
+    def _check_and_commit(
+        self,
+        trained: Sequence[TrainedCandidate],
+        verdicts: Sequence[GateVerdict],
+        current: Snapshot | None,
+        records: dict[str, AdapterRecord],
+        totals: _Totals,
+    ) -> bool:
+        """False where the whole is refused and its shards are to be checked singly; `records` receives the files."""
         accepted = [t for t, v in zip(trained, verdicts, strict=True) if v.accepted]
-        records = {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
-        current = self.ledger.current()
+        records |= {t.edit.id: self.publisher.store(t.edit, t.adapter, AdapterKind.SHARD) for t in accepted}
         manifest = _with_shards(current, accepted, records)
         whole = self.publisher.check_memory(current, manifest) if accepted else GateVerdict(True, (), {})
         if not whole.accepted and len(accepted) > 1:
-            for t, v in zip(trained, verdicts, strict=True):
-                self._publish([t], [v], totals)
-            return
+            return False
         if not whole.accepted:
             verdicts = [replace(v, accepted=False, reasons=whole.reasons) if v.accepted else v for v in verdicts]
             accepted = []
@@ -139,6 +196,7 @@ class Consolidator:
             self.engine.drop(t.temporary_id)
         if not whole.accepted:
             self.publisher.discard(records.values())
+        return True
 
     def _verdicts(self, trained: Sequence[TrainedCandidate]) -> list[GateVerdict]:
         """The verdict on each shard by itself; only those that know the new are asked the canaries."""
@@ -165,8 +223,12 @@ class Consolidator:
     ) -> None:
         """One transaction: adapters, snapshot, decisions, grades, statuses. All or nothing."""
         commit_points.reached("snapshot-before-commit")
+        decisions = []
         with self.ledger.atomic():
             self.bench.heartbeat()  # raises when another process took the lease over: then nothing is published
+            self.publisher.require_current(current)
+            if not all(map(self._is_valid, trained)):
+                raise ChangedError("something was forgotten or corrected while it was trained on")
             version = None
             if manifest is not None:
                 for t, v in zip(trained, verdicts, strict=True):
@@ -181,12 +243,13 @@ class Consolidator:
             for t, v in zip(trained, verdicts, strict=True):
                 decision = self._decision(t, v, whole, records.get(t.edit.id), version)
                 self.ledger.add_decision(decision)
-                totals.decisions.append(decision)
+                decisions.append(decision)
                 self._add_grades(t, decision)
                 self._mark(t.study.episode.interaction_ids, v, current)
                 commit_points.reached("interactions-marked")
             self.ledger.audits.schedule(self.settings.background.audit_interval)
         commit_points.reached("snapshot-committed")
+        totals.decisions += decisions
         totals.version = version if version is not None else totals.version
 
     def _mark(self, ids: Sequence[str], verdict: GateVerdict, current: Snapshot | None) -> None:

@@ -41,7 +41,7 @@ def check_new(base: Result, trained: Result, settings: GateSettings, *, finite: 
     if not finite:
         reasons.append("The adapter's weights are not finite: training diverged; lower learning.learning_rate.")
     if not trained.grades:
-        reasons.append("No held-out quiz item passed the gates, so nothing proves that the new is known.")
+        reasons.append("No quiz question passed its checks, so nothing proves that the new is known.")
     elif gain < settings.min_gain - ROUNDING:
         reasons.append(
             f"Held-out recall went from {base.recall:.2f} to {trained.recall:.2f}; "
@@ -53,7 +53,7 @@ def check_new(base: Result, trained: Result, settings: GateSettings, *, finite: 
 
 
 def check_old(before: Sequence[float], after: Sequence[float], settings: GateSettings) -> GateVerdict:
-    """Audited recall of earlier memories under the next router against the published one.
+    """Recall of earlier memories, re-asked under the next router, against that under the published one.
 
     From 16 items on, the allowed loss is rounded up to a whole item: 0.02 of 32 is one item. Otherwise one earlier
     question that a newer memory attracts (0.03 of 32) would refuse every later publication.
@@ -66,7 +66,7 @@ def check_old(before: Sequence[float], after: Sequence[float], settings: GateSet
     if before and old - new > allowed + ROUNDING:
         return GateVerdict(
             False,
-            (f"Audited recall of the old fell from {old:.2f} to {new:.2f}; at most {allowed:.2f} may be lost.",),
+            (f"Recall of the old, asked again, fell from {old:.2f} to {new:.2f}; at most {allowed:.2f} may be lost.",),
             measures,
         )
     return GateVerdict(True, (), measures)

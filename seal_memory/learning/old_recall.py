@@ -28,7 +28,7 @@ RoutedItem = tuple[QuizItem, Route, Route]  # item, its route under the publishe
 
 @dataclass(frozen=True, slots=True)
 class OldRecall:
-    """Recall per audited item before and after, 0.0 or 1.0, and how many items were left out as changed."""
+    """Recall per re-asked item before and after, 0.0 or 1.0, and how many items were left out as changed."""
 
     before: tuple[float, ...] = ()
     after: tuple[float, ...] = ()

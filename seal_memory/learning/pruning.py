@@ -1,7 +1,7 @@
 """Pruning: deletes old snapshots and their adapters' files beyond the number that the settings keep.
 
-The rule: the published snapshot and the newest `snapshots_kept` stay; an older one keeps its number, parent and time,
-and can no longer be rolled back to. An adapter's files go when no snapshot that is left and no version of the
+The rule: the published snapshot and the newest `storage.snapshots_kept` stay; an older one keeps its number, parent
+and time, and can no longer be rolled back to. An adapter's files go when no snapshot that is left and no version of the
 note-writer names it; its record stays, so that the lineage is whole and no seed is used twice. The ledger goes first:
 killed in between, the next consolidation sweeps the files. Not here: forgetting (`forgetting.deletion`).
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from seal_memory.errors import ChangedError
 from seal_memory.learning import drift, gate
 from seal_memory.learning.candidates import data_hash
 from seal_memory.learning.gate import GateVerdict
@@ -50,6 +51,18 @@ class Publisher:
         for adapter_id in {r.id for r in records} - known:
             self.engine.drop(adapter_id)
             self.bench.store.remove(adapter_id)
+
+    def require_current(self, judged: Snapshot | None) -> None:
+        """For the transaction that publishes. Raises `ChangedError` where another version than `judged` is current.
+
+        Forgetting, correcting and rolling back wait for no trainer, so each may have come since.
+        """
+        now = self.ledger.current()
+        if (now.version if now else 0) != (judged.version if judged else 0):
+            raise ChangedError(
+                f"version {now.version if now else 0} was published while what follows version "
+                f"{judged.version if judged else 0} was trained: it is trained or judged again by the next call"
+            )
 
     def router(self, manifest: Manifest) -> Router:
         """The router of a manifest."""

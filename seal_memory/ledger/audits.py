@@ -27,7 +27,8 @@ class Audits:
     def schedule(self, first_interval: float) -> None:
         """Match the schedule to the published snapshot; new shards are due in `first_interval` seconds.
 
-        The first result of a new shard is the mean of its grades at publishing.
+        The first result of a new shard is the mean of its grades at publishing. A date further away than the interval
+        of its step is brought forward: the clock was set back.
         """
         scope = self._scope
         with scope.connection.atomic():
@@ -36,6 +37,11 @@ class Audits:
             scope.connection.run(
                 "DELETE FROM audit_schedule WHERE namespace = ? AND adapter_id NOT IN (SELECT value FROM json_each(?))",
                 (scope.namespace, id_list(s.adapter_id for s in manifest.shards)),
+            )
+            now = scope.clock()
+            scope.connection.run(
+                "UPDATE audit_schedule SET due = min(due, ? + ? * (1 << step)) WHERE namespace = ?",
+                (now, first_interval, scope.namespace),
             )
             known = {due.adapter_id for due in self.due()}
             for shard in manifest.shards:

@@ -8,6 +8,10 @@ block. Processes may share the file: SQLite's lock serialises writers, and a wri
 Commits are flushed to disk (`synchronous=FULL`), so that a returned `observe` or publish survives a power cut. That
 costs one fsync per transaction: write in batches.
 
+SQLite empties the write-ahead log only in a moment without readers; with overlapping readers there is none, and the log
+grows. So a commit that finds the log over `LOG_LIMIT` empties it: it waits for the readers of older states, and later
+readers need the file only.
+
 Not here: the tables (`schema`), their rows, sharing a connection across `os.fork` (reopen the ledger in the child).
 """
 
@@ -17,8 +21,9 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 FILE_NAME = "ledger.sqlite"
 BUSY_SECONDS = 10.0
+LOG_LIMIT = 16 << 20  # bytes of the write-ahead log from which on a commit empties it
+LOG_WAIT = 1.0  # seconds that emptying waits for readers of older states; writers wait meanwhile
+LOG_PAUSE = 3.0  # seconds between two tries where a reader did not end in that time
 
 Parameters = Sequence[Any] | dict[str, Any]
 
@@ -47,6 +55,8 @@ class Connection:
         self._lock = threading.RLock()
         self._depth = 0
         self._after_commit: list[Callable[[], None]] = []
+        self.wipe_after = 0.0  # monotonic time before which `purge.retry_wipe` does not try again
+        self._log_after = 0.0  # monotonic time before which the log is not emptied again
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
@@ -94,6 +104,7 @@ class Connection:
                 self._roll_back()
                 raise
             self._commit()
+            self._limit_log()
             callbacks, self._after_commit = self._after_commit, []
             for callback in callbacks:
                 callback()
@@ -129,6 +140,17 @@ class Connection:
                 "a text holds a lone surrogate that UTF-8 cannot carry: decode the bytes with errors='replace' first"
             ) from error
 
+    def empty_log(self, *, wait: float) -> bool:
+        """Move the write-ahead log into the file and truncate it; False where a reader prevents that for `wait` s."""
+        with self._lock, self.translated_errors():
+            run = self.database.conn.execute
+            usual = int(run("PRAGMA busy_timeout").fetchone()[0])
+            run(f"PRAGMA busy_timeout={min(usual, round(1000 * wait))}")
+            try:
+                return not run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                run(f"PRAGMA busy_timeout={usual}")
+
     def close(self) -> None:
         """Close the file; closing twice is fine."""
         with self._lock:
@@ -158,6 +180,18 @@ class Connection:
             self._roll_back()
             raise
         self._depth = 0
+
+    def _limit_log(self) -> None:
+        """Empty a log that has grown long; the transaction is durable already, so a failure is only logged."""
+        if time.monotonic() < self._log_after:
+            return
+        try:
+            if os.stat(f"{self.path}-wal").st_size < LOG_LIMIT or self.empty_log(wait=LOG_WAIT):
+                return
+            logger.info("the log of %s stays long for now: a reader holds an older state", self.path)
+        except (OSError, LedgerError) as error:
+            logger.info("the log of %s stays long for now: %s", self.path, error)
+        self._log_after = time.monotonic() + LOG_PAUSE
 
     def _roll_back(self) -> None:
         self._depth = 0
@@ -190,17 +224,40 @@ def open_connection(path: Path) -> Connection:
         LedgerError: the folder cannot be made, the file cannot be opened, or it is not a database.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
     except OSError as error:
         raise LedgerError(f"cannot make the folder {path.parent}: {error.strerror}") from error
     if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         logger.warning("%s is read-only: opened for reading", path.parent)
         return Connection(_open_for_reading(path), path, read_only=True)
     try:
+        make_private(path)
         database = _connect(str(path), uri=False)
+    except OSError as error:
+        raise LedgerError(f"cannot make the file {path}: {error.strerror}") from error
     except sqlite3.Error as error:
         raise translate_error(error, path) from error
     return Connection(database, path, read_only=False)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that only its owner may enter (0700). One that exists keeps its permissions: it may be shared."""
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def make_private(path: Path) -> None:
+    """Make a database file that only its owner may read (0600), or take others' rights to one; SQLite's logs follow.
+
+    A file of another owner keeps its permissions.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        if path.is_file() and path.stat().st_mode & 0o077:
+            with suppress(PermissionError):
+                path.chmod(0o600)
 
 
 def translate_error(error: sqlite3.Error, path: Path) -> LedgerError:

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from seal_memory.errors import InputError, UnknownIdError
+from seal_memory.errors import ChangedError, InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import content_hash, from_json, id_list, normalise, not_nan, to_json
 from seal_memory.ledger.reviews import restored_status
@@ -37,6 +37,9 @@ _INSERT_SIGHTING = """
     INSERT INTO sightings (interaction_seq, time, session, source)
     SELECT seq, ?, ?, ? FROM interactions WHERE namespace = ? AND id = ?
 """
+
+
+_EDITS = "edits"  # key in `meta`: how many purges and corrections there were
 
 
 def observe(scope: Scope, items: Sequence[NewInteraction]) -> list[Observed]:
@@ -157,6 +160,7 @@ def supersede(scope: Scope, old_id: str, new: NewInteraction) -> Observed:
             "UPDATE interactions SET status = ?, superseded_by = ? WHERE namespace = ? AND id = ?",
             (Status.SUPERSEDED, observed.id, scope.namespace, old_id),
         )
+        count_edit(scope)
     return observed
 
 
@@ -213,6 +217,50 @@ def require_learnable(scope: Scope, ids: Collection[str]) -> None:
     )
     if rows:
         raise InputError(f"interaction {rows[0][0]} is {rows[0][1]}: it cannot be used before a person approves it")
+
+
+def require_valid(scope: Scope, ids: Collection[str]) -> None:
+    """Raise ChangedError for an interaction that was superseded: nothing new may be trained on it."""
+    rows = scope.connection.rows(
+        "SELECT id FROM interactions WHERE namespace = ? AND id IN (SELECT value FROM json_each(?)) AND status = ?",
+        (scope.namespace, id_list(ids), Status.SUPERSEDED),
+    )
+    if rows:
+        raise ChangedError(f"interaction {rows[0][0]} was corrected meanwhile: train again, on its new wording")
+
+
+def stored_bytes(scope: Scope) -> int:
+    """Bytes of the namespace's texts with their names and metadata."""
+    rows = scope.connection.rows(
+        "SELECT coalesce(sum(length(CAST(text AS BLOB)) + length(CAST(metadata AS BLOB))"
+        " + length(coalesce(title, '')) + length(coalesce(source, '')) + length(coalesce(session, ''))), 0)"
+        " FROM interactions WHERE namespace = ?",
+        (scope.namespace,),
+    )
+    return int(rows[0][0])
+
+
+def learnable(scope: Scope, ids: Collection[str]) -> set[str]:
+    rows = scope.connection.rows(
+        "SELECT id FROM interactions WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
+        " AND status NOT IN (SELECT value FROM json_each(?))",
+        (scope.namespace, id_list(ids), id_list([Status.SUPERSEDED, *WITHHELD])),
+    )
+    return {row[0] for row in rows}
+
+
+def count_edit(scope: Scope) -> None:
+    """Note that an interaction was purged or superseded."""
+    scope.connection.run(
+        "INSERT INTO meta (namespace, key, value) VALUES (?, ?, '1')"
+        " ON CONFLICT (namespace, key) DO UPDATE SET value = CAST(value AS INTEGER) + 1",
+        (scope.namespace, _EDITS),
+    )
+
+
+def edits(scope: Scope) -> int:
+    rows = scope.connection.rows("SELECT value FROM meta WHERE namespace = ? AND key = ?", (scope.namespace, _EDITS))
+    return int(rows[0][0]) if rows else 0
 
 
 def interaction_from(row: sqlite3.Row) -> Interaction:

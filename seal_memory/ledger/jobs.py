@@ -4,7 +4,8 @@ A job of a kind holds its namespace until it finishes or its lease expires. A pr
 over and marks the old job failed; the old owner's next `heartbeat` or `finish_job` raises. Call one of them in the
 `atomic()` block that publishes: then a process that lost its lease cannot publish.
 
-Leases use the clock that the ledger was opened with (by default wall time, which processes on one machine share).
+Leases use the clock that the ledger was opened with (by default wall time, which processes on one machine share). A
+clock that was set back makes a lease look longer than any is: it is cut to the length that is asked for.
 
 Not here: doing the work (`training`), waiting work (`queue`).
 """
@@ -27,6 +28,7 @@ EXPIRED = "lease expired"
 
 def start_job(scope: Scope, kind: str, payload: Mapping[str, Any], *, owner: str, lease_seconds: float) -> Job:
     _check_lease(lease_seconds)
+    _shorten_leases(scope, kind, lease_seconds)
     with scope.connection.atomic():
         now = scope.clock()
         for row in _running(scope, kind):
@@ -78,6 +80,16 @@ def jobs(scope: Scope, *, limit: int | None) -> list[Job]:
 def _check_lease(lease_seconds: float) -> None:
     if not lease_seconds > 0:
         raise InputError(f"lease_seconds is {lease_seconds!r}, expected more than 0")
+
+
+def _shorten_leases(scope: Scope, kind: str, longest: float) -> None:
+    """In a transaction of its own: the one that finds a lease held is rolled back."""
+    with scope.connection.atomic():
+        until = scope.clock() + longest
+        scope.connection.run(
+            "UPDATE jobs SET lease_until = ? WHERE namespace = ? AND kind = ? AND state = ? AND lease_until > ?",
+            (until, scope.namespace, kind, RUNNING, until),
+        )
 
 
 def _running(scope: Scope, kind: str) -> list[sqlite3.Row]:

@@ -19,7 +19,7 @@ from typing import Any
 from seal_memory.errors import InputError
 from seal_memory.ledger.connection import Scope
 from seal_memory.ledger.encoding import from_json, id_list, not_nan, question_key, to_json
-from seal_memory.ledger.interactions import require_interactions, require_learnable
+from seal_memory.ledger.interactions import require_interactions, require_learnable, require_valid
 from seal_memory.records import (
     AdapterKind,
     AdapterRecord,
@@ -109,6 +109,7 @@ def add_adapter(scope: Scope, adapter: AdapterRecord) -> None:
         "created": adapter.created,
     }
     with scope.connection.atomic():
+        require_valid(scope, adapter.interaction_ids)
         if _is_new(scope, "adapters", values, compared=("sha256", "base_fingerprint")):
             _insert(scope, "adapters", values, adapter.interaction_ids)
 

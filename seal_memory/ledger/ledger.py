@@ -19,12 +19,14 @@ from typing import Any
 from seal_memory.errors import InputError
 from seal_memory.ledger import grades, interactions, jobs, learning_rows, namespaces, policy_rows, purge, schema, search
 from seal_memory.ledger import snapshots as snapshot_rows
+from seal_memory.ledger.arguments import require_text
 from seal_memory.ledger.audits import Audits
 from seal_memory.ledger.browsing import Browsing
 from seal_memory.ledger.connection import FILE_NAME, Scope, open_connection
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.ledger.quarantine import Quarantine
 from seal_memory.ledger.queue import JobQueue
+from seal_memory.ledger.quota import Quota
 from seal_memory.ledger.sessions import Sessions
 from seal_memory.records import (
     AdapterRecord,
@@ -46,8 +48,8 @@ from seal_memory.records import (
 class Ledger:
     """Database of one memory's namespace. Make one with `Ledger.open`; close it, or use it in `with`."""
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    def __init__(self, scope: Scope, *, quota: int | None = None) -> None:
+        self._scope, self._quota = scope, Quota(scope, quota)
         self.queue, self.audits = JobQueue(scope), Audits(scope)
         self.quarantine = Quarantine(scope)
         self.policy = policy_rows.PolicyRows(scope)
@@ -61,18 +63,21 @@ class Ledger:
         namespace: str = "default",
         clock: Callable[[], float] = time.time,
         make_id: Callable[[], str] = sortable_id,
+        quota: int | None = None,
     ) -> Ledger:
         """Open or create the ledger of a memory folder (or a file, when `path` ends in .sqlite).
+
+        `quota`: bytes of text that the namespace may hold; None: as many as there is room for.
 
         In a read-only folder the ledger opens for reading and every write raises `LedgerError`. An interrupted wipe
         after a purge is completed here.
 
         Raises:
-            InputError: the namespace is empty.
+            InputError: the namespace is empty or no string of valid Unicode.
             NewerSchemaError: a newer seal-memory wrote this ledger.
             LedgerError: the file is damaged or another program's, or the folder cannot be made.
         """
-        if not namespace:
+        if not require_text(namespace, "the namespace"):
             raise InputError("the namespace is empty: expected a name such as 'default'")
         file = path if path.suffix == ".sqlite" else path / FILE_NAME
         connection = open_connection(file)
@@ -82,7 +87,7 @@ class Ledger:
         except BaseException:
             connection.close()
             raise
-        return cls(Scope(connection, namespace, clock, make_id))
+        return cls(Scope(connection, namespace, clock, make_id), quota=quota)
 
     def close(self) -> None:
         """Close the file; closing twice is fine."""
@@ -127,7 +132,9 @@ class Ledger:
 
         Raises:
             InputError: a text is empty or not valid Unicode, or metadata has no JSON form.
+            QuotaError: the namespace would hold more than its quota.
         """
+        self._quota.take(items)
         return interactions.observe(self._scope, items)
 
     def interactions(
@@ -176,6 +183,14 @@ class Ledger:
     def with_predecessors(self, ids: Collection[str]) -> list[str]:
         """These ids and the ids of all earlier versions that they superseded. Raises `UnknownIdError`."""
         return interactions.with_predecessors(self._scope, ids)
+
+    def learnable(self, ids: Collection[str]) -> set[str]:
+        """Those of the ids that are here and neither superseded nor withheld."""
+        return interactions.learnable(self._scope, ids)
+
+    def edits(self) -> int:
+        """A count that grows with every purge and correction: whether there was one since it was last asked for."""
+        return interactions.edits(self._scope)
 
     def counts(self) -> dict[Status, int]:
         """Number of interactions per status; every status is a key."""
@@ -231,6 +246,7 @@ class Ledger:
 
         Raises:
             UnknownIdError: an interaction is unknown or was forgotten.
+            ChangedError: an interaction was corrected.
             InputError: the id is taken by other bytes.
         """
         learning_rows.add_adapter(self._scope, adapter)
@@ -384,6 +400,18 @@ class Ledger:
             BusyError: another process is reading; the next `open` tries again.
         """
         purge.wipe(self._scope.connection)
+
+    def retry_wipe(self) -> bool:
+        """Finish a wipe that was prevented, at most twice a minute; whether all deleted bytes are overwritten.
+
+        Never raises for a reader or a full disk: they are logged, and the wipe stays due.
+        """
+        return purge.retry_wipe(self._scope.connection)
+
+    @property
+    def wiped(self) -> bool:
+        """Whether the bytes of all that was deleted from this file are overwritten, in its log too."""
+        return not purge.is_wipe_due(self._scope.connection)
 
     def meta_get(self, key: str) -> str | None:
         """Value stored under `key` for this namespace, or None."""

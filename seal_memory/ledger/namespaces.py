@@ -6,17 +6,22 @@ memory itself; a purge does not look there. Not here: access control between nam
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from seal_memory.ledger.connection import Scope
+from seal_memory.ledger.queue import MAX_DELAY, JobQueue
 
 _ANY_WORK = """
     SELECT namespace FROM interactions WHERE status = 'pending'
     UNION SELECT namespace FROM audit_schedule WHERE due <= :now
-    UNION SELECT namespace FROM queued_jobs WHERE state IN ('queued', 'failed') AND not_before <= :now
+    UNION SELECT namespace FROM queued_jobs WHERE state IN ('queued', 'failed')
+        AND (not_before <= :now OR not_before > :now + :longest)
     UNION SELECT namespace FROM queued_jobs WHERE state = 'running'
     ORDER BY 1
 """
 _QUEUED = """
-    SELECT namespace FROM queued_jobs WHERE state IN ('queued', 'failed') AND not_before <= :now
+    SELECT namespace FROM queued_jobs WHERE state IN ('queued', 'failed')
+        AND (not_before <= :now OR not_before > :now + :longest)
     UNION SELECT namespace FROM queued_jobs WHERE state = 'running'
     ORDER BY 1
 """
@@ -37,7 +42,13 @@ class Namespaces:
     def with_work(self, *, asked_only: bool = False) -> list[str]:
         """Names of the namespaces with background work now; `asked_only` counts queued jobs only."""
         sql = _QUEUED if asked_only else _ANY_WORK
-        return [row[0] for row in self._scope.connection.rows(sql, {"now": self._scope.clock()})]
+        times = {"now": self._scope.clock(), "longest": MAX_DELAY}  # a longer wait: the clock was set back
+        return [row[0] for row in self._scope.connection.rows(sql, times)]
+
+    def revive_jobs(self) -> int:
+        """`JobQueue.revive_jobs` in every namespace."""
+        rows = self._scope.connection.rows("SELECT DISTINCT namespace FROM queued_jobs WHERE state = 'dead'")
+        return sum(JobQueue(replace(self._scope, namespace=row[0])).revive_jobs() for row in rows)
 
 
 def meta_get(scope: Scope, key: str) -> str | None:

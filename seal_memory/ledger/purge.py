@@ -2,7 +2,9 @@
 
 Rows are deleted in one transaction. After its commit the file is *wiped*: the database is rebuilt (`secure_delete` has
 overwritten deleted rows; rebuilding leaves no other remains), and the log emptied. The same transaction marks the wipe
-as due, so that the next `open` or `wipe` finishes one that was interrupted or blocked by another process.
+as due; one that was interrupted, blocked by another process or short of disk space is finished by the next `open`,
+`wipe` or `retry_wipe` (which the background trainer calls). A database that is rebuilt already is not rebuilt again for
+the sake of its log.
 
 Not here: adapter rows, adapter files and snapshots (the report names them, the caller destroys them); copies outside
 the ledger, such as backups, file system snapshots and remapped disk blocks.
@@ -11,13 +13,15 @@ the ledger, such as backups, file system snapshots and remapped disk blocks.
 from __future__ import annotations
 
 import logging
+import time
+import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from seal_memory.errors import BusyError, LedgerError
 from seal_memory.ledger.connection import Connection, Scope
 from seal_memory.ledger.encoding import id_list, to_json
-from seal_memory.ledger.interactions import require_interactions
+from seal_memory.ledger.interactions import count_edit, require_interactions
 from seal_memory.ledger.learning_rows import adapter_ids_trained_on
 from seal_memory.ledger.snapshots import versions_holding
 from seal_memory.ledger.terms import remove_from_index
@@ -27,6 +31,9 @@ logger = logging.getLogger(__name__)
 REMOVED = "removed by a forget"
 _WHOLE_FILE = ""  # namespace of `meta` rows about the whole file
 _WIPE_DUE = "wipe_due"
+_LOG = "log"  # value of that row when only the log has to be emptied; any other one names the deletion
+WAIT = 2.0  # seconds that a wipe waits for the readers of older states
+RETRY_SECONDS = 30.0  # between two tries of `retry_wipe`
 
 _IN_IDS = "IN (SELECT value FROM json_each(?))"
 
@@ -64,6 +71,7 @@ def purge(scope: Scope, interaction_ids: Collection[str]) -> PurgeReport:
         _delete_made_from(scope, "policy_example", interaction_ids)
         _delete_made_from(scope, "policy_trial", interaction_ids)
         sightings, interactions = _delete_interactions(scope, interaction_ids)
+        count_edit(scope)
         mark_wipe_due(scope.connection)
     return PurgeReport(
         interactions, sightings, self_edits, quiz_items, grades, decisions, jobs,
@@ -73,13 +81,23 @@ def purge(scope: Scope, interaction_ids: Collection[str]) -> PurgeReport:
 
 def mark_wipe_due(connection: Connection) -> None:
     """Schedule a wipe for after the commit of the running transaction, or else for the next `open`."""
-    connection.run("INSERT OR REPLACE INTO meta (namespace, key, value) VALUES (?, ?, '1')", (_WHOLE_FILE, _WIPE_DUE))
+    connection.run(
+        "INSERT OR REPLACE INTO meta (namespace, key, value) VALUES (?, ?, ?)",
+        (_WHOLE_FILE, _WIPE_DUE, uuid.uuid4().hex),
+    )
     connection.after_commit(lambda: wipe_if_due(connection))
 
 
 def is_wipe_due(connection: Connection) -> bool:
-    rows = connection.rows("SELECT 1 FROM meta WHERE namespace = ? AND key = ?", (_WHOLE_FILE, _WIPE_DUE))
-    return bool(rows)
+    return _due(connection) is not None
+
+
+def retry_wipe(connection: Connection) -> bool:
+    """Wipe if one is due, at most every `RETRY_SECONDS`; whether deleted bytes are overwritten now."""
+    if time.monotonic() >= connection.wipe_after:
+        connection.wipe_after = time.monotonic() + RETRY_SECONDS
+        wipe_if_due(connection)
+    return not is_wipe_due(connection)
 
 
 def wipe_if_due(connection: Connection) -> None:
@@ -93,15 +111,34 @@ def wipe_if_due(connection: Connection) -> None:
 
 
 def wipe(connection: Connection) -> None:
-    connection.run_outside_transaction("VACUUM")
-    busy = connection.run_outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
-    if busy:
+    if _due(connection) != _LOG:
+        try:
+            _rebuild(connection)
+        except LedgerError:
+            connection.empty_log(wait=WAIT)  # the rows themselves are overwritten in the file
+            raise
+    if not connection.empty_log(wait=WAIT):
         raise BusyError(
             f"another process is reading {connection.path}, whose log cannot be emptied: "
             "stop it, or call wipe() again later"
         )
     with connection.atomic():
-        connection.run("DELETE FROM meta WHERE namespace = ? AND key = ?", (_WHOLE_FILE, _WIPE_DUE))
+        connection.run("DELETE FROM meta WHERE namespace = ? AND key = ? AND value = ?", (_WHOLE_FILE, _WIPE_DUE, _LOG))
+
+
+def _rebuild(connection: Connection) -> None:
+    deletion = _due(connection)
+    connection.run_outside_transaction("VACUUM")
+    with connection.atomic():  # unless something else was deleted meanwhile
+        connection.run(
+            "UPDATE meta SET value = ? WHERE namespace = ? AND key = ? AND value = ?",
+            (_LOG, _WHOLE_FILE, _WIPE_DUE, deletion),
+        )
+
+
+def _due(connection: Connection) -> str | None:
+    rows = connection.rows("SELECT value FROM meta WHERE namespace = ? AND key = ?", (_WHOLE_FILE, _WIPE_DUE))
+    return rows[0][0] if rows else None
 
 
 def _require_known(scope: Scope, interaction_ids: Collection[str]) -> None:

@@ -1,9 +1,12 @@
 """Job queue of the background trainer: leases, retries with back-off, dead letters.
 
-queued → running → done, or → failed (waits for its next attempt) → running … → dead. A running job whose lease expired
-or whose owner died is queued again. An attempt counts when it begins; `release_job` gives it back. At most one job of
-a namespace runs at a time. `leases` counts every start, so that a former holder gets `BusyError` even under the same
-owner name.
+queued → running → done, or → failed (waits for its next attempt) → running … → dead. An attempt counts when it begins;
+`release_job` gives it back, and so does the end of the process: a running job whose lease expired or whose owner died
+is queued again, at once after fewer than `MAX_ATTEMPTS` such ends in a row, then after growing waits, since it may be
+the job that ends its process. `revive_jobs` queues dead jobs again. At most one job of a namespace runs at a time.
+`leases` counts every start, so that a former holder gets `BusyError` even under the same owner name.
+
+A clock that was set back makes waits and leases look longer than any is: both are cut to the longest there are.
 
 Not here: doing the work (`training.worker`), the lease on training itself (`jobs`).
 """
@@ -79,6 +82,7 @@ class JobQueue:
         scope = self._scope
         with scope.connection.atomic():
             now = scope.clock()
+            _shorten(scope, now, lease_seconds)
             for job in self.jobs(states=[JobState.RUNNING]):
                 if job.lease_until is not None and job.lease_until > now:
                     return None
@@ -116,7 +120,8 @@ class JobQueue:
             held = _require_held(self._scope, job)
             if _is_last(held):
                 return _end(self._scope, job.id, JobState.DEAD, error=error)
-            _update(self._scope, job.id, not_before=self._scope.clock() + retry_delay(held.attempts + 1))
+            later = self._scope.clock() + retry_delay(held.attempts + 1)
+            _update(self._scope, job.id, abrupt_ends=0, not_before=later)
             return _end(self._scope, job.id, JobState.FAILED, error=error)
 
     def release_job(self, job: QueuedJob, *, not_before: float | None = None) -> QueuedJob:
@@ -124,16 +129,26 @@ class JobQueue:
         with self._scope.connection.atomic():
             held = _require_held(self._scope, job)
             later = self._scope.clock() if not_before is None else not_before
-            _update(self._scope, job.id, attempts=held.attempts - 1, not_before=later)
+            _update(self._scope, job.id, attempts=held.attempts - 1, abrupt_ends=0, not_before=later)
             return _end(self._scope, job.id, JobState.QUEUED, error=held.error)
 
     def abandon_job(self, job: QueuedJob, reason: str = OWNER_DIED) -> QueuedJob:
-        """Requeue a job whose owner is gone, or mark it dead after the last attempt; no effect if it runs no more."""
+        """Requeue a job whose owner is gone, without counting its attempt; no effect if it runs no more."""
         with self._scope.connection.atomic():
             held = _row(self._scope, job.id)
             if held.state is JobState.RUNNING and held.leases == job.leases:
                 _requeue(self._scope, held, reason)
             return _row(self._scope, job.id)
+
+    def revive_jobs(self) -> int:
+        """Queue dead jobs again with all their attempts, for a process that starts anew; returns how many."""
+        now = self._scope.clock()
+        with self._scope.connection.atomic():
+            return self._scope.connection.run(
+                "UPDATE queued_jobs SET state = 'queued', attempts = 0, abrupt_ends = 0, not_before = ?, changed = ?"
+                " WHERE namespace = ? AND state = 'dead'",
+                (now, now, self._scope.namespace),
+            )
 
     def job(self, job_id: str) -> QueuedJob:
         """One job as it is now. Raises `UnknownIdError`."""
@@ -180,12 +195,28 @@ def _is_last(job: QueuedJob) -> bool:
 
 
 def _requeue(scope: Scope, job: QueuedJob, reason: str) -> None:
-    """Queue a job whose owner is gone, or mark it dead if that was its last attempt."""
-    if _is_last(job):
-        _end(scope, job.id, JobState.DEAD, error=f"{reason} in the last of {job.attempts} attempts")
-    else:
-        _update(scope, job.id, not_before=scope.clock())
-        _end(scope, job.id, JobState.QUEUED, error=reason)
+    """Queue a job whose owner is gone. Attempts count failures; after many such ends in a row the job waits."""
+    ends = 1 + int(
+        scope.connection.rows(
+            "SELECT abrupt_ends FROM queued_jobs WHERE namespace = ? AND id = ?", (scope.namespace, job.id)
+        )[0][0]
+    )
+    wait = retry_delay(ends - MAX_ATTEMPTS + 2) if ends >= MAX_ATTEMPTS else 0.0
+    _update(scope, job.id, attempts=job.attempts - 1, abrupt_ends=ends, not_before=scope.clock() + wait)
+    _end(scope, job.id, JobState.QUEUED, error=reason)
+
+
+def _shorten(scope: Scope, now: float, lease_seconds: float) -> None:
+    """Cut leases to `lease_seconds` and waits to `MAX_DELAY`."""
+    scope.connection.run(
+        "UPDATE queued_jobs SET lease_until = ? WHERE namespace = ? AND state = 'running' AND lease_until > ?",
+        (now + lease_seconds, scope.namespace, now + lease_seconds),
+    )
+    scope.connection.run(
+        "UPDATE queued_jobs SET not_before = ? WHERE namespace = ? AND state IN ('queued', 'failed')"
+        " AND not_before > ?",
+        (now + MAX_DELAY, scope.namespace, now + MAX_DELAY),
+    )
 
 
 def _end(scope: Scope, job_id: str, state: JobState, *, error: str | None) -> QueuedJob:

@@ -1,7 +1,8 @@
 """Review log of the quarantine, and the triggers that keep withheld texts out of the search index.
 
-Append-only: one row when an interaction is quarantined, one for each decision about it. A correction may overwrite a
-status; the last row still says whether the text may be learned. A purge deletes the rows with their interaction.
+Append-only but for a purge, which deletes the rows with their interaction: one row when an interaction is quarantined,
+one for each decision about it. A correction may overwrite a status; the last row still says whether the text may be
+learned.
 Not here: the decisions (`quarantine`, made by a person).
 """
 

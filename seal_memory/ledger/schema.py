@@ -278,6 +278,9 @@ DROP INDEX interactions_by_standing;
 CREATE INDEX interactions_by_status ON interactions (namespace, status, time);
 """
 
+# Ends of a job's process in a row; they do not count as attempts.
+_ABRUPT_ENDS = "ALTER TABLE queued_jobs ADD COLUMN abrupt_ends INTEGER NOT NULL DEFAULT 0;"
+
 MIGRATIONS: tuple[str, ...] = (
     _TABLES,
     _QUEUE_TABLES,
@@ -287,6 +290,7 @@ MIGRATIONS: tuple[str, ...] = (
     _STATUS_COLUMN,
     SEARCH_TABLES,
     CONVERSATION_TABLES,
+    _ABRUPT_ENDS,
 )
 
 

@@ -4,11 +4,9 @@
 by adapter and every group gets its own update, in inference and in training (K candidates at once, where
 arXiv 2506.10943's inner loop trains them one by one). Outside, the model is the untouched base, bit for bit.
 
-Each update is added to the base's own output in place, one group after another. Measured (Zen 3, float32, one
-thread, a 576 x 1536 layer forward and backward, K of 4 to 16, rank 8 to 128): up to 17 % less time than autograd's
-own graph of split, two linears and cat; one `baddbmm` over all groups, which needs groups of one size and
-rank and a copy of every matrix, was within 3 % of it. A pass without gradients stays out of autograd, and a single
-row is multiplied as a vector: one token of one prompt took about 0.93 of the time (135M, rank 32, two threads, noisy).
+Each update is added to the base's own output in place, one group after another, which is faster than autograd's own
+graph; one `baddbmm` over all groups gained nothing more (docs/lab-log/speed.md, rows 44 to 46). A pass without
+gradients stays out of autograd, and a single row is multiplied as a vector.
 
 Not here: training (`learning`), files (`peft_files`), choosing adapters (`routing`), thread safety: one batch at a
 time per model, under the caller's lock.

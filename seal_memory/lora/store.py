@@ -5,7 +5,8 @@ becomes visible by one rename; a removal renames first, then deletes. Leftovers 
 a dot, or an id that the ledger does not know: `sweep` deletes them.
 
 Not here: which adapters are published (the ledger's snapshots), the file format (`peft_files`), locking between
-processes: call `sweep` and `remove` only while holding the memory's lock.
+processes: call `sweep` only while holding the memory's lease (a trainer's new files are named by no row yet), and
+`remove` only for what the ledger no longer holds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +30,14 @@ from seal_memory.lora import peft_files
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE, AdapterFiles, ShapesOf
 
-__all__ = ["AdapterStore", "StoredAdapter", "folder_name"]
+__all__ = ["AdapterStore", "StoredAdapter", "adopt_former_folder", "folder_name"]
 
 logger = logging.getLogger(__name__)
 
 _ID = re.compile(r"a-[0-9a-f]{24}")
 _TEMPORARY, _DELETING = ".tmp-", ".gone-"
+_PLAIN = re.compile(r"[a-z0-9_-]{1,64}")
+_RESERVED = re.compile(r"n-[0-9a-f]{24}|con|prn|aux|nul|(com|lpt)[0-9]")  # our own hashes; names of devices on Windows
 _CPU = torch.device("cpu")
 
 
@@ -102,7 +106,7 @@ class AdapterStore:
         if found != sha256:
             raise CorruptAdapterError(
                 f"The adapter in {where} is damaged: its checksum is {found[:16]}…, expected {sha256[:16]}…. "
-                "Roll back to another version, or consolidate again."
+                "It is served no more, and what it held is learned again by the next consolidate."
             )
         return peft_files.decode(files, where=where, shapes=shapes, base_fingerprint=base_fingerprint, device=device)
 
@@ -131,7 +135,7 @@ class AdapterStore:
         try:
             os.rename(folder, deleting)
             _fsync_folder(self.root)
-            shutil.rmtree(deleting)
+            _remove_tree(deleting)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -195,22 +199,57 @@ class AdapterStore:
 
     def _delete(self, path: Path) -> None:
         try:
-            shutil.rmtree(path)
+            _remove_tree(path)
         except OSError as error:
             raise AdapterError(f"The leftover {path} cannot be removed: {error}.") from error
 
 
 def folder_name(namespace: str) -> str:
-    """Folder name of a namespace's adapters: the namespace if every file system allows it, else a hash."""
-    if re.fullmatch(r"[a-z0-9_-]{1,64}", namespace):
+    """Folder name of a namespace's adapters: the namespace if every file system allows it, else a hash.
+
+    No two namespaces share one: a name that looks like a hash is hashed, too.
+    """
+    if _PLAIN.fullmatch(namespace) and not _RESERVED.fullmatch(namespace):
         return namespace
     return f"n-{hashlib.sha256(namespace.encode()).hexdigest()[:24]}"
+
+
+def adopt_former_folder(adapters: Path, namespace: str, *, own: Collection[str], owner_elsewhere: bool) -> None:
+    """Bring a namespace's adapters to where `folder_name` says; earlier releases used all plain names themselves.
+
+    `own`: ids of the namespace's adapters. `owner_elsewhere`: whether another namespace has the former folder by right;
+    then the files are copied, and what it does not know its next sweep removes. Raises `AdapterError`.
+    """
+    former, folder = adapters / namespace, adapters / folder_name(namespace)
+    if not _PLAIN.fullmatch(namespace) or former == folder or folder.exists() or not former.is_dir():
+        return
+    temporary = adapters / f"{_TEMPORARY}{folder.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        if not owner_elsewhere:
+            os.rename(former, folder)
+            return
+        temporary.mkdir()
+        for adapter_id in own:
+            if (former / adapter_id).is_dir():
+                shutil.copytree(former / adapter_id, temporary / adapter_id)
+        os.rename(temporary, folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not folder.is_dir():  # else another process was first
+            raise AdapterError(f"The adapters in {former} cannot be moved to {folder}: {error}.") from error
 
 
 def _sha256(files: AdapterFiles) -> str:
     digest = hashlib.sha256(files.tensors)
     digest.update(files.config)
     return digest.hexdigest()
+
+
+def _remove_tree(folder: Path) -> None:
+    """Delete a folder that another process may be deleting, too."""
+    while folder.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def _fsync(path: Path, flags: int) -> None:

@@ -6,6 +6,7 @@ that plain containment misses, and fills the *judged* column of the benchmarks; 
 A small ensemble of boosted trees over `grader_features`, trained on real verdicts of GPT-4.1 (benchmarks/grader.py) and
 read from `seal_memory/data/grader.json`, then a few caps for cases that the verdicts rarely show: denials of the gold,
 lists of everything, text addressed to the grader. Not covered: synonyms, facts that need the passage, arithmetic.
+Not here: containment and F1 (`metrics`), making quiz items (`generator`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Overlap in stems, number values and spelling, both ways; words already in the question; position and context of the gold
 in the answer; competing numbers and names; negation, hedging, length. Not covered: synonyms, world knowledge,
-arithmetic, the passage. The weights are `grader`'s.
+arithmetic, the passage. Not here: the weights (`grader`), tokens and stems (`grader_forms`).
 """
 
 from __future__ import annotations

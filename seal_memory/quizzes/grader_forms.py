@@ -2,7 +2,7 @@
 
 Rules for English: accents removed, number words and digits share one value, plurals and common endings cut, a base
 model's self-asked follow-up questions removed, sentences addressed to the grader detected. Not covered: synonyms, unit
-conversion, other languages' endings; features over these forms are `grader_features`.
+conversion, other languages' endings. Not here: features over these forms (`grader_features`).
 """
 
 from __future__ import annotations

@@ -5,17 +5,27 @@
 
 A router of your own is a class that takes a manifest and its ledger and has `route`:
 
-    class Newest:
+    from seal_memory import Route, SealMemory
+    from seal_memory.ledger import Ledger
+    from seal_memory.records import Manifest
+    from seal_memory.routing.words import coverage
+
+    class Mine:
         def __init__(self, manifest: Manifest, ledger: Ledger) -> None:
-            self.manifest = manifest
+            self.manifest, self.ledger = manifest, ledger
 
         def route(self, question: str) -> Route:
-            return Route.to(self.manifest.shards[-1]) if self.manifest.shards else Route.abstain(self.manifest)
+            for hit in self.ledger.search(question, limit=3):  # BM25, best first
+                shard = self.manifest.holders.get(hit.interaction.id)
+                if shard and coverage(question, hit.interaction.text) >= 0.5:  # of the question's words
+                    return Route.to(shard, 1.0, (hit.interaction.id,))
+            return Route.abstain(self.manifest)
 
-    SealMemory.open("memory", router=Newest)
+    SealMemory.open("memory", router=Mine)
 
 One is made for every manifest: the published one, and at the gate the one to be published. The same question must get
-the same route. Not here: searching, ranking.
+the same route. A router that sends over half of everyday prompts to a shard gets every publication refused.
+Not here: searching, ranking.
 """
 
 from __future__ import annotations
@@ -62,6 +72,21 @@ class Router(Protocol):
     """Routes questions over one manifest."""
 
     def route(self, question: str) -> Route: ...
+
+
+class LoadableRouter:
+    """A router that abstains to the base where the adapter it would choose cannot be loaded.
+
+    `loads(adapter_id)` is asked before anything is generated, so that a damaged file ends no answer, and in a shared
+    batch nobody else's.
+    """
+
+    def __init__(self, router: Router, loads: Callable[[str], bool]) -> None:
+        self._router, self._loads = router, loads
+
+    def route(self, question: str) -> Route:
+        found = self._router.route(question)
+        return found if found.adapter_id is None or self._loads(found.adapter_id) else Route()
 
 
 MakeRouter = Callable[[Manifest, Ledger], Router]

@@ -59,8 +59,9 @@ class MemoryEngines:
     @property
     def answering(self) -> AnsweringEngine:
         """The engine that answers. Raises as `SealMemory.answering`."""
-        if not self._by_server:
-            return self.local
+        return self._vllm_engine() if self._by_server else self.local
+
+    def _vllm_engine(self) -> VllmEngine:
         if self._vllm is not None:  # without the lock, which is held while the model that trains is loaded
             return self._vllm
         with self._opening:
@@ -107,12 +108,22 @@ class MemoryEngines:
         if self._by_server:
             self.answering  # noqa: B018 (the property opens it)
 
-    def drop(self, adapter_id: str) -> None:
-        """Drop an adapter from both engines; also from a vLLM server that has it from another process."""
+    def load(self, adapter_id: str) -> None:
+        """Make sure that an adapter can answer. Raises `CorruptAdapterError`, `UnknownIdError`."""
+        if not self._by_server:
+            if not self.local.holds(adapter_id):
+                self.local.adapter(adapter_id)
+        elif adapter_id not in self._vllm_engine().loaded and self._shelf is not None:
+            self._shelf.find(adapter_id)  # the server loads it when it is asked
+
+    def drop(self, adapter_id: str) -> bool:
+        """Drop an adapter from both engines; also from a vLLM server that has it from another process.
+
+        False where the server still answers with it, or cannot be asked.
+        """
         if self._local is not None:
             self._local.drop(adapter_id)
-        if self._by_server:
-            self.answering.drop(adapter_id)
+        return self._vllm_engine().drop_and_verify(adapter_id) if self._by_server else True
 
     def retain(self, snapshot: Snapshot | None) -> None:
         """Let the server drop this memory's adapters that the published snapshot no longer names."""

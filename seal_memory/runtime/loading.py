@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import secrets
+from collections.abc import Collection, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ from seal_memory.errors import (
     AdapterError,
     BaseModelMismatchError,
     CorruptAdapterError,
+    LedgerError,
     ModelUnavailableError,
     UnknownIdError,
 )
@@ -151,12 +153,13 @@ class SnapshotGuard:
     """Checks the files of the published snapshot before it is served.
 
     A file's checksum is computed once, until it is written again: a memory may hold many gigabytes of adapters. Later
-    damage is found when the adapter is first used.
+    damage is found when the adapter is first used; then call `heal`.
     """
 
     def __init__(self, ledger: Ledger, store: AdapterStore) -> None:
         self._ledger, self._store = ledger, store
         self._intact: set[str] = set()  # adapter ids, checked in this process
+        self._suspect: set[str] = set()  # found damaged in this process: their stamps say nothing
 
     def usable(self) -> Snapshot | None:
         """The published snapshot, or the newest older one whose files are intact; None: the untouched base.
@@ -203,15 +206,43 @@ class SnapshotGuard:
             return set()
         known: dict[str, str] = json.loads(self._ledger.meta_get(_VERIFIED) or "{}")
         stamps = {a: self._store.stamp(a) for a in unread}
-        changed = [a for a in unread if stamps[a] is None or known.get(a) != stamps[a]]
+        changed = [a for a in unread if a in self._suspect or stamps[a] is None or known.get(a) != stamps[a]]
         records = {r.id: r for r in self._ledger.adapters(ids=changed)} if changed else {}
         damaged = {a for a in changed if a not in records or not self._store.verify(a, records[a].sha256)}
         self._intact.update(set(unread) - damaged)
+        self._suspect -= self._intact
         if set(changed) - damaged and not self._ledger.read_only:
             kept = {a: stamp for a, stamp in known.items() if a in snapshot.manifest.adapter_ids}
             sound = {a: stamp for a in changed if a not in damaged and (stamp := stamps[a]) is not None}
-            self._ledger.meta_set(_VERIFIED, json.dumps({**kept, **sound}))
+            self._note({**kept, **sound})
         return damaged
+
+    def heal(self) -> set[str]:
+        """Read all published files again, also those that seem unchanged; the damaged ones, which are not served now.
+
+        For an adapter that could not be loaded: a flipped bit does not change a file's time.
+        """
+        current = self._ledger.current()
+        records = self._ledger.adapters(ids=current.manifest.adapter_ids) if current is not None else []
+        damaged = {r.id for r in records if not self._store.verify(r.id, r.sha256)}
+        self._distrust(damaged)
+        if damaged:
+            self.usable()
+        return damaged
+
+    def _distrust(self, damaged: Collection[str]) -> None:
+        self._intact -= set(damaged)
+        self._suspect |= set(damaged)
+        if damaged and not self._ledger.read_only:
+            known: dict[str, str] = json.loads(self._ledger.meta_get(_VERIFIED) or "{}")
+            self._note({a: stamp for a, stamp in known.items() if a not in damaged})
+
+    def _note(self, stamps: Mapping[str, str]) -> None:
+        """Remember what is verified. It only spares the next process some reading, so a full disk is no error."""
+        try:
+            self._ledger.meta_set(_VERIFIED, json.dumps(stamps))
+        except LedgerError as error:
+            logger.warning("adapters will be verified again by the next process: %s", error)
 
     def _lost(self, current: Snapshot, found: Snapshot | None) -> list[str]:
         held = set(current.manifest.holders)

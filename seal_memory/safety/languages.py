@@ -42,8 +42,8 @@ def _folded(text: str) -> str:
 def _language(
     drop: str, earlier: str, orders: str, always: str = "", answer: str = "", *, spaced: bool = True
 ) -> _Language:
-    groups = [word_set(_folded(words)) for words in (drop, earlier, orders, always, answer)]
-    return _Language(groups[0], groups[1], groups[2], groups[3], groups[4], spaced)
+    folded = [word_set(_folded(words)) for words in (drop, earlier, orders, always, answer)]
+    return _Language(folded[0], folded[1], folded[2], folded[3], folded[4], spaced)
 
 
 _LANGUAGES = (

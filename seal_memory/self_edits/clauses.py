@@ -2,6 +2,7 @@
 
 A 40-word sentence exceeds an answer's token limit and costs as many tokens to train, so the target of a question about
 a long sentence is the clause that holds the answer. Splits at punctuation and conjunctions; no parser.
+Not here: splitting a text into statements (`statements`), training items (`rules`).
 """
 
 from __future__ import annotations

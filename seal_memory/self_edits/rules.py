@@ -1,8 +1,9 @@
 """Genres made by rules: running text, sentences, entity -> statement, cloze, cloze questions.
 
 Every question but cloze has the *statement* as its target (for a long one, the clause that holds the answer), so that a
-question in any wording recalls the words that answer it: measured, that beats training short answers by far (lab log,
-rows 3 and 4). Not here: genres that the model writes (`notes`), how often each is trained (`generator`).
+question in any wording recalls the words that answer it: measured, that beats training short answers by far
+(docs/lab-log/recipe.md, rows 3 and 4). Not here: genres that the model writes (`notes`), how often each is trained
+(`generator`).
 """
 
 from __future__ import annotations

@@ -6,18 +6,20 @@ Not here: sockets and signals (`running`), the route handlers (their own modules
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from seal_memory import __version__
 from seal_memory.answering.answerer import parse_mode
-from seal_memory.errors import BaseModelMismatchError, EngineUnavailableError, ModelUnavailableError
+from seal_memory.errors import BaseModelMismatchError, EngineUnavailableError, InputError, ModelUnavailableError
 from seal_memory.pool import MemoryPool, check_name
 from seal_memory.server import (
     browse_api,
@@ -35,12 +37,15 @@ from seal_memory.server.keys import KeyStore
 from seal_memory.server.metrics import Metrics
 from seal_memory.server.middleware import RequestMiddleware
 from seal_memory.server.pool_trainer import PoolTrainer
+from seal_memory.server.recording import Recorder
 from seal_memory.server.state import Limits, RateLimiter, RequestSlots, Server
 
 logger = logging.getLogger(__name__)
 
 Train = Literal["auto", "asked", "never"]
 _EXTRA_THREADS = 16  # for requests that do not use the model, so that a full chat queue does not block them
+_ORIGIN = re.compile(r"https?://[^/\s?#]+")
+_ROOT = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _ERRORS = {
     400: "invalid request",
     401: "missing or unknown API key",
@@ -76,23 +81,57 @@ def make_app(
     name: str | None = None,
     mode: str = "hybrid",
     namespace: str = "default",
+    origins: Sequence[str] = (),
+    root_path: str = "",
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """Build the app over a pool; the app closes the pool at shutdown.
 
     `name`: model name shown to clients (default: the model's own). `train`: "auto" learns pending interactions and runs
     due audits, "asked" runs only jobs queued by /consolidate, "never" leaves all jobs to a `seal-memory worker`.
-    `namespace`: default for requests without a key. Raises `InputError` for an unknown mode.
+    `namespace`: default for requests without a key. `origins`: other sites whose pages may use the API, such as
+    "https://chat.example"; "*" is every site, for requests with a key. `root_path`: the path under which a proxy serves
+    the app. Raises `InputError` for an unknown mode, an origin that is none, or such a path.
     """
     shown = name or public_name(pool.model)
     server = _server(pool, keys, limits or Limits(), train, shown, parse_mode(mode), check_name(namespace), clock)
+    server.origins, server.root_path = checked_origins(origins), checked_root(root_path)
     app = _app_without_routes()
     app.state.server = server
     errors.install(app)
     for module in (page_files, health, chat, memory_api, browse_api, learned_api, quarantine_api, jobs_api, export_api):
         app.include_router(module.router)
-    app.add_middleware(RequestMiddleware, limits=server.limits, metrics=server.metrics)
+    app.add_middleware(RequestMiddleware, limits=server.limits, metrics=server.metrics, root_path=server.root_path)
+    if server.origins:
+        _allow_origins(app, server.origins)
     return app
+
+
+def checked_origins(origins: Sequence[str]) -> tuple[str, ...]:
+    """The origins. Raises `InputError` for one with a path, or without a scheme."""
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise InputError(f"{origin!r} is no origin; expected scheme, host and port, such as https://chat.example.")
+    return tuple(origins)
+
+
+def checked_root(path: str) -> str:
+    """The path without a slash at its end. Raises `InputError` for one that is no path."""
+    found = path.rstrip("/")
+    if found and not _ROOT.fullmatch(found):
+        raise InputError(f"{path!r} is no root path; expected a path such as /memory.")
+    return found
+
+
+def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let the pages of other sites use the API with a key of their own; cookies are never sent."""
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["GET", "HEAD", "POST"],
+        allow_headers=["*"],
+        expose_headers=[chat.SNAPSHOT_HEADER, "X-Request-Id", "Retry-After"],
+    )
 
 
 def _app_without_routes() -> FastAPI:
@@ -113,8 +152,11 @@ def _app_without_routes() -> FastAPI:
 
 
 def public_name(model: str) -> str:
-    """The model's name without its folder and file ending."""
-    return Path(model).stem if Path(model).exists() else model
+    """The model's name: a folder's own, a file's without its ending, else as given."""
+    path = Path(model)
+    if not path.exists():
+        return model
+    return path.stem if path.is_file() else path.resolve().name
 
 
 def _server(
@@ -130,7 +172,8 @@ def _server(
     metrics = Metrics()
     threads = ThreadPoolExecutor(limits.waiting + _EXTRA_THREADS, thread_name_prefix="seal-memory-serve")
     slots, rates = RequestSlots(limits.waiting, metrics), RateLimiter(limits)
-    server = Server(pool, keys, limits, metrics, rates, slots, threads, None, name, mode, namespace, clock)
+    recorder = Recorder(pool.memory, metrics)
+    server = Server(pool, keys, limits, metrics, rates, slots, recorder, threads, None, name, mode, namespace, clock)
     if train != "never":
         server.trainer = PoolTrainer(pool, asked_only=train == "asked", clock=clock, on_job=server.job_ended)
 
@@ -155,6 +198,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if server.trainer is not None:
             await server.in_thread(server.trainer.stop)
         server.threads.shutdown(wait=True, cancel_futures=True)
+        server.recorder.close()
         server.pool.close()
         server.keys.close()
 

@@ -16,11 +16,11 @@ from fastapi import Depends, Header, Request
 
 from seal_memory.pool import check_name
 from seal_memory.server.errors import ApiError
-from seal_memory.server.keys import Key
-from seal_memory.server.state import server_of
+from seal_memory.server.headers import DECODED
+from seal_memory.server.keys import Key, KeyStore
+from seal_memory.server.state import NO_KEY, server_of
 
 NAMESPACE_HEADER = "X-Seal-Memory-Namespace"
-_NO_KEY = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,23 @@ class Caller:
     def allows(self, scope: str) -> bool:
         return self.key is None or self.key.allows(scope)
 
+    def is_valid(self, keys: KeyStore) -> bool:
+        """Whether the key is still valid: streams end when it is revoked."""
+        return self.key is None or keys.is_valid(self.key.id)
+
     @property
     def id(self) -> str:
         """The key's public part, or "-" without a key."""
-        return self.key.id if self.key is not None else _NO_KEY
+        return self.key.id if self.key is not None else NO_KEY
 
     @property
     def observes(self) -> bool:
         return self.key is None or self.key.observes
+
+
+def revoked() -> ApiError:
+    """The error that ends a stream whose key was revoked."""
+    return ApiError(401, "invalid_api_key", "This API key was revoked.")
 
 
 def _require(scope: str) -> Callable[..., Caller]:
@@ -50,7 +59,7 @@ def _require(scope: str) -> Callable[..., Caller]:
         request: Request,
         authorization: Annotated[str | None, Header(description="`Bearer` and the key's secret.")] = None,
         namespace: Annotated[
-            str | None, Header(alias=NAMESPACE_HEADER, description="One of the key's namespaces.")
+            str | None, DECODED, Header(alias=NAMESPACE_HEADER, description="One of the key's namespaces.")
         ] = None,
     ) -> Caller:
         server = server_of(request)
@@ -59,7 +68,7 @@ def _require(scope: str) -> Callable[..., Caller]:
             server.rates.take(key.id)
             if not key.allows(scope):
                 raise ApiError(403, "scope_missing", f"This key lacks the scope {scope!r}.")
-        found = Caller(_namespace(key, _decoded(namespace), server.namespace), key)
+        found = Caller(_namespace(key, namespace, server.namespace), key)
         request.state.caller = found.id
         return found
 
@@ -98,18 +107,12 @@ def _check_origin(request: Request) -> None:
     """
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
     own = request.headers.get("host", "").casefold()
+    if origin is not None and origin in server_of(request).origins:
+        return
     if site not in ("none", "same-origin") or (origin is not None and origin.casefold().partition("://")[2] != own):
         raise ApiError(
             403, "origin_forbidden", "Without API keys this server rejects requests from other sites' pages."
         )
-
-
-def _decoded(name: str | None) -> str | None:
-    """Decode a header as UTF-8 where its bytes are valid UTF-8; ASGI hands it over as Latin-1."""
-    try:
-        return name.encode("latin-1").decode("utf-8") if name else name
-    except UnicodeError:
-        return name
 
 
 def _namespace(key: Key | None, wanted: str | None, default: str) -> str:

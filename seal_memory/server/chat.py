@@ -18,9 +18,10 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from seal_memory.answering.answerer import Answer
 from seal_memory.server import openai_format as shape
-from seal_memory.server.auth import ChatCaller
+from seal_memory.server.auth import Caller, ChatCaller, revoked
 from seal_memory.server.errors import ApiError
 from seal_memory.server.exchange import Exchange, RequestOptions, prepare_chat, prepare_completion
+from seal_memory.server.headers import DECODED
 from seal_memory.server.schemas import ChatRequest, CompletionRequest, Generation
 from seal_memory.server.state import Server, server_of
 from seal_memory.server.streaming import DONE, ClientGone, StreamedWork, error_event, event
@@ -35,6 +36,7 @@ ObserveHeader = Annotated[
 ]
 SessionHeader = Annotated[
     str | None,
+    DECODED,
     Header(alias="X-Seal-Memory-Session", max_length=200, description="The conversation's session."),
 ]
 
@@ -95,7 +97,7 @@ async def models(request: Request, caller: ChatCaller) -> dict[str, Any]:
     return {"object": "list", "data": [_model(server_of(request))]}
 
 
-@router.get("/models/{model}")
+@router.get("/models/{model:path}")
 async def model(request: Request, model: str, caller: ChatCaller) -> dict[str, Any]:
     """Get the model by name."""
     _check_model(server_of(request), model)
@@ -135,36 +137,44 @@ async def _answer(
             events, media_type="text/event-stream", headers={**headers, "Cache-Control": "no-cache"}
         )
     try:
-        answers = await _collect(request, work)
+        answers = await _collect(request, server, exchange.caller, work)
     except ClientGone:
         return Response(status_code=499)
     whole = {
         **head,
         "choices": [formats.choice(n, a) for n, a in enumerate(answers)],
         "usage": shape.usage_of(answers, len(exchange.ready)),
-        "seal_memory": shape.origin_of(
-            answers, exchange.snapshot, observed=bool(exchange.messages), session=exchange.session
-        ),
+        "seal_memory": _origin(exchange, answers),
     }
     return JSONResponse(whole, headers=headers)
 
 
-async def _collect(request: Request, work: StreamedWork[list[Answer]]) -> list[Answer]:
-    """All answers. The work is cancelled when the client disconnects or the server stops."""
+async def _collect(request: Request, server: Server, caller: Caller, work: StreamedWork[list[Answer]]) -> list[Answer]:
+    """All answers. The work is cancelled when the client disconnects or its key is revoked."""
 
     async def watch() -> None:
         while not await request.is_disconnected():
             await asyncio.sleep(POLL_SECONDS)
         work.cancel()
 
-    watcher = asyncio.create_task(watch())
+    watchers = [asyncio.create_task(watch()), asyncio.create_task(_watch_key(server, caller, work))]
     try:
         async for _ in work.pieces():
             pass
         return work.result
     finally:
         work.cancel()
-        watcher.cancel()
+        for watcher in watchers:
+            watcher.cancel()
+
+
+async def _watch_key(server: Server, caller: Caller, work: StreamedWork[list[Answer]]) -> None:
+    """Cancel the work once the caller's key is revoked."""
+    while caller.key is not None:
+        await asyncio.sleep(POLL_SECONDS)
+        if not await server.in_thread(partial(caller.is_valid, server.keys)):
+            work.cancel(revoked())
+            return
 
 
 async def _events(
@@ -177,6 +187,7 @@ async def _events(
 ) -> AsyncIterator[bytes]:
     """Server-sent events of a streamed answer: text pieces, last chunk of each choice, optional usage, [DONE]."""
     start = {**head, "usage": None} if body.include_usage_chunk else dict(head)
+    watcher = asyncio.create_task(_watch_key(exchange.server, exchange.caller, work))
     try:
         if formats is _CHAT:
             for n in range(exchange.choices):
@@ -193,6 +204,7 @@ async def _events(
         yield error_event(error, request.state.request_id)
     finally:
         work.cancel()
+        watcher.cancel()
     yield DONE
 
 
@@ -203,7 +215,16 @@ def _ends(
     for n, answer in enumerate(answers):
         chunk = {**start, "choices": [formats.end(n, answer)]}
         if n + 1 == len(answers):
-            chunk["seal_memory"] = shape.origin_of(
-                answers, exchange.snapshot, observed=bool(exchange.messages), session=exchange.session
-            )
+            chunk["seal_memory"] = _origin(exchange, answers)
         yield chunk
+
+
+def _origin(exchange: Exchange, answers: Sequence[Answer]) -> dict[str, Any]:
+    """The field `seal_memory` of a finished exchange."""
+    return shape.origin_of(
+        answers,
+        exchange.snapshot,
+        observed=bool(exchange.messages),
+        session=exchange.session,
+        recorded=exchange.recorded,
+    )

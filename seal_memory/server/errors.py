@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from seal_memory.errors import (
     InputError,
     LedgerError,
     ModelUnavailableError,
+    QuotaError,
     SealMemoryError,
     UnknownIdError,
 )
@@ -37,17 +39,22 @@ _MAPPED: tuple[tuple[type[SealMemoryError], int, str, float | None], ...] = (  #
     (BusyError, 409, "busy", 5.0),
     (BaseModelMismatchError, 409, "base_model_mismatch", None),
     (AdapterError, 503, "adapter_unusable", 5.0),
+    (QuotaError, 507, "quota_exceeded", None),
     (LedgerError, 503, "ledger_unusable", 5.0),
 )
+_FASTAPI_UNREADABLE = "There was an error parsing the body"
+_BODY_UNREADABLE = "The body cannot be read; expected JSON in UTF-8 whose lists and objects are not nested deeply."
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
 class ApiError(SealMemoryError):
     """An HTTP-level refusal: missing key, missing scope, request too large, rate limit."""
 
-    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, *, retry_after: float | None = None, param: str | None = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.code, self.retry_after = status, code, retry_after
+        self.status, self.code, self.retry_after, self.param = status, code, retry_after, param
 
 
 def install(app: FastAPI) -> None:
@@ -77,7 +84,8 @@ def answer_to(error: SealMemoryError) -> JSONResponse:
     headers = {"Retry-After": str(max(1, round(after)))} if after is not None else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(body_of(status, code, client_message(error)), status, headers)
+    param = error.param if isinstance(error, ApiError) else None
+    return JSONResponse(body_of(status, code, client_message(error), param), status, headers)
 
 
 def client_message(error: SealMemoryError) -> str:
@@ -86,7 +94,7 @@ def client_message(error: SealMemoryError) -> str:
     if isinstance(error, BusyError):  # its message names a machine and a process
         logger.info("%s", error)
         return "This memory is busy: a job trains it, or another process writes to it. Try again soon."
-    if status < 500 or isinstance(error, ApiError):
+    if status < 500 or isinstance(error, ApiError | QuotaError):
         return str(error)
     logger.error("%s: %s", type(error).__name__, error)
     return f"The server cannot do that now ({code.replace('_', ' ')}); its log says why."
@@ -108,15 +116,33 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     """A validation error: names each field and the rule it broke, never the value sent."""
     problems = error.errors() if isinstance(error, RequestValidationError) else []
+    unreadable = _unreadable_body(request, problems[0]) if problems else None
+    if unreadable is not None:
+        return JSONResponse(body_of(400, "invalid_request", *unreadable), 400)
     places = [".".join(str(part) for part in p["loc"][1:]) for p in problems]
-    summary = "; ".join(f"{place or 'body'}: {p['msg']}" for place, p in zip(places, problems, strict=True))
+    rules = [str(p["msg"]).removeprefix("Value error, ") for p in problems]
+    summary = "; ".join(f"{place or 'body'}: {rule}" for place, rule in zip(places, rules, strict=True))
     message = summary.encode("utf-8", errors="replace").decode() or "The request cannot be read."
     param = places[0].encode("utf-8", errors="replace").decode() if places and places[0] else None
     return JSONResponse(body_of(400, "invalid_request", message, param), 400)
 
 
+def _unreadable_body(request: Request, problem: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """Message and parameter for a body that is not JSON, or is not sent as JSON; None for any other problem."""
+    if problem["type"] == "json_invalid":
+        why = problem.get("ctx", {}).get("error", "it cannot be parsed")
+        told = f"The body is not JSON at character {problem['loc'][-1]}: {why}. Look for a trailing comma or a quote."
+        return told, None
+    sent = request.headers.get("content-type", "")
+    if tuple(problem["loc"]) == ("body",) and "json" not in sent.lower():
+        told = f"Content-Type is {sent[:100]!r}" if sent else "The header Content-Type is missing"
+        return f"{told}; send the body as JSON with Content-Type: application/json.", "Content-Type"
+    return None
+
+
 async def _http(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = str(error.detail) if isinstance(error, HTTPException) else "error"
+    detail = _BODY_UNREADABLE if detail == _FASTAPI_UNREADABLE else detail
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     return JSONResponse(body_of(status, _CODES.get(status, "invalid_request"), detail), status, headers)

@@ -2,23 +2,24 @@
 
 The user's messages are recorded even when no answer came. The model's answer is recorded with the role assistant,
 which is learned only if `learning.roles` includes it. Of a repeated history only the new messages are recorded.
-Not here: HTTP (`chat`), answering (`SealMemory.converse`).
+Not here: HTTP (`chat`), answering (`SealMemory.converse`), text that cannot be recorded (`recording`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from seal_memory.answering.answerer import Answer
 from seal_memory.answering.conversation import Conversation
 from seal_memory.engines.base import OnText
-from seal_memory.intake.admission import from_messages
+from seal_memory.intake.blocks import flatten_blocks, unsupported_parts
 from seal_memory.memory import SealMemory
 from seal_memory.server.auth import Caller
 from seal_memory.server.errors import ApiError
+from seal_memory.server.recording import Record, Recorded
 from seal_memory.server.schemas import ChatRequest, CompletionRequest
 from seal_memory.server.sessions import derived_session, keys_after
 from seal_memory.server.state import Server
@@ -39,12 +40,12 @@ class Exchange:
 
     server: Server
     memory: SealMemory
-    caller_id: str
+    caller: Caller
     ready: list[Conversation]
     messages: Sequence[Mapping[str, Any]]  # to record; empty: record nothing
     session: str | None
-    source: str
     fingerprint: str
+    recorded: Recorded = field(default_factory=Recorded)
     _held: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -61,7 +62,8 @@ class Exchange:
         answers: list[Answer] = []
         try:
             for conversation in self.ready:
-                answers += conversation.run(_offset(len(answers), on_text))
+                with self.server.shares.rows(self.caller.id, conversation.n):
+                    answers += conversation.run(_offset(len(answers), on_text))
             return answers
         finally:
             self._end(answers)
@@ -72,79 +74,79 @@ class Exchange:
 
     def _end(self, answers: Sequence[Answer]) -> None:
         try:
-            self._record(answers)
+            if self.messages:
+                self.recorded = self.server.recorder.record(self.memory, self.caller.namespace, self._record(answers))
         finally:
             self.close()
         metrics = self.server.metrics
         metrics.tokens.labels("read").inc(sum(a.prompt_tokens for a in answers))
         metrics.tokens.labels("made").inc(sum(a.generated_tokens for a in answers))
 
-    def _record(self, answers: Sequence[Answer]) -> None:
-        if not self.messages:
-            return
-        texts = [m for m in self.messages if not _is_blank(m)]
-        known = sum(not _is_blank(m) for m in self.messages[: _replayed(self.messages)])
-        with self.memory.ledger.atomic():
-            self.memory.observe_messages(texts, source=self.source, session=self.session, replayed=known)
-            if len(answers) == 1 and answers[0].text:  # of several, the next turn's history brings the chosen one
-                made_by = {"model": self.server.name, "snapshot": answers[0].snapshot or 0}
-                self.memory.observe(
-                    answers[0].text, role="assistant", source=self.source, session=self.session, metadata=made_by
-                )
-            if self.session is not None:
-                keys = keys_after(self.caller_id, self.messages, [a.text for a in answers])
-                self.memory.ledger.sessions.note(self.session, keys)
+    def _record(self, answers: Sequence[Answer]) -> Record:
+        answer, texts = None, [a.text for a in answers]
+        if len(answers) == 1:  # of several, the next turn's history brings the chosen one
+            answer = texts[0], {"model": self.server.name, "snapshot": answers[0].snapshot or 0}
+        source = "chat" if self.caller.key is None else f"chat/{self.caller.key.id}"
+        keys = keys_after(self.caller.id, self.messages, texts) if self.session is not None else []
+        return Record(self.messages, _replayed(self.messages), answer, source, self.session, keys, self.server.clock())
 
 
 def prepare_chat(server: Server, caller: Caller, body: ChatRequest, options: RequestOptions) -> Exchange:
     """Check a chat request and bind it to a snapshot. Raises `ApiError` or `InputError` for an unusable one."""
     observes = _observes(caller, options.observe, caller.observes)
-    messages = body.message_dicts
-    if observes:
-        from_messages([m for m in messages if not _is_blank(m)])  # refuse now what could not be recorded later
+    messages = flatten_blocks(body.message_dicts)
+    _check_parts(messages)
+    decoding = body.decoding
 
     def ready(memory: SealMemory) -> list[Conversation]:
         n = body.n or 1
-        return [memory.converse(messages, mode=options.mode, decoding=body.decoding, n=n, tools=body.offered_tools)]
+        return [memory.converse(messages, mode=options.mode, decoding=decoding, n=n, tools=body.offered_tools)]
 
-    return _prepare(server, caller, ready, messages if observes else (), options.session, is_chat=True)
+    recorded = messages if observes else ()
+    return _prepare(server, caller, ready, recorded, options.session, body.fresh_seed(), is_chat=True)
 
 
 def prepare_completion(server: Server, caller: Caller, body: CompletionRequest, options: RequestOptions) -> Exchange:
     """Check a completion request, like `prepare_chat`; its texts are recorded only on request."""
     observes = _observes(caller, options.observe, False)
     messages = [{"role": "user", "content": text} for text in body.prompts] if observes else []
-    if observes:
-        from_messages(messages)
+    decoding = body.decoding
 
     def ready(memory: SealMemory) -> list[Conversation]:
         n = body.n or 1
-        return [memory.converse(t, mode=options.mode, decoding=body.decoding, n=n) for t in body.prompts]
+        return [memory.converse(t, mode=options.mode, decoding=decoding, n=n) for t in body.prompts]
 
-    return _prepare(server, caller, ready, messages, options.session)
+    return _prepare(server, caller, ready, messages, options.session, body.fresh_seed())
 
 
 def _prepare(
     server: Server,
     caller: Caller,
-    ready: Any,
+    ready: Callable[[SealMemory], list[Conversation]],
     messages: Sequence[Mapping[str, Any]],
     session: str | None,
+    seed: int | None,
     *,
     is_chat: bool = False,
 ) -> Exchange:
     with ExitStack() as stack:
-        server.slots.take()
-        stack.callback(server.slots.free)
+        stack.enter_context(server.slots.slot(caller.id))
         memory = stack.enter_context(server.pool.memory(caller.namespace))
-        conversations = ready(memory)
+        conversations = [replace(c, seed=seed) for c in ready(memory)]
         if is_chat and messages and session is None:
             session = derived_session(memory.ledger, caller.id, messages)
-        source = "chat" if caller.key is None else f"chat/{caller.key.id}"
         fingerprint = f"{memory.answering.fingerprint[:12]}-{conversations[0].snapshot or 0}"
-        return Exchange(
-            server, memory, caller.id, conversations, messages, session, source, fingerprint, stack.pop_all()
-        )
+        return Exchange(server, memory, caller, conversations, messages, session, fingerprint, _held=stack.pop_all())
+
+
+def _check_parts(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse images, audio and files by name. Raises `ApiError` (400)."""
+    for number, message in enumerate(messages):
+        kinds = unsupported_parts(message)
+        if kinds:
+            where = f"messages.{number}.content"
+            told = f"{where} has a part of type {kinds[0]!r}, which this model cannot read; send text parts only."
+            raise ApiError(400, "unsupported_content", told, param=where)
 
 
 def _observes(caller: Caller, wanted: bool | None, default: bool) -> bool:
@@ -157,11 +159,6 @@ def _observes(caller: Caller, wanted: bool | None, default: bool) -> bool:
 def _replayed(messages: Sequence[Mapping[str, Any]]) -> int:
     """Number of messages known from earlier turns: all up to the last answer."""
     return max((n + 1 for n, m in enumerate(messages) if m.get("role") == "assistant"), default=0)
-
-
-def _is_blank(message: Mapping[str, Any]) -> bool:
-    content = message.get("content")
-    return isinstance(content, str) and not content.strip()
 
 
 def _offset(first: int, on_text: OnText | None) -> OnText | None:

@@ -18,7 +18,7 @@ from seal_memory.lora.store import AdapterStore
 from seal_memory.memory import SealMemory
 from seal_memory.records import Snapshot
 from seal_memory.runtime.export import adapter_files
-from seal_memory.server.auth import AdminCaller
+from seal_memory.server.auth import AdminCaller, Caller, revoked
 from seal_memory.server.chat import SNAPSHOT_HEADER
 from seal_memory.server.errors import ApiError
 from seal_memory.server.memory_api import in_memory
@@ -31,18 +31,27 @@ router = APIRouter(prefix="/v1/memory", tags=["memory"])
 async def export(request: Request, caller: AdminCaller) -> Response:
     """Download the published version as a zip: each adapter as a PEFT folder, and manifest.json.
 
-    If a file turns out damaged or is forgotten meanwhile, the transfer breaks off and the zip is incomplete.
+    If a file turns out damaged or is forgotten meanwhile, or the key is revoked, the transfer breaks off and the zip
+    is incomplete.
     """
     server = server_of(request)
     snapshot, store = await in_memory(request, caller, partial(_exportable, server))
-    files = adapter_files(snapshot, store, base_model=server.name)
+    files = _while_valid(adapter_files(snapshot, store, base_model=server.name), server, caller)
     name = f"seal-memory-v{snapshot.version}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', SNAPSHOT_HEADER: str(snapshot.version)}
     return StreamingResponse(zip_stream(files), media_type="application/zip", headers=headers)
 
 
+def _while_valid(files: Iterable[tuple[str, bytes]], server: Server, caller: Caller) -> Iterator[tuple[str, bytes]]:
+    """The files; breaks off once the caller's key is revoked."""
+    for file in files:
+        if not caller.is_valid(server.keys):
+            raise revoked()
+        yield file
+
+
 def _exportable(server: Server, memory: SealMemory) -> tuple[Snapshot, AdapterStore]:
-    snapshot = memory.published()
+    snapshot = memory.published(verify=True)
     if snapshot is None:
         raise InputError("Nothing is published yet, so there is nothing to export; consolidate first.")
     size = sum(a.bytes for a in memory.ledger.adapters(ids=snapshot.manifest.adapter_ids))

@@ -18,12 +18,14 @@ from seal_memory.server.state import server_of
 router = APIRouter(tags=["health"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
     """Liveness: the process answers."""
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"description": "Still loading, stopping, or unable to read the ledger."}})
 async def readyz(request: Request) -> Response:
     """Readiness: the model is loaded (or its server answers), the ledger is readable, the server is not stopping."""

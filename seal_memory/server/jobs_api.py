@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -17,7 +18,7 @@ from seal_memory._internal.jsonable import jsonable
 from seal_memory.errors import SealMemoryError
 from seal_memory.memory import SealMemory
 from seal_memory.records import JobState, QueuedJob
-from seal_memory.server.auth import AdminCaller, Caller, ReadCaller
+from seal_memory.server.auth import AdminCaller, Caller, ReadCaller, revoked
 from seal_memory.server.memory_api import in_memory
 from seal_memory.server.memory_schemas import ConsolidateRequest
 from seal_memory.server.state import server_of
@@ -35,10 +36,10 @@ _ENDED = (JobState.DONE, JobState.DEAD)
 async def consolidate(request: Request, body: ConsolidateRequest, caller: AdminCaller) -> Response:
     """Queue a consolidation of everything pending; returns at once with the job, or an equal one already queued."""
     job = await in_memory(request, caller, lambda memory: _enqueue(memory, body.core))
-    trainer = server_of(request).trainer
-    if trainer is not None:
-        trainer.wake()
-    headers = {"Location": f"/v1/memory/jobs/{job.id}"}
+    server = server_of(request)
+    if server.trainer is not None:
+        server.trainer.wake()
+    headers = {"Location": f"{server.root_path}/v1/memory/jobs/{job.id}"}
     return JSONResponse({"job": _view(job)}, status_code=202, headers=headers)
 
 
@@ -89,6 +90,8 @@ async def _follow(request: Request, caller: Caller, found: QueuedJob) -> AsyncIt
             break
         await asyncio.sleep(POLL_SECONDS)
         try:
+            if not await server.in_thread(partial(caller.is_valid, server.keys)):
+                raise revoked()
             found = await _job(request, caller, found.id)
         except SealMemoryError as error:
             yield error_event(error, request.state.request_id)

@@ -23,7 +23,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from seal_memory.errors import InputError, UnknownIdError
-from seal_memory.ledger.connection import BUSY_SECONDS, translate_error
+from seal_memory.ledger.connection import BUSY_SECONDS, make_private, make_private_folder, translate_error
 from seal_memory.pool import check_name
 
 FILE_NAME = "keys.sqlite"
@@ -64,13 +64,13 @@ class KeyStore:
         """Raises `LedgerError` when the file cannot be opened."""
         self.path, self._clock, self._lock = folder / FILE_NAME, clock, threading.RLock()
         with self._translated():
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(folder)
+            make_private(self.path)
             connection = sqlite3.connect(
                 str(self.path), timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             connection.row_factory = sqlite3.Row
             self._database = Database(connection, execute_plugins=False)
-            self.path.chmod(0o600)
             self._database.execute(_TABLE)
 
     def create(
@@ -126,6 +126,10 @@ class KeyStore:
         rows = self._rows("WHERE id = ? AND revoked IS NULL", parts[1] if len(parts) == 3 else "")
         matches = hmac.compare_digest(_hash(secret), rows[0]["hash"] if rows else _NO_HASH)
         return _key_from(rows[0]) if rows and matches else None
+
+    def is_valid(self, key_id: str) -> bool:
+        """Whether a key exists and is not revoked."""
+        return bool(self._rows("WHERE id = ? AND revoked IS NULL", key_id))
 
     @property
     def in_use(self) -> bool:

@@ -35,9 +35,12 @@ T = TypeVar("T")
 
 
 async def in_memory(
-    request: Request, caller: Caller, verb: Callable[[SealMemory], T], *, uses_model: bool = False
+    request: Request, caller: Caller, verb: Callable[[SealMemory], T], *, uses_model: bool = False, rows: int = 1
 ) -> T:
-    """Run a verb in a thread, in the caller's namespace. `uses_model`: hold a request slot meanwhile."""
+    """Run a verb in a thread, in the caller's namespace.
+
+    `uses_model`: hold a request slot meanwhile, and `rows` of the key's share of the model's batch.
+    """
     server = server_of(request)
 
     def run() -> T:
@@ -46,8 +49,13 @@ async def in_memory(
 
     if not uses_model:
         return await server.in_thread(run)
-    with server.slots.slot():
-        return await server.in_thread(run)
+
+    def run_with_model() -> T:
+        with server.shares.rows(caller.id, rows):
+            return run()
+
+    with server.slots.slot(caller.id):
+        return await server.in_thread(run_with_model)
 
 
 # -- observe ------------------------------------------------------------------------------------------
@@ -91,12 +99,12 @@ def _observe(memory: SealMemory, item: ObserveRequest) -> list[Observed]:
 @router.post("/ask")
 async def ask(request: Request, body: AskRequest, caller: ReadCaller) -> dict[str, Any]:
     """Answer one or several questions, with the origin of each answer. Records nothing."""
-    questions = [body.question] if isinstance(body.question, str) else body.question
 
     def verb(memory: SealMemory) -> Any:
-        return memory.ask(questions, mode=body.mode, max_tokens=body.max_tokens)
+        return memory.ask(list(body.question), mode=body.mode, max_tokens=body.token_limit)
 
-    return {"answers": jsonable(await in_memory(request, caller, verb, uses_model=True))}
+    found = await in_memory(request, caller, verb, uses_model=True, rows=len(body.question))
+    return {"answers": jsonable(found)}
 
 
 @router.post("/recall")

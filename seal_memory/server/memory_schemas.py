@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from seal_memory.server.schemas import Body, Mode
+from seal_memory.server.request_fields import Body, MaxTokens, Questions
+from seal_memory.server.schemas import Mode
 
 MAX_TEXT = 1 << 20
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Id = Annotated[str, Field(min_length=1, max_length=100)]
-Question = Annotated[str, Field(min_length=1, max_length=20_000)]
 
 
 class ObserveRequest(Body):
@@ -70,9 +70,14 @@ class AskRequest(Body):
         extra="forbid", json_schema_extra={"examples": [{"question": "What is the alarm code?", "mode": "weights"}]}
     )
 
-    question: Question | Annotated[list[Question], Field(min_length=1, max_length=64)]
+    question: Questions
     mode: Mode = "hybrid"
-    max_tokens: int | None = Field(None, ge=1, le=4096)
+    max_tokens: MaxTokens = None
+    max_completion_tokens: MaxTokens = None
+
+    @property
+    def token_limit(self) -> int | None:
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
 class RecallRequest(Body):

@@ -26,6 +26,9 @@ class Metrics:
             registry=self.registry,
         )
         self.tokens = Counter("seal_memory_tokens", "Tokens read and made.", ("kind",), registry=self.registry)
+        self.recording = Counter(
+            "seal_memory_recording", "Texts of chats not recorded as sent.", ("outcome",), registry=self.registry
+        )
         self.waiting = Gauge("seal_memory_waiting", "Requests that use or wait for the model.", registry=self.registry)
         self.jobs = Counter("seal_memory_jobs", "Background jobs ended.", ("kind", "state"), registry=self.registry)
         self.open = Gauge("seal_memory_open_namespaces", "Namespaces that are open.", registry=self.registry)

@@ -32,14 +32,16 @@ _TOO_LARGE = "The request body is larger than {} bytes; send less at once."
 class RequestMiddleware:
     """The outermost layer of the app."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
-        self._app, self._limits, self._metrics = app, limits, metrics
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, root_path: str = "") -> None:
+        self._app, self._limits, self._metrics, self._root_path = app, limits, metrics, root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})
+        if self._root_path:  # routing then takes paths with it, and without, as a proxy that strips it sends them
+            scope["root_path"] = self._root_path
         response = _ResponseSender(scope, send, uuid.uuid4().hex)
         try:
             if _content_length(scope) > self._limits.body_bytes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seal_memory._internal.jsonable import jsonable
+from seal_memory._internal.jsonable import fields_of, jsonable
 from seal_memory.answering.answerer import Answer
 from seal_memory.engines.base import TokenLogprob
+from seal_memory.server.recording import Recorded
 
 CHAT, TEXT = "chat.completion", "text_completion"
 
@@ -24,13 +25,14 @@ def usage_of(answers: Sequence[Answer], prompts: int = 1) -> dict[str, int]:
 
 
 def origin_of(
-    answers: Sequence[Answer], snapshot: int | None, *, observed: bool, session: str | None
+    answers: Sequence[Answer], snapshot: int | None, *, observed: bool, session: str | None, recorded: Recorded
 ) -> dict[str, Any]:
-    """The extra field `seal_memory`: version, and mode, confidence, shards and sources of each choice."""
+    """The extra field `seal_memory`: version, session and recording; mode, confidence, shards, sources per choice."""
     return {
         "snapshot": snapshot or 0,
         "observed": observed,
-        "session": session,
+        "session": session if observed else None,
+        "recording": fields_of(recorded),
         "choices": [
             {
                 "mode": a.mode.value,
@@ -91,14 +93,14 @@ def chat_logprobs(answer: Answer) -> dict[str, Any] | None:
 
 
 def text_logprobs(answer: Answer) -> dict[str, Any] | None:
+    """As `chat_logprobs`; `text_offset` counts characters from the beginning of the answer's text."""
     if not answer.tokens:
         return None
-    starts = [sum(len(t.text) for t in answer.tokens[:n]) for n in range(len(answer.tokens))]
     return {
         "tokens": [t.text for t in answer.tokens],
         "token_logprobs": [t.logprob for t in answer.tokens],
         "top_logprobs": [dict(t.top) for t in answer.tokens],
-        "text_offset": starts,
+        "text_offset": [t.start for t in answer.tokens],
     }
 
 

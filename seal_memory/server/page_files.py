@@ -16,6 +16,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from seal_memory.server.errors import ApiError
+from seal_memory.server.state import server_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -46,27 +47,36 @@ def page_files() -> dict[str, _File]:
     for entry in files(__package__).joinpath("page").iterdir():
         media_type = _TYPES.get(entry.name.rpartition(".")[2])
         if media_type is not None:
-            content = entry.read_bytes()
-            found[entry.name] = _File(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+            found[entry.name] = _file(entry.read_bytes(), media_type)
     return found
+
+
+def _file(content: bytes, media_type: str) -> _File:
+    return _File(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def index(request: Request) -> Response:
-    """The page's HTML."""
-    return _file_response(request, "index.html")
+    """The page's HTML; its links begin with the path under which a proxy serves it."""
+    found = page_files()["index.html"]
+    root = server_of(request).root_path
+    return _file_response(request, _under(found, root) if root else found)
 
 
 @router.api_route("/page/{name}", methods=["GET", "HEAD"])
 async def page_file(request: Request, name: str) -> Response:
     """One file of the page."""
-    return _file_response(request, name)
-
-
-def _file_response(request: Request, name: str) -> Response:
     found = page_files().get(name)
     if found is None:
         raise ApiError(404, "not_found", "The page has no such file.")
+    return _file_response(request, found)
+
+
+def _under(found: _File, root: str) -> _File:
+    return _file(found.content.replace(b'="/page/', f'="{root}/page/'.encode()), found.media_type)
+
+
+def _file_response(request: Request, found: _File) -> Response:
     headers = {**HEADERS, "ETag": found.etag}
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     if found.etag in known:

@@ -1,5 +1,8 @@
 """Background trainer for all namespaces of a pool: one thread that runs their jobs in turn; answers have priority.
 
+In each round every namespace with work gets one turn: a short job, or a part of a long one (`training.worker`). So one
+text waits for a turn of each other namespace, never for a backlog.
+
 Not here: one namespace's jobs (`training.worker`), priority of answers (`engines.priority_lock`).
 """
 
@@ -72,10 +75,18 @@ class PoolTrainer:
             worker.stop()
 
     def _run(self) -> None:
+        self._guarded(self._pool.revive_jobs)
         while not self._stop.is_set():
             self._wake.clear()
+            self._guarded(self._pool.retry_wipe)
             if not self._round() and not self._stop.is_set():
                 self._wake.wait(self._poll_seconds)
+
+    def _guarded(self, task: Callable[[], object]) -> None:
+        try:
+            task()
+        except Exception as error:  # noqa: BLE001 (an error must not end the training of all)
+            logger.error("the trainer caught %s; it retries later", type(error).__name__)
 
     def _round(self) -> bool:
         """Run one job of each namespace that has work; whether any ran."""
@@ -93,9 +104,15 @@ class PoolTrainer:
         return did
 
     def _step(self, namespace: str) -> bool:
-        """Run one job of a namespace; False if there was none or it was handed back."""
+        """Run one job of a namespace, or a part; False if there was none or it was handed back undone."""
+
+        def others_wait() -> bool:
+            return any(name != namespace for name in self._pool.with_work(asked_only=self._asked_only))
+
         with self._pool.memory(namespace) as memory:
-            self._worker = worker = Worker(memory, clock=self._clock, plans=not self._asked_only)
+            self._worker = worker = Worker(
+                memory, clock=self._clock, plans=not self._asked_only, others_wait=others_wait
+            )
             try:
                 if self._stop.is_set():  # stopped before the worker existed
                     return False
@@ -106,5 +123,7 @@ class PoolTrainer:
                 return False
             if job.state is JobState.DONE:
                 worker.plan()  # queue a due sleep or refining round: `with_work` sees only queued jobs
+            if worker.goes_on(job) and not worker.stopping:
+                return True
             self._on_job(namespace, job.kind, job.state)
         return job.state is not JobState.QUEUED

@@ -1,7 +1,8 @@
 """Running the app with uvicorn: bind checks, sockets, graceful shutdown.
 
 On SIGTERM or Ctrl-C new connections are refused, running requests finish within `Limits.stop_seconds`, training is
-handed back within a step, and the ledger closes. Not here: the app (`app`); TLS and several processes need a proxy.
+handed back after its step (or loading), the ledger closes. Not here: the app (`app`); TLS and several processes need
+a proxy.
 """
 
 from __future__ import annotations

@@ -1,38 +1,23 @@
-"""Request schemas of OpenAI's two endpoints. Unsupported fields that would change the answer are refused by name;
-other unknown fields are ignored.
+"""Request schemas of OpenAI's two endpoints. Unsupported fields that would change the answer are refused by name
+(`unsupported`); other unknown fields are ignored.
 
 Not here: the memory API's requests (`memory_schemas`), responses (`openai_format`).
 """
 
 from __future__ import annotations
 
-import json
+import secrets
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from seal_memory.engines.base import Decoding
+from seal_memory.engines.base import ALL_TOKENS, DEFAULT_TOP_K, Decoding
+from seal_memory.intake.cleaning import without_surrogates
+from seal_memory.server.request_fields import Body, Content, MaxTokens, Prompts, Stop, check_depth, mapped_texts
+from seal_memory.server.unsupported import Unsupported
 
-MAX_TOKENS = 1 << 20
+MAX_COMPLETION = 16  # tokens of /v1/completions where no limit is given, as OpenAI has it
 Mode = Literal["weights", "retrieval", "hybrid"]  # the values of answering.answerer.Mode
-Stop = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class Body(BaseModel):
-    """Base of all requests; refuses text that UTF-8 cannot encode, and too deep nesting."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _encodable(cls, value: Any) -> Any:
-        try:
-            json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError("a text holds half of a surrogate pair; expected valid Unicode") from None
-        except RecursionError:
-            raise ValueError("it is nested too deeply") from None
-        return value
 
 
 class MemoryOptions(Body):
@@ -49,40 +34,49 @@ class StreamOptions(Body):
     include_usage: bool = False
 
 
-class Generation(Body):
+class Generation(Unsupported):
     """Generation parameters of both endpoints."""
 
     model: str = Field(max_length=1000)
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
+    max_tokens: MaxTokens = None
+    max_completion_tokens: MaxTokens = None
     temperature: float | None = Field(0.0, ge=0, le=2, description="0, the default, is greedy")
     top_p: float | None = Field(1.0, gt=0, le=1)
+    top_k: int | None = Field(None, ge=-1, lt=1 << 31, description="likeliest tokens to draw from; 0 or -1: all")
     n: int | None = Field(1, ge=1, le=8)
-    seed: int | None = Field(0, ge=-(1 << 63), lt=1 << 63)
-    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
+    seed: int | None = Field(None, ge=-(1 << 63), lt=1 << 63, description="none: a fresh one for each request")
+    stop: Stop = None
     seal_memory: MemoryOptions = Field(default_factory=lambda: MemoryOptions.model_validate({}))
 
-    @field_validator("frequency_penalty", "presence_penalty", "logit_bias")
+    @model_validator(mode="before")
     @classmethod
-    def _unsupported(cls, value: Any) -> Any:
-        if value:
-            raise ValueError("not supported by this server; leave it out")
-        return value
+    def _encodable(cls, value: Any) -> Any:
+        """Replace halves of surrogate pairs: a client that cuts a text inside a character gets its answer."""
+        check_depth(value)
+        return mapped_texts(value, without_surrogates)
 
-    def make_decoding(self, max_tokens: int | None, top_logprobs: int | None) -> Decoding:
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+    def make_decoding(self, top_logprobs: int | None, *, default_tokens: int | None = None) -> Decoding:
+        """The decoding options; `fresh_seed` goes beside them."""
+        limit = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+        temperature = self.temperature or 0.0
         return Decoding(
-            max_tokens,
-            temperature=self.temperature or 0.0,
+            default_tokens if limit is None else limit,
+            temperature=temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
+            top_k=DEFAULT_TOP_K if self.top_k is None else self.top_k if self.top_k > 0 else ALL_TOKENS,
             seed=self.seed or 0,
-            stop=stop,
+            stop=self.stop or (),
             top_logprobs=top_logprobs,
         )
+
+    def fresh_seed(self) -> int | None:
+        """A seed for this request's prompts, where its answers are sampled and it names none; else None.
+
+        It goes with the prompts, so that requests of equal decoding options still share a batch.
+        """
+        return secrets.randbits(63) if self.temperature and self.seed is None else None
 
     @property
     def include_usage_chunk(self) -> bool:
@@ -95,7 +89,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     role: str = Field(max_length=50)
-    content: str | list[dict[str, Any]] | None = None
+    content: Content = None
 
 
 class ChatRequest(Generation):
@@ -114,7 +108,6 @@ class ChatRequest(Generation):
     )
 
     messages: list[Message] = Field(min_length=1, max_length=2048)
-    max_completion_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
     logprobs: bool | None = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
     tools: list[dict[str, Any]] | None = Field(None, max_length=128)
@@ -128,13 +121,19 @@ class ChatRequest(Generation):
             raise ValueError("only {'type': 'text'} is supported; leave it out")
         return value
 
-    @model_validator(mode="after")
-    def _consistent(self) -> ChatRequest:
-        if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs: true")
-        if self.tool_choice not in (None, "auto", "none"):
-            raise ValueError("tool_choice must be 'auto' or 'none'; this server cannot force a tool")
-        return self
+    @field_validator("top_logprobs")
+    @classmethod
+    def _with_logprobs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and not info.data.get("logprobs"):
+            raise ValueError("needs logprobs: true")
+        return value
+
+    @field_validator("tool_choice")
+    @classmethod
+    def _not_forced(cls, value: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+        if value not in (None, "auto", "none"):
+            raise ValueError("expected 'auto' or 'none'; this server cannot force a tool")
+        return value
 
     @property
     def message_dicts(self) -> list[dict[str, Any]]:
@@ -146,8 +145,7 @@ class ChatRequest(Generation):
 
     @property
     def decoding(self) -> Decoding:
-        top = (self.top_logprobs or 0) if self.logprobs else None
-        return self.make_decoding(self.max_completion_tokens or self.max_tokens, top)
+        return self.make_decoding((self.top_logprobs or 0) if self.logprobs else None)
 
 
 class CompletionRequest(Generation):
@@ -159,8 +157,7 @@ class CompletionRequest(Generation):
         }
     )
 
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=8)]
-    max_tokens: int | None = Field(16, ge=1, le=MAX_TOKENS)
+    prompt: Annotated[Prompts, Field(description="one text, or up to 8")]
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool | None = False
     suffix: str | None = None
@@ -175,8 +172,8 @@ class CompletionRequest(Generation):
 
     @property
     def prompts(self) -> list[str]:
-        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        return list(self.prompt)
 
     @property
     def decoding(self) -> Decoding:
-        return self.make_decoding(self.max_tokens, self.logprobs)
+        return self.make_decoding(self.logprobs, default_tokens=MAX_COMPLETION)

@@ -46,6 +46,7 @@ class StreamedWork(Generic[T]):
 
     def __init__(self, threads: Executor, work: Callable[[OnText], T]) -> None:
         self._gone = threading.Event()
+        self._reason: Exception = ClientGone()
         self._queue: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._done = self._loop.run_in_executor(threads, self._run, work)
@@ -58,11 +59,16 @@ class StreamedWork(Generic[T]):
     async def pieces(self) -> AsyncIterator[tuple[int, str]]:
         while (piece := await self._queue.get()) is not None:
             yield piece
+        if self._gone.is_set() and not self._done.done():
+            raise self._reason
         await self._done
 
-    def cancel(self) -> None:
-        """Stop the work at its next token."""
-        self._gone.set()
+    def cancel(self, reason: Exception | None = None) -> None:
+        """Stop the work at its next token, and `pieces` at once; both raise `reason`, or `ClientGone`."""
+        if not self._gone.is_set():
+            self._reason = reason or ClientGone()
+            self._gone.set()
+            self._put(None)
 
     def _run(self, work: Callable[[OnText], T]) -> T:
         try:
@@ -72,7 +78,7 @@ class StreamedWork(Generic[T]):
 
     def _on_text(self, choice: int, piece: str) -> None:
         if self._gone.is_set():
-            raise ClientGone
+            raise self._reason
         if piece:
             self._put((choice, piece))
 

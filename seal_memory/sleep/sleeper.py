@@ -193,6 +193,7 @@ class Sleeper:
         commit_points.reached("snapshot-before-commit")
         with self.ledger.atomic():
             self.bench.heartbeat()
+            self.publisher.require_current(current)
             self.ledger.add_self_edits([edit])
             version = None
             if record is not None and verdict.accepted:
@@ -228,6 +229,7 @@ class Sleeper:
         record = self.publisher.store(edit, core, AdapterKind.CORE) if verdict.accepted else None
         with self.ledger.atomic():
             self.bench.heartbeat()
+            self.publisher.require_current(current)
             version = None
             if record is not None:
                 self.ledger.add_adapter(record)

@@ -32,6 +32,7 @@ class Background:
 
     def __init__(self, memory: WorkerMemory, *, clock: Callable[[], float], poll_seconds: float) -> None:
         self._worker = Worker(memory, clock=clock, poll_seconds=poll_seconds)
+        self._given_up = False
         self._changed = threading.Condition()
         self._asked = self._seen = self._idle_for = (
             0  # an idle moment counts only for calls of wait_idle before its step
@@ -50,16 +51,16 @@ class Background:
         return self._error
 
     def stop(self, timeout: float | None = None) -> bool:
-        """End within a step of training; an unfinished job is handed back. False when `timeout` seconds ran out."""
+        """End after the step (or loading) under way; an unfinished job is handed back. False: `timeout` ran out."""
         self._worker.stop()
         self._thread.join(timeout)
         return not self.running
 
     def wait_idle(self, timeout: float | None = None) -> bool:
-        """Wait until no job can run now: pending interactions are learned, given up, or wait for their next attempt.
+        """Wait until all work is done; a failing job is waited for until its last attempt.
 
-        False when `timeout` seconds ran out. Raises the exception that ended the trainer, or `SealMemoryError` when it
-        was stopped.
+        False when `timeout` seconds ran out, or interactions are pending whose job was given up (see `status`). Raises
+        the exception that ended the trainer, or `SealMemoryError` when it was stopped.
         """
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
@@ -75,7 +76,7 @@ class Background:
                 if left is not None and left <= 0:
                     return False
                 self._changed.wait(1.0 if left is None else min(1.0, left))
-        return True
+            return not self._given_up
 
     def __enter__(self) -> Background:
         return self
@@ -95,10 +96,13 @@ class Background:
             self._changed.notify_all()
 
     def _idle(self) -> None:
+        waits, given_up = self._worker.left()
+        if waits:
+            return
         with self._changed:
             if self._seen != self._asked:  # asked during this step: look for work once more
                 self._seen = self._asked
                 self._worker.wake()
                 return
-            self._idle_for = self._asked
+            self._idle_for, self._given_up = self._asked, given_up
             self._changed.notify_all()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
+from seal_memory.errors import ChangedError, CorruptAdapterError, UnknownIdError
 from seal_memory.learning.consolidate import ConsolidateReport, Consolidator, reopen
 from seal_memory.learning.pruning import needed, prune_snapshots
 from seal_memory.learning.workbench import Workbench
@@ -25,11 +26,23 @@ from seal_memory.sleep.sleeper import Sleeper, SleepReport
 
 @contextmanager
 def leased(bench: Workbench, guard: SnapshotGuard) -> Iterator[Trainer]:
-    """The trainer of a memory, under its lease. Raises `BusyError` while another process trains it."""
+    """The trainer of a memory, under its lease.
+
+    Raises `BusyError` while another process trains it, `ChangedError` where a forget or correction took away what the
+    work needs, or a published adapter turned out damaged: it is to be started again.
+    """
     with lease(bench.ledger, "consolidate") as heartbeat:
         guard.usable()  # nothing is built on a damaged snapshot
         bench.routers(Manifest(), bench.ledger)  # a missing router model fails here, before anything is trained
-        yield Trainer(bench.under_lease(heartbeat))
+        edits = bench.ledger.edits()
+        try:
+            yield Trainer(bench.under_lease(heartbeat))
+        except (UnknownIdError, CorruptAdapterError) as error:
+            if bench.ledger.edits() == edits:
+                if isinstance(error, CorruptAdapterError) and guard.heal():
+                    raise ChangedError(f"{error} What it held is pending: start again") from error
+                raise
+            raise ChangedError(f"something was forgotten or corrected meanwhile: start again ({error})") from error
 
 
 class Trainer:
@@ -38,14 +51,15 @@ class Trainer:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
 
-    def consolidate(self, *, core: bool, rebuild: Sequence[str]) -> ConsolidateReport:
+    def consolidate(self, *, core: bool, rebuild: Sequence[str], limit: int | None = None) -> ConsolidateReport:
         """As `SealMemory.consolidate`; then snapshots beyond `storage.snapshots_kept` are pruned."""
         self._sweep()
         bench, settings = self.bench, self.bench.settings
         seed = (settings.seed + (reopen(bench.ledger, rebuild) if rebuild else 0)) % (1 << 32)
         seeded = bench.with_settings(settings.changed(seed=seed))
         arm = best_arm(bench)
-        report = Consolidator(seeded, arms=lambda episode_id: [arm], note_writer=self._note_writer()).run()
+        consolidator = Consolidator(seeded, arms=lambda episode_id: [arm], note_writer=self._note_writer())
+        report = consolidator.run(limit=limit)
         decision = Sleeper(self.bench).build_core() if core else None
         if decision is not None:
             version = decision.snapshot_version or report.version

@@ -4,28 +4,26 @@ Kinds: `consolidate` (enqueued when something is pending), `audit` (when one is 
 showed more loss than is allowed), `refine` (a round of the edit policy) and `sleep` (merges shards, builds the core);
 the last two when enough is new and nothing else waits, and off by default. Every job may be killed at any point: what
 was published stays, the rest is done again. When the worker is stopped, its job is handed back without losing an
-attempt.
+attempt. Namespaces take turns, so no job is long: a backlog is handed back after each wave of episodes, a round or a
+sleep after `TURN` seconds where `others_wait`.
 
-Not here: the queue's rules (`ledger.queue`), the lease (`ledger.leases`), threads (`background`), the rounds of the
-edit policy (`policy.refining`).
+Not here: the queue's rules (`ledger.queue`), the lease (`ledger.leases`), threads (`background`), turns
+(`server.pool_trainer`), the rounds of the edit policy (`policy.refining`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from seal_memory.errors import BusyError, EngineUnavailableError, InputError, SealMemoryError
+from seal_memory.errors import BusyError, CorruptAdapterError, EngineUnavailableError, InputError, SealMemoryError
 from seal_memory.ledger.leases import LEASE_SECONDS, is_dead, process_owner
 from seal_memory.ledger.queue import MAX_ATTEMPTS
 from seal_memory.policy.schedule import next_round, published_episodes
@@ -56,6 +54,8 @@ HEARTBEAT = LEASE_SECONDS / 6
 BUSY_WAIT = 5.0  # seconds before a job is tried again that found another trainer or no server
 LONGEST_REST = LEASE_SECONDS / 2  # under a small CPU share, between two steps: the lease must not run out
 JOBS_KEPT = 200  # finished jobs on record: some days' worth for `status`
+TURN = 60.0  # seconds after which a round or a sleep lets other namespaces go first
+AUDITS_AT_ONCE = 64  # shards that one job audits
 REST_SLICE = 0.5  # seconds of rest between two checks whether to stop
 
 
@@ -85,10 +85,17 @@ class WorkerMemory(Protocol):
     def progress(self) -> Progress: ...
 
     def consolidate(
-        self, *, core: bool = False, rebuild: Sequence[str] = (), progress: Progress | None = None
+        self,
+        *,
+        core: bool = False,
+        rebuild: Sequence[str] = (),
+        limit: int | None = None,
+        progress: Progress | None = None,
     ) -> object: ...
 
     def refine(self, number: int, *, progress: Progress | None = None) -> object: ...
+
+    def heal(self) -> Collection[str]: ...
 
     def sleep(self, *, merge: bool = True, core: bool = True, progress: Progress | None = None) -> object: ...
 
@@ -108,6 +115,7 @@ class Worker:
 
     `sleep(seconds)` rests; the default wakes when the worker is stopped or `wake` is called. `plans=False`: run queued
     jobs only, enqueue none. `attempts`: how often a job that it enqueues is tried.
+    `others_wait()`: whether another namespace has work for the same thread.
     """
 
     def __init__(
@@ -119,6 +127,7 @@ class Worker:
         poll_seconds: float = 2.0,
         plans: bool = True,
         attempts: int = MAX_ATTEMPTS,
+        others_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         if not poll_seconds > 0:
             raise InputError(f"poll_seconds is {poll_seconds!r}, expected more than 0.")
@@ -127,7 +136,8 @@ class Worker:
         self._sleep = sleep if sleep is not None else self._wait
         self._job: QueuedJob | None = None
         self._hold: BackgroundHold | None = None
-        self._beat_at = self._rested = 0.0
+        self._beat_at = self._rested = self._began = 0.0
+        self._others_wait = others_wait
         self._plans, self._attempts = plans, attempts
 
     # -- from outside: any thread, or a signal ----------------------------------------------------
@@ -148,13 +158,21 @@ class Worker:
     # -- the loop ---------------------------------------------------------------------------------
 
     def run(self, *, once: bool = False, idle: Callable[[], None] = lambda: None) -> WorkReport:
-        """Run jobs until stopped; with `once`, until none can run now. `idle` is called when there is no job."""
+        """Run jobs until stopped; with `once`, until none can run now. `idle` is called when there is no job.
+
+        Jobs that were given up are tried again first: this process may have what the last one lacked.
+        """
         ends: list[JobState] = []
+        try:
+            self.queue.revive_jobs()
+        except BusyError as error:
+            logger.info("jobs that were given up stay so: %s", error)
         while not self.stopping:
             self._wake.clear()
             job = self.step()
             if job is not None:
-                ends.append(job.state)
+                if self.stopping or not self.goes_on(job):
+                    ends.append(job.state)
                 continue
             if not self.stopping:
                 idle()
@@ -163,9 +181,24 @@ class Worker:
             self._sleep(self._poll)
         return WorkReport(*(ends.count(s) for s in (JobState.DONE, JobState.FAILED, JobState.DEAD, JobState.QUEUED)))
 
+    def goes_on(self, job: QueuedJob) -> bool:
+        """Whether a job that `step` returned did a part of its work and can go on at once."""
+        return job.state is JobState.QUEUED and job.not_before <= self._clock()
+
+    def left(self) -> tuple[bool, bool]:
+        """(whether a job waits, for its turn or its next attempt, or is to be made; whether one was given up)."""
+        pending = bool(self.memory.ledger.counts().get(Status.PENDING))
+        dead = pending and any(job.kind == CONSOLIDATE for job in self.queue.jobs(states=[JobState.DEAD]))
+        waits = bool(self.queue.jobs(states=[JobState.QUEUED, JobState.FAILED], limit=1))
+        return waits or (pending and not dead), dead
+
     def step(self) -> QueuedJob | None:
-        """Enqueue what is due and run one job; the job as it ended, or None when none can run now."""
+        """Enqueue what is due and run one job; the job as it ended, or None when none can run now.
+
+        A job that is only done in part is queued again (`goes_on`).
+        """
         try:
+            self.memory.ledger.retry_wipe()
             self.plan()
             job = self.queue.lease_next_job(tuple(PRIORITY), owner=process_owner(), lease_seconds=LEASE_SECONDS)
         except BusyError as error:  # another process kept the ledger for long
@@ -233,9 +266,10 @@ class Worker:
 
     def _do(self, job: QueuedJob) -> QueuedJob:
         logger.info("job %s (%s): attempt %d of %d", job.id, job.kind, job.attempts, job.max_attempts)
-        self._job, self._beat_at, self._rested = job, self._clock(), 0.0
+        self._job, self._beat_at, self._rested, self._began = job, self._clock(), 0.0, time.monotonic()
         try:
-            self._work(job)
+            if self._work(job):
+                return self._hand_back(job, self._clock())
             ended = self.queue.complete_job(job)
             self._prune()
             return ended
@@ -244,6 +278,10 @@ class Worker:
         except (BusyError, EngineUnavailableError) as error:  # another process trains or holds this job; or no server
             logger.info("job %s (%s) has to wait: %s", job.id, job.kind, error)
             return self._hand_back(job, self._clock() + BUSY_WAIT)
+        except CorruptAdapterError as error:  # found by an audit
+            if not self.memory.heal():
+                return self._failed(job, error)
+            return self._hand_back(job, self._clock())
         except (KeyboardInterrupt, SystemExit):
             self._hand_back(job, self._clock())
             raise
@@ -252,13 +290,14 @@ class Worker:
         finally:
             self._job = self._hold = None
 
-    def _work(self, job: QueuedJob) -> None:
+    def _work(self, job: QueuedJob) -> bool:
+        """Do a job; whether a part of it is left."""
         if self.stopping:
             raise _StopRequest
         lock = self.memory.engine.lock  # loads the model
         with lock.background(self._check) as self._hold:
             if job.kind == CONSOLIDATE:
-                self.memory.consolidate(core=bool(job.payload.get("core")), progress=self._progress)
+                return self._consolidate(core=bool(job.payload.get("core")))
             elif job.kind == REBUILD:
                 self._rebuild(str(job.payload.get("shard", "")))
             elif job.kind == REFINE:
@@ -268,6 +307,22 @@ class Worker:
                 self.memory.sleep(merge=wanted != "core", core=wanted != "merge", progress=self._progress)
             else:
                 self._audit()
+        return False
+
+    def _consolidate(self, *, core: bool) -> bool:
+        """Learn one wave of what is pending, then the core once nothing is; whether something is left."""
+        memory, before = self.memory, self._pending()
+        if before:
+            memory.consolidate(limit=memory.settings.learning.stack_size, progress=self._progress)
+        left = self._pending()
+        if left and left != before:
+            return True
+        if core or not before:
+            memory.consolidate(core=core, progress=self._progress)
+        return False
+
+    def _pending(self) -> set[str]:
+        return {i.id for i in self.memory.ledger.interactions(status=Status.PENDING)}
 
     def _rebuild(self, adapter_id: str) -> None:
         """Train a shard again, unless it is no longer published: rebuilt or forgotten meanwhile."""
@@ -282,7 +337,7 @@ class Worker:
         memory = self.memory
         tried = {str(job.payload.get("shard")) for job in self.queue.jobs() if job.kind == REBUILD}
         bench = replace(memory.workbench, clock=self._clock)
-        for found in Auditor(bench, memory.answering).run():
+        for found in Auditor(bench, memory.answering).run(limit=AUDITS_AT_ONCE):
             shard = found.audit.adapter_id
             if found.too_weak and shard not in tried:
                 self._queue(REBUILD, {"shard": shard})
@@ -319,7 +374,8 @@ class Worker:
 
     def _progress(self, phase: str, done: int, total: int) -> None:
         self._check()
-        if phase in PREEMPTIBLE and self._is_urgent():
+        turn_over = time.monotonic() - self._began > TURN
+        if phase in PREEMPTIBLE and (self._is_urgent() or (turn_over and self._others_wait())):
             raise _StopRequest  # explored episodes and merges are recorded: the job goes on afterwards
         self.memory.progress(phase, done, total)
         self._throttle()
@@ -336,7 +392,7 @@ class Worker:
         if self.stopping:
             raise _StopRequest
         now = self._clock()
-        if self._job is not None and now - self._beat_at >= HEARTBEAT:
+        if self._job is not None and abs(now - self._beat_at) >= HEARTBEAT:  # the clock may be set back
             self.queue.renew_job(self._job, lease_seconds=LEASE_SECONDS)
             self._beat_at = now
 
@@ -361,21 +417,3 @@ def _place(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{where}"
-
-
-@contextmanager
-def stopping_on_signals(worker: Worker) -> Iterator[None]:
-    """Let SIGTERM and SIGINT stop the worker; a second signal gets its earlier handler. Main thread only."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        worker.stop()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
@@ -84,3 +87,37 @@ def test_bars_are_quiet_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert Bars.for_terminal(as_json=False)._live
     assert not Bars.for_terminal(as_json=True)._live
+
+
+CONSOLE = """
+import json, sys
+from seal_memory.cli import main
+for arguments in json.loads(sys.argv.pop()):
+    sys.argv = ["seal-memory", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        print(f"exit code {ended.code}", flush=True)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_console_that_lacks_a_character_shows_another(tmp_path: Path, encoding: str) -> None:
+    """Windows' cp1252: memories in any script, and half a surrogate pair, never end in a traceback."""
+    shared = ["--folder", str(tmp_path)]
+    commands = [
+        ["observe", "訪問 by 田中 on Monday at the lighthouse.", "Zoë’s “café” ☂ is at the lighthouse.", *shared],
+        ["recall", "lighthouse", *shared],
+        ["observe", "half \udce4 a pair", *shared],
+        ["observe", "Ada came.", "--role", "☂", *shared],
+        ["observe", "Ada came.", "--namespace", "\udce4", *shared],
+        ["observe", "Ada came.", "--title", "\udce4", *shared],
+    ]
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", CONSOLE, json.dumps(commands)]
+    done = subprocess.run(command, env=env, capture_output=True, timeout=250, check=False)
+    assert b"Traceback" not in done.stderr, done.stderr
+    codes = [line.split()[-1] for line in done.stdout.splitlines() if line.startswith(b"exit code")]
+    assert codes == [b"0", b"0", b"1", b"1", b"1", b"1"], done.stderr
+    assert (b"?" in done.stdout) is (encoding != "utf-8")
+    assert done.stderr.count(b"error: ") == 4

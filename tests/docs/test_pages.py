@@ -102,7 +102,7 @@ def test_pages_name_settings_that_exist(page: Path, generate: ModuleType) -> Non
 
 
 def test_the_changelog_tells_where_every_old_setting_went() -> None:
-    """By its name of 0.1; the error for an old name says the same."""
+    """By its name of before 0.2; the error for an old name says the same."""
     from seal_memory._internal.setting_messages import REMOVED, RENAMED
 
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

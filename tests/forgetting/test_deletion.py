@@ -1,4 +1,4 @@
-"""A forget and the lease it holds: lost before, nothing goes; lost after, it stands. And what it asks the model."""
+"""A forget waits for no trainer, leaves a running one's files alone, and says what it asks the model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 
 from seal_memory.config import AnsweringSettings, Settings
 from seal_memory.engines.base import Completion, Prompt, Score
-from seal_memory.errors import BusyError, ModelUnavailableError
+from seal_memory.errors import ModelUnavailableError
 from seal_memory.forgetting.deletion import Deletion, ForgetReport
-from seal_memory.forgetting.edits import forget_interactions
 from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import sortable_id
@@ -32,7 +31,7 @@ SHARD, UNCOMMITTED = "a-" + "a" * 24, "a-" + "b" * 24
 
 
 class World:
-    """A memory that has learned one text, a clock, and a trainer that takes the lease over when told to."""
+    """A memory that has learned one text, a clock, and a trainer that takes the lease when told to."""
 
     def __init__(self, folder: Path) -> None:
         self.now = 1.0
@@ -50,29 +49,24 @@ class World:
         for name in (SHARD, UNCOMMITTED):
             self.store.folder(name).mkdir(parents=True)
 
-    def take_over(self) -> None:
-        """The forgetting process was away for longer than its lease."""
-        self.now += 2 * LEASE_SECONDS
+    def train(self) -> None:
         self.ledger.start_job("consolidate", {}, owner="another", lease_seconds=LEASE_SECONDS)
 
     def forget(
         self, *, engine: Callable[[], object], drop: Callable[[str], None] = lambda adapter: None
     ) -> ForgetReport:
-        def deletion(heartbeat: Callable[[], None]) -> Deletion:
-            bench = Workbench(
-                self.ledger,
-                engine,  # type: ignore[arg-type]
-                self.store,
-                Settings(),
-                routers=router_maker(AnsweringSettings()),
-                base_model="tiny",
-                clock=lambda: self.now,
-                make_id=sortable_id,
-                heartbeat=heartbeat,
-            )
-            return Deletion(bench, drop=drop)
-
-        return forget_interactions(self.ledger, [self.id], check_snapshot=lambda: None, deletion=deletion)
+        bench = Workbench(
+            self.ledger,
+            engine,  # type: ignore[arg-type]
+            self.store,
+            Settings(),
+            routers=router_maker(AnsweringSettings()),
+            base_model="tiny",
+            clock=lambda: self.now,
+            make_id=sortable_id,
+        )
+        deletion = Deletion(bench, drop=drop)
+        return deletion.with_recall(deletion.forget([self.id]))
 
 
 @pytest.fixture
@@ -86,34 +80,43 @@ def no_model() -> object:
     raise ModelUnavailableError("there is none")
 
 
-def test_who_lost_the_lease_while_the_model_loaded_deletes_nothing(world: World) -> None:
-    """The other trainer builds on what is there."""
+@pytest.mark.parametrize("when", ["before", "while the model loads", "when the engine is told"])
+def test_a_forget_waits_for_no_trainer(world: World, when: str) -> None:
+    """And the trainer's files, which no row names yet, stay."""
 
     def slow() -> object:
-        world.take_over()
+        if when == "while the model loads":
+            world.train()
         raise ModelUnavailableError("there is none, after a long time")
 
-    with pytest.raises(BusyError):
-        world.forget(engine=slow)
-    assert [i.id for i in world.ledger.interactions()] == [world.id]
-    assert world.store.ids() == (SHARD, UNCOMMITTED)
-    assert world.ledger.current() is not None
-
-
-def test_a_forget_that_lost_the_lease_afterwards_stands(world: World) -> None:
-    """It is reported, and the other trainer's files, which no row names yet, stay."""
-    report = world.forget(engine=no_model, drop=lambda adapter: world.take_over())
+    if when == "before":
+        world.train()
+    told = world.train if when == "when the engine is told" else lambda: None
+    report = world.forget(engine=slow, drop=lambda adapter: told())
     assert report.adapters == (SHARD,)
+    assert report.wiped
     assert world.ledger.interactions() == []
     assert world.store.ids() == (UNCOMMITTED,)
+    assert [job.state for job in world.ledger.jobs()] == ["running"]
 
 
-def test_with_the_lease_a_killed_trainers_files_are_swept(world: World) -> None:
+def test_without_a_trainer_a_killed_ones_files_are_swept(world: World) -> None:
     """And the recalls are None where the model cannot be had."""
     report = world.forget(engine=no_model)
     assert report.recall_before is None
     assert world.store.ids() == ()
-    assert world.ledger.jobs()[0].state == "done"
+
+
+def test_the_report_says_that_a_reader_keeps_the_deleted_bytes(world: World) -> None:
+    """They are overwritten later, and the ledger says when."""
+    world.ledger._scope.connection.rows("PRAGMA busy_timeout=20")
+    with Ledger.open(world.ledger.path) as other:
+        with other._scope.connection.reading():
+            other.counts()
+            assert not world.forget(engine=no_model).wiped
+            assert not world.ledger.wiped
+        assert world.ledger.retry_wipe()
+    assert world.ledger.wiped
 
 
 def test_an_engine_that_cannot_be_had_is_not_told(world: World) -> None:
@@ -140,10 +143,10 @@ class Knows:
         return [Score(-1.0, 0.0, 1) for _ in requests]
 
 
-def test_what_is_left_of_it_is_asked_without_the_lease(world: World) -> None:
+def test_what_is_left_of_it_is_asked_when_it_is_gone(world: World) -> None:
     """Grading takes long, and the deletion is done by then."""
-    states: list[str] = []
-    engine = Knows(lambda: states.append(world.ledger.jobs()[0].state))
+    held: list[int] = []
+    engine = Knows(lambda: held.append(len(world.ledger.interactions())))
     report = world.forget(engine=lambda: engine)
-    assert states == ["running", "done"]  # without an adapter it is asked once
+    assert held == [1, 0]  # without an adapter it is asked once
     assert (report.recall_before, report.recall_after, report.recall_base) == (1.0, 0.0, 0.0)

@@ -29,7 +29,7 @@ def test_the_ledger_may_be_written_and_read_by_many_threads_at_once(open_memory:
 def test_two_first_questions_load_the_model_once(
     open_memory: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads that ask at once wait for one loading; without `thread_safe` each would load its own."""
+    """Threads that ask at once wait for one loading."""
     loads, load = [], opening.load_engine
 
     def slowly(*arguments: Any) -> Any:
@@ -43,6 +43,33 @@ def test_two_first_questions_load_the_model_once(
         answers = list(pool.map(thread_safe(memory.ask), ["Who leads the port office?"] * 4))
     assert len(loads) == 1
     assert len({a.text for a in answers}) == 1
+
+
+class _Busy:
+    """Counts how many of its verbs run at once."""
+
+    def __init__(self) -> None:
+        self.running = self.most = 0
+
+    def consolidate(self) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        time.sleep(0.05)
+        self.running -= 1
+
+    def refine(self) -> None:
+        self.consolidate()
+
+    def sleep(self) -> None:
+        self.consolidate()
+
+
+def test_verbs_that_train_wait_for_each_other() -> None:
+    """Learning, refining and sleeping take the same lease."""
+    memory = _Busy()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda verb: thread_safe(verb)(), [memory.consolidate, memory.refine, memory.sleep]))
+    assert memory.most == 1
 
 
 def test_changes_wait_for_each_other(open_memory: Callable[..., Any]) -> None:

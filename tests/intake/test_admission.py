@@ -344,9 +344,33 @@ def test_no_words_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     assert "Brumo" not in caplog.text
 
 
+def test_long_metadata_is_kept_once_and_short_metadata_with_every_chunk() -> None:
+    """Five hundred kilobytes of it beside a text of 125 chunks made 134 MB."""
+    text = "The harbour master counts the barrels of the port. " * 1000
+    found = to_interactions(text, Provenance(metadata={"page": "x" * 20_000}))
+    assert len(found) > 10
+    assert [len(str(i.metadata)) > 20_000 for i in found] == [True] + [False] * (len(found) - 1)
+    assert all(i.metadata["chunks"] == len(found) for i in found)
+    assert all(i.metadata["page"] == "p. 3" for i in to_interactions(text, Provenance(metadata={"page": "p. 3"})))
+    assert sum(len(i.text) + len(str(i.metadata)) for i in found) < 2 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"metadata": {"page": "x" * 500_000}}, r"metadata has 500,0\d\d characters .* at most 65,536"),
+        ({"title": "x" * 5000}, "title has 5,000 characters"),
+        ({"session": "x" * 5000}, "session has 5,000 characters"),
+    ],
+)
+def test_what_belongs_to_a_text_is_short(extra: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        to_interactions("The harbour master counts the barrels.", Provenance(**extra))
+
+
 @pytest.mark.parametrize("time", [1_700_000_000_000, -1_700_000_000_000.0, 1e300])
 def test_a_time_in_milliseconds_is_refused(time: float) -> None:
-    with pytest.raises(InputError, match=r"milliseconds\? Expected Unix seconds"):
+    with pytest.raises(InputError, match=r"milliseconds"):
         to_interactions("The ferry is red.", Provenance(time=time))
 
 

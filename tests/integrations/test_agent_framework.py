@@ -86,12 +86,63 @@ def test_nothing_is_learned_twice(tmp_path: Path) -> None:
         assert [i.text for i in memory.ledger.interactions()].count(FACT) == 1
 
 
-def test_errors_are_the_frameworks_own(tmp_path: Path) -> None:
-    """What cannot be recorded stops the run with the framework's exception."""
+@pytest.mark.parametrize("text", ["PNG\x00\x01data", "half \ud800 a pair", "\x00\x01\x02", "\ud83d", ""], ids=ascii)
+def test_what_cannot_be_recorded_is_cleaned_and_the_run_goes_on(tmp_path: Path, text: str) -> None:
+    """The answer is there, and the user's other words are kept."""
+    with SealMemory.open(tmp_path) as memory:
+        client, _ = _run(memory, "monday", text, FACT)
+        assert len(client.prompts) == 2
+        said = [i.text for i in memory.ledger.interactions(session="monday") if i.role.value == "user"]
+    assert said[-1] == FACT
+    assert "\x00" not in "".join(said)
+
+
+def test_a_users_turn_is_kept_when_the_run_fails(tmp_path: Path) -> None:
+    """New messages are recorded before the model is called."""
+    from agent_framework import Agent, BaseChatClient
+
+    from seal_memory_agent_framework import SealMemoryProvider
+
+    class Broken(BaseChatClient):  # type: ignore[type-arg]
+        async def _inner_get_response(self, *, messages: Any, stream: bool, options: Any, **_: Any) -> Any:
+            raise RuntimeError("no model")
+
+    with SealMemory.open(tmp_path) as memory:
+        agent = Agent(client=Broken(), context_providers=[SealMemoryProvider(memory)])
+        with pytest.raises(Exception, match="no model"):
+            asyncio.run(agent.run(FACT))
+        assert [i.text for i in memory.ledger.interactions()] == [FACT]
+
+
+def test_a_memory_that_cannot_be_read_or_written_does_not_end_the_run(tmp_path: Path) -> None:
+    """A closed ledger stands for a broken one: no context, no record, but an answer."""
+    memory = SealMemory.open(tmp_path)
+    memory.ledger.close()
+    client, _ = _run(memory, "monday", FACT)
+    memory.close()
+    assert client.prompts == [[FACT]]
+
+
+def test_media_is_named_and_tool_results_are_the_tools(tmp_path: Path) -> None:
+    """Parts that are not text are recorded by their kind."""
+    from agent_framework import Content, Message
+
+    from seal_memory_agent_framework.provider import _openai_messages
+
+    image = Content.from_uri("data:image/png;base64,AA==", media_type="image/png")
+    result = Content.from_function_result("c", result="a\x00b")
+    made = list(
+        _openai_messages([Message(role="user", contents=["Look", image]), Message(role="tool", contents=[result])])
+    )
+    assert made[0]["content"] == ["Look", {"type": "data"}]
+    assert made[1] == {"role": "tool", "content": ["a\x00b"]}
+
+
+def test_an_unknown_mode_is_the_frameworks_error(tmp_path: Path) -> None:
     from agent_framework.exceptions import IntegrationInvalidRequestException
 
-    with SealMemory.open(tmp_path) as memory, pytest.raises(IntegrationInvalidRequestException, match="NUL"):
-        _run(memory, "monday", "a\x00b")
+    with SealMemory.open(tmp_path) as memory, pytest.raises(IntegrationInvalidRequestException, match="dreams"):
+        _run(memory, "monday", FACT, mode="dreams")
 
 
 def test_an_agent_remembers_across_two_processes(

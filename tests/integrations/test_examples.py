@@ -68,4 +68,4 @@ def test_the_readmes_first_lines_run(run: Callable[..., str], tmp_path: Path, ti
     assert code in (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
     script = tmp_path / "first.py"
     script.write_text(code.replace('"./my-agent"', f'"./my-agent", model={str(tiny_model_folder)!r}'), encoding="utf-8")
-    assert re.match(r"(Held-out recall went|No held-out quiz item passed) ", run(script))
+    assert re.match(r"(Held-out recall went|No quiz question passed) ", run(script))

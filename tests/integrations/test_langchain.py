@@ -39,6 +39,11 @@ TOOL = {
     "type": "function",
     "function": {"name": "tide", "description": "The tide.", "parameters": {"type": "object", "properties": {}}},
 }
+MEDIA: dict[str, Any] = {
+    "audio": {"type": "audio", "base64": "AA", "mime_type": "audio/wav"},
+    "file": {"type": "file", "base64": "AA", "mime_type": "application/pdf", "filename": "a.pdf"},
+    "odd": {"type": "hologram", "data": "AA"},
+}
 KNOWS_TOOLS = "{% if tools %}{% for tool in tools %}{{ tool | tojson }}{% endfor %}{% endif %}"
 
 
@@ -134,6 +139,19 @@ def test_sampling_follows_temperature_and_seed(memory: SealMemory) -> None:
     assert model.invoke("Hello", seed=2).text != first
 
 
+def test_without_a_seed_each_answer_is_drawn_anew(memory: SealMemory) -> None:
+    """A temperature alone is enough for different answers; without one the answer is greedy."""
+    model = ChatSealMemory(memory=memory, max_tokens=12, temperature=1.0)
+    assert len({model.invoke("Hello").text for _ in range(4)}) > 1
+    assert len({model.invoke("Hello", temperature=0.0).text for _ in range(2)}) == 1
+
+
+def test_options_that_change_nothing_are_taken(memory: SealMemory) -> None:
+    model = ChatSealMemory(memory=memory, max_tokens=2)
+    off = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "modalities": ["text"], "n": 1, "functions": None}
+    assert model.invoke("Hello", **off).text == model.invoke("Hello").text
+
+
 def test_stop_strings_end_an_answer_and_are_no_part_of_it(memory: SealMemory) -> None:
     """Neither invoked nor streamed text holds a stop string or its beginning at the end."""
     model = ChatSealMemory(memory=memory, max_tokens=24, temperature=1.0, seed=5)
@@ -173,6 +191,19 @@ def test_an_answer_says_where_it_came_from(memory: SealMemory) -> None:
         ({"input": "Hello", "tools": [TOOL]}, exceptions.ModelInvalidRequestError, "no place for tools"),
         ({"input": "Hello", "tool_choice": "any"}, exceptions.ModelInvalidRequestError, "cannot be forced"),
         ({"input": "Hello", "max_tokens": 5000}, exceptions.ContextOverflowError, "context is 2048"),
+        ({"input": "Hello", "top_k": 5}, exceptions.ModelInvalidRequestError, "top_k"),
+        ({"input": "Hello", "min_p": 0.1}, exceptions.ModelInvalidRequestError, "min_p"),
+        ({"input": "Hello", "repetition_penalty": 1.2}, exceptions.ModelInvalidRequestError, "repetition_penalty"),
+        ({"input": "Hello", "modalities": ["audio"]}, exceptions.ModelInvalidRequestError, "modalities"),
+        ({"input": "Hello", "functions": [TOOL]}, exceptions.ModelInvalidRequestError, "functions"),
+        (
+            {"input": "Hello", "response_format": {"type": "json"}},
+            exceptions.ModelInvalidRequestError,
+            "response_format",
+        ),
+        ({"input": [HumanMessage([MEDIA["audio"]])]}, exceptions.ModelInvalidRequestError, "audio; this model reads"),
+        ({"input": [HumanMessage([MEDIA["file"]])]}, exceptions.ModelInvalidRequestError, "file; this model reads"),
+        ({"input": [HumanMessage([MEDIA["odd"]])]}, exceptions.ModelInvalidRequestError, "hologram; this model reads"),
         (
             {"input": [HumanMessage([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}])]},
             exceptions.ModelInvalidRequestError,
@@ -284,6 +315,75 @@ def test_a_summary_of_the_conversation_is_no_news(memory: SealMemory) -> None:
     assert texts(memory) == ["The cat is called Bilgewater.", "Noted."]
 
 
+ODD_OUTPUTS = [
+    "PNG\x00\x01data",
+    "half \ud800 of a pair",
+    "\x00\x01\x02",
+    "",
+    "\n",
+    [],
+    [{"type": "text", "text": ""}],
+    [{"type": "hologram"}],
+    [{"type": "image_url", "image_url": {"url": "data:,"}}, "a\x00b"],
+]
+
+
+@pytest.mark.parametrize("output", ODD_OUTPUTS, ids=ascii)
+@pytest.mark.parametrize("in_a_loop", [False, True])
+def test_a_tool_result_that_cannot_be_recorded_does_not_end_the_run(
+    memory: SealMemory, output: Any, in_a_loop: bool
+) -> None:
+    """The agent answers; the user's words are there; what was changed is counted."""
+    calls = AIMessage([{"type": "tool_use", "id": "1", "name": "f", "input": {}}], tool_calls=[CALL])
+    middleware = SealMemoryMiddleware(memory)
+    agent = create_agent(saying("Noted."), middleware=[middleware])
+    said = {
+        "messages": [
+            HumanMessage("Elspeth Corran leads the port office.", id="1", name="\ud800"),
+            calls,
+            ToolMessage(output, tool_call_id="1"),
+            HumanMessage([{"type": "text", "text": "The cat is called Bilgewater."}, MEDIA["odd"], {"text": 5}]),
+        ]
+    }
+    done = asyncio.run(agent.ainvoke(said)) if in_a_loop else agent.invoke(said)
+    assert done["messages"][-1].text == "Noted."
+    users = [i for i in memory.ledger.interactions() if i.role.value == "user"]
+    assert [i.text for i in users] == ["Elspeth Corran leads the port office.", "The cat is called Bilgewater."]
+    assert users[1].metadata["skipped_parts"] == ["hologram", "part"]
+    assert middleware.recording_counts.lost == middleware.recording_counts.waiting == 0
+    assert middleware.recording_counts.cleaned + middleware.recording_counts.skipped == (
+        1 if any(odd in str(output) for odd in ("\x00", "\ud800", "\\x00")) else 0
+    )
+
+
+CALL = {"name": "f", "args": {}, "id": "1"}
+
+
+def test_a_users_turn_is_kept_when_the_model_fails(memory: SealMemory) -> None:
+    """The model's own error ends the run; the words that were said are recorded."""
+    agent = create_agent(Agent(messages=iter([]), calls=[]), middleware=[SealMemoryMiddleware(memory)])
+    for run in (lambda said: agent.invoke(said), lambda said: asyncio.run(agent.ainvoke(said))):
+        with pytest.raises((RuntimeError, StopIteration)):
+            run({"messages": [("user", "Elspeth Corran leads the port office.")]})
+        assert texts(memory) == ["Elspeth Corran leads the port office."]
+
+
+def test_a_memory_that_cannot_be_read_or_written_does_not_end_the_run(memory: SealMemory) -> None:
+    """The agent's own model answers."""
+    memory.ledger.close()
+    agent = create_agent(saying("Noted."), middleware=[SealMemoryMiddleware(memory)])
+    assert agent.invoke({"messages": [("user", "Hello, who are you?")]})["messages"][-1].text == "Noted."
+
+
+def test_the_agents_model_answers_where_memorys_cannot(memory: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question for a shard whose prompt does not fit memory's model goes to the agent's."""
+    monkeypatch.setattr(SealMemoryMiddleware, "_knows", lambda *_: True)
+    agent = create_agent(saying("Noted.", "Noted again."), middleware=[SealMemoryMiddleware(memory)])
+    said = {"messages": [("user", "Who leads the port office? " * 900)]}
+    assert agent.invoke(said)["messages"][-1].text == "Noted."
+    assert asyncio.run(agent.ainvoke(said))["messages"][-1].text == "Noted again."
+
+
 def test_a_run_is_the_source_where_no_user_is_known(memory: SealMemory) -> None:
     """run_id of the config."""
     agent = create_agent(saying("Noted."), middleware=[SealMemoryMiddleware(memory)])
@@ -391,14 +491,16 @@ def test_an_agent_remembers_on_a_server(memory: SealMemory) -> None:
     assert texts(memory) == ["Noted."]
 
 
-def test_a_foreign_key_is_langchains_authentication_error(memory: SealMemory) -> None:
-    """401 crosses as what it is, for retriever and agent; a tool tells its model."""
+def test_a_foreign_key_is_langchains_authentication_error(memory: SealMemory, caplog: pytest.LogCaptureFixture) -> None:
+    """401 crosses as what it is for the retriever; a tool tells its model; an agent answers, and it is in the log."""
     foreign = remote(memory, key="another")
     with pytest.raises(exceptions.ModelAuthenticationError, match="401"):
         SealMemoryRetriever(memory=foreign).invoke("port office")
-    agent = create_agent(saying("Noted."), middleware=[SealMemoryMiddleware(foreign)])
-    with pytest.raises(exceptions.ModelAuthenticationError, match="unknown key"):
-        agent.invoke({"messages": [("user", "Hello")]})
+    middleware = SealMemoryMiddleware(foreign)
+    answered = create_agent(saying("Noted."), middleware=[middleware]).invoke({"messages": [("user", "Hello")]})
+    assert answered["messages"][-1].text == "Noted."
+    assert middleware.recording_counts.skipped == 2
+    assert "status 401" in caplog.text
     assert "401" in memory_tools(foreign)[1].invoke({"query": "port office"})
 
 

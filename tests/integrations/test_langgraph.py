@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seal_memory import SealMemory
-from seal_memory.errors import LedgerError
+from seal_memory.errors import InputError, LedgerError
 from seal_memory.ledger.leases import lease
 
 pytest.importorskip("langgraph", reason="LangGraph is not installed: pip install seal-memory[langgraph]")
@@ -211,17 +211,14 @@ def test_what_memory_forgets_is_gone_from_the_store(pair: tuple[SealMemory, Seal
 
 
 def test_deleting_does_not_wait_for_a_consolidation(pair: tuple[SealMemory, SealMemoryStore]) -> None:
-    """While another trains, the item goes at once and its memory with the next operation after that."""
+    """While another trains, the item goes at once, and its memory with it."""
     memory, store = pair
     store.put(("users",), "k", {"memory": "Ada Brandt likes pears."})
     with lease(memory.ledger, "consolidate"):
         store.delete(("users",), "k")
         assert store.get(("users",), "k") is None
-        assert store.due_to_forget() == 1
-        assert texts(memory) == {"Ada Brandt likes pears."}
-    store.get(("users",), "other")
-    assert store.due_to_forget() == 0
-    assert texts(memory) == set()
+        assert store.due_to_forget() == 0
+        assert texts(memory) == set()
 
 
 def test_index_says_what_is_learned(pair: tuple[SealMemory, SealMemoryStore]) -> None:
@@ -336,6 +333,67 @@ def test_a_file_that_cannot_be_used_is_a_ledger_error(tmp_path: Path) -> None:
         (tmp_path / "langgraph.sqlite").write_bytes(b"this is no database" * 100)
         with pytest.raises(LedgerError, match=r"langgraph\.sqlite"):
             SealMemoryStore(memory)
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "fits"),
+    [
+        ("2024-06-30", {"$gt": "2024-01-01"}, True),
+        ("2023-12-31", {"$gt": "2024-01-01"}, False),
+        ("2024-01-01", {"$gte": "2024-01-01", "$lt": "2025"}, True),
+        ("pear", {"$lt": "quince"}, True),
+        ("10", {"$gt": "9"}, True),
+        (10, {"$gt": "9"}, True),
+        ("1.5", {"$lte": 1.5}, True),
+        ("pear", {"$gt": 3}, False),
+        (3, {"$gt": "pear"}, False),
+        (None, {"$lt": "2024"}, False),
+        (["2024"], {"$gt": "2023"}, False),
+    ],
+    ids=str,
+)
+def test_texts_are_ordered_as_texts_and_numbers_as_numbers(
+    pair: tuple[SealMemory, SealMemoryStore], value: Any, wanted: dict[str, Any], fits: bool
+) -> None:
+    """ISO dates compare in the order of their characters; a text and a number never fit."""
+    _, store = pair
+    store.put(("notes",), "k", {"date": value})
+    assert [i.key for i in store.search(("notes",), filter={"date": wanted})] == (["k"] if fits else [])
+
+
+def _deep(levels: int) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for _ in range(levels):
+        made = {"in": made}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("namespace", "key", "value"),
+    [
+        (("notes",), "\ud800", {"text": "fine words"}),
+        (("n\udfff",), "k", {"text": "fine words"}),
+        (("notes",), "k", {"text": "half \ud800 a pair"}),
+        (("notes",), "k", {"\ud800": "fine words"}),
+        (("notes",), "k", _deep(3000)),
+        (("notes",), 5, {"text": "fine words"}),
+    ],
+    ids=["key", "label", "value", "name", "deep", "number"],
+)
+def test_what_the_file_cannot_hold_is_refused_before_anything_is_written(
+    pair: tuple[SealMemory, SealMemoryStore], namespace: Any, key: Any, value: Any
+) -> None:
+    """Half of a surrogate pair in a label, key or value, and 3,000 levels: `InputError`, which is a `ValueError`."""
+    memory, store = pair
+    with pytest.raises(InputError):
+        store.batch([PutOp(("good",), "k", {"text": "fine words"}), PutOp(namespace, key, value)])
+    assert store.search(()) == []
+    assert texts(memory) == set()
+    if isinstance(key, str) and key != "k":
+        with pytest.raises(InputError):
+            store.get(namespace, key)
+        with pytest.raises(InputError):
+            store.delete(namespace, key)
 
 
 def test_unknown_filters_are_refused(pair: tuple[SealMemory, SealMemoryStore]) -> None:

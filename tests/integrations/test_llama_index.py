@@ -84,6 +84,38 @@ def test_only_what_left_short_term_memory_when_asked_for(tmp_path: Path) -> None
         assert memory.ledger.interactions() == []
 
 
+@pytest.mark.parametrize("text", ["PNG\x00\x01data", "half \ud800 a pair", "\x00\x01\x02", "\ud83d"], ids=ascii)
+def test_what_cannot_be_recorded_is_cleaned_and_the_chat_goes_on(tmp_path: Path, text: str) -> None:
+    """Straight through the block: LlamaIndex's own database takes no half of a pair."""
+    from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
+
+    from seal_memory_llama_index import SealMemoryBlock
+
+    messages = [
+        ChatMessage(role="user", content=FACT),
+        ChatMessage(role="tool", content=text),
+        ChatMessage(role="chatbot", content="Noted."),
+        ChatMessage(role="user", blocks=[TextBlock(text="Petra keeps the keys."), ImageBlock(image=b"AA")]),
+        ChatMessage(role="user", content=text),
+    ]
+    with SealMemory.open(tmp_path) as memory:
+        block = SealMemoryBlock(memory=memory)
+        asyncio.run(block.aget(messages, session_id="monday"))
+        asyncio.run(block.aput(messages, session_id="monday"))
+        seen = memory.ledger.interactions(session="monday")
+    users = [i for i in seen if i.role.value == "user"]
+    assert [i.text for i in users][:2] == [FACT, "Petra keeps the keys."]
+    assert users[1].metadata["skipped_parts"] == ["image"]
+    assert "Noted." in [i.text for i in seen]
+
+
+def test_a_memory_that_cannot_be_read_or_written_does_not_end_the_chat(tmp_path: Path) -> None:
+    memory = SealMemory.open(tmp_path)
+    memory.ledger.close()
+    assert QUESTION in _chat(memory, "monday", QUESTION)
+    memory.close()
+
+
 def test_a_block_that_is_too_long_keeps_its_best_lines(tmp_path: Path) -> None:
     """Truncating takes whole lines from the end, down to nothing."""
     from seal_memory_llama_index import SealMemoryBlock

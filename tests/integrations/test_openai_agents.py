@@ -28,6 +28,15 @@ ITEMS = st.one_of(
     st.builds(lambda text: {"type": "function_call_output", "call_id": "c", "output": text}, TEXTS),
     st.just({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}),
     st.just({"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}),
+    st.builds(
+        lambda text, role: {"role": role, "content": text},
+        st.text(st.characters(), max_size=8) | st.just("a\x00\ud800b"),
+        st.sampled_from(["user", "assistant", "developer", "narrator"]),
+    ),
+    st.builds(
+        lambda output: {"type": "function_call_output", "call_id": "c", "output": output},
+        st.none() | st.text(st.characters(), max_size=4) | st.just([{"type": "input_file"}]) | st.just({"odd": 1}),
+    ),
 )
 LIMITS = st.one_of(st.none(), st.integers(0, 5))
 STEPS = st.lists(
@@ -109,16 +118,84 @@ def test_forgetting_the_session_in_the_memory_empties_it_here(tmp_path: Path) ->
         assert memory.ledger.interactions() == []
 
 
-def test_errors_are_the_sdks_own(tmp_path: Path) -> None:
-    """What cannot be recorded is a UserError, and then nothing is kept."""
+ODD = [
+    "PNG\x00\x01data",
+    "half \ud800 of a pair",
+    "\x00\x01\x02\x03",
+    "\ud83d",
+    "",
+    "\n",
+    None,
+    [],
+    {"a": 1},
+    5,
+    [{"type": "output_text", "text": "a\x00b"}, {"type": "input_image", "image_url": "data:,"}],
+    [{"type": "input_text", "text": None}],
+    [None, 3],
+]
+
+
+@pytest.mark.parametrize("output", ODD, ids=ascii)
+def test_a_tool_result_that_cannot_be_recorded_is_kept_in_the_history(tmp_path: Path, output: Any) -> None:
+    """The run goes on, the history holds every item, and the user's words beside it are recorded."""
+    items = [
+        {"role": "user", "content": FACT},
+        {"type": "function_call_output", "call_id": "c", "output": output},
+        {"role": "user", "content": "Petra keeps the \x00 keys."},
+    ]
 
     async def work(session: Any) -> Any:
-        with pytest.raises(agents.exceptions.UserError, match="NUL"):
-            await session.add_items([{"role": "user", "content": "a\x00b"}])
+        await session.add_items(items)
         return await session.get_items()
 
     with SealMemory.open(tmp_path) as memory:
-        assert _with(memory, work) == []
+        assert _with(memory, work) == items
+        said = [i.text for i in memory.ledger.interactions(session="monday") if i.role.value == "user"]
+    assert said == [FACT, "Petra keeps the  keys."]
+
+
+def test_a_history_of_which_memory_could_record_nothing_is_not_taken_for_a_forgotten_one(tmp_path: Path) -> None:
+    """Only a session that the memory once held can be forgotten."""
+    items = [{"type": "function_call_output", "call_id": "c", "output": "\x00\x01\x02\x03"}]
+
+    async def work(session: Any) -> Any:
+        await session.add_items(items)
+        return await session.get_items()
+
+    with SealMemory.open(tmp_path) as memory:
+        assert _with(memory, work, "odd \ud800 name") == items
+
+
+def test_forgotten_words_do_not_come_back_with_the_next_items(tmp_path: Path) -> None:
+    """The history is emptied also when it is written before it is read."""
+
+    async def add(session: Any) -> Any:
+        await session.add_items([{"role": "user", "content": FACT}])
+
+    async def add_another(session: Any) -> Any:
+        await session.add_items([{"role": "user", "content": "Petra keeps the keys."}])
+        return await session.get_items()
+
+    with SealMemory.open(tmp_path) as memory:
+        _with(memory, add)
+        memory.forget(session="monday")
+        assert _with(memory, add_another) == [{"role": "user", "content": "Petra keeps the keys."}]
+
+
+def test_parts_that_are_not_text_are_named(tmp_path: Path) -> None:
+    """An image is no word, but its message is recorded with its kind."""
+    parts = [{"type": "input_text", "text": FACT}, {"type": "input_image", "image_url": "data:,"}]
+
+    async def work(session: Any) -> None:
+        await session.add_items([{"role": "user", "content": parts}, {"role": "user", "content": parts[1:]}])
+
+    with SealMemory.open(tmp_path) as memory:
+        _with(memory, work)
+        seen = memory.ledger.interactions(session="monday")
+    assert [(i.text, i.metadata) for i in seen] == [
+        (FACT, {"skipped_parts": ["input_image"]}),
+        ("[input_image]", {"skipped_parts": ["input_image"]}),
+    ]
 
 
 def test_the_session_is_one_for_the_sdk(tmp_path: Path) -> None:

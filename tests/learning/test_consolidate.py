@@ -124,7 +124,7 @@ def test_a_shard_that_steals_the_routes_of_the_old_is_refused(
     report = memory.consolidate()
     assert (report.published, report.refused, report.version) == (0, 1, None)
     (decision,) = report.decisions
-    assert "Audited recall of the old fell from 1.00 to 0.00" in decision.reasons[0]
+    assert "Recall of the old, asked again, fell from 1.00 to 0.00" in decision.reasons[0]
     assert decision.measures["audited_items"] == 1
     assert {i.id: i.status for i in memory.ledger.interactions()} == {
         old: Status.LEARNED,

@@ -41,7 +41,7 @@ def test_without_held_out_items_nothing_is_published() -> None:
     lax = GateSettings(min_gain=0.0)
     verdict = gate.check_new(_result(), _result(), lax, finite=True)
     assert not verdict.accepted
-    assert "No held-out quiz item" in verdict.reasons[0]
+    assert "No quiz question passed its checks" in verdict.reasons[0]
 
 
 def test_diverged_training_is_refused() -> None:

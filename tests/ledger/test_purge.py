@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from seal_memory.errors import BusyError, UnknownIdError
+from seal_memory.errors import BusyError, LedgerError, UnknownIdError
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.purge import mark_wipe_due
 from seal_memory.records import (
     AdapterRecord,
     Decision,
@@ -228,3 +230,69 @@ def test_other_namespaces_keep_their_own(ledger: Ledger, filled: tuple[str, str]
         assert [seen.id for seen in other.interactions()] == [mine]
         with pytest.raises(UnknownIdError):
             other.purge([filled[1]])
+
+
+def test_a_wipe_that_failed_is_retried_and_the_file_is_rebuilt_once(
+    ledger: Ledger, filled: tuple[str, str], tmp_path: Path
+) -> None:
+    """While a reader holds the old state only the log is left to do, whose length does not grow by the tries."""
+    log = tmp_path / "ledger.sqlite-wal"
+    with Ledger.open(tmp_path) as other:
+        ledger._scope.connection.rows("PRAGMA busy_timeout=20")
+        with other._scope.connection.reading():
+            assert len(other.interactions()) == 2
+            ledger.purge([filled[0]])
+            length = log.stat().st_size
+            for _ in range(3):
+                ledger._scope.connection.wipe_after = 0.0
+                assert not ledger.retry_wipe()
+            assert not ledger.wiped
+            assert log.stat().st_size == length
+        assert not ledger.retry_wipe()  # not so soon
+        ledger._scope.connection.wipe_after = 0.0
+        assert ledger.retry_wipe()
+    assert ledger.wiped
+    assert SECRET.encode() not in stored_bytes(tmp_path)
+
+
+def test_without_room_to_rebuild_the_wipe_stays_due_and_the_log_is_emptied(
+    ledger: Ledger, filled: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """VACUUM needs as much room as the file: what does not need it is done at once."""
+    connection = ledger._scope.connection
+    real = connection.run_outside_transaction
+
+    def full(sql: str) -> list[sqlite3.Row]:
+        if sql == "VACUUM":
+            raise LedgerError("the disk is full")
+        return real(sql)
+
+    monkeypatch.setattr(connection, "run_outside_transaction", full)
+    assert not ledger.purge([filled[0]]).wiped
+    assert (tmp_path / "ledger.sqlite-wal").stat().st_size == 0
+    monkeypatch.undo()
+    connection.wipe_after = 0.0
+    assert ledger.retry_wipe()
+    assert SECRET.encode() not in stored_bytes(tmp_path)
+
+
+def test_a_deletion_during_a_wipe_is_wiped_too(ledger: Ledger, filled: tuple[str, str]) -> None:
+    """The end of one wipe does not clear the mark of a later deletion."""
+    connection = ledger._scope.connection
+    with Ledger.open(ledger.path) as other:
+        other._scope.connection.rows("PRAGMA busy_timeout=20")
+        real, during = connection.empty_log, []
+
+        def busy(*, wait: float) -> bool:
+            if not during:
+                during.append(True)
+                with other._scope.connection.atomic():
+                    mark_wipe_due(other._scope.connection)
+                    other._scope.connection._after_commit.clear()  # that process is killed after its commit
+            return real(wait=wait)
+
+        connection.empty_log = busy  # type: ignore[method-assign]
+        ledger.purge([filled[0]])
+        assert not ledger.wiped
+        ledger.wipe()
+        assert ledger.wiped

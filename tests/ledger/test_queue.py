@@ -110,7 +110,7 @@ def test_a_job_that_is_handed_back_lost_no_attempt(ledger: Ledger) -> None:
 def test_a_job_whose_holder_is_gone_starts_over_and_the_old_holder_is_told(
     ledger: Ledger, clock: Callable[[], float], how: str
 ) -> None:
-    """The attempt counts; under the same owner's name, too, the old holder cannot touch it."""
+    """No attempt is lost; under the same owner's name, too, the old holder cannot touch it."""
     ledger.queue.enqueue_job("consolidate", {}, max_attempts=2)
     old = leased(ledger)
     if how == "expired":
@@ -118,7 +118,7 @@ def test_a_job_whose_holder_is_gone_starts_over_and_the_old_holder_is_told(
     else:
         assert ledger.queue.abandon_job(old).error == "its process died"
     new = leased(ledger)
-    assert (new.id, new.attempts) == (old.id, 2)
+    assert (new.id, new.attempts) == (old.id, 1)
     for touch in (
         ledger.queue.complete_job,
         ledger.queue.release_job,
@@ -128,8 +128,71 @@ def test_a_job_whose_holder_is_gone_starts_over_and_the_old_holder_is_told(
         with pytest.raises(BusyError, match="no longer yours"):
             touch(old)
     assert ledger.queue.abandon_job(old).state is JobState.RUNNING  # that was about the old holder
-    dead = ledger.queue.abandon_job(new)
-    assert (dead.state, dead.error) == (JobState.DEAD, "its process died in the last of 2 attempts")
+    back = ledger.queue.abandon_job(new)
+    assert (back.state, back.attempts, back.error) == (JobState.QUEUED, 0, "its process died")
+
+
+def test_abrupt_ends_make_no_job_dead_but_a_job_that_ends_its_process_waits(
+    ledger: Ledger, clock: Callable[[], float]
+) -> None:
+    """Attempts count failures. From the fifth end in a row the waits grow: a poisonous job ends few processes."""
+    ledger.queue.enqueue_job("consolidate", {}, max_attempts=1)
+    waits = []
+    for _ in range(8):
+        job = ledger.queue.abandon_job(leased(ledger))
+        waits.append(job.not_before - clock())
+        clock.now = job.not_before  # type: ignore[attr-defined]
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+    assert waits == [0.0] * (MAX_ATTEMPTS - 1) + [30.0, 60.0, 120.0, 240.0]
+    ledger.queue.release_job(leased(ledger))  # a start that went well
+    assert ledger.queue.abandon_job(leased(ledger)).not_before == clock()
+
+
+def test_a_dead_job_gets_all_its_attempts_when_it_is_revived(ledger: Ledger) -> None:
+    """The queue of this namespace only, unless every namespace is named."""
+    with Ledger.open(ledger.path, namespace="other", clock=ledger._scope.clock) as other:
+        for one in (ledger, other):
+            one.queue.enqueue_job("consolidate", {}, max_attempts=1)
+            one.queue.fail_job(leased(one), "disk full")
+        assert ledger.queue.revive_jobs() == 1
+        job = leased(ledger)
+        assert (job.attempts, job.error) == (1, "disk full")
+        assert lease(other) is None
+        assert ledger.namespaces.revive_jobs() == 1
+        assert leased(other).attempts == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(back=st.floats(0, 1e9), failed=st.booleans())
+def test_a_clock_that_is_set_back_delays_no_job_for_longer_than_the_longest_wait(
+    tmp_path_factory: pytest.TempPathFactory, back: float, failed: bool
+) -> None:
+    clock = [2e9]
+    folder = tmp_path_factory.getbasetemp() / "set-back"
+    with Ledger.open(folder, namespace=f"example-{next(fresh)}", clock=lambda: clock[0]) as ledger:
+        ledger.queue.enqueue_job("consolidate", {})
+        if failed:
+            ledger.queue.fail_job(leased(ledger), "x")
+        clock[0] -= back
+        name = ledger.namespace
+        first = lease(ledger)
+        clock[0] += MAX_DELAY
+        assert name in ledger.namespaces.with_work()
+        assert first is not None or lease(ledger) is not None
+
+
+def test_a_clock_that_is_set_back_prolongs_no_lease(ledger: Ledger, clock: Callable[[], float]) -> None:
+    """A dead owner's lease, of the queue or of training, ends after the length of one lease."""
+    ledger.queue.enqueue_job("consolidate", {})
+    leased(ledger)
+    ledger.start_job("consolidate", {}, owner="gone", lease_seconds=60)
+    clock.now -= 3 * 365 * 86400  # type: ignore[attr-defined]
+    assert lease(ledger) is None
+    with pytest.raises(BusyError):
+        ledger.start_job("consolidate", {}, owner="new", lease_seconds=60)
+    clock.now += 61  # type: ignore[attr-defined]
+    assert leased(ledger).attempts == 1
+    assert ledger.start_job("consolidate", {}, owner="new", lease_seconds=60).owner == "new"
 
 
 def test_renewing_keeps_a_job(ledger: Ledger, clock: Callable[[], float]) -> None:

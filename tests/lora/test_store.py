@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seal_memory._internal import commit_points
 from seal_memory.errors import AdapterError, BaseModelMismatchError, CorruptAdapterError
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.lora.peft_files import CONFIG_FILE, TENSORS_FILE
 from seal_memory.lora.stack import StackedLora
-from seal_memory.lora.store import AdapterStore, StoredAdapter
+from seal_memory.lora.store import AdapterStore, StoredAdapter, adopt_former_folder, folder_name
 
 SHAPES = {"model.layers.0.self_attn.q_proj": (6, 5), "model.layers.0.mlp.down_proj": (4, 7)}
 
@@ -241,3 +243,42 @@ def test_a_refusing_disk_while_flushing_is_an_error(store: AdapterStore, monkeyp
     with pytest.raises(AdapterError, match="Read-only file system"):
         _write(store)
     assert list(store.root.iterdir()) == []
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_no_two_namespaces_share_a_folder(one: str, other: str) -> None:
+    """Also where one is named as the other's folder is."""
+    names = {one, other, folder_name(one), folder_name(other), folder_name(folder_name(one))}
+    assert len({folder_name(n) for n in names}) == len(names)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_namespace_named_like_a_hash_takes_its_adapters_along(tmp_path: Path, shared: bool) -> None:
+    """From the folder of earlier releases; what belongs to the namespace that has it by right stays there."""
+    name = folder_name("Anna")
+    former, new = tmp_path / name, tmp_path / folder_name(name)
+    for adapter_id in ("a-1", "a-2"):
+        (former / adapter_id).mkdir(parents=True)
+        (former / adapter_id / "file").write_text(adapter_id)
+    adopt_former_folder(tmp_path, name, own=["a-2", "a-3"], owner_elsewhere=shared)
+    assert (new / "a-2" / "file").read_text() == "a-2"
+    assert former.exists() is shared
+    assert sorted(p.name for p in new.iterdir()) == (["a-2"] if shared else ["a-1", "a-2"])
+    adopt_former_folder(tmp_path, name, own=["a-1"], owner_elsewhere=shared)  # once is enough
+    adopt_former_folder(tmp_path, "anna", own=[], owner_elsewhere=False)
+    adopt_former_folder(tmp_path, "../x", own=[], owner_elsewhere=False)
+    assert not list(tmp_path.glob(".tmp*"))
+
+
+def test_a_folder_may_be_deleted_by_two_processes_at_once(store: AdapterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forget and a trainer's sweep meet: neither fails."""
+    left = store.root / ".gone-x"
+    left.mkdir(parents=True)
+    real = shutil.rmtree
+
+    def beaten(path: Path, *args: object, **options: object) -> None:
+        real(path)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(shutil, "rmtree", beaten)
+    assert store.sweep([]) == (".gone-x",)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seal_memory.errors import InputError, UnknownIdError
+from seal_memory.ledger import Ledger
+from seal_memory.records import NewInteraction, Role
 from seal_memory.server.keys import FILE_NAME, SCOPES, KeyStore
 from seal_memory.server.running import check_bind, is_loopback
 
@@ -95,7 +99,7 @@ def ask(site: Site, method: str, path: str, secret: str | None, namespace: str |
     headers = {"Authorization": f"Bearer {secret}"} if secret is not None else {}
     if namespace is not None:
         headers["X-Seal-Memory-Namespace"] = namespace
-    url = path.replace("{job_id}", job).replace("{model}", "tiny").replace("{picture}", "lineage")
+    url = path.replace("{job_id}", job).replace("{model:path}", "tiny").replace("{picture}", "lineage")
     return site.http.request(method, url, json=body if method == "POST" else None, headers=headers)
 
 
@@ -245,7 +249,139 @@ def test_a_namespaces_name_may_have_any_letters(open_site: Site) -> None:
         assert answer.json()["namespace"] == name
 
 
+def test_a_sessions_name_may_have_any_letters(open_site: Site) -> None:
+    """In the header as in the body: what was said is found and forgotten under its name."""
+    for name in ("訪問-田中", "größe", "monday"):
+        headers = {"X-Seal-Memory-Namespace": "sessions", "X-Seal-Memory-Session": name.encode()}
+        body = {**BODIES["/v1/chat/completions"], "messages": [{"role": "user", "content": f"{name}: Ada came."}]}
+        answer = open_site.http.post("/v1/chat/completions", json=body, headers=headers)
+        assert answer.json()["seal_memory"]["session"] == name
+        told = open_site.post("/v1/memory/forget", {"session": name}, namespace="sessions")
+        assert told.status_code == 200, told.text
+    assert open_site.texts("sessions") == []
+    long = open_site.http.post("/v1/chat/completions", json=body, headers={"X-Seal-Memory-Session": "x" * 201})
+    assert long.status_code == 400
+
+
+def test_a_session_may_be_as_long_in_the_header_as_in_the_body(open_site: Site) -> None:
+    """The limit counts characters, not bytes."""
+    name = "田" * 200
+    headers = {"X-Seal-Memory-Namespace": "long", "X-Seal-Memory-Session": name.encode()}
+    answer = open_site.http.post("/v1/chat/completions", json=BODIES["/v1/chat/completions"], headers=headers)
+    assert answer.json()["seal_memory"]["session"] == name
+
+
+# -- other sites, proxies -------------------------------------------------------------------------
+
+
+def test_named_sites_may_use_the_api_and_no_others(make_site: Callable[..., Site], tmp_path: Path) -> None:
+    """Their pages are told so, also before the request; "*" is not enough where there are no keys."""
+    friend, foe = "https://chat.example", "https://evil.example"
+    site = make_site(tmp_path / "named", origins=[friend])
+    for origin, status in ((friend, 200), (foe, 403)):
+        answer = site.http.get("/v1/models", headers={"Origin": origin, "Sec-Fetch-Site": "cross-site"})
+        assert answer.status_code == status
+        assert answer.headers.get("Access-Control-Allow-Origin") == (friend if origin == friend else None)
+    asked = {
+        "Origin": friend,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    preflight = site.http.options("/v1/chat/completions", headers=asked)
+    assert preflight.status_code == 200
+    assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
+    assert "Access-Control-Allow-Credentials" not in preflight.headers
+    everyone = make_site(tmp_path / "everyone", origins=["*"])
+    assert everyone.http.get("/v1/models", headers={"Origin": foe}).status_code == 403
+    _, secret = everyone.server.keys.create(namespaces=["a"])
+    keyed = {"Origin": foe, "Authorization": f"Bearer {secret}"}
+    assert everyone.http.get("/v1/models", headers=keyed).status_code == 200
+
+
+@pytest.mark.parametrize("bad", [{"origins": ["chat.example"]}, {"origins": ["https://a.b/c"]}, {"root_path": "a b"}])
+def test_origins_and_paths_that_are_none_are_refused(
+    make_site: Callable[..., Site], tmp_path: Path, bad: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match="expected"):
+        make_site(tmp_path, **bad)
+
+
+@pytest.mark.parametrize("prefix", ["", "/memory"], ids=["stripped by the proxy", "passed on"])
+def test_everything_works_under_a_proxys_path(make_site: Callable[..., Site], tmp_path: Path, prefix: str) -> None:
+    """The page's files, the API, and what they link to."""
+    site = make_site(tmp_path, root_path="/memory/")
+    page = site.http.get(f"{prefix}/")
+    assert 'src="/memory/page/page.js"' in page.text
+    assert '="/page/' not in page.text
+    assert site.http.get(f"{prefix}/", headers={"If-None-Match": page.headers["ETag"]}).status_code == 304
+    for path in ("/page/page.js", "/v1/models", "/healthz", "/v1/memory/status"):
+        assert site.http.get(f"{prefix}{path}").status_code == 200, path
+    queued = site.http.post(f"{prefix}/v1/memory/consolidate", json={})
+    assert queued.headers["Location"].startswith("/memory/v1/memory/jobs/")
+
+
+def test_health_answers_head(open_site: Site) -> None:
+    """As load balancers ask."""
+    for path in ("/healthz", "/readyz", "/"):
+        answer = open_site.http.head(path)
+        assert (answer.status_code, answer.content) == (200, b""), path
+
+
 # -- keys ---------------------------------------------------------------------------------------------
+
+
+def test_a_new_memory_is_its_owners_alone(tmp_path: Path) -> None:
+    """Its folder, its ledger with SQLite's logs, its keys; a folder that was there keeps its permissions."""
+    folder, shared = tmp_path / "made" / "memory", tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    for place in (folder, shared):
+        with Ledger.open(place) as ledger, KeyStore(place):
+            ledger.observe([NewInteraction("Ada came.", Role.USER)])
+            files = sorted(place.iterdir())
+            assert {"ledger.sqlite", "ledger.sqlite-wal", "keys.sqlite"} <= {f.name for f in files}
+            assert {stat.S_IMODE(f.stat().st_mode) for f in files} == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
+    (shared / "ledger.sqlite").chmod(0o644)  # as an earlier version made it
+    Ledger.open(shared).close()
+    assert stat.S_IMODE((shared / "ledger.sqlite").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_revoked_keys_running_answer_ends(
+    make_site: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """Within a moment, though the model has not said a word yet; what was said is recorded."""
+    site = make_site(tmp_path)
+    monkeypatch.setattr("seal_memory.server.chat.POLL_SECONDS", 0.02)
+    key, secret = site.server.keys.create(namespaces=["default"])
+    answers: list[Any] = []
+    body = {**BODIES["/v1/chat/completions"], "stream": stream}
+    asking = threading.Thread(target=lambda: answers.append(site.post("/v1/chat/completions", body, secret=secret)))
+    with site.server.pool.engine.lock:
+        asking.start()
+        site.until(lambda: site.server.slots.taken)
+        site.server.keys.revoke(key.id)
+        asking.join(30)
+        assert not asking.is_alive()
+    assert answers[0].status_code == (200 if stream else 401)
+    assert "revoked" in answers[0].text
+    site.until(lambda: not site.server.slots.taken)
+    assert [text for _, text, _ in site.texts("default")] == [CHAT[0]["content"]]
+
+
+def test_a_revoked_keys_followed_job_ends(make_site: Callable[..., Site], tmp_path: Path) -> None:
+    site = make_site(tmp_path, train="never")
+    key, secret = site.server.keys.create(namespaces=["default"], scopes=SCOPES)
+    job = site.post("/v1/memory/consolidate", {}, secret=secret).json()["job"]["id"]
+    told: list[Any] = []
+    follow = threading.Thread(target=lambda: told.append(site.get(f"/v1/memory/jobs/{job}/events", secret=secret)))
+    follow.start()
+    time.sleep(0.3)
+    site.server.keys.revoke(key.id)
+    follow.join(30)
+    assert "revoked" in told[0].text
 
 
 @pytest.fixture(scope="module")

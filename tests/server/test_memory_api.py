@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.ledger.leases import lease, process_owner
+from seal_memory.ledger.leases import lease
 from seal_memory.server.logs import JsonLines
 from seal_memory.server.state import Limits
 
@@ -114,13 +114,12 @@ def test_an_export_is_bounded(make_site: Callable[..., Site], tmp_path: Path) ->
 
 
 def test_busy_unknown_and_bad_have_their_own_answers(site: Site) -> None:
-    """409 with a time to come back, 404, 400; a wrong method, a wrong path."""
+    """404, 400; a wrong method, a wrong path. A forget is not busy while another process trains."""
     here: dict[str, Any] = {"namespace": "errors"}
     site.post("/v1/memory/observe", {"text": LIGHTHOUSE, "session": "monday"}, **here)
     with site.server.pool.memory("errors") as memory, lease(memory.ledger, "consolidate"):
-        busy = site.post("/v1/memory/forget", {"session": "monday"}, **here)
-    assert (busy.status_code, busy.headers["Retry-After"], busy.json()["error"]["code"]) == (409, "5", "busy")
-    assert process_owner() not in busy.text
+        done = site.post("/v1/memory/forget", {"session": "monday"}, **here)
+    assert (done.status_code, done.json()["interactions"], done.json()["wiped"]) == (200, 1, True)
     assert site.post("/v1/memory/forget", {"ids": ["nothing"]}, **here).status_code == 404
     assert site.post("/v1/memory/rollback", {"version": 9}, **here).status_code == 404
     assert site.get("/v1/memory/jobs/nothing/events", **here).status_code == 404
@@ -194,7 +193,7 @@ def test_a_full_queue_says_so(make_site: Callable[..., Site], tmp_path: Path) ->
     with site.server.pool.engine.lock:
         waiting = threading.Thread(target=lambda: site.post("/v1/chat/completions", CHAT))
         waiting.start()
-        site.until(lambda: site.server.slots._taken)
+        site.until(lambda: site.server.slots.taken)
         full = site.post("/v1/chat/completions", CHAT)
         assert (full.status_code, full.headers["Retry-After"]) == (503, "1")
         assert site.post("/v1/memory/recall", {"query": "lighthouse"}).status_code == 200

@@ -84,7 +84,14 @@ def test_a_server_is_used_and_stopped(served: subprocess.Popen[str], port: int, 
     client = openai.OpenAI(api_key="none", base_url=f"http://127.0.0.1:{port}/v1")
     (model,) = client.models.list()
     chat: list[Any] = [{"role": "user", "content": LIGHTHOUSE}]
-    options: dict[str, Any] = {"model": model.id, "messages": chat, "max_tokens": 12, "temperature": 1.0, "n": 4}
+    options: dict[str, Any] = {
+        "model": model.id,
+        "messages": chat,
+        "max_tokens": 12,
+        "temperature": 1.0,
+        "n": 4,
+        "seed": 1,
+    }
     options["extra_body"] = {"seal_memory": {"mode": "weights"}}
     whole = client.chat.completions.create(**options)
     streamed = [""] * 4

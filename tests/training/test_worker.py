@@ -17,7 +17,8 @@ from seal_memory.engines.priority_lock import BackgroundHold
 from seal_memory.errors import BusyError, InputError, SealMemoryError
 from seal_memory.ledger.leases import lease
 from seal_memory.records import JobState, QueuedJob, Status
-from seal_memory.training.worker import REST_SLICE, Worker, WorkReport, stopping_on_signals
+from seal_memory.training.signals import stopping_on_signals
+from seal_memory.training.worker import REST_SLICE, Worker, WorkReport
 
 LIGHTHOUSE = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 REPORT = "Tomas Lindqvist keeps the quarterly report in drawer 12 of the Oslo office."
@@ -271,7 +272,7 @@ def test_sigterm_stops_it_within_seconds(open_memory: Open) -> None:
 
 
 def test_a_worker_that_died_is_followed_by_the_next(memory: SealMemory) -> None:
-    """Its lease is not waited for; the attempt counts."""
+    """Its lease is not waited for; no attempt is lost."""
     observe(memory, LIGHTHOUSE)
     memory.ledger.queue.enqueue_job("consolidate", {}, max_attempts=2)
     gone = os.fork()
@@ -281,7 +282,7 @@ def test_a_worker_that_died_is_followed_by_the_next(memory: SealMemory) -> None:
     host = os.uname().nodename
     assert memory.ledger.queue.lease_next_job(["consolidate"], owner=f"{host}:{gone}", lease_seconds=60)
     job = step(memory)
-    assert (job.state, job.attempts) == (JobState.DONE, 2)
+    assert (job.state, job.attempts) == (JobState.DONE, 1)
 
 
 def test_a_lease_that_was_lost_ends_the_work(memory: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,3 +399,117 @@ def test_foreground_and_background_do_not_train_at_once(open_memory: Open) -> No
         assert begun.wait(240)
         with pytest.raises(BusyError):
             memory.consolidate()
+
+
+# -- turns, kills, and what it says of itself --------------------------------------------------------
+
+
+def many(memory: SealMemory, count: int) -> None:
+    for n in range(count):
+        (seen,) = memory.observe(f"{LIGHTHOUSE} It has the number {n}.", session=str(n))
+        memory.add_quiz([(f"Who built lighthouse {n}?", "Maud Ellery")], interaction_ids=[seen.id])
+
+
+def test_a_backlog_is_learned_wave_by_wave_by_one_job(open_memory: Open) -> None:
+    """After each wave the job is queued again, with all its attempts, so that others can take their turn."""
+    memory = open_memory(learning={"stack_size": 2})
+    many(memory, 5)
+    ids, left = set(), []
+    mine = Worker(memory)
+    while (job := mine.step()) is not None:
+        ids.add(job.id)
+        left.append(memory.ledger.counts()[Status.PENDING])
+        assert job.attempts == (1 if job.state is JobState.DONE else 0)
+        assert mine.goes_on(job) is (job.state is JobState.QUEUED)
+    assert left == [3, 1, 0]
+    assert len(ids) == 1
+    assert statuses(memory) == {Status.LEARNED}
+    many(memory, 8)
+    assert Worker(memory).run(once=True) == WorkReport(done=1)
+
+
+def test_a_core_is_built_once_nothing_is_pending(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = open_memory(learning={"stack_size": 1})
+    many(memory, 2)
+    asked: list[tuple[int | None, bool]] = []
+    real = memory.consolidate
+
+    def watched(**options: Any) -> object:
+        asked.append((options.get("limit"), bool(options.get("core"))))
+        return real(**{**options, "core": False})
+
+    monkeypatch.setattr(memory, "consolidate", watched)
+    memory.ledger.queue.enqueue_job("consolidate", {"core": True}, priority=3)
+    assert Worker(memory).run(once=True) == WorkReport(done=1)
+    assert asked == [(1, False), (1, False), (None, True)]
+
+
+def test_a_job_whose_process_is_killed_again_and_again_is_done_in_the_end(memory: SealMemory, clock: Clock) -> None:
+    """Five abrupt ends made it dead."""
+    observe(memory, LIGHTHOUSE)
+    for _ in range(6):
+        mine = worker(memory)
+        mine.plan()
+        job = memory.ledger.queue.lease_next_job(["consolidate"], owner="gone", lease_seconds=60)
+        assert job is not None
+        memory.ledger.queue.abandon_job(job)
+        clock.now += 61
+    assert memory.status().dead == ()
+    assert step(memory).state is JobState.DONE
+
+
+def test_what_was_given_up_is_tried_again_by_a_new_process(
+    memory: SealMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observe(memory, LIGHTHOUSE)
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "consolidate", lambda **_: 1 / 0)
+        assert step(memory, attempts=1).state is JobState.DEAD
+    assert worker(memory).step() is None
+    assert worker(memory).run(once=True) == WorkReport(done=1)
+    assert statuses(memory) == {Status.LEARNED}
+
+
+def test_waiting_for_idle_does_not_call_what_is_given_up_done(
+    open_memory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor what waits for its next attempt."""
+    memory = open_memory()
+    observe(memory, LIGHTHOUSE)
+    monkeypatch.setattr("seal_memory.ledger.queue.MAX_ATTEMPTS", 2)
+    monkeypatch.setattr("seal_memory.ledger.queue.MIN_DELAY", 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "consolidate", lambda **_: 1 / 0)
+        with memory.start_background(poll_seconds=0.05) as background:
+            background._worker._attempts = 2
+            assert not background.wait_idle(0.3)
+            assert not background.wait_idle(60)
+            assert [job.kind for job in memory.status().dead] == ["consolidate"]
+    with memory.start_background(poll_seconds=0.05) as background:
+        assert background.wait_idle(60)
+    assert statuses(memory) == {Status.LEARNED}
+
+
+def test_a_clock_that_is_set_back_does_not_keep_the_lease_from_being_renewed(memory: SealMemory, clock: Clock) -> None:
+    observe(memory, LIGHTHOUSE)
+    mine = worker(memory)
+    mine.plan()
+    mine._job = memory.ledger.queue.lease_next_job(["consolidate"], owner="me", lease_seconds=60)
+    mine._beat_at = clock()
+    clock.now -= 1e8
+    mine._check()
+    assert mine._beat_at == clock()
+
+
+def test_a_prevented_wipe_is_finished_by_the_worker(memory: SealMemory) -> None:
+    """It looks twice a minute, also when there is nothing to train."""
+    seen = memory.observe(LIGHTHOUSE)[0].id
+    connection = memory.ledger._scope.connection
+    connection.rows("PRAGMA busy_timeout=20")
+    with SealMemory.open(memory.folder, model=memory.model) as other:
+        with other.ledger._scope.connection.reading():
+            other.ledger.counts()
+            assert not memory.forget(seen).wiped
+        connection.wipe_after = 0.0
+        assert worker(memory).step() is None
+    assert memory.ledger.wiped

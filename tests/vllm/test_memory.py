@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -182,6 +183,36 @@ def test_audits_ask_the_server(memory: SealMemory, fake: Any) -> None:
     job = worker.step()
     assert job is not None
     assert (job.kind, job.state, job.attempts) == (AUDIT, JobState.QUEUED, 0)
+
+
+def test_a_forget_says_which_adapters_the_server_still_answers_with(memory: SealMemory, fake: Any) -> None:
+    """One that unloads in name only, one that is gone, one that cannot be asked."""
+    _learn(memory, "monday")
+    assert memory.forget(session="monday").still_served == ()
+    _learn(memory, "tuesday")
+    (shard,) = _shards(memory)
+    memory.ask(FACTS["tuesday"][1], mode="weights")
+    assert shard in fake.loaded
+    fake.unload = lambda body: "Success"
+    assert memory.forget(session="tuesday").still_served == (shard,)
+
+
+def test_a_damaged_adapter_is_answered_by_text_until_it_is_learned_again(
+    memory: SealMemory, open_served: Callable[..., SealMemory], tiny: TransformersEngine, fake: Any
+) -> None:
+    _learn(memory, "monday")
+    (shard,) = _shards(memory)
+    file = memory.store.folder(shard) / "adapter_model.safetensors"
+    memory.published()
+    before = file.stat()
+    file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\1")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    answer: Any = memory.ask(FACTS["monday"][1])
+    assert (answer.shards, answer.mode) == ((), "retrieval")
+    assert shard not in fake.loaded
+    memory.consolidate()
+    answer = memory.ask(FACTS["monday"][1], mode="weights")
+    assert [s.adapter_id for s in answer.shards] == [shard]
 
 
 def test_a_damaged_adapter_is_not_handed_over(memory: SealMemory, fake: Any) -> None:

@@ -25,6 +25,10 @@ from seal_memory.errors import InputError, UnknownIdError
 from seal_memory.frameworks.concurrency import call_in_thread
 from seal_memory.frameworks.context import ContextItem, ContextMode, memory_context
 from seal_memory.frameworks.errors import ErrorTable, translate_errors
+from seal_memory.frameworks.recording import record_items
+from seal_memory.intake.cleaning import clean_text
+from seal_memory.intake.messages import storable_name
+from seal_memory.ledger.arguments import require_metadata, require_time
 
 __all__ = ["SealMemoryService"]
 
@@ -38,8 +42,9 @@ class SealMemoryService(BaseMemoryService):
 
     `open_memory(namespace)` opens the memory of one user, such as
     `lambda namespace: SealMemory.open("./my-agent", namespace=namespace)`; each is opened once, closed by `close`.
-    `mode`, `limit`: of `search_memory`, see `seal_memory.frameworks.context.memory_context`. Bad input raises
-    `InputValidationError`, an unknown id `NotFoundError`; other errors of a memory pass unchanged.
+    `mode`, `limit`: of `search_memory`, see `seal_memory.frameworks.context.memory_context`. Of events, what memory
+    cannot record is cleaned or left out and never fails the caller's run (`frameworks.recording`). `add_memory` refuses
+    it: bad input raises `InputValidationError`, an unknown id `NotFoundError`; other errors of a memory pass unchanged.
     """
 
     def __init__(
@@ -51,7 +56,7 @@ class SealMemoryService(BaseMemoryService):
 
     def memory_of(self, app_name: str, user_id: str) -> SealMemory:
         """Return one user's memory, opened at the first call."""
-        namespace = f"{app_name}/{user_id}"
+        namespace = storable_name(f"{app_name}/{user_id}")
         with self._lock:
             if namespace not in self._memories:
                 self._memories[namespace] = self._open(namespace)
@@ -89,12 +94,17 @@ class SealMemoryService(BaseMemoryService):
         memories: Sequence[MemoryEntry],
         custom_metadata: Mapping[str, object] | None = None,
     ) -> None:
-        """Observe texts without a session, as the user's."""
+        """Observe texts without a session, all or none: learned, but not as the user's own words."""
         memory = await call_in_thread(self.memory_of, app_name, user_id)
-        for entry in memories:
-            extra = {**entry.custom_metadata, **(custom_metadata or {})}
-            with translate_errors(_ERRORS):
-                await call_in_thread(memory.observe, _text(entry.content), source=SOURCE, metadata=extra)
+        texts = [(_text(m.content), {**m.custom_metadata, **(custom_metadata or {})}) for m in memories]
+
+        def observe() -> None:
+            with memory.ledger.atomic():
+                for text, extra in texts:
+                    memory.observe(text, role="tool", source=SOURCE, metadata=extra)
+
+        with translate_errors(_ERRORS):
+            await call_in_thread(observe)
 
     async def search_memory(self, *, app_name: str, user_id: str, query: str) -> SearchMemoryResponse:
         """Search one user's memory; `delete_memory` takes the ids in the response."""
@@ -117,20 +127,48 @@ class SealMemoryService(BaseMemoryService):
         session: str | None,
         extra: Mapping[str, object] | None = None,
     ) -> None:
-        deleted = await call_in_thread(_deleted, memory)
+        calls, cleaned, skipped = [], 0, 0
         for event in events:
-            text = _text(event.content)
-            if text and event.id not in deleted:
-                with translate_errors(_ERRORS):
-                    await call_in_thread(
-                        memory.observe,
-                        text,
-                        role="user" if event.author == "user" else "assistant",
-                        session=session,
-                        source=SOURCE,
-                        time=event.timestamp,
-                        metadata={**(extra or {}), "event": event.id, "author": event.author},
-                    )
+            text = _text(event.content) or _media(event.content)
+            kept = clean_text(text)
+            cleaned, skipped = cleaned + (bool(kept) and kept != text), skipped + (bool(text) and not kept)
+            if kept:
+                calls.append(_call(event, kept, session, extra or {}))
+        await call_in_thread(record_items, memory, _observe_events, calls, cleaned=cleaned, skipped=skipped)
+
+
+def _observe_events(memory: SealMemory, calls: list[dict[str, Any]]) -> None:
+    """Observe all events or none, but those that were deleted."""
+    deleted = _deleted(memory)
+    with memory.ledger.atomic():
+        for call in calls:
+            if call["metadata"]["event"] not in deleted:
+                memory.observe(**call)
+
+
+def _call(event: Event, text: str, session: str | None, extra: Mapping[str, object]) -> dict[str, Any]:
+    """The arguments of `observe`. A time or metadata that cannot be stored is left out, and named in the metadata."""
+    metadata: dict[str, Any] = {"event": storable_name(event.id), "author": storable_name(event.author)}
+    media, time = _media_kinds(event.content), event.timestamp
+    if media:
+        metadata["skipped_parts"] = media
+    try:
+        require_metadata(extra, "custom_metadata")
+        metadata = {**extra, **metadata}
+    except InputError:
+        metadata["not_stored"] = "custom_metadata"
+    try:
+        require_time(time, "timestamp")
+    except InputError:
+        metadata["timestamp"], time = str(time), None
+    return {
+        "text": text,
+        "role": "user" if event.author == "user" else "assistant",
+        "session": None if session is None else storable_name(session),
+        "source": SOURCE,
+        "time": time,
+        "metadata": metadata,
+    }
 
 
 def _delete(memory: SealMemory, memory_id: str) -> None:
@@ -143,6 +181,16 @@ def _delete(memory: SealMemory, memory_id: str) -> None:
 
 def _deleted(memory: SealMemory) -> set[str]:
     return set(json.loads(memory.ledger.meta_get(DELETED) or "[]"))
+
+
+def _media_kinds(content: types.Content | None) -> list[str]:
+    """The kinds of a content's files, once each."""
+    parts = (content.parts if content is not None else None) or []
+    return list(dict.fromkeys(kind for p in parts for kind in ("inline_data", "file_data") if getattr(p, kind)))
+
+
+def _media(content: types.Content | None) -> str:
+    return " ".join(f"[{kind}]" for kind in _media_kinds(content))
 
 
 def _text(content: types.Content | None) -> str:

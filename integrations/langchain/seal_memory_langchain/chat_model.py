@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -30,18 +31,39 @@ from seal_memory.answering.answerer import Answer
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
 from seal_memory.frameworks.concurrency import stream_from_thread
+from seal_memory.frameworks.recording import UNSAID
+from seal_memory.intake.blocks import unsupported_parts
 from seal_memory.intake.messages import parse_message
 from seal_memory_langchain.errors import langchain_errors
 
 # A tool call as Qwen, Hermes and SmolLM write it; calls of other templates stay text.
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _OPTIONS = ("max_tokens", "temperature", "top_p", "seed")
+_HONOURED = frozenset({*_OPTIONS, "mode", "model", "stop", "stream", "tools", "tool_choice"})
+# Values of other options that change nothing, beside None and False.
+_OFF: dict[str, tuple[Any, ...]] = {
+    "n": (None, 1),
+    "top_k": (None, 0, -1),
+    "min_p": (None, 0),
+    "typical_p": (None, 1),
+    "frequency_penalty": (None, 0),
+    "presence_penalty": (None, 0),
+    "repetition_penalty": (None, 1),
+    "logit_bias": (None, {}),
+    "modalities": (None, ["text"]),
+    "functions": (None, []),
+    "function_call": (None, "none", "auto"),
+    "parallel_tool_calls": (None, True, False),
+    "stream_options": (None, {}, {"include_usage": True}),
+    "ls_structured_output_format": (None,),
+}
 
 
 class ChatSealMemory(BaseChatModel):
     """A chat model that remembers: `ChatSealMemory(memory=SealMemory.open(folder))`.
 
-    `mode`: "weights", "retrieval" or "hybrid". Each option may also be given per call. The answer's
+    `mode`: "weights", "retrieval" or "hybrid". `seed`: None draws a fresh one for each answer. Each option may also be
+    given per call; an option that this model cannot honour is refused by name. The answer's
     `response_metadata["seal_memory"]` says where it came from. Raises LangChain's `ModelError`s.
     """
 
@@ -52,7 +74,7 @@ class ChatSealMemory(BaseChatModel):
     max_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
-    seed: int = 0
+    seed: int | None = None
     stop: list[str] | None = None
     streaming: bool = False
 
@@ -127,6 +149,8 @@ class ChatSealMemory(BaseChatModel):
     ) -> Answer:
         self._check(options)
         chosen = {name: options.get(name, getattr(self, name)) for name in _OPTIONS}
+        if chosen["seed"] is None:
+            chosen["seed"] = secrets.randbelow(2**31)
         tools = () if options.get("tool_choice") == "none" else tuple(options.get("tools") or ())
         decoding = Decoding(**chosen, stop=tuple(stop or self.stop or ()))
         chat, mode = _as_chat(messages), options.get("mode", self.mode)
@@ -134,6 +158,9 @@ class ChatSealMemory(BaseChatModel):
         return conversation.run(lambda _, piece: on_text(piece))[0]
 
     def _check(self, options: dict[str, Any]) -> None:
+        for name, value in options.items():
+            if name not in _HONOURED and value not in _OFF.get(name, (None, False)):
+                raise InputError(f"The option {name!r} is not supported by this model; leave it out.")
         if options.get("model", self.memory.model) != self.memory.model:
             raise InputError(f"Model {options['model']!r} cannot answer: this memory belongs to {self.memory.model!r}.")
         if options.get("tool_choice") not in (None, "auto", "none"):
@@ -171,6 +198,10 @@ class ChatSealMemory(BaseChatModel):
 
 def _as_chat(messages: list[BaseMessage]) -> list[dict[str, Any]]:
     """Messages for the chat template: role, text, and tool calls with their arguments as mappings."""
+    for n, message in enumerate(messages):
+        media = [kind for kind in unsupported_parts({"content": message.content}) if kind not in UNSAID]
+        if media:
+            raise InputError(f"message {n} holds {', '.join(media)}; this model reads only text.")
     chat = []
     for n, raw in enumerate(convert_to_openai_messages(messages)):
         parsed = parse_message(raw, f"message {n}")

@@ -7,6 +7,8 @@ from typing import Any
 
 from langgraph.runtime import get_runtime
 
+from seal_memory.intake.messages import storable_name
+
 __all__ = ["source_of", "thread_of"]
 
 
@@ -35,4 +37,4 @@ def _run(config: Mapping[str, Any]) -> str | None:
 
 def _configured(config: Mapping[str, Any], name: str) -> str | None:
     value = (config.get("configurable") or {}).get(name)
-    return None if value is None else str(value)
+    return None if value is None else storable_name(str(value))

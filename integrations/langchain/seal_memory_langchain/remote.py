@@ -5,14 +5,21 @@ Not here: chat (any OpenAI-compatible chat model does that), and the server's ow
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import httpx
 
+from seal_memory.errors import EngineUnavailableError, InputError
 from seal_memory.records import Hit, Interaction, Role, Status
 
-__all__ = ["Memory", "RemoteMemory"]
+__all__ = ["Memory", "RemoteMemory", "TranslatedMemory"]
+
+logger = logging.getLogger(__name__)
+
+_LATER = frozenset({408, 409, 429})  # statuses under 500 that are worth another try
 
 
 class Memory(Protocol):
@@ -58,8 +65,31 @@ class RemoteMemory:
 
     def _post(self, verb: str, **body: Any) -> Any:
         sent = {name: value for name, value in body.items() if value is not None}
-        response = self.client.post(f"/v1/memory/{verb}", json=sent)
+        ascii_only = json.dumps(sent)  # half of a surrogate pair crosses as an escape, and the server decides
+        headers = {"Content-Type": "application/json"}
+        response = self.client.post(f"/v1/memory/{verb}", content=ascii_only, headers=headers)
         return response.raise_for_status().json()
+
+
+class TranslatedMemory:
+    """The observing of a memory, with HTTP's errors as ours: refused (`InputError`), or worth another try."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+
+    def observe_messages(
+        self, messages: Sequence[Mapping[str, Any]], *, source: str | None, session: str | None
+    ) -> Any:
+        """Observe through the memory. Raises `InputError` or `EngineUnavailableError`."""
+        try:
+            return self.memory.observe_messages(messages, source=source, session=session)
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            logger.warning("the memory server answered a record with status %d", status)
+            kind = InputError if status < 500 and status not in _LATER else EngineUnavailableError
+            raise kind(f"the memory server answered {status}") from error
+        except httpx.HTTPError as error:
+            raise EngineUnavailableError(f"the memory server cannot be reached: {error}") from error
 
 
 def _hit(found: Mapping[str, Any]) -> Hit:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from seal_memory.errors import InputError, LedgerError
+from seal_memory.ledger.arguments import require_depth
 
 __all__ = ["Items", "Row"]
 
@@ -138,9 +139,18 @@ class Items:
 
 
 def to_json(value: Any) -> str:
-    """Convert to JSON. Raises `InputError` (a `ValueError`) for a value without a JSON form."""
+    """Convert to JSON.
+
+    Raises `InputError` (a `ValueError`) for a value without a JSON form, nested over 100 levels deep, or with half of a
+    surrogate pair.
+    """
+    require_depth(value, "the item")
+    plain = dict(value) if isinstance(value, Mapping) else value
     try:
-        return json.dumps(dict(value) if isinstance(value, Mapping) else value, ensure_ascii=True)
+        json.dumps(plain, ensure_ascii=False).encode("utf-8")
+        return json.dumps(plain)
+    except UnicodeEncodeError:
+        raise InputError("This item holds half of a surrogate pair; put valid Unicode only.") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"This item cannot be stored as JSON: {error}; put values of plain JSON types.") from error
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
+from numbers import Real
 from typing import Any
 
 from langgraph.store.base import MatchCondition, get_text_at_path
 
 __all__ = ["as_text", "matches", "matches_namespace"]
 
-_ORDER: dict[str, Callable[[float, float], bool]] = {
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "$gt": operator.gt,
     "$gte": operator.ge,
     "$lt": operator.lt,
@@ -24,7 +25,9 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
 def matches(value: Any, wanted: Any) -> bool:
     """Whether a stored value fits a filter; nested mappings and lists are compared by their parts.
 
-    A value that is no number fits no `$gt`, `$gte`, `$lt` or `$lte`. Raises `ValueError` for an unknown `$` operator.
+    `$gt`, `$gte`, `$lt` and `$lte` compare numbers, also in texts ("2.5"), as numbers, and two texts of which one is no
+    number in the order of their characters, as ISO dates are; any other pair fits none. Raises `ValueError` for an
+    unknown `$` operator.
     """
     if isinstance(wanted, Mapping):
         if any(str(k).startswith("$") for k in wanted):
@@ -41,10 +44,20 @@ def _holds(value: Any, name: str, operand: Any) -> bool:
         return bool(value == operand) == (name == "$eq")
     if name not in _ORDER:
         raise ValueError(f"Unsupported operator: {name}; expected $eq, $ne, {', '.join(_ORDER)}")
+    numbers = _number(value), _number(operand)
+    if None not in numbers:
+        return _ORDER[name](*numbers)
+    return isinstance(value, str) and isinstance(operand, str) and _ORDER[name](value, operand)
+
+
+def _number(value: Any) -> float | int | None:
+    """A number, also written as a text; None for anything else."""
+    if isinstance(value, Real):
+        return value  # type: ignore[return-value]
     try:
-        return _ORDER[name](float(value), float(operand))
-    except (TypeError, ValueError):
-        return False
+        return float(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def matches_namespace(condition: MatchCondition, namespace: tuple[str, ...]) -> bool:

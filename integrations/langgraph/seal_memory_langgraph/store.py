@@ -31,7 +31,8 @@ from langgraph.store.base import (
 
 from seal_memory import SealMemory
 from seal_memory.errors import BusyError, InputError, UnknownIdError
-from seal_memory_langgraph.items import Items, Row
+from seal_memory.ledger.arguments import require_text
+from seal_memory_langgraph.items import Items, Row, to_json
 from seal_memory_langgraph.matching import as_text, matches, matches_namespace
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class SealMemoryStore(BaseStore):
 
     A put item is observed with session "ns/…" and source "langgraph/ns/…/key" (labels percent-encoded), so that
     `memory.forget(session=…)` forgets a namespace; its items leave the store too. Deleting, overwriting and expiring
-    an item forgets what was learned from it; while a consolidation runs this waits for a later operation
+    an item forgets what was learned from it; while the ledger is locked this waits for a later operation
     (`due_to_forget`). `put(index=False)` keeps an item without learning it, `index=[paths]` learns only those parts.
     `ttl`: LangGraph's configuration, in minutes; expired items are swept when the store is used, at most every
     `sweep_interval_minutes`, or by `sweep_ttl`.
@@ -73,6 +74,7 @@ class SealMemoryStore(BaseStore):
         todo = list(ops)
         for op in todo:
             validate_op_namespace(op)
+            _check(op)
         self._sweep_if_time()
         puts = {(op.namespace, op.key): op for op in todo if isinstance(op, PutOp)}
         results = [None if isinstance(op, PutOp) else self._read(op) for op in todo]
@@ -168,7 +170,7 @@ class SealMemoryStore(BaseStore):
         try:
             seen = self.memory.observe(text, role="document", source=source, session=session)
         except InputError as error:  # any JSON may be kept, but only text that a memory takes is learned
-            logger.warning("an item is kept but not learned: %s", error)
+            logger.warning("an item is kept but not learned (%s)", type(error).__name__)
             return ()
         return tuple(o.id for o in seen)
 
@@ -181,7 +183,7 @@ class SealMemoryStore(BaseStore):
             if held:
                 self.memory.forget(held)
         except BusyError:
-            logger.info("%d deleted interactions wait until the running consolidation ends", len(held))
+            logger.info("%d deleted interactions wait until the ledger is free", len(held))
             return
         self._items.forgotten(due)
 
@@ -200,6 +202,15 @@ class SealMemoryStore(BaseStore):
         minutes = (self.ttl_config or {}).get("sweep_interval_minutes")
         if minutes is not None and self._clock() - self._swept >= 60 * minutes:
             self.sweep_ttl()
+
+
+def _check(op: Op) -> None:
+    """Refuse what the file cannot hold before anything is written. Raises `InputError`."""
+    if isinstance(op, GetOp | PutOp):
+        require_text(op.key, "the key")
+        to_json(tuple(op.namespace))
+    if isinstance(op, PutOp) and op.value is not None:
+        to_json(op.value)
 
 
 def _expired(row: Row, now: float) -> bool:

@@ -1,7 +1,8 @@
 """`SealMemoryBlock`: observes the messages of a LlamaIndex memory and puts what a memory knows into the prompt.
 
-LlamaIndex has no errors of its own for memories: bad input raises `InputError`, which is a `ValueError`. Not here:
-training, and keeping the chat history.
+What memory cannot record is cleaned or left out and never fails the chat (`frameworks.recording`). LlamaIndex has no
+errors of its own for memories: an unknown mode raises `InputError`, which is a `ValueError`. Not here: training, and
+keeping the chat history.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.memory import BaseMemoryBlock
 
 from seal_memory import SealMemory
-from seal_memory.frameworks.concurrency import call_in_thread
-from seal_memory.frameworks.context import ContextMode, memory_context, observe_conversation
+from seal_memory.frameworks.context import ContextMode, context_or_nothing
+from seal_memory.frameworks.recording import record_conversation
 
 __all__ = ["SealMemoryBlock"]
 
@@ -39,7 +40,7 @@ class SealMemoryBlock(BaseMemoryBlock[str]):
 
     async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> str:
         active = messages or []
-        found = await call_in_thread(memory_context, self.memory, _last_question(active), mode=self.mode, limit=self.k)
+        found = await context_or_nothing(self.memory, _last_question(active), mode=self.mode, limit=self.k)
         if self.observe_active:
             await self._observe(active, block_kwargs.get("session_id"))
         return "\n".join(item.text for item in found)
@@ -60,8 +61,16 @@ class SealMemoryBlock(BaseMemoryBlock[str]):
         return "\n".join(kept) or None
 
     async def _observe(self, messages: Sequence[ChatMessage], session: str | None) -> None:
-        said = [{"role": m.role.value, "content": m.content} for m in messages]
-        await observe_conversation(self.memory, said, session=session, source=SOURCE)
+        said = [{"role": m.role.value, "content": [_part(block) for block in m.blocks]} for m in messages]
+        await record_conversation(self.memory, said, session=session, source=SOURCE)
+
+
+def _part(block: Any) -> dict[str, str]:
+    """A block as an OpenAI part: its text, or its kind; calls and thoughts hold no words."""
+    if block.block_type == "text":
+        return {"type": "text", "text": block.text}
+    kind = str(block.block_type)
+    return {"type": "text", "text": ""} if kind in ("thinking", "tool_call") else {"type": kind}
 
 
 def _last_question(messages: Sequence[ChatMessage]) -> str:

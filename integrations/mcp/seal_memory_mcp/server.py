@@ -24,8 +24,9 @@ from seal_memory.errors import InputError, SealMemoryError, UnknownIdError
 from seal_memory.frameworks.concurrency import thread_safe
 from seal_memory.frameworks.context import source_name
 from seal_memory.frameworks.errors import ErrorTable, translate_errors
+from seal_memory.intake.admission import to_interactions
 from seal_memory.ledger.encoding import sortable_id
-from seal_memory.records import WITHHELD, Interaction
+from seal_memory.records import WITHHELD, Interaction, Provenance, Role, Status
 from seal_memory_mcp.results import Answered, Corrected, Forgotten, Recollection, Remembered, State
 
 __all__ = ["make_server"]
@@ -104,14 +105,15 @@ def _add_changing(server: MCPServer[None], memory: SealMemory, process: str) -> 
     ) -> list[Remembered]:
         """Store text for good. It can be recalled at once and is learned by the next training."""
         named = session or _session(ctx, process)
-        with translate_errors(_TOOL_ERRORS):
-            seen = memory.observe(text, session=named, source=_source(), title=title)
+        with translate_errors(_TOOL_ERRORS):  # a model's words: the strict role, never the user's
+            seen = memory.observe(text, role=Role.TOOL, session=named, source=_source(), title=title)
         return [Remembered.of(one, named) for one in seen]
 
     @server.tool(title="Correct", annotations=_DESTROYS)
     def correct(id: str, text: Annotated[str, Field(description="What it should say instead.")]) -> Corrected:
         """Replace what a memory says; what was trained on the old wording goes."""
         with translate_errors(_TOOL_ERRORS):
+            _check_correction(text)
             done = thread_safe(memory.correct)(id, text)
         return Corrected(old_id=done.old_id, new_id=done.new_id, dropped_adapters=len(done.adapters))
 
@@ -175,6 +177,12 @@ def _state(memory: SealMemory) -> State:
     now = memory.status()
     same = {name: getattr(now, name) for name in ("version", "shards", "interactions", "model", "namespace")}
     return State(**same, background_jobs=len(now.queue), given_up=len(now.dead))
+
+
+def _check_correction(text: str) -> None:
+    """Hold a correction to the rules of `remember`: it keeps the role of the old wording, which may be the user's."""
+    if any(new.status is Status.QUARANTINED for new in to_interactions(text, Provenance(Role.TOOL))):
+        raise InputError("the correction instructs the model: only a person may store it, with `seal-memory correct`")
 
 
 def _session(ctx: Context[None], process: str) -> str:

@@ -6,6 +6,8 @@ that is popped or cleared; `forget` does that.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,13 +19,15 @@ from agents.memory import Session
 from seal_memory import SealMemory
 from seal_memory.errors import InputError, SealMemoryError
 from seal_memory.frameworks.concurrency import call_in_thread
-from seal_memory.frameworks.context import has_words, observe_conversation
 from seal_memory.frameworks.errors import ErrorTable, translate_errors
+from seal_memory.frameworks.recording import record_conversation
+from seal_memory.intake.messages import storable_name
 
 __all__ = ["FILE_NAME", "SealMemorySession"]
 
 FILE_NAME = "openai_agents.sqlite"  # in the memory's folder
 SOURCE = "openai-agents"
+logger = logging.getLogger(__name__)
 _ERRORS: ErrorTable = ((InputError, UserError), (SealMemoryError, AgentsException))
 
 
@@ -32,28 +36,30 @@ class SealMemorySession:
 
     `history`: the session that keeps the items; by default a `SQLiteSession` in the memory's folder, which is emptied
     when it is next read after the memory forgot this session. Messages are observed with `session=session_id` and the
-    source `openai-agents`. Raises `UserError` for input that cannot be recorded, `AgentsException` for other errors of
-    the memory.
+    source `openai-agents`; what memory cannot record is cleaned or left out (`frameworks.recording`), and the history
+    keeps it. `forget` raises `UserError` and `AgentsException` for errors of the memory.
     """
 
     def __init__(self, session_id: str, memory: SealMemory, *, history: Session | None = None) -> None:
         self.session_id, self.memory = session_id, memory
         self._own = history is None
-        name = f"{memory.ledger.namespace}/{session_id}"
+        self._session = storable_name(session_id)  # as the ledger has it
+        self._held = f"{SOURCE}: held {hashlib.sha256(self._session.encode()).hexdigest()[:32]}"  # a key of its meta
+        name = f"{memory.ledger.namespace}/{self._session}"
         self.history: Session = history if history is not None else SQLiteSession(name, memory.folder / FILE_NAME)
         self.session_settings: SessionSettings | None = self.history.session_settings
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         """The latest `limit` items (all: None), oldest first."""
-        if self._own and await self._was_forgotten():
-            await self.history.clear_session()
+        await self._drop_forgotten()
         return await self.history.get_items(limit)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
-        """Observe the items' words, all or nothing, and keep the items."""
-        with translate_errors(_ERRORS):
-            await observe_conversation(self.memory, _openai_messages(items), session=self.session_id, source=SOURCE)
+        """Observe the items' words, and keep the items."""
+        await self._drop_forgotten()
+        await record_conversation(self.memory, _openai_messages(items), session=self._session, source=SOURCE)
         await self.history.add_items(items)
+        await call_in_thread(self._is_forgotten)  # makes the note
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Remove and return the latest item; the memory keeps its words."""
@@ -66,15 +72,28 @@ class SealMemorySession:
     async def forget(self) -> None:
         """Destroy the history, the memory's interactions of this session, and everything learned from them."""
         await self.history.clear_session()
-        if await call_in_thread(self.memory.ledger.interactions, session=self.session_id, limit=1):
-            with translate_errors(_ERRORS):
-                await call_in_thread(self.memory.forget, session=self.session_id)
+        with translate_errors(_ERRORS):
+            if await call_in_thread(self.memory.ledger.interactions, session=self._session, limit=1):
+                await call_in_thread(self.memory.forget, session=self._session)
+            await call_in_thread(self.memory.ledger.meta_set, self._held, None)
 
-    async def _was_forgotten(self) -> bool:
-        """Whether the history holds words and the memory no interaction of this session."""
-        if await call_in_thread(self.memory.ledger.interactions, session=self.session_id, limit=1):
+    async def _drop_forgotten(self) -> None:
+        """Empty the history when the memory once held this session and holds nothing of it any more."""
+        if self._own and await call_in_thread(self._is_forgotten):
+            await self.history.clear_session()
+
+    def _is_forgotten(self) -> bool:
+        """Whether the ledger notes that it held this session and holds it no more; makes the note when it does."""
+        ledger = self.memory.ledger
+        try:
+            noted = ledger.meta_get(self._held) is not None
+            held = bool(ledger.interactions(session=self._session, limit=1))
+            if held and not noted:
+                ledger.meta_set(self._held, "1")
+        except SealMemoryError as error:
+            logger.warning("memory cannot be read (%s): the history stays as it is", type(error).__name__)
             return False
-        return any(has_words(m["content"]) for m in _openai_messages(await self.history.get_items()))
+        return noted and not held
 
 
 def _openai_messages(items: Sequence[Any]) -> Iterator[dict[str, Any]]:
@@ -82,9 +101,8 @@ def _openai_messages(items: Sequence[Any]) -> Iterator[dict[str, Any]]:
     for item in items:
         if not isinstance(item, Mapping):
             continue
-        if item.get("type", "message") == "message":
-            role, content = item.get("role"), item.get("content")
-        else:
-            role, content = "tool", item.get("output") if item["type"] == "function_call_output" else None
-        if role:
-            yield {"role": role, "content": content}
+        kind = item.get("type") or "message"
+        if kind == "message" and item.get("role"):
+            yield {"role": item["role"], "content": item.get("content")}
+        elif str(kind).endswith("call_output"):  # of functions, custom tools, shells, computers
+            yield {"role": "tool", "content": item.get("output")}

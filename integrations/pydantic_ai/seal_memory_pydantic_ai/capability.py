@@ -11,15 +11,17 @@ from typing import Any
 
 from pydantic_ai import ModelRetry, RunContext
 from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.exceptions import ToolFailed, UserError
+from pydantic_ai.exceptions import ToolFailed
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.toolsets import AgentToolset, FunctionToolset
 
 from seal_memory import SealMemory
 from seal_memory.errors import InputError, SealMemoryError
 from seal_memory.frameworks.concurrency import call_in_thread
-from seal_memory.frameworks.context import ContextMode, memory_context, observe_conversation, source_name
+from seal_memory.frameworks.context import ContextMode, memory_context, source_name
 from seal_memory.frameworks.errors import ErrorTable, translate_errors
+from seal_memory.frameworks.recording import record_conversation
+from seal_memory.intake.messages import storable_name
 
 __all__ = ["SealMemoryCapability", "memory_toolset"]
 
@@ -27,7 +29,6 @@ INSTRUCTIONS = (
     "You have a long-term memory. Before you say that you do not know something about the user or earlier "
     "conversations, call `recall`. Call `remember` for a durable fact, as one plain sentence that stands on its own."
 )
-_RUN_ERRORS: ErrorTable = ((SealMemoryError, UserError),)
 _TOOL_ERRORS: ErrorTable = ((InputError, ModelRetry), (SealMemoryError, ToolFailed))
 
 
@@ -35,10 +36,11 @@ _TOOL_ERRORS: ErrorTable = ((InputError, ModelRetry), (SealMemoryError, ToolFail
 class SealMemoryCapability(AbstractCapability[Any]):
     """Use it as `Agent(model, capabilities=[SealMemoryCapability(memory)])`.
 
-    User prompts and answers are observed after each successful run, with the conversation's id as session and
-    `pydantic-ai` or `pydantic-ai:AGENT` as source. `mode`, `limit`: of the tool `recall`, see `memory_context`.
-    `forgetting` adds the tool `forget`. Errors: a tool's bad arguments ask the model again (`ModelRetry`), its other
-    errors are `ToolFailed`; after a run they are `UserError`.
+    User prompts and answers are observed after each run (of a failed one the prompt), with the conversation's id as
+    session and `pydantic-ai` or `pydantic-ai:AGENT` as source; what memory cannot record is cleaned or left out and
+    never fails the run (`frameworks.recording`). `mode`, `limit`: of the tool `recall`, see `memory_context`.
+    `forgetting` adds the tool `forget`. A tool's bad arguments ask the model again (`ModelRetry`), its other errors
+    are `ToolFailed`.
     """
 
     memory: SealMemory
@@ -58,16 +60,20 @@ class SealMemoryCapability(AbstractCapability[Any]):
         return memory_toolset(self.memory, mode=self.mode, limit=self.limit, forgetting=self.forgetting)
 
     async def after_run(self, ctx: RunContext[Any], *, result: AgentRunResult[Any]) -> AgentRunResult[Any]:
-        if self.observe:
-            with translate_errors(_RUN_ERRORS):
-                await self._observe(ctx, result)
+        await self._observe(ctx, result.output if isinstance(result.output, str) else "")
         return result
 
-    async def _observe(self, ctx: RunContext[Any], result: AgentRunResult[Any]) -> None:
-        answer = result.output if isinstance(result.output, str) else ""
-        said = [("user", text) for text in _texts(ctx.prompt)] + [("assistant", answer)]
-        messages = [{"role": role, "content": text} for role, text in said]
-        await observe_conversation(self.memory, messages, session=ctx.conversation_id, source=_source(ctx))
+    async def on_run_error(self, ctx: RunContext[Any], *, error: BaseException) -> AgentRunResult[Any]:
+        await self._observe(ctx, "")
+        raise error
+
+    async def _observe(self, ctx: RunContext[Any], answer: str) -> None:
+        if self.observe:
+            said: list[dict[str, Any]] = [
+                {"role": "user", "content": _parts(ctx.prompt)},
+                {"role": "assistant", "content": answer},
+            ]
+            await record_conversation(self.memory, said, session=ctx.conversation_id, source=_source(ctx))
 
 
 def memory_toolset(
@@ -80,7 +86,9 @@ def memory_toolset(
     async def remember(ctx: RunContext[Any], text: str) -> str:
         """Store a durable fact for later conversations, as a sentence that stands on its own."""
         with translate_errors(_TOOL_ERRORS):
-            seen = await call_in_thread(memory.observe, text, session=ctx.conversation_id, source=_source(ctx))
+            seen = await call_in_thread(
+                memory.observe, text, role="tool", session=_session(ctx), source=_source(ctx)
+            )  # learned, but not as the user's own words
         return ", ".join(one.id for one in seen)
 
     @toolset.tool_plain
@@ -102,17 +110,22 @@ def memory_toolset(
     return toolset
 
 
-def _texts(prompt: object) -> list[str]:
-    """The texts of a user prompt; images and files are left out."""
-    if isinstance(prompt, str):
-        return [prompt]
-    parts = prompt if isinstance(prompt, list | tuple) else []
-    return [p if isinstance(p, str) else getattr(p, "content", "") for p in parts if isinstance(p, str) or _is_text(p)]
+def _parts(prompt: object) -> list[dict[str, str]]:
+    """The OpenAI parts of a user prompt: its texts, and the kinds of images and files."""
+    parts = [prompt] if isinstance(prompt, str) else prompt if isinstance(prompt, list | tuple) else []
+    return [_part(part) for part in parts if getattr(part, "kind", None) != "cache-point"]
 
 
-def _is_text(part: object) -> bool:
-    return getattr(part, "kind", None) == "text-content" and isinstance(getattr(part, "content", None), str)
+def _part(part: object) -> dict[str, str]:
+    kind, content = getattr(part, "kind", None), getattr(part, "content", None)
+    if isinstance(part, str) or (kind == "text-content" and isinstance(content, str)):
+        return {"type": "text", "text": part if isinstance(part, str) else str(content)}
+    return {"type": str(kind or type(part).__name__)}
+
+
+def _session(ctx: RunContext[Any]) -> str | None:
+    return None if ctx.conversation_id is None else storable_name(ctx.conversation_id)
 
 
 def _source(ctx: RunContext[Any]) -> str:
-    return source_name("pydantic-ai", ctx.agent.name if ctx.agent is not None else None)
+    return storable_name(source_name("pydantic-ai", ctx.agent.name if ctx.agent is not None else None))

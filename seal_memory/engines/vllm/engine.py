@@ -45,6 +45,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_REQUESTS = 32  # concurrent requests to the server
 MIN_LORAS = 3  # --max-loras: one adapter, the base's zeros, and one to spare
+REMEDY = (
+    "restart it, which is certain, or (started with --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1) POST "
+    "/sleep?level=2, which discards the weights on the GPU"
+)
 _PROBE = "The lighthouse at Korrin Bay: 1887, 'K-7741' & naïve façade\n\n\t<|im_end|> 灯台"
 
 
@@ -132,6 +136,23 @@ class VllmEngine:
                 self.server.unload(adapter_id)  # another process may have loaded it
         except EngineUnavailableError as error:
             logger.warning("adapter %s cannot be unloaded now: %s", adapter_id, error)
+
+    def drop_and_verify(self, adapter_id: str) -> bool:
+        """Unload a forgotten adapter and ask for it: whether the server no longer answers with it.
+
+        False too where the server cannot be asked. That the name is gone does not say that the weights left its memory:
+        vLLM may keep them until another adapter needs the place (vLLM issue 54839).
+        """
+        self.drop(adapter_id)
+        try:
+            self.server.complete(completions.minimal_body(adapter_id))
+        except UnknownModelError:
+            return True
+        except (EngineUnavailableError, InputError) as error:
+            logger.warning("whether adapter %s is unloaded cannot be asked: %s", adapter_id, error)
+            return False
+        logger.warning("%s still answers with the forgotten adapter %s; %s", self.server.url, adapter_id, REMEDY)
+        return False
 
     def retain(self, source: AdapterSource, adapter_ids: Sequence[str]) -> None:
         """Unload the source's adapters that are not in `adapter_ids`: no published snapshot uses them."""
@@ -258,8 +279,10 @@ class VllmEngine:
         if ids:
             self.connect()  # it may have a shorter context
         tokens = self.encoder.max_new_tokens([len(i) for i in ids], decoding.max_tokens)
-        transcript = Transcript(self.encoder.text, len(ids), stop=decoding.stop, on_text=on_text)
-        seeds = row_seeds(sampling, ids, [p.adapter for p in prompts], [p.greedy for p in prompts])
+        transcript = self.encoder.transcript(prompts, stop=decoding.stop, on_text=on_text)
+        seeds = row_seeds(
+            sampling, ids, [p.adapter for p in prompts], [p.greedy for p in prompts], [p.seed for p in prompts]
+        )
         request = completions.CompletionRequest(tokens, sampling, decoding, self.encoder.stop_ids, seeds)
         if not tokens:
             made = [Generated((), (), False)] * len(ids)
@@ -370,4 +393,4 @@ def _sampling(decoding: Decoding) -> Sampling:
         raise InputError(
             f"top_logprobs is {decoding.top_logprobs}; a vLLM server gives 0 to {completions.MAX_LOGPROBS}."
         )
-    return Sampling(temperature=decoding.temperature, seed=decoding.seed, top_p=decoding.top_p)
+    return Sampling(decoding.temperature, top_k=decoding.top_k, seed=decoding.seed, top_p=decoding.top_p)

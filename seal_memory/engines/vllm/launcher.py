@@ -47,7 +47,8 @@ class Launch:
         """The command line for a model. Raises `InputError` for a missing Python, or a public host without a key."""
         if self.host not in LOOPBACK and "--api-key" not in self.extra and not os.environ.get("VLLM_API_KEY"):
             raise InputError(
-                f"--host {self.host} lets others load adapters: add `-- --api-key SECRET`, or set VLLM_API_KEY."
+                f"--host {self.host} lets others load adapters: set VLLM_API_KEY in the environment, where other users "
+                "of this machine cannot read it."
             )
         if not self.python.is_file():
             raise InputError(

@@ -3,6 +3,10 @@
 
 const KEY = "seal-memory-key";
 const NAMESPACE = "seal-memory-namespace";
+const ROOT = new URL("..", import.meta.url); // this file is ROOT/page/api.js, also behind a proxy
+
+/** The address of a path of the API ("/v1/…"), wherever the server is. */
+export const address = (path) => new URL(path.slice(1), ROOT);
 
 /** A failed request: the server's message, the HTTP status (0: no response), the error code. */
 export class Refused extends Error {
@@ -34,17 +38,17 @@ async function call(method, path, { query = {}, body, signal }) {
 }
 
 async function send(method, path, { query = {}, body, signal }) {
-  const address = new URL(path, location.origin);
+  const to = address(path);
   for (const [name, value] of Object.entries(query)) {
     for (const one of [value].flat()) {
-      if (one !== null && one !== undefined && one !== "") address.searchParams.append(name, one);
+      if (one !== null && one !== undefined && one !== "") to.searchParams.append(name, one);
     }
   }
   const options = { method, headers: headers(body), signal, cache: "no-store", credentials: "omit" };
   if (body !== undefined) options.body = JSON.stringify(body);
   let answer;
   try {
-    answer = await fetch(address, options);
+    answer = await fetch(to, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused("The server does not answer. Is it still running?", 0, "unreachable");

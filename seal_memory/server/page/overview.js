@@ -1,7 +1,7 @@
 // Section "Overview": status of the memory, and a form to ask it.
 // Not here: the header (page.js), other actions (actions.js).
 
-import { get, post } from "./api.js";
+import { address, get, post } from "./api.js";
 import { learnButton } from "./actions.js";
 import { count, labelled, make, note, revealed, section, select, share, size, table, tail, time } from "./dom.js";
 
@@ -25,7 +25,7 @@ export async function overview(app) {
 async function readiness() {
   let told;
   try {
-    told = await (await fetch("/readyz", { cache: "no-store", credentials: "omit" })).json();
+    told = await (await fetch(address("/readyz"), { cache: "no-store", credentials: "omit" })).json();
   } catch (error) {
     if (!(error instanceof TypeError || error instanceof SyntaxError)) throw error;
     return "The server does not tell whether it is ready.";
