@@ -3,8 +3,9 @@
 kills      a process with start_background killed at random moments: nothing is given up, all is learned in the end
 log        the write-ahead log while many readers overlap: it stays short
 turns      one text in a namespace beside another's backlog: it waits for a turn, not for the backlog
+canaries   adapters that learned an instruction are refused, shards of ordinary texts are not
 
-Without `--full` each takes a minute or less on the default model. Not here: what the test suite shows in seconds.
+Without `--full` each takes a minute or less  on the default model. Not here: what the test suite shows in seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-FAULTS = ("kills", "log", "turns")  # modules of this package: replay(folder, model=…, full=…) -> figures with `passed`
+# Modules of this package: replay(folder, model=…, full=…) -> figures with `passed`.
+FAULTS = ("kills", "log", "turns", "canaries")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -78,7 +78,9 @@ def ingest(
     call: Invocation,
     file: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Files; the ending gives the format: .md, .jsonl, .json, else text."),
+        typer.Argument(
+            metavar="FILE...", help="Files; the ending gives the format: .md, .html, .jsonl, .json, else text."
+        ),
     ],
     session: Annotated[str | None, typer.Option(help="The session of texts that name none themselves.")] = None,
     with_questions: Annotated[
