@@ -249,9 +249,11 @@ def _is_linear(found: Found, attack: tuple[str, str, str]) -> bool:
     for length in LENGTHS[1:]:
         now = _seconds(found, _text(attack, length), 1)
         if now > FAST and now > MOST * before:
-            now, before = _seconds(found, _text(attack, length), 7), _seconds(found, _text(attack, length // 2), 7)
-            if now > FAST and now > MOST * before:
+            # caches may make one step dear: a pattern that is not linear takes as much more at the next doubling, too
+            half, double = (_seconds(found, _text(attack, n), 3) for n in (length // 2, 2 * length))
+            if double > FAST and double > MOST**2 * half:
                 return False
+            now = _seconds(found, _text(attack, length), 3)
         before = now
     return True
 
