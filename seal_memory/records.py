@@ -44,6 +44,7 @@ class Genre(StrEnum):
     ENTITY_STATEMENT = "entity_statement"
     CLOZE = "cloze"
     CLOZE_QUESTION = "cloze_question"
+    GAP = "gap"
     IMPLICATIONS = "implications"
     REWRITE = "rewrite"
     QA = "qa"

@@ -19,8 +19,11 @@ from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.quizzes.generator import QuizPlan, make_late_quiz, make_quiz
-from seal_memory.records import Episode, Grade, QuizItem, SelfEdit
-from seal_memory.self_edits.generator import ARMS, Arm, make_self_edit
+from seal_memory.quizzes.reading import reading_test
+from seal_memory.records import Episode, Grade, QuizItem, Role, SelfEdit
+from seal_memory.self_edits import self_study
+from seal_memory.self_edits.generator import ARMS, READER_ARM, Arm, make_self_edit
+from seal_memory.self_edits.self_study import Reading
 from seal_memory.self_edits.statements import Statement, statements_of
 from seal_memory.self_edits.writer import Written, write_items
 
@@ -34,6 +37,15 @@ class Study:
     quiz: list[QuizItem] = field(default_factory=list)
     edits: list[SelfEdit] = field(default_factory=list)
     arms: tuple[Arm, ...] = ()  # one per self-edit
+    is_self_study: bool = False  # the model's own questions and answers are its items
+
+    @property
+    def is_document(self) -> bool:
+        return all(i.role is Role.DOCUMENT for i in self.episode.interactions)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(i.text for i in self.episode.interactions)
 
     @property
     def held_out(self) -> list[QuizItem]:
@@ -177,19 +189,13 @@ class Candidates:
 
     def _self_edits(self, studies: Sequence[Study]) -> None:
         settings = self.settings
-        held_out = [[i.question for i in study.held_out] for study in studies]
-        written: list[Written] = [([], []) for _ in studies]
-        if settings.learning.notes_per_statement:
-            written = write_items(
-                [study.statements for study in studies],
-                self.engine,
-                per_statement=settings.learning.notes_per_statement,
-                held_out=held_out,
-                seed=settings.seed,
-                adapter=self.note_writer,
-            )
-        for study, (items, yields), reserved in zip(studies, written, held_out, strict=True):
-            study.arms = tuple(self.arms(study.episode.id))
+        by_model = settings.learning.notes_per_statement > 0
+        for study in studies:
+            study.is_self_study = by_model and study.is_document and reading_test(self.engine).reads
+        written = self._write(studies) if by_model else {}
+        for study in studies:
+            items, yields = written.get(study.episode.id, ([], []))
+            study.arms = (READER_ARM,) if study.is_self_study else tuple(self.arms(study.episode.id))
             study.edits = [
                 make_self_edit(
                     study.episode,
@@ -198,7 +204,7 @@ class Candidates:
                     yields,
                     arm=arm,
                     settings=settings.learning,
-                    held_out=reserved,
+                    held_out=[i.question for i in study.held_out],
                     seed=settings.seed + k,
                     id=self.make_id(),
                 )
@@ -206,6 +212,22 @@ class Candidates:
             ]
             self.ledger.add_self_edits(study.edits)
         self.progress("self-edits", len(studies), len(studies))
+
+    def _write(self, studies: Sequence[Study]) -> dict[str, Written]:
+        """Items that the model writes, by episode id: its own questions and answers, or notes about each statement."""
+        own = [s for s in studies if s.is_self_study]
+        noted = [s for s in studies if not s.is_self_study]
+        readings = [Reading(s.text, s.statements, [i.question for i in s.held_out]) for s in own]
+        written = self_study.study(readings, self.engine, seed=self.settings.seed, adapter=self.note_writer)
+        written += write_items(
+            [s.statements for s in noted],
+            self.engine,
+            per_statement=self.settings.learning.notes_per_statement,
+            held_out=[[i.question for i in s.held_out] for s in noted],
+            seed=self.settings.seed,
+            adapter=self.note_writer,
+        )
+        return {s.episode.id: items for s, items in zip((*own, *noted), written, strict=True)}
 
     def train(self, edits: Sequence[SelfEdit], *, batch_size: int | None = None) -> dict[str, LoraAdapter]:
         """Train one adapter per self-edit, all in one stack; by self-edit id. The engine holds them, too."""

@@ -19,12 +19,17 @@ from seal_memory.self_edits.statements import Statement
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A training plan to try: weights of the genres, factors on learning rate, steps and rank."""
+    """A training plan to try: weights of the genres, factors on learning rate, steps and rank.
+
+    `rows_per_span`: rows trained per span of the text, over all epochs; None: the settings' epochs and rows, and for a
+    document its readings.
+    """
 
     mix: Mix
     learning_rate_factor: float = 1.0
     steps_factor: float = 1.0
     rank_factor: float = 1.0
+    rows_per_span: float | None = None
 
 
 # A genre that an arm does not name has its default weight, so that a new genre is drawn by all of them.
@@ -69,6 +74,9 @@ ARMS = (
     ),
 )
 
+# For a model that reads, on documents: its own questions with its own answers, and a gap for every span.
+READER_ARM = Arm(mix({Genre.QA: 1.0, Genre.GAP: 1.0}, among=(Genre.QA, Genre.GAP)), 0.5, rows_per_span=14)
+
 
 def make_self_edit(
     episode: Episode,
@@ -87,12 +95,18 @@ def make_self_edit(
     fit = [i for i in made if not checks.too_close(i.prompt, held_out)]
     wanted = {genre for genre, weight in arm.mix if weight > 0}
     document = all(i.role is Role.DOCUMENT for i in episode.interactions)
-    if document and settings.document_readings:  # dialogue is learned better by questions alone (lab log, row 48)
+    by_spans = arm.rows_per_span is not None
+    if (
+        document and settings.document_readings and not by_spans
+    ):  # dialogue is learned better by questions alone (lab log, row 48)
         wanted |= RUNNING_TEXT
     items = tuple(i for i in (*fit, *written) if i.genre in wanted)
-    rows = max(1, round(settings.rows_per_statement * len(statements)))
     questions = sum(i.genre not in RUNNING_TEXT for i in items)
-    plan = _training_plan(arm, rows, questions=questions, document=document, settings=settings)
+    if by_spans:
+        plan = _plan_by_spans(arm, sum(len(s.spans) for s in statements), questions, settings)
+    else:
+        rows = max(1, round(settings.rows_per_statement * len(statements)))
+        plan = _training_plan(arm, rows, questions=questions, document=document, settings=settings)
     yields = (*_yields(made, fit), *written_yields)
     return SelfEdit(id, episode.id, episode.interaction_ids, items, plan, seed, yields)
 
@@ -113,6 +127,21 @@ def _training_plan(
         rows_per_epoch=rows,
         genre_mix=arm.mix,
         passes=math.ceil(passes * stretch),
+    )
+
+
+def _plan_by_spans(arm: Arm, spans: int, questions: int, settings: LearningSettings) -> Hyperparameters:
+    """`arm.rows_per_span` rows per span, spread over as few epochs as hold them; at least `learning.min_steps`."""
+    rows = max((arm.rows_per_span or 0.0) * spans * arm.steps_factor, settings.min_steps * settings.batch_size)
+    epochs = max(1, math.ceil(rows / max(1, questions)))
+    rank = max(1, round(settings.rank * arm.rank_factor))
+    return Hyperparameters(
+        learning_rate=settings.learning_rate * arm.learning_rate_factor,
+        epochs=epochs,
+        rank=rank,
+        alpha=settings.alpha * (rank / settings.rank),
+        rows_per_epoch=math.ceil(rows / epochs),
+        genre_mix=arm.mix,
     )
 
 

@@ -1,0 +1,28 @@
+"""The reading test: its questions, and the line between a model that reads and one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from seal_memory.quizzes.metrics import contains
+from seal_memory.quizzes.reading import MIN_SHARE, reading_questions, reading_test
+
+
+def test_every_answer_stands_in_its_text_and_not_in_its_question() -> None:
+    for text, question, answer in reading_questions():
+        assert contains(text, answer), answer
+        assert not contains(question, answer), question
+    assert len({q for _, q, _ in reading_questions()}) == len(reading_questions()) >= 24
+
+
+@pytest.mark.parametrize("share", [0.0, MIN_SHARE - 0.05, MIN_SHARE, 1.0])
+def test_a_model_reads_from_the_least_share_of_right_answers_on(fake_engine: Callable[..., Any], share: float) -> None:
+    """The text is in the prompt, and the share is that of right answers."""
+    asked = reading_questions()
+    known = {f"{text}\n{question}": answer for text, question, answer in asked[: round(len(asked) * share)]}
+    result = reading_test(fake_engine(lambda p: known.get(p.messages[-1]["content"], "")))
+    assert result.share == len(known) / len(asked)
+    assert result.reads == (result.share >= MIN_SHARE)
