@@ -526,7 +526,7 @@ class SealMemory:
     def published(self, *, verify: bool = False) -> Snapshot | None:
         """Return the published snapshot after checking its files; None is the untouched base.
 
-        A damaged snapshot is replaced by the newest older one that is whole. `verify`: read every file again.
+        A snapshot with damaged adapters is published again without them. `verify`: read every file again.
         """
         if verify:
             self.heal()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory.errors import BaseModelMismatchError, BusyError, ModelUnavailableError, SealMemoryError
-from seal_memory.forgetting.consequences import to_relearn, versions_with, without_adapters
+from seal_memory.forgetting.consequences import to_relearn, versions_with
 from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
 from seal_memory.learning.workbench import Workbench
@@ -158,7 +158,7 @@ class Deletion:
         if current is not None and gone & set(current.manifest.adapter_ids):
             known = self.ledger.adapters(ids=current.manifest.adapter_ids)
             gone |= {a.id for a in known if a.base_fingerprint != current.base_fingerprint}  # earlier releases mixed
-            manifest = without_adapters(current.manifest, gone)
+            manifest = current.manifest.without(gone)
             snapshot = self.ledger.add_snapshot(
                 manifest, parent=None, base_fingerprint=current.base_fingerprint, note="forget"
             )
