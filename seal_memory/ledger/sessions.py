@@ -63,6 +63,9 @@ class Sessions:
             self._scope.connection.run(
                 "DELETE FROM conversations WHERE namespace = ? AND time < ?", (namespace, now - KEPT_SECONDS)
             )
+            self._scope.connection.run(  # the clock was set back
+                "UPDATE conversations SET time = ? WHERE namespace = ? AND time > ?", (now, namespace, now)
+            )
             last = self._scope.connection.rows(
                 "SELECT coalesce(max(turn), 0) FROM conversations WHERE namespace = ? AND session = ?",
                 (namespace, session),

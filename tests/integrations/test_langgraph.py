@@ -310,6 +310,16 @@ def test_expired_items_are_shown_until_swept_unless_omitted(tmp_path: Path) -> N
         assert len(store._items.rows()) == 1
 
 
+def test_no_item_outlives_its_time_where_the_clock_was_set_back(tmp_path: Path) -> None:
+    clock = Clock()
+    with opened(tmp_path, clock=clock, ttl={"sweep_interval_minutes": 5}) as (_, store):
+        store.put(("users",), "k", {"n": 1}, ttl=1)
+        clock.now -= 3 * 365 * 86400
+        assert [i.key for i in store.search((), refresh_ttl=False)] == ["k"]
+        clock.now += 60 * 5
+        assert store.search((), refresh_ttl=False) == []
+
+
 def test_a_graph_uses_it_as_its_store(pair: tuple[SealMemory, SealMemoryStore]) -> None:
     """A node puts through its runtime, sync and async; the memory has it."""
     from langgraph.graph import END, START, MessagesState, StateGraph

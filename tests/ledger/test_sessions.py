@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.sessions import KEPT_SECONDS
 from seal_memory.records import NewInteraction
 
 
@@ -35,6 +37,16 @@ def test_a_text_seen_in_two_sessions_stays_with_the_other_when_one_is_left(ledge
     ledger.purge([i.id for i in ledger.interactions(session="zqxone")])
     ledger.close()
     assert b"zqx" not in b"".join(file.read_bytes() for file in tmp_path.glob("*") if file.is_file())
+
+
+def test_a_history_is_not_kept_longer_where_the_clock_was_set_back(ledger: Ledger, clock: Any) -> None:
+    ledger.sessions.note("one", ["hello"])
+    clock.now -= 3 * 365 * 86400
+    ledger.sessions.note("two", ["other"])
+    assert ledger.sessions.continued_by(["hello"]) == "one"
+    clock.now += KEPT_SECONDS + 1
+    ledger.sessions.note("two", ["more"])
+    assert ledger.sessions.continued_by(["hello"]) is None
 
 
 def test_sources_are_left_like_sessions_and_both_together_mean_one_sighting(ledger: Ledger) -> None:

@@ -192,7 +192,7 @@ class SealMemoryStore(BaseStore):
     def sweep_ttl(self) -> int:
         """Delete and forget the expired items; returns their number."""
         self._swept = self._clock()
-        expired = self._items.rows("expires <= ?", (self._swept,))
+        expired = self._items.expired(self._swept)
         for row in expired:
             self._items.remove(row)
         self._forget_due()
@@ -200,7 +200,7 @@ class SealMemoryStore(BaseStore):
 
     def _sweep_if_time(self) -> None:
         minutes = (self.ttl_config or {}).get("sweep_interval_minutes")
-        if minutes is not None and self._clock() - self._swept >= 60 * minutes:
+        if minutes is not None and abs(self._clock() - self._swept) >= 60 * minutes:  # the clock may be set back
             self.sweep_ttl()
 
 
