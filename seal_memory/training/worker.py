@@ -325,8 +325,8 @@ class Worker:
             memory.consolidate(core=core, progress=self._progress)
         return False
 
-    def _pending(self) -> set[str]:
-        return {i.id for i in self.memory.ledger.interactions(status=Status.PENDING)}
+    def _pending(self) -> int:
+        return self.memory.ledger.counts()[Status.PENDING]
 
     def _rebuild(self, adapter_id: str) -> None:
         """Train a shard again, unless it is no longer published: rebuilt or forgotten meanwhile."""
