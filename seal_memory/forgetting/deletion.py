@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from seal_memory.errors import BaseModelMismatchError, BusyError, ModelUnavailableError, SealMemoryError
+from seal_memory.errors import AdapterError, BaseModelMismatchError, BusyError, ModelUnavailableError, SealMemoryError
 from seal_memory.forgetting.consequences import to_relearn, versions_with
 from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
@@ -53,6 +53,16 @@ class ForgetReport:
     kept: int = 0
     wiped: bool = True
     still_served: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> str:
+        """What could not be destroyed yet, in sentences for people; empty where nothing is left."""
+        said = []
+        if not self.wiped:
+            said.append("The deleted bytes are not overwritten in the ledger's files yet; that is tried again.")
+        if self.still_served:
+            said.append(f"A vLLM server may still answer with {', '.join(self.still_served)} until it is restarted.")
+        return " ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +140,16 @@ class Deletion:
     def remove_files(self, adapters: Sequence[str]) -> list[str]:
         """Delete adapters from the disk and the engine, once the ledger no longer holds them; the ids still served.
 
-        A missing or different model is no error.
+        A missing or different model is no error. Raises `AdapterError` where a file cannot be deleted, once all others
+        are and no engine holds any.
         """
-        still_served = []
+        still_served, failed = [], None
         for adapter_id in adapters:
-            self.store.remove(adapter_id)
+            try:
+                self.store.remove(adapter_id)
+            except AdapterError as error:
+                logger.error("%s", error)
+                failed = error
         for adapter_id in adapters:  # after all files: an engine may fail
             try:
                 gone = self.drop(adapter_id)
@@ -143,6 +158,8 @@ class Deletion:
                 gone = False
             if not gone:
                 still_served.append(adapter_id)
+        if failed is not None:
+            raise AdapterError(f"{failed} The text is forgotten; delete this folder yourself.") from failed
         return still_served
 
     # -- steps ------------------------------------------------------------------------------------
