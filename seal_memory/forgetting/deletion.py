@@ -35,9 +35,10 @@ class ForgetReport:
     stay, without their sightings there.
 
     `wiped`: whether the deleted bytes are overwritten in the file and its log. False while another process reads an
-    older state or the disk has no room to rebuild the file: the background trainer and the next open try again
-    (`Ledger.retry_wipe`, `Ledger.wiped`). `still_served`: adapters with which a vLLM server still answered after they
-    were unloaded, or about which it could not be asked: restart it, or put it to sleep at level 2.
+    older state, the disk has no room to rebuild the file, or a large file was rebuilt just before: the background
+    trainer and the next open try again (`Ledger.retry_wipe`, `Ledger.wiped`). `still_served`: adapters with which a
+    vLLM server still answered after they were unloaded, or about which it could not be asked: restart it, or put it to
+    sleep at level 2.
     """
 
     interactions: int

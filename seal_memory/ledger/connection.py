@@ -58,6 +58,7 @@ class Connection:
         self._depth = 0
         self._after_commit: list[Callable[[], None]] = []
         self.wipe_after = 0.0  # monotonic time before which `purge.retry_wipe` does not try again
+        self.rebuild_after = 0.0  # monotonic time before which `purge.wipe_if_due` does not rebuild the file
         self._log_after = 0.0  # monotonic time before which the log is not emptied again
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:

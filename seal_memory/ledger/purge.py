@@ -4,7 +4,8 @@ Rows are deleted in one transaction. After its commit the file is *wiped*: the d
 overwritten deleted rows; rebuilding leaves no other remains), and the log emptied. The same transaction marks the wipe
 as due; one that was interrupted, blocked by another process or short of disk space is finished by the next `open`,
 `wipe` or `retry_wipe` (which the background trainer calls). A database that is rebuilt already is not rebuilt again for
-the sake of its log.
+the sake of its log. Rebuilding takes time by the size of the whole file, and all writers wait for it, so forgets one
+after another share a rebuild where it is long.
 
 Not here: adapter rows, adapter files and snapshots (the report names them, the caller destroys them); copies outside
 the ledger, such as backups, file system snapshots and remapped disk blocks.
@@ -34,6 +35,7 @@ _WIPE_DUE = "wipe_due"
 _LOG = "log"  # value of that row when only the log has to be emptied; any other one names the deletion
 WAIT = 2.0  # seconds that a wipe waits for the readers of older states
 RETRY_SECONDS = 30.0  # between two tries of `retry_wipe`
+LONG, REST = 1.0, 9.0  # after a rebuild of over `LONG` seconds, the next one comes after `REST` times as long
 
 _IN_IDS = "IN (SELECT value FROM json_each(?))"
 
@@ -43,7 +45,7 @@ class PurgeReport:
     """Counts of removed rows, and the adapters and snapshots that the caller still has to destroy.
 
     `decisions` and `jobs` count rows that stay and lost their free text. `wiped` is False while the bytes are not yet
-    overwritten: inside an outer `atomic()`, or when another process was reading.
+    overwritten: inside an outer `atomic()`, when another process was reading, or soon after a long rebuild.
     """
 
     interactions: int
@@ -101,8 +103,9 @@ def retry_wipe(connection: Connection) -> bool:
 
 
 def wipe_if_due(connection: Connection) -> None:
-    """Wipe if one is due; on failure log a warning and leave it due."""
-    if connection.read_only or not is_wipe_due(connection):
+    """Wipe if one is due and the last long one is a while ago; on failure log a warning and leave it due."""
+    due = None if connection.read_only else _due(connection)
+    if due is None or (due != _LOG and time.monotonic() < connection.rebuild_after):
         return
     try:
         wipe(connection)
@@ -127,8 +130,10 @@ def wipe(connection: Connection) -> None:
 
 
 def _rebuild(connection: Connection) -> None:
-    deletion = _due(connection)
+    deletion, began = _due(connection), time.monotonic()
     connection.run_outside_transaction("VACUUM")
+    took = time.monotonic() - began
+    connection.rebuild_after = time.monotonic() + REST * took if took > LONG else 0.0
     with connection.atomic():  # unless something else was deleted meanwhile
         connection.run(
             "UPDATE meta SET value = ? WHERE namespace = ? AND key = ? AND value = ?",

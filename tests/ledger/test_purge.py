@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seal_memory.errors import BusyError, LedgerError, UnknownIdError
-from seal_memory.ledger import Ledger
+from seal_memory.ledger import Ledger, purge
 from seal_memory.ledger.purge import mark_wipe_due
 from seal_memory.records import (
     AdapterRecord,
@@ -296,3 +296,20 @@ def test_a_deletion_during_a_wipe_is_wiped_too(ledger: Ledger, filled: tuple[str
         assert not ledger.wiped
         ledger.wipe()
         assert ledger.wiped
+
+
+def test_forgets_one_after_another_share_a_rebuild_that_takes_long(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writers of all namespaces wait for it."""
+    monkeypatch.setattr(purge, "LONG", 0.0)
+    monkeypatch.setattr(purge, "REST", 1e6)
+    seen = [one.id for one in ledger.observe([NewInteraction(f"text {n}") for n in range(3)])]
+    assert ledger.purge(seen[:1]).wiped
+    assert not ledger.purge(seen[1:2]).wiped
+    assert not ledger.retry_wipe()
+    ledger._scope.connection.rebuild_after = ledger._scope.connection.wipe_after = 0.0
+    assert ledger.retry_wipe()
+    assert not ledger.purge(seen[2:]).wiped
+    ledger.wipe()
+    assert ledger.wiped
