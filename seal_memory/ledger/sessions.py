@@ -75,6 +75,13 @@ class Sessions:
                 [(namespace, key, session, last + 1, now) for key in keys],
             )
 
+    def is_noted(self, session: str) -> bool:
+        """Whether a conversation is recognised as this session, which may hold no text."""
+        rows = self._scope.connection.rows(
+            "SELECT 1 FROM conversations WHERE namespace = ? AND session = ? LIMIT 1", (self._scope.namespace, session)
+        )
+        return bool(rows)
+
     def seen_only_there(self, *, session: str | None, source: str | None) -> list[str]:
         """Ids of the interactions that were seen in this session, or from this source, and nowhere else."""
         return self._seen(session, source, elsewhere=False)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from seal_memory import SealMemory
+from seal_memory.errors import UnknownIdError
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.sessions import KEPT_SECONDS
 from seal_memory.records import NewInteraction
@@ -73,3 +77,14 @@ def test_a_purge_takes_the_histories_that_may_hold_the_text(ledger: Ledger) -> N
     ledger.sessions.note("a", ["k"])
     ledger.purge([seen.id])
     assert ledger.sessions.continued_by(["k"]) is None
+
+
+def test_a_session_of_which_nothing_could_be_recorded_can_be_forgotten(tmp_path: Path) -> None:
+    """Its name is in the ledger all the same."""
+    with SealMemory.open(tmp_path) as memory:
+        memory.ledger.sessions.note("zqxone", ["key"])
+        report = memory.forget(session="zqxone")
+        assert (report.interactions, report.wiped) == (0, True)
+        assert b"zqx" not in b"".join(file.read_bytes() for file in tmp_path.glob("*") if file.is_file())
+        with pytest.raises(UnknownIdError):
+            memory.forget(session="zqxone")
