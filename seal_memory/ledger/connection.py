@@ -58,6 +58,7 @@ class Connection:
         self._depth = 0
         self._after_commit: list[Callable[[], None]] = []
         self.wipe_after = 0.0  # monotonic time before which `purge.retry_wipe` does not try again
+        self.unfinished: Callable[[], object] | None = None  # called after every commit: what `purge` has to finish
         self.rebuild_after = 0.0  # monotonic time before which `purge.wipe_if_due` does not rebuild the file
         self._log_after = 0.0  # monotonic time before which the log is not emptied again
 
@@ -111,6 +112,8 @@ class Connection:
             callbacks, self._after_commit = self._after_commit, []
             for callback in callbacks:
                 callback()
+            if self.unfinished is not None:
+                self.unfinished()
 
     @contextmanager
     def reading(self) -> Iterator[None]:

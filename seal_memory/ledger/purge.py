@@ -3,9 +3,9 @@
 Rows are deleted in one transaction. After its commit the file is *wiped*: the database is rebuilt (`secure_delete` has
 overwritten deleted rows; rebuilding leaves no other remains), and the log emptied. The same transaction marks the wipe
 as due; one that was interrupted, blocked by another process or short of disk space is finished by the next `open`,
-`wipe` or `retry_wipe` (which the background trainer calls). A database that is rebuilt already is not rebuilt again for
-the sake of its log. Rebuilding takes time by the size of the whole file, and all writers wait for it, so forgets one
-after another share a rebuild where it is long.
+`wipe` or `retry_wipe` (which the background trainer calls), and where only the log is left by any later commit. A
+database that is rebuilt already is not rebuilt again for the sake of its log. Rebuilding takes time by the size of the
+whole file, and all writers wait for it, so forgets one after another share a rebuild where it is long.
 
 Not here: adapter rows, adapter files and snapshots (the report names them, the caller destroys them); copies outside
 the ledger, such as backups, file system snapshots and remapped disk blocks.
@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 from seal_memory.errors import BusyError, LedgerError
 from seal_memory.ledger.connection import Connection, Scope
@@ -110,7 +111,18 @@ def wipe_if_due(connection: Connection) -> None:
     try:
         wipe(connection)
     except LedgerError as error:
+        connection.wipe_after = time.monotonic() + RETRY_SECONDS
+        connection.unfinished = partial(_retry_log, connection)
         logger.warning("deleted rows are not overwritten yet, will try again: %s", error)
+
+
+def _retry_log(connection: Connection) -> None:
+    """Finish a wipe of which only the log is left, where no trainer does; a rebuild would hold up the commit."""
+    due = _due(connection)
+    if due is None:
+        connection.unfinished = None
+    elif due == _LOG:
+        retry_wipe(connection)
 
 
 def wipe(connection: Connection) -> None:

@@ -313,3 +313,23 @@ def test_forgets_one_after_another_share_a_rebuild_that_takes_long(
     assert not ledger.purge(seen[2:]).wiped
     ledger.wipe()
     assert ledger.wiped
+
+
+def test_a_wipe_that_a_reader_prevented_is_finished_by_a_later_commit(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no trainer runs, too."""
+    monkeypatch.setattr(purge, "WAIT", 0.05)
+    (seen,) = ledger.observe([NewInteraction("zqxtext")])
+    with Ledger.open(tmp_path) as reader, reader._scope.connection.reading():
+        reader.counts()
+        assert not ledger.purge([seen.id]).wiped
+        ledger.observe([NewInteraction("one")])
+        assert not ledger.wiped
+    ledger.observe([NewInteraction("two")])
+    assert not ledger.wiped  # not at every commit
+    ledger._scope.connection.wipe_after = 0.0
+    ledger.observe([NewInteraction("three")])
+    assert ledger.wiped
+    assert ledger._scope.connection.unfinished is None
+    assert b"zqxtext" not in b"".join(file.read_bytes() for file in tmp_path.glob("ledger.sqlite*"))
