@@ -59,6 +59,7 @@ class Recorder:
     def __init__(self, memory: OpenMemory, metrics: Metrics) -> None:
         self._memory, self._metrics = memory, metrics
         self._lock, self._wake, self._closing = threading.Lock(), threading.Event(), False
+        self._recording = threading.Lock()  # held by the one that records what waits
         self._waiting: deque[tuple[str, Record]] = deque()
         self._thread: threading.Thread | None = None
 
@@ -87,6 +88,12 @@ class Recorder:
                 self._metrics.recording.labels(outcome).inc(count)
                 logger.info("%d texts of a chat: %s", count, outcome)
         return done
+
+    def record_waiting(self) -> None:
+        """Record what waits now, as far as the ledger can be written."""
+        with self._recording:
+            while self._waiting and self._try_oldest():
+                pass
 
     def close(self) -> None:
         """Try once more to record what waits; what cannot be recorded is given up, with a line in the log."""
@@ -117,8 +124,7 @@ class Recorder:
         """Record what waits, oldest first, until nothing does or the server closes."""
         while True:
             closing = self._wake.wait(RETRY_SECONDS)
-            while self._waiting and self._try_oldest():
-                pass
+            self.record_waiting()
             with self._lock:
                 if closing or not self._waiting:
                     self._thread = None
@@ -134,6 +140,11 @@ class Recorder:
             return True
         except SealMemoryError:  # the ledger's, or the pool is closed
             return False
+        except Exception as error:  # as when it is recorded at once; the others go on
+            logger.error("an exchange that waited was not recorded (%s)", type(error).__name__)
+            logger.debug("not recorded", exc_info=error)
+            self._give_up(1)
+            return True
         with self._lock:
             if self._waiting and self._waiting[0] is entry:  # else it was given up meanwhile
                 self._waiting.popleft()
