@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -34,6 +35,12 @@ SENTENCES = [
     "Please send the invoice to accounts, not to sales. The password rule changed on 3 March 2024.",
     "Question: Which colour is the new logo? Answer: dark green.",
 ]
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the imported modules from garbage collections, one of which takes over half a second otherwise."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
