@@ -16,6 +16,8 @@ import pytest
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
+# Before anything imports torch: threads that spin beside a busy process take ten times as long, also in children.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Before anything imports the hub's client: no test talks to the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
