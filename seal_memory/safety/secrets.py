@@ -2,7 +2,8 @@
 
 Weights cannot be redacted, so a text with a secret waits in quarantine. Only formats that name themselves count (an AWS
 key id, a private key's header, a password in a URL), so that door codes and order numbers stay facts; nothing is sent
-anywhere to verify it. Invisible characters, fullwidth letters and the end of a line do not hide one. detect-secrets is imported when a text first holds a run of characters that may be a key.
+anywhere to verify it. Invisible characters, fullwidth letters and the end of a line do not hide one. detect-secrets is
+imported when a text first holds a run of characters that may be a key.
 Not here: personal data (`personal_data`), passwords in prose ("the password is swordfish").
 """
 

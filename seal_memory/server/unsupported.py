@@ -16,7 +16,8 @@ from seal_memory.server.request_fields import Body
 IGNORED = frozenset(
     {
         "cache_prompt", "cache_salt", "keep_alive", "metadata", "parallel_tool_calls", "prediction", "priority",
-        "prompt_cache_key", "prompt_cache_retention", "request_id", "safety_identifier", "service_tier", "store", "user",
+        "prompt_cache_key", "prompt_cache_retention", "request_id", "safety_identifier", "service_tier", "store",
+        "user",
     }
 )  # fmt: skip
 

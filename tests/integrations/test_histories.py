@@ -24,9 +24,7 @@ LONG = " ".join(map(str, range(2000)))  # several interactions, no two alike: th
 
 TEXTS = st.one_of(
     st.text(st.characters(), max_size=10),
-    st.sampled_from(
-        ["PNG\x00\x01data", "half \ud800", "", "\n", "訪問は田中さんです。", "สวัสดีครับ", "\x00\x01", LONG]
-    ),
+    st.sampled_from(["PNG\x00\x01data", "half \ud800", "", "\n", "訪問は田中さんです。", "สวัสดีครับ", "\x00\x01", LONG]),
 )
 TURNS = st.lists(
     st.tuples(st.sampled_from(["user", "assistant", "tool", "system"]), st.lists(TEXTS | st.just(IMAGE), max_size=3)),
