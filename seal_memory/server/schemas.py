@@ -93,6 +93,11 @@ class Message(BaseModel):
 
     role: str = Field(max_length=50)
     content: Content = None
+    # Media beside the content, as OpenAI's answers, Ollama and others have it.
+    images: Off = None
+    audio: Off = None
+    files: Off = None
+    attachments: Off = None
 
 
 class ChatRequest(Generation):

@@ -111,6 +111,14 @@ def test_parts_that_are_not_text_are_refused_by_name(site: Site, part: dict[str,
     assert site.texts("parts") == []
 
 
+@pytest.mark.parametrize("field", ["images", "audio", "files", "attachments"])
+def test_media_beside_the_content_is_refused_by_name(site: Site, field: str) -> None:
+    turn = ASKED["messages"][0]
+    error = _error(site.post(CHAT, {**ASKED, "messages": [{**turn, field: [{"id": "AA"}]}]}))
+    assert error["param"] == f"messages.0.{field}"
+    assert site.post(CHAT, {**ASKED, "messages": [{**turn, field: None}]}).status_code == 200
+
+
 # -- honoured -----------------------------------------------------------------------------------------
 
 
