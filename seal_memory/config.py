@@ -112,7 +112,11 @@ class LearningSettings(_Group):
         description="roles that are learned; the others are only recorded",
     )
     notes_per_statement: int = Field(
-        default=1, ge=0, le=32, description="notes that the model writes per statement; 0: items come from rules alone"
+        default=1,
+        ge=0,
+        le=32,
+        description="notes that the model writes per statement, or where it reads, questions about each name, number "
+        "and phrase of a document; 0: items come from rules alone",
     )
 
     _unique = field_validator("target_modules", "roles")(_once)

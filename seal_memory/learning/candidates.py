@@ -218,11 +218,14 @@ class Candidates:
         own = [s for s in studies if s.is_self_study]
         noted = [s for s in studies if not s.is_self_study]
         readings = [Reading(s.text, s.statements, [i.question for i in s.held_out]) for s in own]
-        written = self_study.study(readings, self.engine, seed=self.settings.seed, adapter=self.note_writer)
+        notes = self.settings.learning.notes_per_statement
+        written = self_study.study(
+            readings, self.engine, per_span=notes, seed=self.settings.seed, adapter=self.note_writer
+        )
         written += write_items(
             [s.statements for s in noted],
             self.engine,
-            per_statement=self.settings.learning.notes_per_statement,
+            per_statement=notes,
             held_out=[[i.question for i in s.held_out] for s in noted],
             seed=self.settings.seed,
             adapter=self.note_writer,

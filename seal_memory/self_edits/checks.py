@@ -46,18 +46,38 @@ def too_close(text: str, others: Collection[str], *, limit: float = MAX_COPY) ->
 def good_question(question: str, answer: str, source: str) -> bool:
     """True for a question about the source that `answer` answers.
 
-    One line ending in "?", 4 to 30 words, its names and numbers from the source, at least two content words
-    shared with it, the answer occurring in the source but not in the question.
+    As `fit_question`, the answer occurring in the source but not in the question.
+    """
+    wanted = normalise(answer)
+    if not wanted or f" {wanted} " in f" {normalise(question)} " or f" {wanted} " not in f" {normalise(source)} ":
+        return False
+    return fit_question(question, source)
+
+
+def fit_question(question: str, source: str) -> bool:
+    """True for a question about the source, whatever its answer.
+
+    One line ending in "?", 4 to 30 words, its names and numbers from the source, at least two content words shared
+    with it.
     """
     words = question.split()
     if _MARKUP.search(question) or find_injection(question) or not question.endswith("?") or not 4 <= len(words) <= 30:
         return False
-    wanted = normalise(answer)
-    if not wanted or f" {wanted} " in f" {normalise(question)} " or f" {wanted} " not in f" {normalise(source)} ":
-        return False
     stems = {stem(w) for w in content_words(source)}
     shared = sum(stem(w) in stems for w in content_words(question))
     return shared >= 2 and grounded(question, source)
+
+
+def good_answer(answer: str, question: str, source: str) -> bool:
+    """True for a reader's answer that says something that its question does not, in the source's own words.
+
+    One line, names and numbers from the source or the question, every other content word from them, too.
+    """
+    if _MARKUP.search(answer) or find_injection(answer) or not grounded(answer, f"{source} {question}"):
+        return False
+    asked = {stem(w) for w in content_words(question)}
+    new = {stem(w) for w in content_words(answer)} - asked
+    return bool(new) and new <= {stem(w) for w in content_words(source)}
 
 
 def good_note(note: str, source: str) -> bool:

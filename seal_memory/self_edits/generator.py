@@ -21,15 +21,14 @@ from seal_memory.self_edits.statements import Statement
 class Arm:
     """A training plan to try: weights of the genres, factors on learning rate, steps and rank.
 
-    `rows_per_span`: rows trained per span of the text, over all epochs; None: the settings' epochs and rows, and for a
-    document its readings.
+    `all_items`: every epoch goes over all items, and a document is not read as running text.
     """
 
     mix: Mix
     learning_rate_factor: float = 1.0
     steps_factor: float = 1.0
     rank_factor: float = 1.0
-    rows_per_span: float | None = None
+    all_items: bool = False
 
 
 # A genre that an arm does not name has its default weight, so that a new genre is drawn by all of them.
@@ -75,7 +74,7 @@ ARMS = (
 )
 
 # For a model that reads, on documents: its own questions with its own answers, and a gap for every span.
-READER_ARM = Arm(mix({Genre.QA: 1.0, Genre.GAP: 1.0}, among=(Genre.QA, Genre.GAP)), 0.5, rows_per_span=14)
+READER_ARM = Arm(mix({Genre.QA: 1.0, Genre.GAP: 1.0}, among=(Genre.QA, Genre.GAP)), 0.5, all_items=True)
 
 
 def make_self_edit(
@@ -95,18 +94,13 @@ def make_self_edit(
     fit = [i for i in made if not checks.too_close(i.prompt, held_out)]
     wanted = {genre for genre, weight in arm.mix if weight > 0}
     document = all(i.role is Role.DOCUMENT for i in episode.interactions)
-    by_spans = arm.rows_per_span is not None
-    if (
-        document and settings.document_readings and not by_spans
-    ):  # dialogue is learned better by questions alone (lab log, row 48)
+    read = document and settings.document_readings > 0 and not arm.all_items
+    if read:  # dialogue is learned better by questions alone (lab log, row 48)
         wanted |= RUNNING_TEXT
     items = tuple(i for i in (*fit, *written) if i.genre in wanted)
     questions = sum(i.genre not in RUNNING_TEXT for i in items)
-    if by_spans:
-        plan = _plan_by_spans(arm, sum(len(s.spans) for s in statements), questions, settings)
-    else:
-        rows = max(1, round(settings.rows_per_statement * len(statements)))
-        plan = _training_plan(arm, rows, questions=questions, document=document, settings=settings)
+    rows = questions if arm.all_items else max(1, round(settings.rows_per_statement * len(statements)))
+    plan = _training_plan(arm, rows, questions=questions, document=document, settings=settings)
     yields = (*_yields(made, fit), *written_yields)
     return SelfEdit(id, episode.id, episode.interaction_ids, items, plan, seed, yields)
 
@@ -116,6 +110,8 @@ def _training_plan(
 ) -> Hyperparameters:
     """The settings' plan with the arm's factors, lengthened to `learning.min_steps` for a short text."""
     epochs, passes = (settings.document_epochs, settings.document_readings) if document else (settings.epochs, 0)
+    if arm.all_items:
+        passes = 0
     steps = epochs * math.ceil(min(rows, questions) / settings.batch_size) + passes
     stretch = arm.steps_factor * max(1.0, settings.min_steps / max(1, steps))
     rank = max(1, round(settings.rank * arm.rank_factor))
@@ -127,21 +123,6 @@ def _training_plan(
         rows_per_epoch=rows,
         genre_mix=arm.mix,
         passes=math.ceil(passes * stretch),
-    )
-
-
-def _plan_by_spans(arm: Arm, spans: int, questions: int, settings: LearningSettings) -> Hyperparameters:
-    """`arm.rows_per_span` rows per span, spread over as few epochs as hold them; at least `learning.min_steps`."""
-    rows = max((arm.rows_per_span or 0.0) * spans * arm.steps_factor, settings.min_steps * settings.batch_size)
-    epochs = max(1, math.ceil(rows / max(1, questions)))
-    rank = max(1, round(settings.rank * arm.rank_factor))
-    return Hyperparameters(
-        learning_rate=settings.learning_rate * arm.learning_rate_factor,
-        epochs=epochs,
-        rank=rank,
-        alpha=settings.alpha * (rank / settings.rank),
-        rows_per_epoch=math.ceil(rows / epochs),
-        genre_mix=arm.mix,
     )
 
 

@@ -13,7 +13,7 @@ from seal_memory.config import LearningSettings
 from seal_memory.language.text import normalise
 from seal_memory.learning.plans import plan_steps
 from seal_memory.records import Episode, Genre, GenreYield, Hyperparameters, Role, SelfEdit, TrainingItem
-from seal_memory.self_edits.generator import ARMS, make_self_edit, row_weights
+from seal_memory.self_edits.generator import ARMS, READER_ARM, make_self_edit, row_weights
 from seal_memory.self_edits.genres import rule_items
 from seal_memory.self_edits.statements import statements_of
 
@@ -67,6 +67,21 @@ def test_what_was_said_is_learned_by_questions_alone(episode_of: Callable[..., E
     edit = _edits(episode_of(role=Role.USER), settings)[0]
     assert not [i for i in edit.items if i.genre is Genre.PASSAGE]
     assert (edit.hyperparameters.epochs, edit.hyperparameters.passes) == (9, 0)
+
+
+def test_a_reader_trains_every_item_in_every_epoch_and_no_running_text(episode_of: Callable[..., Episode]) -> None:
+    """Its own questions and a gap for every span, at half the rate."""
+    settings = LearningSettings(document_epochs=3, document_readings=5, min_steps=1, batch_size=2)
+    episode = episode_of(title="The harbour")
+    edit = make_self_edit(
+        episode, statements_of(episode), WRITTEN, YIELDS,
+        arm=READER_ARM, settings=settings, held_out=[], seed=1, id="s",
+    )  # fmt: skip
+    assert {i.genre for i in edit.items} == {Genre.QA, Genre.GAP}
+    assert sum(i.genre is Genre.GAP for i in edit.items) >= 6
+    assert edit.hyperparameters.learning_rate == settings.learning_rate / 2
+    steps = plan_steps(edit, batch_size=2)
+    assert sorted(n for step in steps for n in step) == sorted([*range(len(edit.items))] * 3)
 
 
 def test_a_short_text_is_trained_longer(episode_of: Callable[..., Episode]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seal_memory import prompts
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.records import Episode, Genre
-from seal_memory.self_edits.self_study import ROUNDS, WORDINGS, Reading, clean_question, study
+from seal_memory.self_edits.self_study import ROUNDS, Reading, clean_question, study
 from seal_memory.self_edits.statements import statements_of
 
 TEXT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
@@ -24,7 +24,7 @@ QUESTIONS = {
 }
 ANSWERS = {
     "Who": "The lighthouse was built by Maud Ellery.",
-    "Where": "It stands at Korrin Bay.",
+    "Where": "The lighthouse is at Korrin Bay.",
     "When": "Maud Ellery built it in 1887.",
 }
 
@@ -60,7 +60,7 @@ def test_every_span_that_a_question_reaches_becomes_the_readers_own_answer(
     fake_engine: Callable[..., Any], reading: Callable[..., Reading]
 ) -> None:
     assert set(QUESTIONS) <= _spans(reading())
-    ((items, yields),) = study([reading()], fake_engine(_well), seed=0)
+    ((items, yields),) = study([reading()], fake_engine(_well), per_span=2, seed=0)
     assert {(i.prompt, i.target) for i in items} == {(q, ANSWERS[q.split()[0]]) for q in QUESTIONS.values()}
     assert {i.genre for i in items} == {Genre.QA}
     assert yields[0].kept == len(items) < yields[0].made
@@ -70,17 +70,17 @@ def test_later_rounds_ask_only_about_spans_that_are_left(
     fake_engine: Callable[..., Any], reading: Callable[..., Reading]
 ) -> None:
     engine = fake_engine(_well)
-    study([reading()], engine, seed=0)
+    study([reading()], engine, per_span=2, seed=0)
     asked = [p.messages[-1]["content"].partition("\nAnswer: ")[2] for p in engine.prompts if _is_writer(p)]
     left = len(_spans(reading())) - len(QUESTIONS)
-    assert all(asked.count(span) == WORDINGS for span in QUESTIONS)
-    assert len(asked) == WORDINGS * (len(_spans(reading())) + (ROUNDS - 1) * left)
+    assert all(asked.count(span) == 2 for span in QUESTIONS)
+    assert len(asked) == 2 * (len(_spans(reading())) + (ROUNDS - 1) * left)
 
 
 @pytest.mark.parametrize(
     "read",
     [
-        lambda p: "In 1999.",  # another answer than the span
+        lambda p: "It was built by hand.",  # words that the text has not
         lambda p: f"{_read(p)} Bertram Oake helped in 1903.",  # names and numbers that the text has not
         lambda p: _read(p).replace(" ", "\n", 1),  # more than a line
         lambda p: "",
@@ -90,7 +90,7 @@ def test_a_question_whose_answer_does_not_hold_is_dropped(
     fake_engine: Callable[..., Any], reading: Callable[..., Reading], read: Callable[[Prompt], str]
 ) -> None:
     engine = fake_engine(lambda p: _ask(p) if _is_writer(p) else read(p))
-    ((items, yields),) = study([reading()], engine, seed=0)
+    ((items, yields),) = study([reading()], engine, per_span=2, seed=0)
     assert items == []
     assert yields[0].kept == 0 < yields[0].made
 
@@ -104,13 +104,11 @@ def test_an_answer_that_no_sample_repeats_is_dropped(reading: Callable[..., Read
             says = [_ask(p) if _is_writer(p) else "Nobody knows." if sampled else _read(p) for p in prompts]
             return [Completion(text, 1, 1, 1.0) for text in says]
 
-    ((items, _),) = study([reading()], Unsure(), seed=0)  # type: ignore[arg-type]
+    ((items, _),) = study([reading()], Unsure(), per_span=2, seed=0)  # type: ignore[arg-type]
     assert items == []
 
 
-def test_an_answer_that_was_cut_gives_way_to_the_clause(
-    episode_of: Callable[..., Episode], reading: Callable[..., Reading]
-) -> None:
+def test_an_answer_that_was_cut_is_dropped(reading: Callable[..., Reading]) -> None:
     class Wordy:
         def complete(self, prompts: Sequence[Prompt], **_: Any) -> list[Completion]:
             return [
@@ -118,12 +116,24 @@ def test_an_answer_that_was_cut_gives_way_to_the_clause(
                 for p in prompts
             ]
 
-    ((items, _),) = study([reading()], Wordy(), seed=0)  # type: ignore[arg-type]
-    assert {i.target for i in items} == {TEXT}
+    ((items, _),) = study([reading()], Wordy(), per_span=2, seed=0)  # type: ignore[arg-type]
+    assert items == []
+
+
+def test_a_question_about_something_else_counts_for_what_its_answer_gives(
+    fake_engine: Callable[..., Any], reading: Callable[..., Reading]
+) -> None:
+    """Whatever was to be asked, the writer asks for the year: one item, and the year is asked about no more."""
+    engine = fake_engine(lambda p: QUESTIONS["1887"] if _is_writer(p) else _read(p))
+    ((items, _),) = study([reading()], engine, per_span=2, seed=0)
+    assert [(i.prompt, i.target) for i in items] == [(QUESTIONS["1887"], ANSWERS["When"])]
+    asked = [p.messages[-1]["content"].partition("\nAnswer: ")[2] for p in engine.prompts if _is_writer(p)]
+    assert asked.count("1887") == 2
+    assert asked.count("Korrin Bay") == 2 * ROUNDS
 
 
 def test_no_item_copies_a_held_out_question(fake_engine: Callable[..., Any], reading: Callable[..., Reading]) -> None:
-    ((items, _),) = study([reading(QUESTIONS["Maud Ellery"])], fake_engine(_well), seed=0)
+    ((items, _),) = study([reading(QUESTIONS["Maud Ellery"])], fake_engine(_well), per_span=2, seed=0)
     assert len(items) == len(QUESTIONS) - 1
     assert QUESTIONS["Maud Ellery"] not in {i.prompt for i in items}
 
@@ -132,7 +142,7 @@ def test_the_note_writers_adapter_asks_and_the_base_answers(
     fake_engine: Callable[..., Any], reading: Callable[..., Reading]
 ) -> None:
     engine = fake_engine(_well)
-    study([reading()], engine, seed=0, adapter="policy")
+    study([reading()], engine, per_span=2, seed=0, adapter="policy")
     assert {(p.adapter, _is_writer(p)) for p in engine.prompts} == {("policy", True), (None, False)}
 
 
