@@ -19,11 +19,30 @@ from seal_memory.ledger.encoding import normalise, sortable_id
 Messages = Sequence[Mapping[str, Any]]
 
 
-def derived_session(ledger: Ledger, caller: str, messages: Messages) -> str:
+class WaitingSessions:
+    """Sessions of exchanges that wait for the ledger, which cannot tell them yet: each by namespace and key."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], list[str]] = {}
+
+    def note(self, namespace: str, session: str, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._found.setdefault((namespace, key), []).append(session)
+
+    def continued_by(self, namespace: str, keys: Sequence[str]) -> str | None:
+        """Take the oldest session that had one of these histories, by the first known key; None: there is none."""
+        return next((found.pop(0) for key in keys if (found := self._found.get((namespace, key)))), None)
+
+    def clear(self) -> None:
+        self._found.clear()
+
+
+def derived_session(ledger: Ledger, caller: str, messages: Messages, waiting: WaitingSessions) -> str:
     """The session of the conversation that the messages continue, else a new one; reads only."""
     answered = [n for n, m in enumerate(messages) if m.get("role") == "assistant"]
     keys = [key for n in reversed(answered) for key in (_key(caller, messages[: n + 1]), _key(caller, messages[:n]))]
-    return ledger.sessions.continued_by(keys) or f"chat-{sortable_id()}"
+    known = ledger.sessions.continued_by(keys) or waiting.continued_by(ledger.namespace, keys)
+    return known or f"chat-{sortable_id()}"
 
 
 def keys_after(caller: str, messages: Messages, answers: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ import gc
 import logging
 import sqlite3
 import threading
+import time
 import weakref
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,9 +18,9 @@ from hypothesis import example, given, settings
 
 from seal_memory import SealMemory
 from seal_memory.errors import InputError, LedgerError
-from seal_memory.frameworks import recording
 from seal_memory.frameworks.context import context_or_nothing
 from seal_memory.frameworks.recording import RecordingCounts, record_items, record_messages, recording_counts
+from seal_memory.intake import recording
 from seal_memory.ledger import connection
 
 FACT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
@@ -27,7 +28,16 @@ FACT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
 TEXTS = st.one_of(
     st.text(st.characters(), max_size=12),
     st.sampled_from(
-        ["PNG\x00\x01data", "half \ud800", "\ud83d\ude00", "", "\n", "訪問は田中さんです。", "สวัสดีครับ", "x" * 9000]
+        [
+            "PNG\x00\x01data",
+            "half \ud800",
+            "\ud83d\ude00",
+            "",
+            "\n",
+            "訪問は田中さんです。",
+            "สวัสดีครับ",
+            " ".join(map(str, range(1900))),
+        ]
     ),
 )
 PARTS = st.one_of(
@@ -167,6 +177,26 @@ def test_one_bad_item_takes_no_other_with_it(tmp_path: Path) -> None:
     with SealMemory.open(tmp_path) as memory:
         assert record_items(memory, observe, [1, 2, 3]).skipped == 1
     assert calls == [[1, 2, 3], [1], [2], [3]]
+
+
+def test_a_full_memory_leaves_out_what_does_not_fit_and_waits_for_nothing(tmp_path: Path) -> None:
+    with SealMemory.open(tmp_path, quota=1500) as memory:
+        said = [TURN, {"role": "tool", "content": "barrel " * 500}]
+        assert record_messages(memory, said, session="s", source="t") == RecordingCounts(skipped=1)
+        assert [i.text for i in memory.ledger.interactions()] == [FACT]
+
+
+def test_one_that_waits_for_the_lock_is_enough(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later records queue behind it at once."""
+    memory, release = locked
+    record_messages(memory, [TURN], session="s", source="t")
+    memory.ledger._scope.connection.database.execute("PRAGMA busy_timeout=3000")
+    monkeypatch.setattr(recording, "PATIENCE", 0.01)
+    begun = time.monotonic()
+    for _ in range(5):
+        record_messages(memory, [TURN], session="s", source="t")
+    assert time.monotonic() - begun < 2
+    release()
 
 
 def test_a_memory_that_is_closed_can_be_collected(tmp_path: Path) -> None:

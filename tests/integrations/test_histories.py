@@ -24,7 +24,16 @@ IMAGE = object()  # a part that is an image
 TEXTS = st.one_of(
     st.text(st.characters(), max_size=10),
     st.sampled_from(
-        ["PNG\x00\x01data", "half \ud800", "", "\n", "訪問は田中さんです。", "สวัสดีครับ", "\x00\x01", "y" * 9000]
+        [
+            "PNG\x00\x01data",
+            "half \ud800",
+            "",
+            "\n",
+            "訪問は田中さんです。",
+            "สวัสดีครับ",
+            "\x00\x01",
+            " ".join(map(str, range(1900))),
+        ]
     ),
 )
 TURNS = st.lists(

@@ -128,7 +128,7 @@ def test_a_locked_ledger_costs_no_answer_and_no_turn(site: Site, monkeypatch: py
     """Another process holds the lock: the answer comes, and what was said is recorded when the lock is gone."""
     namespace = f"locked-{stream}"
     site.texts(namespace)  # opens it
-    monkeypatch.setattr("seal_memory.server.recording.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("seal_memory.intake.recording.RETRY_SECONDS", 0.05)
     with site.server.pool.memory(namespace) as memory:
         memory.ledger._scope.connection.database.execute("PRAGMA busy_timeout=50")
     with sqlite3.connect(site.server.pool.folder / connection.FILE_NAME, isolation_level=None) as other:
@@ -136,11 +136,37 @@ def test_a_locked_ledger_costs_no_answer_and_no_turn(site: Site, monkeypatch: py
         answer = _chat(site, namespace, [{"role": "user", "content": SAID}], stream=stream)
         assert answer.status_code == 200
         assert '"deferred":true' in answer.text.replace(" ", "")
-        assert site.server.recorder.waiting == 1
+        assert site.server.recorder.counts.waiting == 1
         other.execute("ROLLBACK")
     other.close()
-    site.until(lambda: not site.server.recorder.waiting)
+    site.until(lambda: not site.server.recorder.counts.waiting)
     assert _users(site, namespace) == [SAID]
+
+
+def test_a_conversation_keeps_its_session_while_the_ledger_is_locked(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that begin alike stay two, what was said is recorded in order, and later turns wait for no lock."""
+    namespace = "locked-sessions"
+    site.texts(namespace)
+    monkeypatch.setattr("seal_memory.intake.recording.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("seal_memory.intake.recording.PATIENCE", 0.01)
+    with site.server.pool.memory(namespace) as memory:
+        memory.ledger._scope.connection.database.execute("PRAGMA busy_timeout=50")
+    first = [{"role": "user", "content": SAID}]
+    sessions = []
+    with sqlite3.connect(site.server.pool.folder / connection.FILE_NAME, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answers = [_chat(site, namespace, first).json() for _ in range(2)]
+        sessions = [a["seal_memory"]["session"] for a in answers]
+        said = [*first, answers[0]["choices"][0]["message"], {"role": "user", "content": LATER}]
+        again = [_chat(site, namespace, said).json()["seal_memory"]["session"] for _ in range(2)]
+        other.execute("ROLLBACK")
+    other.close()
+    site.until(lambda: not site.server.recorder.counts.waiting)
+    assert sessions[0] != sessions[1]
+    assert again == sessions
+    assert _users(site, namespace) == [SAID, LATER]
 
 
 def test_what_waits_is_recorded_when_the_server_ends(
@@ -171,6 +197,19 @@ def test_no_failure_of_recording_takes_the_answer(site: Site, monkeypatch: pytes
     assert answer.json()["seal_memory"]["recording"]["skipped"] == 1
 
 
+def test_a_full_namespace_leaves_out_what_does_not_fit_and_no_more(
+    make_site: Callable[..., Site], tmp_path: Path
+) -> None:
+    """A tool's long result does not take the user's turn with it."""
+    site = make_site(tmp_path)
+    site.server.pool._quota = 300
+    call = {"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]}
+    long = {"role": "tool", "tool_call_id": "c1", "content": "barrel " * 50}
+    told = _chat(site, "full", [{"role": "user", "content": SAID}, call, long]).json()
+    assert told["seal_memory"]["recording"]["skipped"] == 1
+    assert [text for role, text, _ in site.texts("full") if role != "assistant"] == [SAID]
+
+
 def test_a_chat_beyond_the_quota_is_answered_and_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not wait for ever, nor in front of other namespaces' records."""
 
@@ -181,4 +220,4 @@ def test_a_chat_beyond_the_quota_is_answered_and_told(site: Site, monkeypatch: p
     answer = _chat(site, "full", [{"role": "user", "content": SAID}])
     assert answer.status_code == 200
     assert answer.json()["seal_memory"]["recording"] == {"cleaned": 0, "skipped": 1, "deferred": False}
-    assert site.server.recorder.waiting == 0
+    assert site.server.recorder.counts.waiting == 0
