@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from seal_memory.frameworks.concurrency import call_in_thread
 from seal_memory.intake.blocks import flatten_blocks
 from seal_memory.intake.cleaning import clean_messages
-from seal_memory.intake.messages import storable_name
+from seal_memory.intake.messages import TEXT_KEYS, storable_name
 from seal_memory.intake.recording import Part, Recorded, Recorder, RecordingCounts
 from seal_memory.memory import SealMemory
 
@@ -99,9 +99,10 @@ def _plain_part(part: object) -> dict[str, str]:
     if not isinstance(part, Mapping):
         return {"type": type(part).__name__}
     text = next((part[key] for key in ("text", "refusal") if isinstance(part.get(key), str)), None)
-    if text is not None:
-        return {"type": "text", "text": text}
-    return {"type": str(part.get("type") or "part")}
+    kind = str(part.get("type") or "part")
+    if text is not None or kind in TEXT_KEYS:
+        return {"type": "text", "text": text or ""}
+    return {"type": kind}
 
 
 def _name(name: object) -> str | None:

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 import weakref
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -84,6 +85,43 @@ def test_any_history_is_recorded_and_no_readable_user_turn_is_lost(
         text = message.get("content")
         if message.get("role") in ("user", "human") and isinstance(text, str) and text.isprintable() and text.strip():
             assert "".join(text.split()) in "".join("".join(found).split())
+
+
+class _Unreadable(dict[str, str]):
+    def get(self, *_: object) -> str:
+        raise RuntimeError("no")
+
+
+NESTED: list[Any] = []
+NESTED.append(NESTED)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {
+            "role": "assistant",
+            "content": [{"type": "tool_use", "id": "1", "name": "x", "input": {"at": date(2024, 1, 1)}}],
+        },
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "x", "input": NESTED}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "1"}], "tool_calls": 5},
+        {"role": "user", "content": [{"type": ["text"], "url": "x"}]},
+        {"role": "user", "content": [{"type": "text", "text": None}]},
+        _Unreadable(role="user", content="x"),
+        None,
+    ],
+)
+def test_no_odd_message_raises_or_takes_another_with_it(tmp_path: Path, odd: Any) -> None:
+    with SealMemory.open(tmp_path) as memory:
+        record_messages(memory, [odd, TURN], session="s", source="t")
+        assert [i.text for i in memory.ledger.interactions()] == [FACT]
+
+
+def test_a_text_beside_an_empty_part_is_kept(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": None}, {"type": "text", "text": FACT}]
+    with SealMemory.open(tmp_path) as memory:
+        assert record_messages(memory, [{"role": "user", "content": parts}], session="s", source="t").skipped == 0
+        assert [i.text for i in memory.ledger.interactions()] == [FACT]
 
 
 def test_what_is_cleaned_or_left_out_is_counted_and_logged_without_its_words(

@@ -58,17 +58,33 @@ def test_an_answer_that_ends_inside_a_character_is_told_and_the_turn_kept(
     assert site.texts(namespace) == [("user", "日本の首都は？", 1)]
 
 
-@pytest.mark.parametrize("empty", [None, "", " \n", [], [{"type": "text", "text": ""}]], ids=str)
+MISSING = object()
+EMPTY = [
+    None,
+    "",
+    " \n",
+    [],
+    [{"type": "text", "text": ""}],
+    [{"type": "text", "text": None}],
+    [{"type": "text"}],
+    MISSING,
+]
+
+
+@pytest.mark.parametrize("empty", EMPTY, ids=lambda empty: "missing" if empty is MISSING else str(empty))
 @pytest.mark.parametrize("role", ["system", "user", "developer", "assistant", "tool"])
 def test_an_earlier_turn_without_text_is_no_error(site: Site, role: str, empty: Any) -> None:
-    namespace = f"empty-{role}-{empty!r}"
-    answer = _chat(site, namespace, [{"role": role, "content": empty}, {"role": "user", "content": SAID}])
+    namespace = f"empty-{role}-{EMPTY.index(empty)}"
+    turn = {"role": role} if empty is MISSING else {"role": role, "content": empty}
+    answer = _chat(site, namespace, [turn, {"role": "user", "content": SAID}])
     assert answer.status_code == 200, answer.text
     assert answer.json()["seal_memory"]["recording"] == {"cleaned": 0, "skipped": 0, "deferred": False}
     assert _users(site, namespace) == [SAID]
 
 
-@pytest.mark.parametrize("result", ["", None, "\n", [], "PNG\x00\x01data", "\x00\x01\x02", "done"], ids=repr)
+@pytest.mark.parametrize(
+    "result", ["", None, "\n", [], [{"type": "text"}], "PNG\x00\x01data", "\x00\x01\x02", "done"], ids=repr
+)
 def test_a_tools_result_may_be_anything(site: Site, result: Any) -> None:
     """Nothing, or binary data: the agent's loop goes on, and the user's turn is kept."""
     namespace = f"tool-{result!r}"
@@ -99,6 +115,13 @@ def test_what_is_cleaned_is_told_and_counted_but_never_logged(site: Site, caplog
     assert 'seal_memory_recording_total{outcome="cleaned"}' in site.get("/metrics").text
     assert any("cleaned" in record.getMessage() for record in caplog.records)
     assert "Ellery" not in caplog.text
+
+
+def test_a_models_thoughts_in_the_history_are_no_obstacle(site: Site) -> None:
+    thought = {"role": "assistant", "content": [{"type": "reasoning", "text": "Hm."}, {"type": "text", "text": "Yes."}]}
+    said = [{"role": "user", "content": SAID}, thought, {"role": "user", "content": LATER}]
+    assert _chat(site, "thoughts", said).status_code == 200
+    assert "Hm." not in str(site.texts("thoughts"))
 
 
 def test_anthropics_tool_results_are_the_tools_words(site: Site) -> None:
