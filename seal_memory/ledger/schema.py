@@ -19,7 +19,7 @@ from seal_memory.ledger.connection import Connection
 from seal_memory.ledger.policy_rows import POLICY_TABLES, TRIAL_TABLES
 from seal_memory.ledger.reviews import QUARANTINE_TABLES
 from seal_memory.ledger.sessions import CONVERSATION_TABLES
-from seal_memory.ledger.terms import SEARCH_TABLES, register_functions
+from seal_memory.ledger.terms import REINDEX, SEARCH_TABLES, register_functions
 
 APPLICATION_ID = 0x5EA17E40  # marks a seal-memory ledger in the SQLite file header
 
@@ -291,6 +291,7 @@ MIGRATIONS: tuple[str, ...] = (
     SEARCH_TABLES,
     CONVERSATION_TABLES,
     _ABRUPT_ENDS,
+    REINDEX,  # figures of every script, strokes, Persian letters
 )
 
 
