@@ -1,7 +1,7 @@
 """Derived sessions: the session of a chat whose client names none, told by the history that it sends.
 
 A new conversation gets a session of its own. Each exchange is noted under two keys: the history with an answer, and the
-history without it, for clients that shorten or rewrite answers. A client that cuts its history at the front is taken
+history without it, for clients that shorten or rewrite answers; system prompts do not count. A client that cuts its history at the front is taken
 for a new conversation; one that wants to be sure sends back the session that the answer named. Not here: where keys are
 kept (`ledger.sessions`).
 """
@@ -17,6 +17,7 @@ from seal_memory.ledger import Ledger
 from seal_memory.ledger.encoding import normalise, sortable_id
 
 Messages = Sequence[Mapping[str, Any]]
+_STANDING = ("system", "developer")  # clients write the hour, or what they have found, into these at every turn
 
 
 class WaitingSessions:
@@ -52,7 +53,7 @@ def keys_after(caller: str, messages: Messages, answers: Sequence[str]) -> list[
 
 
 def _key(caller: str, messages: Messages) -> str:
-    said = [(str(m.get("role")), _text(m.get("content"))) for m in messages]
+    said = [(str(m.get("role")), _text(m.get("content"))) for m in messages if m.get("role") not in _STANDING]
     return hashlib.sha256(json.dumps([caller, said]).encode()).hexdigest()
 
 
