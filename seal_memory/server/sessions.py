@@ -1,9 +1,9 @@
 """Derived sessions: the session of a chat whose client names none, told by the history that it sends.
 
 A new conversation gets a session of its own. Each exchange is noted under two keys: the history with an answer, and the
-history without it, for clients that shorten or rewrite answers; system prompts do not count. A client that cuts its history at the front is taken
-for a new conversation; one that wants to be sure sends back the session that the answer named. Not here: where keys are
-kept (`ledger.sessions`).
+history without it, for clients that shorten or rewrite answers; system prompts do not count. A client that cuts its
+history at the front is taken for a new conversation; one that wants to be sure sends back the session that the answer
+named. Not here: where keys are kept (`ledger.sessions`).
 """
 
 from __future__ import annotations
