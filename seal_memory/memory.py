@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
+from weakref import WeakMethod
 
 from seal_memory._internal.progress import Progress, silent
 from seal_memory.answering.answerer import Answer, Answerer, check_questions, parse_mode
@@ -93,6 +94,7 @@ class SealMemory:
         )
         self._background: Background | None = None
         self._at_close: list[Callable[[SealMemory], None]] = []
+        self._after_forget: list[WeakMethod[Callable[[], None]]] = []
 
     @classmethod
     def open(
@@ -146,6 +148,10 @@ class SealMemory:
     def at_close(self, callback: Callable[[SealMemory], None]) -> None:
         """Call `callback(memory)` when this memory is about to close, while the ledger is still open."""
         self._at_close.append(callback)
+
+    def after_forget(self, method: Callable[[], None]) -> None:
+        """Call a method after every forget by this memory, for as long as the method's object lives."""
+        self._after_forget.append(WeakMethod(method))
 
     def close(self) -> None:
         """Stop the background trainer, close the ledger, release the model. An engine passed to `open` stays open."""
@@ -535,7 +541,7 @@ class SealMemory:
     def published(self, *, verify: bool = False) -> Snapshot | None:
         """Return the published snapshot after checking its files; None is the untouched base.
 
-        A damaged snapshot is replaced by the newest older one that is whole. `verify`: read every file again.
+        A snapshot with damaged adapters is published again without them. `verify`: read every file again.
         """
         if verify:
             self.heal()
@@ -632,7 +638,10 @@ class SealMemory:
             session = source = None
         self._guard.usable()  # recall is measured on what is served
         deletion = self._deletion()
-        return deletion.with_recall(deletion.forget(wanted, session=session, source=source))
+        done = deletion.forget(wanted, session=session, source=source)
+        for method in [found for ref in self._after_forget if (found := ref()) is not None]:
+            method()
+        return deletion.with_recall(done)
 
     def _deletion(self) -> Deletion:
         from seal_memory.forgetting.deletion import Deletion

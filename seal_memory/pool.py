@@ -185,7 +185,8 @@ class MemoryPool:
 
     def with_work(self, *, asked_only: bool = False) -> list[str]:
         """List the namespaces with background work now; `asked_only`: only those with queued jobs."""
-        return self._ledger.namespaces.with_work(asked_only=asked_only)
+        interval = self.settings.background.audit_interval
+        return self._ledger.namespaces.with_work(audit_interval=interval, asked_only=asked_only)
 
     def revive_jobs(self) -> int:
         """Queue the jobs of all namespaces that were given up again; returns how many."""

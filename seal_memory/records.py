@@ -5,8 +5,8 @@ Times are Unix seconds, log-probabilities natural, ids opaque strings. Not here:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -253,6 +253,11 @@ class Manifest:
     def holders(self) -> dict[str, ShardEntry]:
         """The shard that answers for each interaction: the last one that was trained on it."""
         return {i: shard for shard in self.shards for i in shard.interaction_ids}
+
+    def without(self, gone: Collection[str]) -> Manifest:
+        """The manifest without the adapters in `gone`."""
+        shards = tuple(s for s in self.shards if s.adapter_id not in gone)
+        return replace(self, shards=shards, core=None if self.core in gone else self.core)
 
 
 @dataclass(frozen=True, slots=True)

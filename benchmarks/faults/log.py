@@ -16,7 +16,7 @@ from seal_memory.records import NewInteraction
 SECONDS, FULL_SECONDS = 8.0, 45.0
 READERS = 4
 READ_SECONDS = 0.2  # of one read
-BAR = 64 << 20  # bytes; 324 MB in 45 s before commits emptied the log
+BAR = 32 << 20  # bytes: `LOG_LIMIT` and room for one failed try; 324 MB in 45 s before commits emptied the log
 
 
 def replay(folder: Path, *, model: str, full: bool) -> dict[str, Any]:

@@ -77,7 +77,9 @@ class Memory:
     def _sleep(self) -> None:
         """Sleep if the settings say so and enough was published since the last time, like the background trainer."""
         wanted, ledger = self.settings.sleep.mode, self.memory.ledger
-        slept = max((d.time for d in ledger.decisions() if bedtime.EPISODES in d.measures), default=float("-inf"))
+        made = ledger.decisions()  # the newest first
+        last = next((n for n, d in enumerate(made) if bedtime.EPISODES in d.measures), len(made))
+        slept = max((d.snapshot_version or 0 for d in made[last:]), default=0)
         if wanted != "off" and bedtime.published_since(ledger, slept) >= self.settings.sleep.after:
             self.memory.sleep(merge=wanted != "core", core=wanted != "merge")
 

@@ -6,7 +6,7 @@ Not here: forgetting (`deletion`), asking for consent (the command line, the ser
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from seal_memory.ledger import Ledger
 from seal_memory.records import Manifest, Status
@@ -35,7 +35,7 @@ def consequences(ledger: Ledger, ids: Sequence[str]) -> Consequences:
     gone, current = set(adapters), ledger.current()
     manifest = current.manifest if current is not None else Manifest()
     holding = versions_with(ledger, gone)
-    held = {i for shard in without_adapters(manifest, gone).shards for i in shard.interaction_ids}
+    held = {i for shard in manifest.without(gone).shards for i in shard.interaction_ids}
     return Consequences(
         len(chain),
         len(ledger.self_edits(interaction_ids=chain)),
@@ -51,15 +51,6 @@ def versions_with(ledger: Ledger, adapters: Collection[str]) -> list[int]:
     """The versions that hold one of these adapters, newest first; a forget destroys them."""
     gone = set(adapters)
     return [s.version for s in ledger.history() if gone & set(s.manifest.adapter_ids)]
-
-
-def without_adapters(manifest: Manifest, gone: Collection[str]) -> Manifest:
-    """The manifest without the adapters in `gone`."""
-    return replace(
-        manifest,
-        shards=tuple(s for s in manifest.shards if s.adapter_id not in gone),
-        core=None if manifest.core in gone else manifest.core,
-    )
 
 
 def to_relearn(ledger: Ledger, gone: Collection[str], without: Collection[str]) -> list[str]:

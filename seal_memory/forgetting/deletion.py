@@ -14,8 +14,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from seal_memory.errors import BaseModelMismatchError, BusyError, ModelUnavailableError, SealMemoryError
-from seal_memory.forgetting.consequences import to_relearn, versions_with, without_adapters
+from seal_memory.errors import AdapterError, BaseModelMismatchError, BusyError, ModelUnavailableError, SealMemoryError
+from seal_memory.forgetting.consequences import to_relearn, versions_with
 from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
 from seal_memory.learning.workbench import Workbench
@@ -35,9 +35,10 @@ class ForgetReport:
     stay, without their sightings there.
 
     `wiped`: whether the deleted bytes are overwritten in the file and its log. False while another process reads an
-    older state or the disk has no room to rebuild the file: the background trainer and the next open try again
-    (`Ledger.retry_wipe`, `Ledger.wiped`). `still_served`: adapters with which a vLLM server still answered after they
-    were unloaded, or about which it could not be asked: restart it, or put it to sleep at level 2.
+    older state, the disk has no room to rebuild the file, or a large file was rebuilt just before: the background
+    trainer and the next open try again (`Ledger.retry_wipe`, `Ledger.wiped`). `still_served`: adapters with which a
+    vLLM server still answered after they were unloaded, or about which it could not be asked: restart it, or put it to
+    sleep at level 2.
     """
 
     interactions: int
@@ -53,6 +54,16 @@ class ForgetReport:
     kept: int = 0
     wiped: bool = True
     still_served: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> str:
+        """What could not be destroyed yet, in sentences for people; empty where nothing is left."""
+        said = []
+        if not self.wiped:
+            said.append("The deleted bytes are not overwritten in the ledger's files yet; that is tried again.")
+        if self.still_served:
+            said.append(f"A vLLM server may still answer with {', '.join(self.still_served)} until it is restarted.")
+        return " ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +141,16 @@ class Deletion:
     def remove_files(self, adapters: Sequence[str]) -> list[str]:
         """Delete adapters from the disk and the engine, once the ledger no longer holds them; the ids still served.
 
-        A missing or different model is no error.
+        A missing or different model is no error. Raises `AdapterError` where a file cannot be deleted, once all others
+        are and no engine holds any.
         """
-        still_served = []
+        still_served, failed = [], None
         for adapter_id in adapters:
-            self.store.remove(adapter_id)
+            try:
+                self.store.remove(adapter_id)
+            except AdapterError as error:
+                logger.error("%s", error)
+                failed = error
         for adapter_id in adapters:  # after all files: an engine may fail
             try:
                 gone = self.drop(adapter_id)
@@ -143,6 +159,8 @@ class Deletion:
                 gone = False
             if not gone:
                 still_served.append(adapter_id)
+        if failed is not None:
+            raise AdapterError(f"{failed} The text is forgotten; delete this folder yourself.") from failed
         return still_served
 
     # -- steps ------------------------------------------------------------------------------------
@@ -158,7 +176,7 @@ class Deletion:
         if current is not None and gone & set(current.manifest.adapter_ids):
             known = self.ledger.adapters(ids=current.manifest.adapter_ids)
             gone |= {a.id for a in known if a.base_fingerprint != current.base_fingerprint}  # earlier releases mixed
-            manifest = without_adapters(current.manifest, gone)
+            manifest = current.manifest.without(gone)
             snapshot = self.ledger.add_snapshot(
                 manifest, parent=None, base_fingerprint=current.base_fingerprint, note="forget"
             )

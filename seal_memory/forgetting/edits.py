@@ -50,6 +50,8 @@ def ids_to_forget(
         found = ledger.sessions.seen_only_there(session=session, source=source)
         if not found and ledger.sessions.seen_there_too(session=session, source=source):
             return []
+        if not found and session is not None and source is None and ledger.sessions.is_noted(session):
+            return []  # nothing that was said could be recorded, but its name and its histories' hashes are
     if not found:
         raise UnknownIdError(f"Nothing to forget: no interaction has session {session!r} / source {source!r}.")
     return found

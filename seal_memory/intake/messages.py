@@ -141,5 +141,7 @@ def _kind(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    shown = repr(value) if isinstance(value, str | bytes | int | float | None) else _kind(value)  # a deep one has no repr
+    shown = (
+        repr(value) if isinstance(value, str | bytes | int | float | None) else _kind(value)
+    )  # a deep one has no repr
     return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -105,6 +105,7 @@ class Recorder:
     counts: RecordingCounts = RecordingCounts()
     _waiting: deque[_Record] = field(default_factory=deque)
     _changed: threading.Condition = field(default_factory=threading.Condition)
+    _recording: threading.Lock = field(default_factory=threading.Lock)  # held by the one that records what waits
     _wake: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _closed: bool = False
@@ -117,6 +118,16 @@ class Recorder:
         if record.result is None:
             self._tell("deferred", 1)
         return record.result or Recorded(deferred=True)
+
+    def record_waiting(self) -> None:
+        """Record what waits now, oldest first, as far as the ledger can be written."""
+        with self._recording:
+            while (oldest := self._oldest()) is not None and self._written(oldest):
+                with self._changed:
+                    if self._waiting and self._waiting[0] is oldest:  # else it was given up meanwhile
+                        self._waiting.popleft()
+                    self._note_waiting()
+                    self._changed.notify_all()
 
     def close(self) -> None:
         """Try once more to record what waits; what cannot be recorded is given up, also what comes later."""
@@ -163,12 +174,7 @@ class Recorder:
         while True:
             self._wake.wait(RETRY_SECONDS)
             self._wake.clear()
-            while (oldest := self._oldest()) is not None and self._written(oldest):
-                with self._changed:
-                    if self._waiting and self._waiting[0] is oldest:  # else it was given up meanwhile
-                        self._waiting.popleft()
-                    self._note_waiting()
-                    self._changed.notify_all()
+            self.record_waiting()
             with self._changed:
                 if self._closed or not self._waiting:
                     self._thread = None

@@ -46,6 +46,7 @@ from seal_memory.records import (
 
 logger = logging.getLogger(__name__)
 
+LOOKED_AT = 64  # interactions for each episode of a limited consolidation
 REOPENED = "its shard weakened and is trained again"
 
 
@@ -84,9 +85,13 @@ class Consolidator:
         self.publisher = Publisher(bench)
 
     def run(self, *, limit: int | None = None) -> ConsolidateReport:
-        """Learn everything pending (at most `limit` episodes), wave by wave; each wave publishes its own snapshot."""
+        """Learn everything pending (at most `limit` episodes), wave by wave; each wave publishes its own snapshot.
+
+        With a limit only the oldest are looked at, so that a backlog is not read again for each of its parts.
+        """
         totals = _Totals()
-        pending = self.ledger.interactions(status=Status.PENDING)
+        oldest = None if limit is None else limit * LOOKED_AT
+        pending = self.ledger.interactions(status=Status.PENDING, limit=oldest)
         episodes = group_episodes(
             pending, max_tokens=self.settings.learning.episode_max_tokens, count_tokens=self.engine.count_tokens
         )

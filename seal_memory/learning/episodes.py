@@ -37,9 +37,13 @@ def origin_of(interaction: Interaction) -> tuple[str, ...]:
 
 
 def _split(sizes: Sequence[int], max_tokens: int) -> list[slice]:
-    """Cut into as few runs of nearly equal size as fit; only an oversized interaction exceeds `max_tokens`."""
+    """Cut into as few runs of nearly equal size as fit; only an oversized interaction exceeds `max_tokens`.
+
+    Of many runs, a sixteenth more are tried at a time: one by one, the work would be quadratic.
+    """
     total = sum(sizes)
-    for runs in range(max(1, -(-total // max_tokens)), len(sizes) + 1):
+    runs = max(1, -(-total // max_tokens))
+    while runs <= len(sizes):
         level, seen = max(total, 1) / runs, 0
         places = []  # the run that the middle of each interaction falls into
         for size in sizes:
@@ -49,6 +53,7 @@ def _split(sizes: Sequence[int], max_tokens: int) -> list[slice]:
         cuts = [slice(a, b) for a, b in zip(starts, [*starts[1:], len(sizes)], strict=True)]
         if all(cut.stop - cut.start == 1 or sum(sizes[cut]) <= max_tokens for cut in cuts):
             return cuts
+        runs += 1 + runs // 16
     return [slice(n, n + 1) for n in range(len(sizes))]
 
 

@@ -27,8 +27,7 @@ class Audits:
     def schedule(self, first_interval: float) -> None:
         """Match the schedule to the published snapshot; new shards are due in `first_interval` seconds.
 
-        The first result of a new shard is the mean of its grades at publishing. A date further away than the interval
-        of its step is brought forward: the clock was set back.
+        The first result of a new shard is the mean of its grades at publishing.
         """
         scope = self._scope
         with scope.connection.atomic():
@@ -38,16 +37,23 @@ class Audits:
                 "DELETE FROM audit_schedule WHERE namespace = ? AND adapter_id NOT IN (SELECT value FROM json_each(?))",
                 (scope.namespace, id_list(s.adapter_id for s in manifest.shards)),
             )
-            now = scope.clock()
-            scope.connection.run(
-                "UPDATE audit_schedule SET due = min(due, ? + ? * (1 << step)) WHERE namespace = ?",
-                (now, first_interval, scope.namespace),
-            )
+            self.bring_forward(first_interval)
             known = {due.adapter_id for due in self.due()}
             for shard in manifest.shards:
                 if shard.adapter_id not in known:
                     self._schedule(AuditDue(shard.adapter_id, shard.episode_id, scope.clock() + first_interval, 0))
                     self._record_first(shard)
+
+    def bring_forward(self, first_interval: float) -> None:
+        """Bring dates further away than the interval of their step forward: the clock was set back."""
+        connection, namespace = self._scope.connection, self._scope.namespace
+        too_late = "namespace = ? AND due > ? + ? * (1 << step)"
+        values = (namespace, self._scope.clock(), first_interval)
+        if connection.rows(f"SELECT 1 FROM audit_schedule WHERE {too_late} LIMIT 1", values):
+            with connection.atomic():
+                connection.run(
+                    f"UPDATE audit_schedule SET due = ? + ? * (1 << step) WHERE {too_late}", (*values[1:], *values)
+                )
 
     def due(self, at: float | None = None) -> list[AuditDue]:
         """Audits due by the time `at` (None: all that are scheduled), the most overdue first."""

@@ -9,8 +9,9 @@ Commits are flushed to disk (`synchronous=FULL`), so that a returned `observe` o
 costs one fsync per transaction: write in batches.
 
 SQLite empties the write-ahead log only in a moment without readers; with overlapping readers there is none, and the log
-grows. So a commit that finds the log over `LOG_LIMIT` empties it: it waits for the readers of older states, and later
-readers need the file only.
+grows. So a commit that finds the log over `LOG_LIMIT` empties it: it waits for the readers of older states, then for
+those that began meanwhile; later ones need the file only. So the log stays under `LOG_LIMIT` and a transaction while no
+reader keeps a state for longer than about half of `LOG_WAIT`. A reader that does keeps it growing until it ends.
 
 Not here: the tables (`schema`), their rows, sharing a connection across `os.fork` (reopen the ledger in the child).
 """
@@ -39,8 +40,9 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "ledger.sqlite"
 BUSY_SECONDS = 10.0
 LOG_LIMIT = 16 << 20  # bytes of the write-ahead log from which on a commit empties it
-LOG_WAIT = 1.0  # seconds that emptying waits for readers of older states; writers wait meanwhile
-LOG_PAUSE = 3.0  # seconds between two tries where a reader did not end in that time
+LOG_WAIT = 2.0  # seconds that the commit which empties it waits for readers
+LOG_PAUSE = 6.0  # seconds between two tries where a reader did not end in that time
+LOG_TRY = 0.1  # seconds that one checkpoint waits; other writers wait as long
 
 Parameters = Sequence[Any] | dict[str, Any]
 
@@ -56,6 +58,8 @@ class Connection:
         self._depth = 0
         self._after_commit: list[Callable[[], None]] = []
         self.wipe_after = 0.0  # monotonic time before which `purge.retry_wipe` does not try again
+        self.unfinished: Callable[[], object] | None = None  # called after every commit: what `purge` has to finish
+        self.rebuild_after = 0.0  # monotonic time before which `purge.wipe_if_due` does not rebuild the file
         self._log_after = 0.0  # monotonic time before which the log is not emptied again
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
@@ -108,6 +112,8 @@ class Connection:
             callbacks, self._after_commit = self._after_commit, []
             for callback in callbacks:
                 callback()
+            if self.unfinished is not None:
+                self.unfinished()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -141,13 +147,22 @@ class Connection:
             ) from error
 
     def empty_log(self, *, wait: float) -> bool:
-        """Move the write-ahead log into the file and truncate it; False where a reader prevents that for `wait` s."""
+        """Move the write-ahead log into the file and truncate it; False where a reader prevents that for `wait` s.
+
+        In short tries: a checkpoint waits for the slot of a reader of an older state, not for that reader, and later
+        ones may take the slot again and again. The next try sees that they need no waiting for.
+        """
         with self._lock, self.translated_errors():
             run = self.database.conn.execute
             usual = int(run("PRAGMA busy_timeout").fetchone()[0])
-            run(f"PRAGMA busy_timeout={min(usual, round(1000 * wait))}")
+            end = time.monotonic() + min(usual / 1000, wait)
+            run(f"PRAGMA busy_timeout={min(usual, round(1000 * LOG_TRY))}")
             try:
-                return not run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                while run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    if time.monotonic() >= end:
+                        return False
+                    time.sleep(0.01)
+                return True
             finally:
                 run(f"PRAGMA busy_timeout={usual}")
 

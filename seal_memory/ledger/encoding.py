@@ -66,6 +66,11 @@ def question_key(question: str) -> str:
     return normalise(question).casefold()
 
 
+def text_key(text: str) -> str:
+    """Key under which texts match whatever their role, title, case and white space: a hash."""
+    return hashlib.sha256(question_key(text).encode("utf-8", "replace")).hexdigest()
+
+
 def sortable_id() -> str:
     """A UUIDv7-like id: 12 hex digits of milliseconds, then 80 random bits."""
     return f"{int(time.time() * 1000) & 0xFFFFFFFFFFFF:012x}{secrets.token_hex(10)}"

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from seal_memory.errors import ChangedError, InputError, UnknownIdError
 from seal_memory.ledger.connection import Scope
-from seal_memory.ledger.encoding import content_hash, from_json, id_list, normalise, not_nan, to_json
+from seal_memory.ledger.encoding import content_hash, from_json, id_list, normalise, not_nan, text_key, to_json
 from seal_memory.ledger.reviews import restored_status
 from seal_memory.ledger.terms import add_to_index
 from seal_memory.records import WITHHELD, Interaction, NewInteraction, Observed, Role, Status
@@ -25,12 +25,10 @@ COLUMNS = """
     (SELECT count(*) FROM sightings s WHERE s.interaction_seq = i.seq) AS sightings
 """
 
-_LENGTHS_APART = 40  # characters by which two texts with the same words may differ in blanks
-
 _INSERT_INTERACTION = """
     INSERT INTO interactions
-        (namespace, id, status, time, role, content_hash, source, session, title, reason, metadata, text)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        (namespace, id, status, time, role, content_hash, source, session, title, reason, metadata, text, withheld_key)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _INSERT_SIGHTING = """
@@ -77,16 +75,14 @@ def _withheld_before(scope: Scope, item: NewInteraction) -> NewInteraction:
     """The item, quarantined where another role or title brought the same text and it was withheld."""
     if item.status in WITHHELD:
         return item
-    rows = scope.connection.rows(
-        "SELECT role, status, text FROM interactions WHERE namespace = ?"
-        " AND status IN (SELECT value FROM json_each(?)) AND abs(length(text) - ?) <= ?",
-        (scope.namespace, id_list(WITHHELD), len(item.text), _LENGTHS_APART),
+    same = scope.connection.rows(
+        "SELECT role, status FROM interactions WHERE namespace = ? AND withheld_key = ?"
+        " AND status IN (SELECT value FROM json_each(?))",
+        (scope.namespace, text_key(item.text), id_list(WITHHELD)),
     )
-    wanted = normalise(item.text).casefold()
-    same = [row for row in rows if normalise(row[2]).casefold() == wanted]
     if not same:
         return item
-    role, status, _ = max(same, key=lambda row: row[1] == Status.REJECTED)
+    role, status = max(same, key=lambda row: row[1] == Status.REJECTED)
     return replace(item, status=Status.QUARANTINED, reason=f"the same text was {status} as the {role}'s")
 
 
@@ -319,6 +315,7 @@ def _row(scope: Scope, item: NewInteraction, new_id: str, time: float, digest: s
     return (
         scope.namespace, new_id, item.status, time, item.role, digest,
         item.source, item.session, item.title, item.reason, metadata, item.text,
+        text_key(item.text) if item.status in WITHHELD else None,
     )  # fmt: skip
 
 
@@ -326,7 +323,8 @@ def _restore(scope: Scope, interaction_id: str, new: NewInteraction) -> Observed
     """Make a superseded interaction valid again, after a correction back to its wording."""
     status, reason = restored_status(scope, interaction_id, new)
     scope.connection.run(
-        "UPDATE interactions SET status = ?, reason = ?, superseded_by = NULL WHERE namespace = ? AND id = ?",
-        (status, reason, scope.namespace, interaction_id),
+        "UPDATE interactions SET status = ?, reason = ?, superseded_by = NULL, withheld_key = ?"
+        " WHERE namespace = ? AND id = ?",
+        (status, reason, text_key(new.text) if status in WITHHELD else None, scope.namespace, interaction_id),
     )
     return Observed(interaction_id, False, status, reason)

@@ -24,6 +24,7 @@ from seal_memory.records import Job
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 EXPIRED = "lease expired"
+KEPT = 200  # jobs of a kind that have ended; every start and every look for a dead owner reads them
 
 
 def start_job(scope: Scope, kind: str, payload: Mapping[str, Any], *, owner: str, lease_seconds: float) -> Job:
@@ -39,6 +40,11 @@ def start_job(scope: Scope, kind: str, payload: Mapping[str, Any], *, owner: str
                     f"ends at {until}: wait for it, or stop that process and wait until then"
                 )
             _end(scope, row["id"], FAILED, EXPIRED)
+        scope.connection.run(
+            "DELETE FROM jobs WHERE namespace = ?1 AND kind = ?2 AND state != ?3 AND seq NOT IN"
+            " (SELECT seq FROM jobs WHERE namespace = ?1 AND kind = ?2 ORDER BY seq DESC LIMIT ?4)",
+            (scope.namespace, kind, RUNNING, KEPT),
+        )
         job = Job(scope.make_id(), kind, RUNNING, dict(payload), now, now + lease_seconds, owner, None)
         scope.connection.run(
             "INSERT INTO jobs (namespace, id, kind, state, payload, created, lease_until, owner)"

@@ -13,7 +13,7 @@ from seal_memory.ledger.queue import MAX_DELAY, JobQueue
 
 _ANY_WORK = """
     SELECT namespace FROM interactions WHERE status = 'pending'
-    UNION SELECT namespace FROM audit_schedule WHERE due <= :now
+    UNION SELECT namespace FROM audit_schedule WHERE due <= :now OR due > :now + :audits * (1 << step)
     UNION SELECT namespace FROM queued_jobs WHERE state IN ('queued', 'failed')
         AND (not_before <= :now OR not_before > :now + :longest)
     UNION SELECT namespace FROM queued_jobs WHERE state = 'running'
@@ -39,10 +39,13 @@ class Namespaces:
         rows = connection.rows("SELECT namespace FROM interactions UNION SELECT namespace FROM snapshots ORDER BY 1")
         return [row[0] for row in rows]
 
-    def with_work(self, *, asked_only: bool = False) -> list[str]:
-        """Names of the namespaces with background work now; `asked_only` counts queued jobs only."""
+    def with_work(self, *, audit_interval: float, asked_only: bool = False) -> list[str]:
+        """Names of the namespaces with background work now; `asked_only` counts queued jobs only.
+
+        What waits longer than any work does (an audit: than its interval) counts, since the clock was set back.
+        """
         sql = _QUEUED if asked_only else _ANY_WORK
-        times = {"now": self._scope.clock(), "longest": MAX_DELAY}  # a longer wait: the clock was set back
+        times = {"now": self._scope.clock(), "longest": MAX_DELAY, "audits": audit_interval}
         return [row[0] for row in self._scope.connection.rows(sql, times)]
 
     def revive_jobs(self) -> int:

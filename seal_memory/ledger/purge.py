@@ -3,8 +3,9 @@
 Rows are deleted in one transaction. After its commit the file is *wiped*: the database is rebuilt (`secure_delete` has
 overwritten deleted rows; rebuilding leaves no other remains), and the log emptied. The same transaction marks the wipe
 as due; one that was interrupted, blocked by another process or short of disk space is finished by the next `open`,
-`wipe` or `retry_wipe` (which the background trainer calls). A database that is rebuilt already is not rebuilt again for
-the sake of its log.
+`wipe` or `retry_wipe` (which the background trainer calls), and where only the log is left by any later commit. A
+database that is rebuilt already is not rebuilt again for the sake of its log. Rebuilding takes time by the size of the
+whole file, and all writers wait for it, so forgets one after another share a rebuild where it is long.
 
 Not here: adapter rows, adapter files and snapshots (the report names them, the caller destroys them); copies outside
 the ledger, such as backups, file system snapshots and remapped disk blocks.
@@ -17,6 +18,7 @@ import time
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 from seal_memory.errors import BusyError, LedgerError
 from seal_memory.ledger.connection import Connection, Scope
@@ -34,6 +36,7 @@ _WIPE_DUE = "wipe_due"
 _LOG = "log"  # value of that row when only the log has to be emptied; any other one names the deletion
 WAIT = 2.0  # seconds that a wipe waits for the readers of older states
 RETRY_SECONDS = 30.0  # between two tries of `retry_wipe`
+LONG, REST = 1.0, 9.0  # after a rebuild of over `LONG` seconds, the next one comes after `REST` times as long
 
 _IN_IDS = "IN (SELECT value FROM json_each(?))"
 
@@ -43,7 +46,7 @@ class PurgeReport:
     """Counts of removed rows, and the adapters and snapshots that the caller still has to destroy.
 
     `decisions` and `jobs` count rows that stay and lost their free text. `wiped` is False while the bytes are not yet
-    overwritten: inside an outer `atomic()`, or when another process was reading.
+    overwritten: inside an outer `atomic()`, when another process was reading, or soon after a long rebuild.
     """
 
     interactions: int
@@ -101,13 +104,25 @@ def retry_wipe(connection: Connection) -> bool:
 
 
 def wipe_if_due(connection: Connection) -> None:
-    """Wipe if one is due; on failure log a warning and leave it due."""
-    if connection.read_only or not is_wipe_due(connection):
+    """Wipe if one is due and the last long one is a while ago; on failure log a warning and leave it due."""
+    due = None if connection.read_only else _due(connection)
+    if due is None or (due != _LOG and time.monotonic() < connection.rebuild_after):
         return
     try:
         wipe(connection)
     except LedgerError as error:
+        connection.wipe_after = time.monotonic() + RETRY_SECONDS
+        connection.unfinished = partial(_retry_log, connection)
         logger.warning("deleted rows are not overwritten yet, will try again: %s", error)
+
+
+def _retry_log(connection: Connection) -> None:
+    """Finish a wipe of which only the log is left, where no trainer does; a rebuild would hold up the commit."""
+    due = _due(connection)
+    if due is None:
+        connection.unfinished = None
+    elif due == _LOG:
+        retry_wipe(connection)
 
 
 def wipe(connection: Connection) -> None:
@@ -127,8 +142,10 @@ def wipe(connection: Connection) -> None:
 
 
 def _rebuild(connection: Connection) -> None:
-    deletion = _due(connection)
+    deletion, began = _due(connection), time.monotonic()
     connection.run_outside_transaction("VACUUM")
+    took = time.monotonic() - began
+    connection.rebuild_after = time.monotonic() + REST * took if took > LONG else 0.0
     with connection.atomic():  # unless something else was deleted meanwhile
         connection.run(
             "UPDATE meta SET value = ? WHERE namespace = ? AND key = ? AND value = ?",

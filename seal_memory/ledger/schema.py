@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from seal_memory.errors import LedgerError, NewerSchemaError
 from seal_memory.ledger.connection import Connection
+from seal_memory.ledger.encoding import text_key
 from seal_memory.ledger.policy_rows import POLICY_TABLES, TRIAL_TABLES
 from seal_memory.ledger.reviews import QUARANTINE_TABLES
 from seal_memory.ledger.sessions import CONVERSATION_TABLES
@@ -281,6 +282,13 @@ CREATE INDEX interactions_by_status ON interactions (namespace, status, time);
 # Ends of a job's process in a row; they do not count as attempts.
 _ABRUPT_ENDS = "ALTER TABLE queued_jobs ADD COLUMN abrupt_ends INTEGER NOT NULL DEFAULT 0;"
 
+# Finds a withheld text again in another role or under another title, however many are withheld.
+_WITHHELD_KEYS = """
+ALTER TABLE interactions ADD COLUMN withheld_key TEXT;
+UPDATE interactions SET withheld_key = text_key(text) WHERE status IN ('quarantined', 'rejected');
+CREATE INDEX interactions_by_withheld_key ON interactions (namespace, withheld_key) WHERE withheld_key IS NOT NULL;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _TABLES,
     _QUEUE_TABLES,
@@ -291,6 +299,7 @@ MIGRATIONS: tuple[str, ...] = (
     SEARCH_TABLES,
     CONVERSATION_TABLES,
     _ABRUPT_ENDS,
+    _WITHHELD_KEYS,
     REINDEX,  # figures of every script, strokes, Persian letters
 )
 
@@ -336,6 +345,7 @@ def _checked_version(connection: Connection, known: int) -> int:
 def _migrate(connection: Connection, version: int, script: str) -> None:
     with connection.translated_errors():
         register_functions(connection.database.conn)
+        connection.database.conn.create_function("text_key", 1, text_key, deterministic=True)
         connection.database.executescript(script)
         connection.database.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.database.execute(f"PRAGMA user_version={version}")

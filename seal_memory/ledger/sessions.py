@@ -63,6 +63,9 @@ class Sessions:
             self._scope.connection.run(
                 "DELETE FROM conversations WHERE namespace = ? AND time < ?", (namespace, now - KEPT_SECONDS)
             )
+            self._scope.connection.run(  # the clock was set back
+                "UPDATE conversations SET time = ? WHERE namespace = ? AND time > ?", (now, namespace, now)
+            )
             last = self._scope.connection.rows(
                 "SELECT coalesce(max(turn), 0) FROM conversations WHERE namespace = ? AND session = ?",
                 (namespace, session),
@@ -71,6 +74,13 @@ class Sessions:
                 "INSERT INTO conversations (namespace, key, session, turn, time) VALUES (?, ?, ?, ?, ?)",
                 [(namespace, key, session, last + 1, now) for key in keys],
             )
+
+    def is_noted(self, session: str) -> bool:
+        """Whether a conversation is recognised as this session, which may hold no text."""
+        rows = self._scope.connection.rows(
+            "SELECT 1 FROM conversations WHERE namespace = ? AND session = ? LIMIT 1", (self._scope.namespace, session)
+        )
+        return bool(rows)
 
     def seen_only_there(self, *, session: str | None, source: str | None) -> list[str]:
         """Ids of the interactions that were seen in this session, or from this source, and nowhere else."""

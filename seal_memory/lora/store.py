@@ -246,10 +246,10 @@ def _sha256(files: AdapterFiles) -> str:
 
 
 def _remove_tree(folder: Path) -> None:
-    """Delete a folder that another process may be deleting, too."""
+    """Delete a folder, or a file in its place, that another process may be deleting, too."""
     while folder.exists():
         with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
+            shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
 
 
 def _fsync(path: Path, flags: int) -> None:

@@ -44,7 +44,7 @@ def _side(ledger: Ledger, *, validation: bool) -> list[ShardEntry]:
     shards = current.manifest.shards if current is not None else ()
     last = current.manifest.holders if current is not None else {}
     first: dict[str, str] = {}
-    for record in sorted(ledger.adapters(interaction_ids=last), key=lambda r: (r.created, r.id)):
+    for record in ledger.adapters(interaction_ids=last):  # the oldest first
         if record.episode_id is not None and record.episode_id != CORE_EPISODE:
             for i in record.interaction_ids:
                 first.setdefault(i, record.episode_id)
@@ -83,7 +83,8 @@ def next_round(ledger: Ledger, settings: PolicySettings, jobs: Iterable[QueuedJo
         return None
     jobs = list(jobs)
     episodes = published_episodes(ledger)
-    new = min(episodes, _published_since(ledger, max(job.created for job in jobs))) if jobs else episodes
+    versions = [int(job.payload.get("version", 0)) for job in jobs]
+    new = min(episodes, _published_since(ledger, max(versions))) if jobs else episodes
     if episodes < MIN_EPISODES or new < settings.refine_after:
         return None
     if settings.refine == "notes" and len(validation_shards(ledger)) < MIN_VALIDATION_EPISODES:
@@ -93,10 +94,10 @@ def next_round(ledger: Ledger, settings: PolicySettings, jobs: Iterable[QueuedJo
     return 1 + max((*rounds, *known, 0))
 
 
-def _published_since(ledger: Ledger, time: float) -> int:
-    """Number of episodes first published after that time; episodes that sleep made are not new."""
-    first: dict[str, float] = {}
+def _published_since(ledger: Ledger, version: int) -> int:
+    """Number of episodes first published after that version; episodes that sleep made are not new."""
+    first: dict[str, int] = {}
     for d in reversed(ledger.decisions()):  # the oldest first
         if d.accepted and d.episode_id not in (None, CORE_EPISODE) and EPISODES not in d.measures:
-            first.setdefault(d.episode_id, d.time)
-    return sum(t > time for t in first.values())
+            first.setdefault(d.episode_id, d.snapshot_version or 0)
+    return sum(v > version for v in first.values())

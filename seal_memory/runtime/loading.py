@@ -1,7 +1,7 @@
 """Loading a memory's model, adapters and published snapshot, with checks of the base model and the files.
 
-A snapshot whose adapter files are damaged or missing is not served: the newest older intact one is published instead,
-with an error in the log, and the interactions of the damaged shards become pending again. Not here: opening the ledger.
+Adapters whose files are damaged or missing are not served: the snapshot is published again without them, with an error
+in the log, and what only they held becomes pending. Not here: opening the ledger.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -162,39 +163,48 @@ class SnapshotGuard:
         self._suspect: set[str] = set()  # found damaged in this process: their stamps say nothing
 
     def usable(self) -> Snapshot | None:
-        """The published snapshot, or the newest older one whose files are intact; None: the untouched base.
+        """The published snapshot, published again without adapters whose files are damaged; None: the untouched base.
 
-        Files are read without a lock, so another process may publish, prune or forget meanwhile. A file that is missing
-        for that reason is no damage, so another version is published only if the checked one still is the current one.
+        Where the ledger cannot be written, the damaged ones are only left out of what is returned. Files are read
+        without a lock, so another process may publish, prune or forget meanwhile: a file that is missing for that
+        reason is no damage, and the version that is published then is checked.
         """
         while True:
             current = self._ledger.current()
             damaged = self._damaged(current) if current is not None else set()
             if current is None or not damaged:
                 return current
-            found = self._newest_intact_before(current)
-            with self._ledger.atomic():
-                now = {s.version for s in self._ledger.history()}
-                if not self._is_current(current) or (found is not None and found.version not in now):
-                    continue
-                self._ledger.set_current(found.version if found else None)
-                lost = self._lost(current, found)
-                self._ledger.set_status(lost, Status.PENDING, "its adapter file was damaged; to be learned again")
+            whole = current.manifest.without({*damaged, *self._of_other_bases(current)})
+            named = ", ".join(sorted(damaged))
+            try:
+                with self._ledger.atomic():
+                    if not self._is_current(current):
+                        continue
+                    found = self._ledger.add_snapshot(
+                        whole,
+                        parent=current.version,
+                        base_fingerprint=current.base_fingerprint,
+                        note="without damaged adapters",
+                    )
+                    lost = self._lost(current, found)
+                    self._ledger.set_status(lost, Status.PENDING, "its adapter file was damaged; to be learned again")
+            except LedgerError as error:  # read-only, locked or no room: what is whole answers all the same
+                logger.error("Adapter %s is missing or damaged, and stays published for now: %s", named, error)
+                return replace(current, manifest=whole)
             logger.error(
-                "Version %d cannot be served: adapter %s is missing or damaged. Serving version %d instead; "
+                "Version %d cannot be served: adapter %s is missing or damaged. Serving version %d without it; "
                 "%d interactions will be learned again by the next consolidate.",
                 current.version,
-                ", ".join(sorted(damaged)),
-                found.version if found else 0,
+                named,
+                found.version,
                 len(lost),
             )
             return found
 
-    def _newest_intact_before(self, current: Snapshot) -> Snapshot | None:
-        """The newest older version of the same base model whose files are intact."""
-        older = [s for s in self._ledger.history() if s.version < current.version]
-        fit = (s for s in older if s.base_fingerprint == current.base_fingerprint)
-        return next((s for s in fit if not self._damaged(s)), None)
+    def _of_other_bases(self, current: Snapshot) -> set[str]:
+        """Adapters that cannot be published again: earlier releases mixed base models."""
+        known = self._ledger.adapters(ids=current.manifest.adapter_ids)
+        return {a.id for a in known if a.base_fingerprint != current.base_fingerprint}
 
     def _is_current(self, snapshot: Snapshot) -> bool:
         now = self._ledger.current()
@@ -244,9 +254,7 @@ class SnapshotGuard:
         except LedgerError as error:
             logger.warning("adapters will be verified again by the next process: %s", error)
 
-    def _lost(self, current: Snapshot, found: Snapshot | None) -> list[str]:
-        held = set(current.manifest.holders)
-        kept = set(found.manifest.holders) if found is not None else set()
-        gone = sorted(held - kept)
+    def _lost(self, current: Snapshot, found: Snapshot) -> list[str]:
+        gone = sorted(set(current.manifest.holders) - set(found.manifest.holders))
         rows = self._ledger.interactions(ids=gone) if gone else []
         return [i.id for i in rows if i.status is Status.LEARNED]

@@ -144,10 +144,14 @@ async def correct(request: Request, body: CorrectRequest, caller: AdminCaller) -
 async def forget(request: Request, body: ForgetRequest, caller: AdminCaller) -> dict[str, Any]:
     """Destroy interactions and everything derived from them; returns a report."""
 
+    recorder = server_of(request).recorder
+
     def verb(memory: SealMemory) -> Any:
+        recorder.record_waiting()  # or what waits for the ledger would come back
         return memory.forget(body.ids, session=body.session, source=body.source)
 
-    return _record(await in_memory(request, caller, verb, uses_model=True))
+    done = await in_memory(request, caller, verb, uses_model=True)
+    return {**_record(done), "left": done.left}
 
 
 @router.get("/history")

@@ -29,12 +29,22 @@ def sleep_due(ledger: Ledger, settings: SleepSettings, jobs: Iterable[QueuedJob]
     current = ledger.current()
     if settings.mode == "off" or current is None or len(current.manifest.shards) < 2:
         return False
-    last = max((job.changed for job in jobs if job.state in ENDED), default=float("-inf"))
+    last = max((int(job.payload.get("version", 0)) for job in jobs if job.state in ENDED), default=0)
     return published_since(ledger, last) >= settings.after
 
 
-def published_since(ledger: Ledger, time: float) -> int:
-    """Number of published shards made after `time` (Unix seconds)."""
+def published_since(ledger: Ledger, version: int) -> int:
+    """Number of published shards that came after a version, less those that sleep made.
+
+    Versions only grow; times would not, where the clock was set back.
+    """
     current = ledger.current()
-    shards = current.manifest.shards if current is not None else ()
-    return sum(record.created > time for record in ledger.adapters(ids=[s.adapter_id for s in shards]))
+    shards = {s.adapter_id for s in current.manifest.shards} if current is not None else set()
+    return len(
+        shards
+        & {
+            d.adapter_id
+            for d in ledger.decisions()
+            if (d.snapshot_version or 0) > version and EPISODES not in d.measures
+        }
+    )

@@ -216,7 +216,9 @@ class Worker:
         if not self._plans:
             return
         self._plan_consolidating()
-        due = self.memory.ledger.audits.due(self._clock())
+        audits = self.memory.ledger.audits
+        audits.bring_forward(self.memory.settings.background.audit_interval)
+        due = audits.due(self._clock())
         if due:
             self._enqueue(AUDIT, lambda: [f"{d.adapter_id} {d.due}" for d in due])
         self._plan_refining()
@@ -235,9 +237,11 @@ class Worker:
         rounds = [job for job in self.queue.jobs() if job.kind == REFINE]
         if any(job.state in (JobState.QUEUED, JobState.FAILED) for job in rounds):
             return
-        number = next_round(self.memory.ledger, settings.policy, rounds)
-        if number is not None:
-            self._queue(REFINE, {"round": number, "episodes": published_episodes(self.memory.ledger)})
+        ledger = self.memory.ledger
+        number, current = next_round(ledger, settings.policy, rounds), ledger.current()
+        if number is not None and current is not None:
+            payload = {"round": number, "episodes": published_episodes(ledger), "version": current.version}
+            self._queue(REFINE, payload)
 
     def _plan_sleep(self) -> None:
         """One sleep at a time, when enough is new."""
@@ -321,8 +325,8 @@ class Worker:
             memory.consolidate(core=core, progress=self._progress)
         return False
 
-    def _pending(self) -> set[str]:
-        return {i.id for i in self.memory.ledger.interactions(status=Status.PENDING)}
+    def _pending(self) -> int:
+        return self.memory.ledger.counts()[Status.PENDING]
 
     def _rebuild(self, adapter_id: str) -> None:
         """Train a shard again, unless it is no longer published: rebuilt or forgotten meanwhile."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from seal_memory.config import AnsweringSettings, Settings
 from seal_memory.engines.base import Completion, Prompt, Score
-from seal_memory.errors import ModelUnavailableError
+from seal_memory.errors import AdapterError, ModelUnavailableError
 from seal_memory.forgetting.deletion import Deletion, ForgetReport
 from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger import Ledger
@@ -150,3 +151,27 @@ def test_what_is_left_of_it_is_asked_when_it_is_gone(world: World) -> None:
     report = world.forget(engine=lambda: engine)
     assert held == [1, 0]  # without an adapter it is asked once
     assert (report.recall_before, report.recall_after, report.recall_base) == (1.0, 0.0, 0.0)
+
+
+def test_a_file_that_cannot_be_deleted_keeps_no_engine_from_letting_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the caller is told; the text is gone."""
+
+    def refused(adapter_id: str) -> bool:
+        raise AdapterError(f"The adapter {adapter_id} cannot be removed from here: Read-only file system.")
+
+    dropped: list[str] = []
+    monkeypatch.setattr(world.store, "remove", refused)
+    with pytest.raises(AdapterError, match=r"cannot be removed.*The text is forgotten"):
+        world.forget(engine=no_model, drop=dropped.append)
+    assert dropped == [SHARD]
+    assert world.ledger.interactions() == []
+
+
+def test_a_report_says_what_is_left() -> None:
+    done = ForgetReport(1, 0, 0, (), (), None, (), None, None, None)
+    assert done.left == ""
+    left = replace(done, wiped=False, still_served=("a-1",)).left
+    assert "not overwritten" in left
+    assert "a-1 until it is restarted" in left

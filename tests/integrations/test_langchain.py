@@ -415,6 +415,16 @@ def test_an_agent_may_remember_recall_and_forget(memory: SealMemory) -> None:
     assert texts(memory) == ["Done."]
 
 
+def test_a_forget_that_is_not_finished_is_not_told_as_one(memory: SealMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader keeps the deleted bytes in the log."""
+    monkeypatch.setattr("seal_memory.ledger.purge.WAIT", 0.01)
+    (seen,) = memory.observe("Elspeth Corran leads the port office.")
+    (forget,) = [tool for tool in memory_tools(memory) if tool.name == "forget"]
+    with SealMemory.open(memory.folder) as other, other.ledger._scope.connection.reading():
+        other.ledger.counts()
+        assert "not overwritten" in forget.invoke({"ids": [seen.id]})
+
+
 def test_a_tool_tells_the_model_what_was_wrong(memory: SealMemory) -> None:
     """An error is the tool's answer; it does not end the agent's run."""
     tools = {t.name: t for t in memory_tools(memory)}

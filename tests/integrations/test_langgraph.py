@@ -210,6 +210,17 @@ def test_what_memory_forgets_is_gone_from_the_store(pair: tuple[SealMemory, Seal
     assert b"pears" not in (memory.folder / "langgraph.sqlite").read_bytes()
 
 
+def test_a_forget_leaves_no_byte_in_the_stores_file(tmp_path: Path) -> None:
+    """Also before the store is used again, and after it was closed or its file could not be written."""
+    with opened(tmp_path, clock=Clock()) as (memory, store):
+        store.put(("users",), "k", {"text": "Ada Brandt breeds zqxdrakes."})
+        store.put(("users",), "other", {"text": "Ada Brandt likes pears."})
+        memory.forget(source="langgraph/users/k")
+        assert not [f for f in tmp_path.rglob("*") if f.is_file() and b"zqxdrakes" in f.read_bytes()]
+        store.close()
+        memory.forget(session="users")
+
+
 def test_deleting_does_not_wait_for_a_consolidation(pair: tuple[SealMemory, SealMemoryStore]) -> None:
     """While another trains, the item goes at once, and its memory with it."""
     memory, store = pair
@@ -308,6 +319,16 @@ def test_expired_items_are_shown_until_swept_unless_omitted(tmp_path: Path) -> N
         clock.now += 60 * 5
         assert [i.key for i in store.search((), refresh_ttl=False)] == ["forever"]
         assert len(store._items.rows()) == 1
+
+
+def test_no_item_outlives_its_time_where_the_clock_was_set_back(tmp_path: Path) -> None:
+    clock = Clock()
+    with opened(tmp_path, clock=clock, ttl={"sweep_interval_minutes": 5}) as (_, store):
+        store.put(("users",), "k", {"n": 1}, ttl=1)
+        clock.now -= 3 * 365 * 86400
+        assert [i.key for i in store.search((), refresh_ttl=False)] == ["k"]
+        clock.now += 60 * 5
+        assert store.search((), refresh_ttl=False) == []
 
 
 def test_a_graph_uses_it_as_its_store(pair: tuple[SealMemory, SealMemoryStore]) -> None:

@@ -64,7 +64,7 @@ def test_a_memory_is_remembered_recalled_corrected_and_forgotten(tmp_path: Path)
     assert [f["text"] for f in found] == ["The alarm code is K-9002."]
     assert (fixed["old_id"], fixed["new_id"]) == (first["id"], found[0]["id"])
     assert (found[0]["session"], found[0]["source"]) == ("monday", "mcp")
-    assert gone["interactions"] == 2
+    assert (gone["interactions"], gone["left"]) == (2, "")
     assert sum(state.structured_content["interactions"].values()) == 0
 
 

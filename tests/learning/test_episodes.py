@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal_memory.learning.episodes import group_episodes
+from seal_memory.learning.episodes import _split, group_episodes
 from seal_memory.records import Episode, Interaction, Role, Status
 
 Drawn = tuple[int, str | None, str | None, str | None]
@@ -87,3 +88,10 @@ def test_a_session_is_cut_into_pieces_of_nearly_equal_size() -> None:
     """Not one full and one tiny episode."""
     _, episodes = _group([(10, "s", None, None)] * 11, 100)
     assert [len(e.interactions) for e in episodes] in ([5, 6], [6, 5])
+
+
+def test_a_long_session_is_cut_in_linear_time() -> None:
+    """Here every other text is an episode of its own; trying one run more at a time would take a minute and more."""
+    began = time.monotonic()
+    assert len(_split([5, 1500] * 10_000, 1024)) == 20_000
+    assert time.monotonic() - began < 15.0

@@ -9,7 +9,7 @@ import pytest
 
 from seal_memory.errors import LedgerError
 from seal_memory.ledger import Ledger
-from seal_memory.records import Audit, Grade, Manifest, ShardEntry
+from seal_memory.records import Audit, Grade, Manifest, ShardEntry, Status
 
 HOUR = 3600.0
 
@@ -60,6 +60,21 @@ def test_intervals_double_until_it_weakens(
         waits.append(ledger.audits.record(found, weakened=weakened, first_interval=HOUR).due - clock())
     assert waits == [2 * HOUR, 4 * HOUR, 8 * HOUR, HOUR, 2 * HOUR]
     assert len(ledger.audits.results()) == 6
+
+
+def test_a_clock_that_is_set_back_delays_no_audit_for_longer_than_its_interval(
+    ledger: Ledger, publish: Callable[..., int], clock: Any
+) -> None:
+    """The namespace has work at once, so that its worker brings the date forward."""
+    publish("one")
+    ledger.set_status([i.id for i in ledger.interactions()], Status.LEARNED)
+    ledger.audits.schedule(HOUR)
+    assert ledger.namespaces.with_work(audit_interval=HOUR) == []
+    clock.now -= 3 * 365 * 86400
+    assert ledger.namespaces.with_work(audit_interval=HOUR) == [ledger.namespace]
+    ledger.audits.bring_forward(HOUR)
+    assert [d.due for d in ledger.audits.due()] == [clock() + HOUR]
+    assert ledger.namespaces.with_work(audit_interval=HOUR) == []
 
 
 def test_what_is_no_longer_published_is_no_longer_due(ledger: Ledger, publish: Callable[..., int]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from seal_memory.errors import BusyError, InputError, UnknownIdError
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.jobs import KEPT
 
 
 def test_a_job_runs_and_ends(ledger: Ledger) -> None:
@@ -78,3 +79,12 @@ def test_bad_leases_and_unknown_jobs_are_refused(ledger: Ledger) -> None:
     with pytest.raises(InputError, match="payload"):
         ledger.start_job("consolidate", {"x": object()}, owner="p1", lease_seconds=10)
     assert ledger.jobs() == []
+
+
+def test_jobs_that_ended_long_ago_are_not_kept(ledger: Ledger) -> None:
+    """Every start reads them all."""
+    for _ in range(KEPT + 5):
+        ledger.finish_job(ledger.start_job("consolidate", {}, owner="me", lease_seconds=60).id)
+    last = ledger.start_job("consolidate", {}, owner="me", lease_seconds=60)
+    assert len(ledger.jobs()) == KEPT + 1
+    assert ledger.jobs(limit=1) == [last]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seal_memory.errors import BusyError, LedgerError, UnknownIdError
-from seal_memory.ledger import Ledger
+from seal_memory.ledger import Ledger, purge
 from seal_memory.ledger.purge import mark_wipe_due
 from seal_memory.records import (
     AdapterRecord,
@@ -296,3 +296,40 @@ def test_a_deletion_during_a_wipe_is_wiped_too(ledger: Ledger, filled: tuple[str
         assert not ledger.wiped
         ledger.wipe()
         assert ledger.wiped
+
+
+def test_forgets_one_after_another_share_a_rebuild_that_takes_long(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writers of all namespaces wait for it."""
+    monkeypatch.setattr(purge, "LONG", 0.0)
+    monkeypatch.setattr(purge, "REST", 1e6)
+    seen = [one.id for one in ledger.observe([NewInteraction(f"text {n}") for n in range(3)])]
+    assert ledger.purge(seen[:1]).wiped
+    assert not ledger.purge(seen[1:2]).wiped
+    assert not ledger.retry_wipe()
+    ledger._scope.connection.rebuild_after = ledger._scope.connection.wipe_after = 0.0
+    assert ledger.retry_wipe()
+    assert not ledger.purge(seen[2:]).wiped
+    ledger.wipe()
+    assert ledger.wiped
+
+
+def test_a_wipe_that_a_reader_prevented_is_finished_by_a_later_commit(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no trainer runs, too."""
+    monkeypatch.setattr(purge, "WAIT", 0.05)
+    (seen,) = ledger.observe([NewInteraction("zqxtext")])
+    with Ledger.open(tmp_path) as reader, reader._scope.connection.reading():
+        reader.counts()
+        assert not ledger.purge([seen.id]).wiped
+        ledger.observe([NewInteraction("one")])
+        assert not ledger.wiped
+    ledger.observe([NewInteraction("two")])
+    assert not ledger.wiped  # not at every commit
+    ledger._scope.connection.wipe_after = 0.0
+    ledger.observe([NewInteraction("three")])
+    assert ledger.wiped
+    assert ledger._scope.connection.unfinished is None
+    assert b"zqxtext" not in b"".join(file.read_bytes() for file in tmp_path.glob("ledger.sqlite*"))

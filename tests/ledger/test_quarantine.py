@@ -164,6 +164,34 @@ def test_a_ledger_of_the_third_schema_is_brought_up(tmp_path: Path) -> None:
         assert ledger.search("mill boats") == []
 
 
+def test_a_text_that_an_older_release_withheld_is_known_under_another_title(tmp_path: Path) -> None:
+    connection = open_connection(tmp_path / "ledger.sqlite")
+    prepare(connection, migrations=MIGRATIONS[:9])
+    connection.close()
+    raw = sqlite3.connect(tmp_path / "ledger.sqlite")
+    raw.execute(
+        "INSERT INTO interactions (namespace, id, status, time, role, content_hash, metadata, text)"
+        " VALUES ('default', 'i', 'rejected', 1.0, 'document', 'h', '{}', ?)",
+        (BAD,),
+    )
+    raw.commit()
+    raw.close()
+    with Ledger.open(tmp_path) as ledger:
+        (again,) = ledger.observe([NewInteraction(f" {BAD.upper()}  ", title="Another")])
+        assert again.status is Status.QUARANTINED
+
+
+def test_a_new_text_is_not_compared_with_each_that_is_withheld(ledger: Ledger) -> None:
+    """Observing would take the longer, the more is held."""
+    asked: list[str] = []
+    ledger._scope.connection.database.conn.set_trace_callback(asked.append)
+    ledger.observe([NewInteraction(GOOD)])
+    (found,) = [sql for sql in asked if sql.startswith("SELECT role, status FROM interactions")]
+    ledger._scope.connection.database.conn.set_trace_callback(None)
+    plan = ledger._scope.connection.rows(f"EXPLAIN QUERY PLAN {found}")
+    assert any("interactions_by_withheld_key" in row["detail"] for row in plan)
+
+
 # -- in any order -----------------------------------------------------------------------------------
 
 

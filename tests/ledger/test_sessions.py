@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from seal_memory import SealMemory
+from seal_memory.errors import UnknownIdError
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.sessions import KEPT_SECONDS
 from seal_memory.records import NewInteraction
 
 
@@ -37,6 +43,16 @@ def test_a_text_seen_in_two_sessions_stays_with_the_other_when_one_is_left(ledge
     assert b"zqx" not in b"".join(file.read_bytes() for file in tmp_path.glob("*") if file.is_file())
 
 
+def test_a_history_is_not_kept_longer_where_the_clock_was_set_back(ledger: Ledger, clock: Any) -> None:
+    ledger.sessions.note("one", ["hello"])
+    clock.now -= 3 * 365 * 86400
+    ledger.sessions.note("two", ["other"])
+    assert ledger.sessions.continued_by(["hello"]) == "one"
+    clock.now += KEPT_SECONDS + 1
+    ledger.sessions.note("two", ["more"])
+    assert ledger.sessions.continued_by(["hello"]) is None
+
+
 def test_sources_are_left_like_sessions_and_both_together_mean_one_sighting(ledger: Ledger) -> None:
     ledger.observe([NewInteraction("x", session="a", source="s")])
     ledger.observe([NewInteraction("x", session="b", source="t")])
@@ -61,3 +77,14 @@ def test_a_purge_takes_the_histories_that_may_hold_the_text(ledger: Ledger) -> N
     ledger.sessions.note("a", ["k"])
     ledger.purge([seen.id])
     assert ledger.sessions.continued_by(["k"]) is None
+
+
+def test_a_session_of_which_nothing_could_be_recorded_can_be_forgotten(tmp_path: Path) -> None:
+    """Its name is in the ledger all the same."""
+    with SealMemory.open(tmp_path) as memory:
+        memory.ledger.sessions.note("zqxone", ["key"])
+        report = memory.forget(session="zqxone")
+        assert (report.interactions, report.wiped) == (0, True)
+        assert b"zqx" not in b"".join(file.read_bytes() for file in tmp_path.glob("*") if file.is_file())
+        with pytest.raises(UnknownIdError):
+            memory.forget(session="zqxone")

@@ -158,6 +158,15 @@ def test_removing_leaves_nothing(store: AdapterStore) -> None:
     assert not store.remove(stored.id)
 
 
+def test_a_file_in_an_adapters_place_is_damage_that_heals(store: AdapterStore) -> None:
+    stored = _write(store)
+    shutil.rmtree(stored.folder)
+    stored.folder.write_text("not a folder")
+    assert not store.verify(stored.id, stored.sha256)
+    assert _write(store) == stored
+    assert store.verify(stored.id, stored.sha256)
+
+
 def test_sweep_removes_what_nobody_knows(store: AdapterStore) -> None:
     """Temporary folders and unknown adapters go; known ones and other files stay."""
     known, unknown = _write(store), _write(store, seed=1)

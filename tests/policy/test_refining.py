@@ -100,7 +100,7 @@ def test_an_episode_never_changes_sides() -> None:
 def test_the_worker_refines_when_enough_is_new(learned: SealMemory) -> None:
     """First the writer is started, its version and the arms' rewards are on record; then nothing is due any more."""
     (job,) = _done(learned)
-    assert (job.kind, job.state, job.payload) == (REFINE, JobState.DONE, {"round": 1, "episodes": 10})
+    assert (job.kind, job.state, job.payload) == (REFINE, JobState.DONE, {"round": 1, "episodes": 10, "version": 1})
     (version,) = learned.ledger.policy.versions()
     assert version.measures["round"] == 1.0
     assert version.measures["sampled"] > 0
@@ -318,7 +318,7 @@ def test_a_forget_takes_what_a_round_has_noted(learned: SealMemory) -> None:
 def test_a_round_that_was_given_up_is_not_tried_for_ever(learned: SealMemory) -> None:
     """The next one is due when more is new."""
     queue = learned.ledger.queue
-    queue.enqueue_job(REFINE, {"round": 4, "episodes": 10}, max_attempts=1)
+    queue.enqueue_job(REFINE, {"round": 4, "episodes": 10, "version": 1}, max_attempts=1)
     job = queue.lease_next_job([REFINE], owner="x", lease_seconds=9)
     assert job is not None
     queue.fail_job(job, "broken")

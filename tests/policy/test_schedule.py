@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from seal_memory.config import PolicySettings
+from seal_memory.config import PolicySettings, SleepSettings
 from seal_memory.policy.schedule import next_round, published_episodes
 from seal_memory.records import Decision, JobState, Manifest, QueuedJob, ShardEntry, Snapshot
-from seal_memory.sleep.schedule import EPISODES
+from seal_memory.sleep.schedule import EPISODES, sleep_due
 
 SETTINGS = PolicySettings(refine="both", refine_after=8)
 
@@ -36,18 +36,16 @@ class FakeLedger:
     def decisions(self) -> list[Decision]:
         return self.made[::-1]  # the newest first
 
-    def publish(self, count: int, *, time: float, first: int = 0) -> None:
-        """Episodes e<first>..., each a shard of its own."""
+    def publish(self, count: int, *, version: int, first: int = 0) -> None:
+        """Episodes e<first>..., each a shard of its own; the later, the earlier by the clock, which is set back."""
         for n in range(first, first + count):
             self.shards = [*self.shards, ShardEntry(f"a-{n}", f"e{n}", (f"i{n}",))]
-            self.made.append(Decision(f"d{n}", f"a-{n}", f"e{n}", True, (), {}, 1, time))
+            self.made.append(Decision(f"d{n}", f"a-{n}", f"e{n}", True, (), {}, version, 1e6 - version))
 
 
-def _round(number: int, *, created: float, episodes: int) -> QueuedJob:
-    payload = {"round": number, "episodes": episodes}
-    return QueuedJob(
-        f"j{number}", "refine", JobState.DONE, payload, 0, 1, 2, 1, created, created, created + 5, None, None, None
-    )
+def _round(number: int, *, version: int, episodes: int, kind: str = "refine") -> QueuedJob:
+    payload = {"round": number, "episodes": episodes, "version": version}
+    return QueuedJob(f"j{number}", kind, JobState.DONE, payload, 0, 1, 2, 1, 2e6, 2e6, 2e6, None, None, None)
 
 
 def _next(ledger: FakeLedger, jobs: Sequence[QueuedJob]) -> int | None:
@@ -73,24 +71,39 @@ def test_a_part_that_moved_to_another_shard_counts_once() -> None:
 def test_after_a_large_forget_what_is_new_counts() -> None:
     """And not only what is more than there ever was."""
     ledger = FakeLedger()
-    ledger.publish(30, time=10.0)
+    ledger.publish(30, version=1)
     assert _next(ledger, []) == 1
-    seen = [_round(1, created=20.0, episodes=30)]
+    seen = [_round(1, version=1, episodes=30)]
     assert _next(ledger, seen) is None
     ledger.shards = ledger.shards[:10]  # twenty are forgotten
     assert _next(ledger, seen) is None
-    ledger.publish(7, time=30.0, first=30)
+    ledger.publish(7, version=2, first=30)
     assert _next(ledger, seen) is None
-    ledger.publish(1, time=31.0, first=37)
+    ledger.publish(1, version=3, first=37)
     assert _next(ledger, seen) == 2
+
+
+def test_shards_that_came_after_a_sleep_are_new_but_not_those_that_it_made() -> None:
+    """Whatever the clock says."""
+    ledger: Any = FakeLedger()
+    ledger.publish(3, version=1)
+    settings = SleepSettings(mode="merge", after=3)
+    assert sleep_due(ledger, settings, [])
+    slept = [_round(1, version=1, episodes=3, kind="sleep")]
+    ledger.shards = [*ledger.shards, ShardEntry("a-m", "m", ("i0", "i1"))]
+    ledger.made.append(Decision("m", "a-m", "m", True, (), {EPISODES: 2.0}, 2, 1e6))
+    ledger.publish(2, version=3, first=3)
+    assert not sleep_due(ledger, settings, slept)
+    ledger.publish(1, version=4, first=5)
+    assert sleep_due(ledger, settings, slept)
 
 
 @pytest.mark.parametrize("measures", [{EPISODES: 4.0}, {}])
 def test_what_is_put_together_or_trained_again_is_not_new(measures: dict[str, float]) -> None:
     """A merge, or a weak shard that was rebuilt."""
     ledger = FakeLedger()
-    ledger.publish(10, time=10.0)
+    ledger.publish(10, version=1)
     for n in range(10):
         episode = f"m{n}" if measures else f"e{n}"
         ledger.made.append(Decision(f"again{n}", f"b-{n}", episode, True, (), measures, 2, 30.0))
-    assert _next(ledger, [_round(1, created=20.0, episodes=10)]) is None
+    assert _next(ledger, [_round(1, version=1, episodes=10)]) is None

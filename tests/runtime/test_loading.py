@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,16 +36,11 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-def _publish(ledger: Ledger, name: str, base: str = "base") -> str:
+def _publish(ledger: Ledger, name: str) -> str:
     """The next version: one shard of one text, without the shards before; the text's id."""
-    (seen,) = ledger.observe([NewInteraction(f"What {name} holds.")])
-    ledger.add_adapter(
-        AdapterRecord(name, AdapterKind.SHARD, name, (seen.id,), None, base, {}, 0, "d", f"s-{name}", 1, 1.0)
-    )
-    shard = ShardEntry(name, f"e-{name}", (seen.id,))
-    ledger.add_snapshot(Manifest((shard,)), parent=None, base_fingerprint=base)
-    ledger.set_status([seen.id], Status.LEARNED)
-    return seen.id
+    shard = _shard(ledger, name)
+    ledger.add_snapshot(Manifest((shard,)), parent=None, base_fingerprint="base")
+    return shard.interaction_ids[0]
 
 
 def _version(ledger: Ledger) -> int:
@@ -85,24 +81,51 @@ def test_a_forget_while_files_are_read_is_no_error(ledger: Ledger) -> None:
     assert (served.version, _version(ledger)) == (1, 1)
 
 
-def test_what_is_served_instead_may_go_while_it_is_read(ledger: Ledger) -> None:
-    """Then the version before it is served, not one that was pruned meanwhile."""
-    for name in ("one", "two", "three"):
-        _publish(ledger, name)
+def _shard(ledger: Ledger, name: str, base: str = "base") -> ShardEntry:
+    """A shard of one text."""
+    (seen,) = ledger.observe([NewInteraction(f"What {name} holds.")])
+    ledger.add_adapter(
+        AdapterRecord(name, AdapterKind.SHARD, name, (seen.id,), None, base, {}, 0, "d", f"s-{name}", 1, 1.0)
+    )
+    ledger.set_status([seen.id], Status.LEARNED)
+    return ShardEntry(name, f"e-{name}", (seen.id,))
 
-    def another_process(_: Shelf) -> None:
-        ledger.destroy_snapshots([2], note="pruned")
 
-    served = SnapshotGuard(ledger, Shelf("one", "two", at="two", meanwhile=another_process)).usable()
+def test_only_what_a_damaged_adapter_held_goes_back_to_text(ledger: Ledger) -> None:
+    """The others of its version, also newer ones, stay published; so does what another shard holds, too."""
+    one, two, three = (_shard(ledger, name) for name in ("one", "two", "three"))
+    again = replace(three, interaction_ids=(*three.interaction_ids, *one.interaction_ids))
+    core = replace(_shard(ledger, "core"), interaction_ids=())
+    ledger.add_snapshot(Manifest((one, two, again), core.adapter_id), parent=None, base_fingerprint="base")
+    served = SnapshotGuard(ledger, Shelf("three")).usable()
     assert served is not None
-    assert (served.version, _version(ledger)) == (1, 1)
+    assert served.manifest == Manifest((again,))
+    assert (served.version, _version(ledger)) == (2, 2)
+    assert [i.id for i in ledger.interactions(status=Status.PENDING)] == list(two.interaction_ids)
 
 
-def test_damaged_files_fall_back_to_a_version_of_the_same_base_model(ledger: Ledger) -> None:
-    """One of another base model could not be asked."""
-    _publish(ledger, "one", base="mine")
-    _publish(ledger, "two", base="another")
-    _publish(ledger, "three", base="mine")
-    served = SnapshotGuard(ledger, Shelf("one", "two")).usable()
+def test_a_damaged_adapter_is_left_out_beside_one_of_another_base_model(ledger: Ledger) -> None:
+    """Earlier releases mixed base models; such an adapter could not be asked."""
+    shards = _shard(ledger, "one"), _shard(ledger, "two")
+    ledger.add_snapshot(Manifest(shards), parent=None, base_fingerprint="base")
+    ledger._scope.connection.database["adapters"].update(1, {"base_fingerprint": "another"})
+    served = SnapshotGuard(ledger, Shelf("one")).usable()
     assert served is not None
-    assert (served.version, _version(ledger)) == (1, 1)
+    assert served.manifest == Manifest()
+
+
+def test_where_nothing_can_be_written_the_rest_answers_all_the_same(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only folder, or a full disk; the damaged adapter stays published until it can be written."""
+    shards = _shard(ledger, "one"), _shard(ledger, "two")
+    ledger.add_snapshot(Manifest(shards), parent=None, base_fingerprint="base")
+    guard = SnapshotGuard(ledger, Shelf("two"))
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger._scope.connection, "read_only", True)
+        served = guard.usable()
+    assert served is not None
+    assert (served.version, served.manifest) == (1, Manifest(shards[1:]))
+    served = guard.usable()
+    assert served is not None
+    assert served.version == _version(ledger) == 2

@@ -208,6 +208,42 @@ def test_what_waits_is_recorded_when_the_server_ends(
     assert _users(site, "default") == [SAID]
 
 
+def _waiting(site: Site, namespace: str) -> str:
+    """Have a chat wait for the ledger, which is free again then; its session."""
+    with site.server.pool.memory(namespace) as memory:
+        memory.ledger._scope.connection.database.execute("PRAGMA busy_timeout=50")
+    with sqlite3.connect(site.server.pool.folder / connection.FILE_NAME, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answer = _chat(site, namespace, [{"role": "user", "content": SAID}])
+        other.execute("ROLLBACK")
+    other.close()
+    assert site.server.recorder.counts.waiting == 1
+    return str(answer.json()["seal_memory"]["session"])
+
+
+def test_what_waits_is_forgotten_with_its_session(site: Site) -> None:
+    """Recorded after the forget, it would come back."""
+    session = _waiting(site, "forgetful")
+    headers = {"X-Seal-Memory-Namespace": "forgetful"}
+    report = site.http.post("/v1/memory/forget", json={"session": session}, headers=headers).json()
+    assert report["interactions"] >= 1
+    assert report["left"] == ""
+    assert site.server.recorder.counts.waiting == 0
+    assert site.texts("forgetful") == []
+
+
+def test_what_waits_in_vain_does_not_hold_up_the_rest(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError(SAID)
+
+    _waiting(site, "in-vain")
+    with monkeypatch.context() as patched:
+        patched.setattr("seal_memory.memory.SealMemory.observe_messages", broken)
+        site.server.recorder.record_waiting()
+    assert site.server.recorder.counts.waiting == 0
+    assert _users(site, "in-vain") == []
+
+
 def test_no_failure_of_recording_takes_the_answer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even one that nobody foresaw."""
 

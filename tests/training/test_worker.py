@@ -15,6 +15,7 @@ from seal_memory import Answer, SealMemory
 from seal_memory.engines.base import Completion, Prompt
 from seal_memory.engines.priority_lock import BackgroundHold
 from seal_memory.errors import BusyError, InputError, SealMemoryError
+from seal_memory.learning import consolidate
 from seal_memory.ledger.leases import lease
 from seal_memory.records import JobState, QueuedJob, Status
 from seal_memory.training.signals import stopping_on_signals
@@ -426,6 +427,23 @@ def test_a_backlog_is_learned_wave_by_wave_by_one_job(open_memory: Open) -> None
     assert statuses(memory) == {Status.LEARNED}
     many(memory, 8)
     assert Worker(memory).run(once=True) == WorkReport(done=1)
+
+
+def test_a_part_of_a_backlog_reads_no_more_than_it_may_need(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the work would grow with the square of the backlog."""
+    seen, group = [], consolidate.group_episodes
+
+    def counted(pending: Any, **options: Any) -> Any:
+        seen.append(len(pending))
+        return group(pending, **options)
+
+    monkeypatch.setattr(consolidate, "LOOKED_AT", 2)
+    monkeypatch.setattr(consolidate, "group_episodes", counted)
+    memory = open_memory(learning={"stack_size": 2})
+    many(memory, 7)
+    Worker(memory).run(once=True)
+    assert seen == [4, 4, 3, 1]
+    assert statuses(memory) == {Status.LEARNED}
 
 
 def test_a_core_is_built_once_nothing_is_pending(open_memory: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ The middleware does not observe their results. Not here: when they are called, w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
@@ -55,8 +57,11 @@ def memory_tools(memory: Memory) -> list[BaseTool]:
         if bool(ids) == bool(session):
             raise ToolException("Name either the ids to forget, or this_conversation inside a thread.")
         with tool_errors():
-            memory.forget(ids or None, session=session)
-        return "Forgotten."
+            done = memory.forget(ids or None, session=session)
+        left = (
+            done.get("left", "") if isinstance(done, Mapping) else done.left
+        )  # a server's report, or the memory's own
+        return f"Forgotten. {left}".strip()
 
     made = (remember, recall, forget)
     return [StructuredTool.from_function(f, parse_docstring=True, handle_tool_error=True) for f in made]

@@ -114,6 +114,13 @@ class Items:
             with self.atomic():
                 self._db.executemany(sql, living)
 
+    def expired(self, now: float) -> list[Row]:
+        """List the rows whose time to live is over; none lives longer than that from now, if the clock was set back."""
+        with self.atomic():
+            sql = "UPDATE items SET expires = ? + 60 * ttl_minutes WHERE memory = ? AND expires > ? + 60 * ttl_minutes"
+            self._db.execute(sql, (now, self._memory, now))
+            return self.rows("expires <= ?", (now,))
+
     def forget_later(self, interactions: Iterable[str]) -> None:
         """Add ids that are due to be forgotten."""
         with self.atomic():

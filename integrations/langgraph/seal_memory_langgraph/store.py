@@ -30,7 +30,7 @@ from langgraph.store.base import (
 )
 
 from seal_memory import SealMemory
-from seal_memory.errors import BusyError, InputError, UnknownIdError
+from seal_memory.errors import BusyError, InputError, LedgerError, UnknownIdError
 from seal_memory.ledger.arguments import require_text
 from seal_memory_langgraph.items import Items, Row, to_json
 from seal_memory_langgraph.matching import as_text, matches, matches_namespace
@@ -45,7 +45,8 @@ class SealMemoryStore(BaseStore):
     """`StateGraph.compile(store=SealMemoryStore(memory))`; keeps its items across processes.
 
     A put item is observed with session "ns/…" and source "langgraph/ns/…/key" (labels percent-encoded), so that
-    `memory.forget(session=…)` forgets a namespace; its items leave the store too. Deleting, overwriting and expiring
+    `memory.forget(session=…)` forgets a namespace; its items leave the store too (what another process forgets, when
+    the store is next used). Deleting, overwriting and expiring
     an item forgets what was learned from it; while the ledger is locked this waits for a later operation
     (`due_to_forget`). `put(index=False)` keeps an item without learning it, `index=[paths]` learns only those parts.
     `ttl`: LangGraph's configuration, in minutes; expired items are swept when the store is used, at most every
@@ -60,6 +61,7 @@ class SealMemoryStore(BaseStore):
         self.memory, self.ttl_config, self._clock = memory, ttl, clock
         self._items = Items(memory.folder / FILE_NAME, memory.ledger.namespace)
         self._swept = clock()
+        memory.after_forget(self._drop_forgotten)
 
     def close(self) -> None:
         """Close the store's file; the memory stays open."""
@@ -128,6 +130,13 @@ class SealMemoryStore(BaseStore):
         now, omits = self._clock(), (self.ttl_config or {}).get("omit_expired", False)
         return [r for r in rows if not gone.intersection(r.interactions) and not (omits and _expired(r, now))]
 
+    def _drop_forgotten(self) -> None:
+        """Remove the items whose interactions were forgotten; where the file cannot be written, the next use does."""
+        try:
+            self._known(self._items.rows())
+        except LedgerError as error:
+            logger.warning("forgotten items stay in the store's file for now (%s)", type(error).__name__)
+
     def _forgotten(self, ids: set[str]) -> set[str]:
         """The ids that the ledger no longer holds."""
         if not ids:
@@ -192,7 +201,7 @@ class SealMemoryStore(BaseStore):
     def sweep_ttl(self) -> int:
         """Delete and forget the expired items; returns their number."""
         self._swept = self._clock()
-        expired = self._items.rows("expires <= ?", (self._swept,))
+        expired = self._items.expired(self._swept)
         for row in expired:
             self._items.remove(row)
         self._forget_due()
@@ -200,7 +209,7 @@ class SealMemoryStore(BaseStore):
 
     def _sweep_if_time(self) -> None:
         minutes = (self.ttl_config or {}).get("sweep_interval_minutes")
-        if minutes is not None and self._clock() - self._swept >= 60 * minutes:
+        if minutes is not None and abs(self._clock() - self._swept) >= 60 * minutes:  # the clock may be set back
             self.sweep_ttl()
 
 

@@ -80,6 +80,7 @@ class Forgotten(BaseModel):
     adapters: int
     snapshots: int
     to_relearn: list[str] = Field(description="Ids that shared an adapter with it and are learned again.")
+    left: str = Field(description="What could not be destroyed yet; empty: nothing.")
 
 
 class State(BaseModel):

@@ -129,6 +129,7 @@ def _add_changing(server: MCPServer[None], memory: SealMemory, process: str) -> 
             adapters=len(done.adapters),
             snapshots=len(done.snapshots),
             to_relearn=list(done.to_relearn),
+            left=done.left,
         )
 
 

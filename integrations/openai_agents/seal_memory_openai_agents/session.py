@@ -74,7 +74,9 @@ class SealMemorySession:
         await self.history.clear_session()
         with translate_errors(_ERRORS):
             if await call_in_thread(self.memory.ledger.interactions, session=self._session, limit=1):
-                await call_in_thread(self.memory.forget, session=self._session)
+                done = await call_in_thread(self.memory.forget, session=self._session)
+                if done.left:
+                    logger.warning("%s", done.left)
             await call_in_thread(self.memory.ledger.meta_set, self._held, None)
 
     async def _drop_forgotten(self) -> None:

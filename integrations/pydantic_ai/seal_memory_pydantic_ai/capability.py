@@ -105,7 +105,7 @@ def memory_toolset(
             """Destroy memories by their ids, and everything learned from them. It cannot be undone."""
             with translate_errors(_TOOL_ERRORS):
                 done = await call_in_thread(memory.forget, ids)
-            return f"{done.interactions} forgotten"
+            return f"{done.interactions} forgotten. {done.left}".strip()
 
     return toolset
 

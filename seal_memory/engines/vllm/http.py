@@ -122,7 +122,7 @@ class VllmServer:
             raise EngineUnavailableError(f"{self.url} could not load {name} and is not healthy: {message}")
         raise AdapterError(
             f"{self.url} refuses the adapter {name} in {path}: {message}. It must see that folder "
-            "(setting engine.folder) and allow its rank (--max-lora-rank)."
+            "(setting engine.folder), be allowed to read it, and allow its rank (--max-lora-rank)."
         )
 
     def unload(self, name: str) -> None:
