@@ -49,7 +49,9 @@ SETS = {
         ("tests/integrations", "tests/frameworks"),
     ),
     "google_adk": Set(
-        ("google_adk",), ("tests/integrations/test_google_adk.py",), ROOT / "integrations/google_adk/constraints.txt"
+        ("google_adk",),
+        ("tests/integrations/test_google_adk.py", "tests/integrations/test_histories.py"),
+        ROOT / "integrations/google_adk/constraints.txt",
     ),
 }  # fmt: skip
 
@@ -68,20 +70,26 @@ def _pins(file: Path) -> dict[str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the named sets, or all; the number of those that failed."""
-    names, _, for_pytest = " ".join(arguments).partition("--")
-    wanted = names.split() or list(SETS)
-    if unknown := [name for name in wanted if name not in SETS]:
-        sys.exit(f"unknown set {', '.join(unknown)}; expected some of: {', '.join(SETS)}")
-    failed = [name for name in wanted if not _passes(name, SETS[name], for_pytest.split())]
-    print("failed: " + ", ".join(failed) if failed else "all integrations passed: " + ", ".join(wanted))
+    names, for_pytest = split(arguments)
+    failed = [name for name in names if not _passes(name, SETS[name], for_pytest)]
+    print("failed: " + ", ".join(failed) if failed else "all integrations passed: " + ", ".join(names))
     return len(failed)
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The sets to run, and pytest's arguments, which follow `--`. Exits at a name that is no set."""
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    names, for_pytest = list(arguments[:at]) or list(SETS), list(arguments[at + 1 :])
+    if unknown := [name for name in names if name not in SETS]:
+        sys.exit(f"unknown set {', '.join(unknown)}; expected some of: {', '.join(SETS)} (pytest's arguments after --)")
+    return names, for_pytest
 
 
 def _passes(name: str, chosen: Set, for_pytest: Sequence[str]) -> bool:
     folder = HOME / name
     python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
+    if not (folder / "bin" / "pip").exists():  # without one a set-up was broken off
+        venv.create(folder, clear=True, with_pip=True)
     pins = folder / "constraints.txt"
     pins.write_text(constraints(chosen), encoding="utf-8")
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--constraint", str(pins)]

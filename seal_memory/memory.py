@@ -25,7 +25,7 @@ from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import AdapterError, CorruptAdapterError, InputError, LedgerError, UnknownIdError
 from seal_memory.forgetting.edits import correct_interaction, ids_to_forget, roll_back
-from seal_memory.intake.admission import AdmissionRules, from_messages, from_texts, hold_continuation
+from seal_memory.intake.admission import LOOK_BACK, AdmissionRules, from_messages, from_texts, hold_continuation
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.arguments import (
     require_count,
@@ -301,7 +301,7 @@ class SealMemory:
         if not new:
             return []
         with self.ledger.atomic():
-            before = self.ledger.last_interaction(session=new[0].session)
+            before = self.ledger.recent(LOOK_BACK, session=new[0].session)
             return self.ledger.observe(hold_continuation(before, new, self._admission_rules))
 
     def quarantine(self, *, rejected: bool = False) -> list[Interaction]:

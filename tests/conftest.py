@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,8 @@ import pytest
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
+# Before anything imports torch: threads that spin beside a busy process take ten times as long, also in children.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Before anything imports the hub's client: no test talks to the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -34,6 +37,12 @@ SENTENCES = [
     "Please send the invoice to accounts, not to sales. The password rule changed on 3 March 2024.",
     "Question: Which colour is the new logo? Answer: dark green.",
 ]
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the imported modules from garbage collections, one of which takes over half a second otherwise."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

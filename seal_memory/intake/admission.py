@@ -29,6 +29,7 @@ from seal_memory.safety.secrets import find_secret
 __all__ = [
     "DEFAULT_RULES",
     "LEARN_ROLES",
+    "LOOK_BACK",
     "MAX_CHARS",
     "QUARANTINE_ROLES",
     "Admission",
@@ -51,6 +52,7 @@ MAX_METADATA = 1 << 16  # characters of its JSON form: what belongs to a text is
 REPEATED_METADATA = 1000  # characters; longer metadata is kept once and not with each of hundreds of chunks
 MAX_NAME = 4000  # characters of a source, session or title, which stand with every chunk
 _BORDER = 200  # characters read on either side of the border between two chunks
+LOOK_BACK = 20  # records among which `hold_continuation` finds the one before, of the same role
 
 _log = logging.getLogger(__name__)
 
@@ -132,29 +134,31 @@ def _admit_chunks(pieces: Sequence[str], role: Role, title: str | None, rules: A
 
 def _across(left: str, right: str, role: Role) -> str | None:
     """The instruction or secret that the border of two texts cuts in two; None when there is none."""
-    border = f"x {left[-_BORDER:]} {right[:_BORDER]}"  # the x: the border does not begin a line
-    return _injection(border, None, role) or find_secret(left[-_BORDER:] + right[:_BORDER])
+    begins = "x " if len(left) > _BORDER else ""  # the x: this is not the beginning of a line
+    end, start = left[-_BORDER:], right[:_BORDER]
+    if _injection(f"{begins}{end}", None, role) or find_secret(end):
+        return None  # whole in the first, which a person approved or rejected
+    return _injection(f"{begins}{end} {start}", None, role) or find_secret(end + start)
 
 
 def hold_continuation(
-    before: Interaction | None, new: list[NewInteraction], rules: AdmissionRules = DEFAULT_RULES
+    before: Sequence[Interaction], new: list[NewInteraction], rules: AdmissionRules = DEFAULT_RULES
 ) -> list[NewInteraction]:
-    """Quarantine records that complete an instruction or secret begun in the record before, of the same role.
+    """Quarantine records that complete an instruction or secret begun in the record before of the same role.
 
-    `before`: the record in front of the first, None without one. It is recorded already, and harmless by itself.
+    `before`: records in front of the first, newest first. They are recorded already, and harmless by themselves.
     """
     held = list(new)
-    texts = [(before.role, before.text, before.status)] if before is not None else []
-    texts += [(n.role, n.text, n.status) for n in new]
-    first = len(texts) - len(new)
-    for n, ((role, left, was), (also, right, status)) in enumerate(pairwise(texts)):
-        if role is not also or role not in rules.quarantine_roles or Status.QUARANTINED in (was, status):
+    last: dict[Role, tuple[int, str, Status]] = {b.role: (-1, b.text, b.status) for b in reversed(before)}
+    for at, record in enumerate(new):
+        place, left, was = last.get(record.role, (-1, "", Status.QUARANTINED))
+        last[record.role] = at, record.text, record.status
+        if record.role not in rules.quarantine_roles or Status.QUARANTINED in (was, record.status):
             continue
-        found = _across(left, right, role)
+        found = _across(left, record.text, record.role)
         if found is not None:
-            for at in (n - first, n + 1 - first):
-                if at >= 0:
-                    held[at] = replace(held[at], status=Status.QUARANTINED, reason=f"{found}, across two records")
+            for one in {place, at} - {-1}:
+                held[one] = replace(held[one], status=Status.QUARANTINED, reason=f"{found}, across two records")
     return held
 
 

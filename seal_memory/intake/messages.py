@@ -141,7 +141,6 @@ def _kind(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    shown = (
-        repr(value) if isinstance(value, str | bytes | int | float | None) else _kind(value)
-    )  # a deep one has no repr
+    plain = isinstance(value, str | bytes | int | float | None)  # what is nested too deeply has no repr
+    shown = repr(value) if plain else _kind(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -86,17 +86,18 @@ def _withheld_before(scope: Scope, item: NewInteraction) -> NewInteraction:
     return replace(item, status=Status.QUARANTINED, reason=f"the same text was {status} as the {role}'s")
 
 
-def last(scope: Scope, session: str | None) -> Interaction | None:
-    """The newest interaction of a session, or of the namespace for None."""
-    newest, values = "(SELECT max(seq) FROM interactions WHERE namespace = ?)", [scope.namespace]
-    if session is not None:
-        newest = (
-            "(SELECT max(s.interaction_seq) FROM sightings s JOIN interactions o ON o.seq = s.interaction_seq"
-            " WHERE s.session = ? AND o.namespace = ?)"
+def recent(scope: Scope, session: str | None, limit: int) -> list[Interaction]:
+    """The interactions last seen in a session, or last recorded in the namespace for None; newest first."""
+    if session is None:  # ids sort by time, and an index has them
+        where, values = "i.namespace = ? ORDER BY i.id DESC LIMIT ?", [scope.namespace, limit]
+    else:
+        where = (
+            "i.seq IN (SELECT s.interaction_seq FROM sightings s JOIN interactions o ON o.seq = s.interaction_seq"
+            " WHERE s.session = ? AND o.namespace = ? ORDER BY s.seq DESC LIMIT ?) ORDER BY i.seq DESC"
         )
-        values.insert(0, session)
-    rows = scope.connection.rows(f"SELECT {COLUMNS} FROM interactions i WHERE i.seq = {newest}", tuple(values))
-    return interaction_from(rows[0]) if rows else None
+        values = [session, scope.namespace, limit]
+    rows = scope.connection.rows(f"SELECT {COLUMNS} FROM interactions i WHERE {where}", tuple(values))
+    return [interaction_from(row) for row in rows]
 
 
 def select(

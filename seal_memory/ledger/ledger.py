@@ -152,9 +152,9 @@ class Ledger:
         """
         return interactions.select(self._scope, ids=ids, session=session, source=source, status=status, limit=limit)
 
-    def last_interaction(self, *, session: str | None = None) -> Interaction | None:
-        """The newest interaction recorded in a session, or in the namespace for None; None where there is none."""
-        return interactions.last(self._scope, session)
+    def recent(self, limit: int, *, session: str | None = None) -> list[Interaction]:
+        """The interactions last seen in a session, or last recorded in the namespace for None; newest first."""
+        return interactions.recent(self._scope, session, limit)
 
     def set_status(self, ids: Collection[str], status: Status, reason: str | None = None) -> int:
         """Set status and reason; returns how many changed. Superseded, quarantined and rejected ones are skipped.

@@ -1,7 +1,7 @@
 """Database schema as numbered migrations, and the check that a file is a usable ledger.
 
-A migration is one SQL script; it commits together with the new `PRAGMA user_version`. Never edit a released
-migration: append a new one.
+A migration is one SQL script. All that a file lacks commit at once, with the new `PRAGMA user_version`. Never edit a
+released migration: append a new one.
 
 Conventions: `seq` is the internal row number, `namespace` is on every table that is not reached through a parent row,
 ids are unique within a namespace, lists and mappings are JSON. The `*_links` tables record which interactions a row was
@@ -12,7 +12,8 @@ Not here: reading and writing rows (the other modules of this package).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
 
 from seal_memory.errors import LedgerError, NewerSchemaError
 from seal_memory.ledger.connection import Connection
@@ -320,12 +321,10 @@ def prepare(connection: Connection, *, migrations: Sequence[str] = MIGRATIONS) -
             )
         return
     connection.run_outside_transaction("PRAGMA journal_mode=WAL")
-    while version < len(migrations):
-        with connection.atomic():
-            version = _checked_version(connection, len(migrations))
-            if version < len(migrations):
-                _migrate(connection, version + 1, migrations[version])
-                version += 1
+    if version < len(migrations):
+        with connection.atomic():  # all or nothing: one wait for the disk
+            for number in range(_checked_version(connection, len(migrations)), len(migrations)):
+                _migrate(connection, number + 1, migrations[number])
 
 
 def _checked_version(connection: Connection, known: int) -> int:
@@ -346,6 +345,17 @@ def _migrate(connection: Connection, version: int, script: str) -> None:
     with connection.translated_errors():
         register_functions(connection.database.conn)
         connection.database.conn.create_function("text_key", 1, text_key, deterministic=True)
-        connection.database.executescript(script)
+        for statement in _statements(script):
+            connection.database.execute(statement)
         connection.database.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.database.execute(f"PRAGMA user_version={version}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """A script's statements, for sqlite3's own `executescript` would commit before it begins."""
+    statement = ""
+    for part in script.split(";"):
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -120,7 +120,12 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if unreadable is not None:
         return JSONResponse(body_of(400, "invalid_request", *unreadable), 400)
     places = [".".join(str(part) for part in p["loc"][1:]) for p in problems]
-    rules = [str(p["msg"]).removeprefix("Value error, ") for p in problems]
+    rules = [
+        "not known to this server; leave it out"
+        if p["type"] == "extra_forbidden"
+        else str(p["msg"]).removeprefix("Value error, ")
+        for p in problems
+    ]
     summary = "; ".join(f"{place or 'body'}: {rule}" for place, rule in zip(places, rules, strict=True))
     message = summary.encode("utf-8", errors="replace").decode() or "The request cannot be read."
     param = places[0].encode("utf-8", errors="replace").decode() if places and places[0] else None

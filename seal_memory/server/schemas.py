@@ -1,5 +1,5 @@
 """Request schemas of OpenAI's two endpoints. Unsupported fields that would change the answer are refused by name
-(`unsupported`); other unknown fields are ignored.
+(`unsupported`), and so are unknown ones.
 
 Not here: the memory API's requests (`memory_schemas`), responses (`openai_format`).
 """
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from seal_memory.engines.base import ALL_TOKENS, DEFAULT_TOP_K, Decoding
 from seal_memory.intake.cleaning import without_surrogates
 from seal_memory.server.request_fields import Body, Content, MaxTokens, Prompts, Stop, check_depth, mapped_texts
-from seal_memory.server.unsupported import Unsupported
+from seal_memory.server.unsupported import Off, One, Unsupported
 
 MAX_COMPLETION = 16  # tokens of /v1/completions where no limit is given, as OpenAI has it
 Mode = Literal["weights", "retrieval", "hybrid"]  # the values of answering.answerer.Mode
@@ -31,7 +31,10 @@ class MemoryOptions(Body):
 
 
 class StreamOptions(Body):
+    model_config = ConfigDict(extra="forbid")
+
     include_usage: bool = False
+    include_obfuscation: bool = False  # padding against eavesdroppers: no part of the answer
 
 
 class Generation(Unsupported):
@@ -90,6 +93,11 @@ class Message(BaseModel):
 
     role: str = Field(max_length=50)
     content: Content = None
+    # Media beside the content, as OpenAI's answers, Ollama and others have it.
+    images: Off = None
+    audio: Off = None
+    files: Off = None
+    attachments: Off = None
 
 
 class ChatRequest(Generation):
@@ -159,16 +167,9 @@ class CompletionRequest(Generation):
 
     prompt: Annotated[Prompts, Field(description="one text, or up to 8")]
     logprobs: int | None = Field(None, ge=0, le=5)
-    echo: bool | None = False
-    suffix: str | None = None
-    best_of: int | None = None
-
-    @field_validator("echo", "suffix", "best_of")
-    @classmethod
-    def _unsupported_here(cls, value: Any) -> Any:
-        if value and value != 1:
-            raise ValueError("not supported by this server; leave it out")
-        return value
+    echo: Off = None
+    suffix: Off = None
+    best_of: One = None
 
     @property
     def prompts(self) -> list[str]:

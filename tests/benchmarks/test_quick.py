@@ -15,9 +15,11 @@ pytest.importorskip("bm25s", reason="make installs the benchmarks' packages")
 
 @pytest.mark.timeout(600)
 def test_the_quick_run_ends_with_a_page(
-    tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Results of each experiment and one page; called again it has nothing left to do but the report."""
+    for name in ("EPOCHS", "DOCUMENT_EPOCHS", "DOCUMENT_READINGS", "MIN_STEPS"):  # a random model learns nothing
+        monkeypatch.setenv(f"SEAL_MEMORY_LEARNING__{name}", "1")
     arguments = ["quick", "--model", str(tiny_model_folder), "--work", str(tmp_path)]
     assert main(arguments) == 0
     said = json.loads(capsys.readouterr().out.strip().splitlines()[-1])

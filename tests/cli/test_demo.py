@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,8 +42,17 @@ def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-def test_demo_json_has_exactly_its_keys(run_in: Run, passages_file: Path) -> None:
-    """Passages from a file, two sessions, and the answers of a new process."""
+def test_demo_json_has_exactly_its_keys(run_in: Run, passages_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passages from a file and two sessions. The answering process is the story's; here it spares its imports."""
+    from seal_memory.cli import demo, demo_answers
+
+    def answer(command: Any, *, input: str, **_: Any) -> Any:
+        assert command[1:] == ["-m", "seal_memory.cli.demo_answers"]
+        monkeypatch.setattr(sys, "stdin", io.StringIO(input))
+        with redirect_stdout(io.StringIO()) as told:
+            return SimpleNamespace(returncode=demo_answers.main(), stdout=told.getvalue())
+
+    monkeypatch.setattr(demo.subprocess, "run", answer)
     data = run_in(None, "demo", "--data", passages_file, "--seed", "7", "--json").json
     assert set(data) == KEYS
     for figure in ("accuracy", "f1", "prompt_tokens", "seconds"):

@@ -25,20 +25,12 @@ from seal_memory.intake import recording
 from seal_memory.ledger import connection
 
 FACT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
+LONG = " ".join(map(str, range(2000)))  # several interactions, no two alike: the ledger keeps one of those
 
 TEXTS = st.one_of(
     st.text(st.characters(), max_size=12),
     st.sampled_from(
-        [
-            "PNG\x00\x01data",
-            "half \ud800",
-            "\ud83d\ude00",
-            "",
-            "\n",
-            "訪問は田中さんです。",
-            "สวัสดีครับ",
-            " ".join(map(str, range(1900))),
-        ]
+        ["PNG\x00\x01data", "half \ud800", "\ud83d\ude00", "", "\n", "訪問は田中さんです。", "สวัสดีครับ", LONG]
     ),
 )
 PARTS = st.one_of(

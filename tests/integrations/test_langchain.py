@@ -108,6 +108,26 @@ def test_the_retriever_honours_k(tmp_path: Path) -> None:
     assert isinstance(caught.value, InputError)
 
 
+@pytest.mark.parametrize("unknown", [{"filter": {"source": "log"}}, {"search_kwargs": {"k": 1}}], ids=str)
+def test_the_retriever_refuses_what_it_cannot_honour_by_name(tmp_path: Path, unknown: dict[str, Any]) -> None:
+    (name,) = unknown
+    with SealMemory.open(tmp_path) as memory:
+        with pytest.raises(exceptions.ModelInvalidRequestError, match=name):
+            SealMemoryRetriever(memory=memory).invoke("boat", **unknown)
+        with pytest.raises(ValueError, match=name):
+            SealMemoryRetriever(memory=memory, **unknown)
+
+
+@pytest.mark.parametrize("name", ["temprature", "n", "model_kwargs", "top_k", "response_format"])
+def test_the_chat_model_is_not_made_with_what_it_cannot_honour(tmp_path: Path, name: str) -> None:
+    """A misspelt option would change nothing, and nobody would know; what is off or about a network passes."""
+    with SealMemory.open(tmp_path) as memory:
+        with pytest.raises(ValueError, match=f"{name!r} is not supported"):
+            ChatSealMemory(memory=memory, **{name: 2})
+        made = ChatSealMemory(memory=memory, **{"max_completion_tokens": 7, "n": 1, "timeout": 60, "max_retries": 2})
+        assert made.max_tokens == 7
+
+
 # -- the chat model --------------------------------------------------------------------------------
 
 
@@ -135,6 +155,7 @@ def test_sampling_follows_temperature_and_seed(memory: SealMemory) -> None:
     model = ChatSealMemory(memory=memory, max_tokens=12, temperature=1.0)
     first = model.invoke("Hello", seed=1).text
     assert model.invoke("Hello", seed=1).text == first
+    assert model.invoke("Hello", seed=1, max_completion_tokens=2).usage_metadata["output_tokens"] == 2
     assert ChatSealMemory(memory=memory, max_tokens=12, temperature=1.0, seed=1).invoke("Hello").text == first
     assert model.invoke("Hello", seed=2).text != first
 

@@ -105,11 +105,12 @@ def test_a_newer_schema_names_both_versions_and_the_way_out(tmp_path: Path) -> N
 
 
 def test_a_failing_migration_leaves_the_old_version_whole(tmp_path: Path) -> None:
+    """Also the migrations before it are undone."""
     with Ledger.open(tmp_path) as ledger:
         ledger.observe([NewInteraction("kept")])
     file = tmp_path / "ledger.sqlite"
     connection = open_connection(file)
-    broken = (*MIGRATIONS, "CREATE TABLE extra (a TEXT); INSERT INTO no_such_table VALUES (1);")
+    broken = (*MIGRATIONS, "CREATE TABLE extra (a TEXT);", "SELECT ';'; INSERT INTO no_such_table VALUES (1);")
     with pytest.raises(LedgerError, match="no_such_table"):
         prepare(connection, migrations=broken)
     assert connection.rows("SELECT name FROM sqlite_master WHERE name = 'extra'") == []

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -34,6 +35,9 @@ SECRETS = {
     "Anthropic key": _made("sk-", "ant-", "api03-abcdefghijklmnop-1234567890"),
     "Google API key": _made("AIza", "Sy0aB" * 7),
     "Hugging Face token": _made("hf", "_", "abcdEFGH" * 4),
+    "OpenAI key": _made("sk-", "proj-", "abcdEFGH_123" * 4),
+    "seal-memory key": _made("sm-", "0123456789ab-", "aB3_" * 11),
+    "key": _made("It is gs", "k_", "abcdEFGH1234" * 4),
     "bearer token": "curl -H 'Authorization: Bearer 0123456789abcdef0123456789'",
 }
 
@@ -47,6 +51,22 @@ def test_a_secret_waits_for_a_person(kind: str, text: str, role: Role) -> None:
 
 
 @pytest.mark.parametrize(
+    "hide",
+    [
+        lambda key: key[:3] + "\u200b" + key[3:],
+        lambda key: key[:20] + "\u00ad" + key[20:],
+        lambda key: key[:20] + "\n" + key[20:],
+        lambda key: key[:20] + "\r\n    " + key[20:],
+        lambda key: "".join(chr(ord(c) + 0xFEE0) for c in key),
+    ],
+    ids=["zero-width", "soft hyphen", "wrapped", "indented", "fullwidth"],
+)
+def test_what_hides_a_secret_does_not_help(hide: Callable[[str], str]) -> None:
+    key = _made("gh", "p_", "a1B2" * 9)
+    assert admit(f"The door is opened by {hide(key)} today.", role=Role.USER).status is Status.QUARANTINED
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "The alarm code of the tool shed was changed to K-7741.",
@@ -54,6 +74,8 @@ def test_a_secret_waits_for_a_person(kind: str, text: str, role: Role) -> None:
         "The page is https://brask.example/harbour/ferries?from=Tarnholm&to=Korrin#times",
         "The commit is 9fceb02d0ae598e95dc970b74767f19372d61af8.",
         "Donaudampfschifffahrtsgesellschaftskapitän Holt lives in Graz.",
+        "The task-force-for-international-harbour-safety-and-lights meets on Monday.",
+        "The rooms of the house are\nkitchen\nbathroom\nworkshop\nlighthouse-keepers-store-room-2\nand no other.",
         "The ISBN of the book is 978-3-16-148410-0.",
     ],
 )

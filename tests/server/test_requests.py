@@ -49,6 +49,14 @@ def _error(answer: Any) -> dict[str, Any]:
         ("top_k", -2),
         ("top_logprobs", 2),
         ("tool_choice", "required"),
+        ("web_search_options", {}),  # what switches it on
+        ("echo", True),
+        ("prompt", "Who built it?"),
+        ("system", "Answer in French."),
+        ("stop_sequences", ["a"]),
+        ("reasoning_effort", "high"),
+        ("chat_template_kwargs", {"enable_thinking": False}),
+        ("max_new_tokens", 5),
     ],
 )
 def test_what_is_not_honoured_is_refused_by_name(site: Site, field: str, value: Any) -> None:
@@ -59,12 +67,18 @@ def test_what_is_not_honoured_is_refused_by_name(site: Site, field: str, value: 
     assert site.texts("by-name") == []
 
 
+@pytest.mark.parametrize(("field", "value"), [("echo", True), ("suffix", "."), ("best_of", 2), ("messages", ["x"])])
+def test_what_a_completion_does_not_honour_is_refused_by_name(site: Site, field: str, value: Any) -> None:
+    assert _error(site.post(TEXT, {**PLAIN, field: value}))["param"] == field
+
+
 @pytest.mark.parametrize(
     "off",
     [
         {"min_p": 0, "repetition_penalty": 1.0, "frequency_penalty": 0.0, "logit_bias": {}, "modalities": ["text"]},
         {"functions": None, "function_call": "none", "audio": None, "top_logprobs": None, "stop": None},
         {"user": "ada", "metadata": {"a": "b"}, "store": False, "parallel_tool_calls": True},
+        {"service_tier": "auto", "prompt_cache_key": "x", "echo": False, "suffix": None, "enable_thinking": False},
     ],
     ids=str,
 )
@@ -95,6 +109,14 @@ def test_parts_that_are_not_text_are_refused_by_name(site: Site, part: dict[str,
     assert repr(kind) in error["message"]
     assert "text parts" in error["message"]
     assert site.texts("parts") == []
+
+
+@pytest.mark.parametrize("field", ["images", "audio", "files", "attachments"])
+def test_media_beside_the_content_is_refused_by_name(site: Site, field: str) -> None:
+    turn = ASKED["messages"][0]
+    error = _error(site.post(CHAT, {**ASKED, "messages": [{**turn, field: [{"id": "AA"}]}]}))
+    assert error["param"] == f"messages.0.{field}"
+    assert site.post(CHAT, {**ASKED, "messages": [{**turn, field: None}]}).status_code == 200
 
 
 # -- honoured -----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from seal_memory import SealMemory
 from seal_memory.answering.answerer import Answer
@@ -39,7 +39,7 @@ from seal_memory_langchain.errors import langchain_errors
 # A tool call as Qwen, Hermes and SmolLM write it; calls of other templates stay text.
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _OPTIONS = ("max_tokens", "temperature", "top_p", "seed")
-_HONOURED = frozenset({*_OPTIONS, "mode", "model", "stop", "stream", "tools", "tool_choice"})
+_HONOURED = frozenset({*_OPTIONS, "max_completion_tokens", "mode", "model", "stop", "stream", "tools", "tool_choice"})
 # Values of other options that change nothing, beside None and False.
 _OFF: dict[str, tuple[Any, ...]] = {
     "n": (None, 1),
@@ -57,6 +57,8 @@ _OFF: dict[str, tuple[Any, ...]] = {
     "stream_options": (None, {}, {"include_usage": True}),
     "ls_structured_output_format": (None,),
 }
+# LangChain's standard parameters of a model behind a network; nothing here waits for one.
+_NETWORK = frozenset({"api_key", "max_retries", "timeout"})
 
 
 class ChatSealMemory(BaseChatModel):
@@ -77,6 +79,16 @@ class ChatSealMemory(BaseChatModel):
     seed: int | None = None
     stop: list[str] | None = None
     streaming: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_unknown_option(cls, values: Any) -> Any:
+        given = dict(values)
+        if (limit := given.pop("max_completion_tokens", None)) is not None:
+            given["max_tokens"] = limit
+        for name in given.keys() - cls.model_fields.keys() - _NETWORK:
+            _refuse_unless_off(name, given[name])
+        return given
 
     @property
     def _llm_type(self) -> str:
@@ -149,18 +161,21 @@ class ChatSealMemory(BaseChatModel):
     ) -> Answer:
         self._check(options)
         chosen = {name: options.get(name, getattr(self, name)) for name in _OPTIONS}
+        if options.get("max_completion_tokens") is not None:
+            chosen["max_tokens"] = options["max_completion_tokens"]
         if chosen["seed"] is None:
             chosen["seed"] = secrets.randbelow(2**31)
         tools = () if options.get("tool_choice") == "none" else tuple(options.get("tools") or ())
-        decoding = Decoding(**chosen, stop=tuple(stop or self.stop or ()))
+        ends = stop or self.stop or ()
+        decoding = Decoding(**chosen, stop=(ends,) if isinstance(ends, str) else tuple(ends))
         chat, mode = _as_chat(messages), options.get("mode", self.mode)
         conversation = self.memory.converse(chat, mode=mode, decoding=decoding, tools=tools)
         return conversation.run(lambda _, piece: on_text(piece))[0]
 
     def _check(self, options: dict[str, Any]) -> None:
         for name, value in options.items():
-            if name not in _HONOURED and value not in _OFF.get(name, (None, False)):
-                raise InputError(f"The option {name!r} is not supported by this model; leave it out.")
+            if name not in _HONOURED:
+                _refuse_unless_off(name, value)
         if options.get("model", self.memory.model) != self.memory.model:
             raise InputError(f"Model {options['model']!r} cannot answer: this memory belongs to {self.memory.model!r}.")
         if options.get("tool_choice") not in (None, "auto", "none"):
@@ -194,6 +209,11 @@ class ChatSealMemory(BaseChatModel):
             chunk_position="last",
         )
         return ChatGenerationChunk(message=message)
+
+
+def _refuse_unless_off(name: str, value: object) -> None:
+    if value not in _OFF.get(name, (None, False)):
+        raise InputError(f"The option {name!r} is not supported by this model; leave it out.")
 
 
 def _as_chat(messages: list[BaseMessage]) -> list[dict[str, Any]]:

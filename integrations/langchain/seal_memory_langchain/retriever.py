@@ -9,6 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, SkipValidation
 
+from seal_memory.errors import InputError
 from seal_memory_langchain.errors import langchain_errors
 from seal_memory_langchain.remote import Memory
 
@@ -19,15 +20,17 @@ class SealMemoryRetriever(BaseRetriever):
     `memory`: a `SealMemory`, or a `RemoteMemory`. `invoke(query, k=3)` changes `k` for one call.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     memory: SkipValidation[Memory] = Field(exclude=True)
     k: int = 5
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **_: Any
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **more: Any
     ) -> list[Document]:
         with langchain_errors():
+            if unknown := [name for name, value in more.items() if value is not None]:
+                raise InputError(f"The option {unknown[0]!r} is not supported by this retriever; leave it out.")
             hits = self.memory.recall(query, limit=self.k if k is None else k)
         return [
             Document(
