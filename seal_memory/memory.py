@@ -135,8 +135,12 @@ class SealMemory:
             LedgerError: The folder cannot be used; `NewerSchemaError` where a newer seal-memory wrote it.
             SettingsError: A setting is unknown or out of range.
         """
-        folder = _folder(path)
+        folder = _path(path, "the memory's folder")
+        if quota is not None:
+            require_count(quota, "quota")
         settings = settings if settings is not None else Settings.load(folder)
+        if not isinstance(settings, Settings):
+            raise InputError(f"settings is a {type(settings).__name__}; expected Settings(...) or None")
         ledger = Ledger.open(folder, namespace=namespace, clock=clock, make_id=make_id, quota=quota)
         more: dict[str, Any] = {"engine": engine, "answering": answering, "router": router, "classifier": classifier}
         return cls(folder, ledger, settings, model, clock=clock, make_id=make_id, progress=progress, **more)
@@ -362,6 +366,9 @@ class SealMemory:
             ModelUnavailableError: As `engine`.
             BaseModelMismatchError: As `engine`.
         """
+        rebuild = require_texts(rebuild, "rebuild")
+        if limit is not None:
+            require_count(limit, "limit")
         with self._training(progress) as trainer:
             return trainer.consolidate(core=core, rebuild=rebuild, limit=limit)
 
@@ -526,6 +533,8 @@ class SealMemory:
 
         Returns accuracy, exact match, F1 and the router's accuracy, 0..1, with every answer. Raises as `ask`.
         """
+        if limit is not None:
+            require_count(limit, "limit")
         items = valid_items(self.ledger)
         return ask_quiz(items[:limit], self._answerer(), parse_mode(mode), self.settings.answering.max_tokens)
 
@@ -660,7 +669,7 @@ class SealMemory:
         """
         from seal_memory.runtime.export import export
 
-        to, found = Path(folder).expanduser(), self.published(verify=True)
+        to, found = _path(folder, "the export's folder"), self.published(verify=True)
         return export(found, to, merged=merged, store=self.store, engine=lambda: self.engine, base=self.model)
 
     def status(self) -> MemoryStatus:
@@ -674,11 +683,15 @@ class SealMemory:
         """
         from seal_memory.report.page import write_page
 
-        return write_page(Path(file).expanduser(), self.ledger, self.status(), now=self._clock())
+        return write_page(_path(file, "the report's file"), self.ledger, self.status(), now=self._clock())
 
 
-def _folder(path: object) -> Path:
-    """A folder's path, with `~` expanded. Raises `InputError` for anything but a path or a string."""
-    if isinstance(path, str | os.PathLike) and "\x00" not in str(path):
-        return Path(path).expanduser()
-    raise InputError(f"the memory's folder is {path!r}; expected a path")
+def _path(path: object, name: str) -> Path:
+    """A path, with `~` expanded. Raises `InputError` for anything but a path or a string that a file system takes."""
+    try:
+        if isinstance(path, str | os.PathLike) and b"\x00" not in os.fsencode(path):
+            return Path(path).expanduser()
+    except UnicodeEncodeError:
+        raise InputError(f"{name} holds half of a surrogate pair; expected a path") from None
+    shown = repr(path) if isinstance(path, str | int | float | None) else f"a {type(path).__name__}"
+    raise InputError(f"{name} is {shown}; expected a path")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from seal_memory.config import Settings
 from seal_memory.errors import InputError, SealMemoryError
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.arguments import require_count
 from seal_memory.ledger.encoding import sortable_id
 from seal_memory.memory import DEFAULT_MODEL, SealMemory
 from seal_memory.safety.classifiers import TextClassifier
@@ -78,8 +79,9 @@ class MemoryPool:
             SettingsError: A setting is unknown or out of range.
             InputError: `keep` is under 1.
         """
-        if keep < 1:
-            raise InputError(f"keep is {keep}; expected at least 1 open namespace.")
+        require_count(keep, "keep", least=1)
+        if quota is not None:
+            require_count(quota, "quota")
         self.folder, self.model, self._keep, self._quota = Path(folder).expanduser(), model, keep, quota
         self.settings = settings if settings is not None else Settings.load(self.folder)
         self.on_progress = on_progress
@@ -220,6 +222,6 @@ def check_name(namespace: str) -> str:
     """Return the name. Raises `InputError` for one that is no text, empty, too long or not printable."""
     is_name = isinstance(namespace, str) and 0 < len(namespace) <= MAX_NAME and namespace.isprintable()
     if not is_name:
-        shown = str(namespace)[:40]
+        shown = namespace[:40] if isinstance(namespace, str) else type(namespace).__name__
         raise InputError(f"The namespace {shown!r} is no name; expected 1 to {MAX_NAME} printable characters.")
     return namespace

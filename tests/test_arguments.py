@@ -13,6 +13,7 @@ from seal_memory import SealMemory
 from seal_memory.errors import InputError, SealMemoryError
 from seal_memory.intake.messages import storable_name
 from seal_memory.ledger.arguments import MAX_DEPTH
+from seal_memory.pool import MemoryPool
 
 FACT = "The key of the boathouse lies under the bell."
 MESSAGES = [{"role": "user", "content": FACT}]
@@ -70,10 +71,40 @@ def test_a_limit_is_a_whole_number_of_at_least_one(memory: SealMemory, value: An
         memory.recall("key", limit=value)
 
 
-@pytest.mark.parametrize("value", [5, None, b"x", ["a"], "a\x00b"])
-def test_a_folder_is_a_path(value: Any) -> None:
-    with pytest.raises(InputError, match="folder"):
-        SealMemory.open(value)
+@pytest.mark.parametrize("value", [5, None, b"x", ["a"], "a\x00b", "half \ud800"])
+def test_a_folder_is_a_path(memory: SealMemory, value: Any) -> None:
+    for verb in (SealMemory.open, memory.export, memory.report):
+        with pytest.raises(InputError, match=r"folder|file"):
+            verb(value)
+
+
+@pytest.mark.parametrize("value", ["5", b"x", ["a"], {"a": 1}, True, -1])
+def test_options_are_checked_when_a_memory_or_a_pool_opens(tmp_path: Path, value: Any) -> None:
+    """Not when the first text comes, which an agent's run would leave out."""
+    for options in ({"quota": value}, {"settings": value}):
+        with pytest.raises(InputError, match=r"quota|settings"):
+            SealMemory.open(tmp_path / "memory", **options)
+    for options in ({"quota": value}, {"keep": value}):
+        with pytest.raises(InputError, match=r"quota|keep"):
+            MemoryPool(tmp_path / "memory", **options)
+    assert not (tmp_path / "memory").exists()
+
+
+@pytest.mark.parametrize("value", [5, 1.5, b"x", ["a", 5], {"a": 1}, _nested(3000)])
+def test_a_mode_a_conversation_ids_and_limits_are_what_they_are_called(memory: SealMemory, value: Any) -> None:
+    """Also what is nested too deeply to be shown."""
+    refused = [
+        lambda: memory.ask("Who?", mode=value),
+        lambda: memory.quiz(mode=value),
+        lambda: memory.converse(value),
+        lambda: memory.add_quiz([("Who?", "Maud")], interaction_ids=value),
+        lambda: memory.consolidate(rebuild=value),
+        lambda: memory.observe(FACT, role=value),
+        *(() if value == 5 else (lambda: memory.quiz(limit=value), lambda: memory.consolidate(limit=value))),
+    ]
+    for call in refused:
+        with pytest.raises(InputError):
+            call()
 
 
 @pytest.mark.parametrize("value", [1_700_000_000_000, 1.7e15, math.inf, math.nan, -1e12, "noon", True])

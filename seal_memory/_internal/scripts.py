@@ -1,7 +1,8 @@
 """Words of a text in any script: folding of equal spellings, and pieces of scripts written without spaces.
 
-`fold` makes spellings equal that a reader takes for the same: composed or not, full width, letter case, accents of
-Latin and Greek, vowel points of Hebrew and Arabic, soft hyphens. `words` cuts what Chinese, Japanese, Korean, Thai,
+`fold` makes spellings equal that a reader takes for the same: composed or not, full width, letter case, accents and
+strokes of Latin and Greek, vowel points of Hebrew and Arabic, Persian and Arabic keyboards' letters, every script's
+figures, soft hyphens. `words` cuts what Chinese, Japanese, Korean, Thai,
 Lao, Khmer, Burmese and their neighbours write without spaces (or, in Korean, with endings) into overlapping pairs of
 characters, so that a part of such a run is found, too. Nothing depends on a dictionary.
 
@@ -53,6 +54,7 @@ def fold(text: str) -> str:
     bare = unicodedata.normalize("NFD", compatible.casefold())
     for pattern, replacement in _OPTIONAL_MARKS:
         bare = pattern.sub(replacement, bare)
+    bare = bare.translate(_SAME_LETTERS)
     return _between_unspaced().sub("", unicodedata.normalize("NFC", bare))
 
 
@@ -145,8 +147,8 @@ def _between_unspaced() -> re.Pattern[str]:
 class _Cleaned(dict[int, str]):
     """A table for `str.translate`, filled as characters come.
 
-    Format characters and variation selectors go; a symbol that stands for letters gets spaces around, so that
-    "Acme™" stays "Acme".
+    Format characters and variation selectors go; figures become ASCII's; a symbol that stands for letters gets spaces
+    around, so that "Acme™" stays "Acme".
     """
 
     def __missing__(self, code: int) -> str:
@@ -155,6 +157,8 @@ class _Cleaned(dict[int, str]):
         cleaned = char
         if (category == "Cf" and char != _ZERO_WIDTH_SPACE) or code in _SELECTORS or code == 0x34F:
             cleaned = ""
+        elif category == "Nd":
+            cleaned = str(unicodedata.digit(char))
         elif category == "So" and (letters := unicodedata.normalize("NFKC", char)) != char:
             cleaned = f" {letters} "
         self[code] = cleaned
@@ -167,6 +171,7 @@ _OPTIONAL_MARKS = (
     (re.compile("([a-z\u00aa-\u03ff\u1d00-\u1dbf\u2c60-\u2c7f\ua720-\ua7ff])[\u0300-\u036f]+"), r"\1"),  # Latin, Greek
     (re.compile("([\u0400-\u052f])[\u0300\u0301]+"), r"\1"),  # stress in Cyrillic
     (re.compile("\u0435\u0308"), "\u0435"),  # ё is written е
+    (re.compile("([\u0900-\u097f])\u093c"), r"\1"),  # dots below in Devanagari
     (
         re.compile(  # points of Hebrew and Arabic, and Arabic's filler
             "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
@@ -174,4 +179,13 @@ _OPTIONAL_MARKS = (
         ),
         "",
     ),
+)
+_SAME_LETTERS = str.maketrans(
+    {
+        **dict(zip("øłđðħŧı", "olddhti", strict=True)),  # strokes, which are no marks
+        **{"æ": "ae", "œ": "oe", "þ": "th"},
+        **dict.fromkeys("\u0649\u06cc", "\u064a"),  # yeh, kaf and heh of Arabic, Persian and Urdu
+        **{"\u06a9": "\u0643"},
+        **dict.fromkeys("\u0629\u06be\u06c1\u06d5", "\u0647"),
+    }
 )

@@ -27,6 +27,7 @@ from seal_memory.engines.base import (
 )
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
+from seal_memory.ledger.arguments import require_string
 from seal_memory.records import Hit, Status
 from seal_memory.routing.router import Route, Router
 
@@ -73,8 +74,9 @@ class Answer:
 
 def parse_mode(mode: str) -> Mode:
     """The mode of that name. Raises `InputError` naming the known modes."""
+    name = require_string(mode, "mode")
     try:
-        return Mode(mode)
+        return Mode(name)
     except ValueError:
         raise InputError(f"Unknown mode {mode!r}; expected one of {[m.value for m in Mode]}.") from None
 

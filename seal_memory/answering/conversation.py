@@ -14,6 +14,7 @@ from seal_memory.answering.answerer import Answer, Answerer, Mode
 from seal_memory.engines.base import Decoding, OnText, Prompt
 from seal_memory.errors import InputError
 from seal_memory.intake.messages import parse_message
+from seal_memory.ledger.arguments import require_sequence
 from seal_memory.records import Role
 
 _KEPT = ("name", "tool_call_id", "tool_calls")  # message keys that chat templates may use beside role and content
@@ -49,7 +50,7 @@ def chat_prompt(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[s
     A tool's result may be empty, as a silent command's is. Raises `InputError` naming a bad message, or when they do
     not end with a user's words or a tool's results.
     """
-    parsed = [parse_message(m, f"message {n}") for n, m in enumerate(messages)]
+    parsed = [parse_message(m, f"message {n}") for n, m in enumerate(require_sequence(messages, "messages"))]
     said = [m.text for m in parsed if m.role is Role.USER and m.text.strip()]
     last = parsed[-1] if parsed else None
     asks = last is not None and (last.role is Role.TOOL or (last.role is Role.USER and bool(last.text.strip())))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from seal_memory.answering.answerer import Answer, Answerer, Mode
 from seal_memory.errors import InputError
 from seal_memory.ledger import Ledger
-from seal_memory.ledger.arguments import require_sequence, require_text
+from seal_memory.ledger.arguments import require_sequence, require_text, require_texts
 from seal_memory.quizzes.metrics import contains, exact_match, mean, token_f1
 from seal_memory.records import WITHHELD, QuizItem, Status
 
@@ -64,7 +64,7 @@ def user_items(
         question, answer = (require_text(side, f"quiz pair {number}") for side in pair)
         if not question.strip() or not answer.strip():
             raise InputError(f"The quiz pair {(question, answer)!r} has an empty side; expected question and answer.")
+    ids = tuple(require_texts(interaction_ids, "interaction_ids"))
     return [
-        QuizItem(make_id(), tuple(interaction_ids), question.strip(), answer.strip(), True, origin="user")
-        for question, answer in pairs
+        QuizItem(make_id(), ids, question.strip(), answer.strip(), True, origin="user") for question, answer in pairs
     ]

@@ -39,12 +39,18 @@ def observe(
     title: Annotated[str | None, typer.Option(help="The title of its document.")] = None,
 ) -> Output:
     """Record texts that the agent saw. The next consolidate learns them, except those that state nothing."""
-    from seal_memory.intake.decoding import decode
-
-    texts = [decode(sys.stdin.buffer.read(), "Standard input") if one == "-" else one for one in text]
+    texts = [_standard_input() if one == "-" else one for one in text]
     with call.memory(create=True) as memory:
         seen = memory.observe(texts, role=role, session=session, source=source, title=title)
     return Output({"observed": seen}, lambda out: _show_observed(seen, out))
+
+
+def _standard_input() -> str:
+    """The text of standard input; of an HTML page its words."""
+    from seal_memory.intake.decoding import decode, html_text, looks_like_html
+
+    text = decode(sys.stdin.buffer.read(), "Standard input")
+    return html_text(text)[1] if looks_like_html(text) else text
 
 
 def _show_observed(seen: Sequence[Observed], out: Console) -> None:

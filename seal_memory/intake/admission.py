@@ -35,6 +35,7 @@ __all__ = [
     "Admission",
     "AdmissionRules",
     "admit",
+    "check_provenance",
     "check_text",
     "from_messages",
     "from_texts",
@@ -172,7 +173,7 @@ def to_interactions(
     Unix seconds, or metadata without a JSON form, over 100 levels deep or over `MAX_METADATA`.
     """
     check_text(text)
-    _check_provenance(provenance)
+    check_provenance(provenance)
     role, pieces = parse_role(provenance.role), chunks(text, rules.max_chars)
     admissions = _admit_chunks(pieces, role, provenance.title, rules)
     repeated = provenance.metadata if len(str(provenance.metadata)) <= REPEATED_METADATA else {}
@@ -214,7 +215,8 @@ def replacement(old: Interaction, text: str, rules: AdmissionRules = DEFAULT_RUL
     return new[0]
 
 
-def _check_provenance(provenance: Provenance) -> None:
+def check_provenance(provenance: Provenance) -> None:
+    """Raises `InputError` for a name, time or metadata that cannot be recorded."""
     for name in ("source", "session", "title"):
         value = require_name(getattr(provenance, name), name)
         if value is not None and len(value) > MAX_NAME:

@@ -1,7 +1,7 @@
 """Content parts of chat messages: Anthropic's tool blocks as OpenAI messages, and the kinds that are not text.
 
 A `tool_result` block becomes a message of role tool, a `tool_use` block a tool call, so that what a tool said is never
-taken for a user's words. `thinking` blocks of earlier turns are left out, as Anthropic's own API does. Pure functions.
+taken for a user's words. The thoughts of earlier turns are left out, as Anthropic's own API does. Pure functions.
 
 Not here: reading a message (`intake.messages`), images and sounds themselves.
 """
@@ -16,7 +16,7 @@ __all__ = ["flatten_blocks", "unsupported_parts"]
 
 _TEXT = frozenset({"text", "input_text", "output_text", "refusal"})
 _BLOCKS = frozenset({"tool_result", "tool_use"})
-_UNSAID = frozenset({"thinking", "redacted_thinking"})
+_UNSAID = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content"})
 
 
 def flatten_blocks(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from seal_memory.intake.messages import TEXT_KEYS
 from seal_memory.language.text import is_binary_junk
 
 __all__ = ["Cleaned", "clean_messages", "clean_text", "without_surrogates"]
@@ -93,13 +94,15 @@ def _cleaned_part(part: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_TEXT_KEYS = ("text", "refusal")
+_TEXT_KEYS = tuple(dict.fromkeys(TEXT_KEYS.values()))
 
 
 def _text_of(part: Any) -> str | None:
-    """A part's text; None for a part of another kind."""
+    """A part's text, "" for one of text without any; None for a part of another kind."""
     if isinstance(part, str):
         return part
     if not isinstance(part, Mapping):
         return None
-    return next((part[key] for key in _TEXT_KEYS if isinstance(part.get(key), str)), None)
+    found = next((part[key] for key in _TEXT_KEYS if isinstance(part.get(key), str)), None)
+    key = TEXT_KEYS.get(str(part.get("type")))
+    return "" if found is None and key is not None and part.get(key) is None else found

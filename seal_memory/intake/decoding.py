@@ -34,6 +34,7 @@ _KINDS = (
     (b"BZh", "a bzip2 file: unpack it with: bunzip2 FILE"),
     (b"\xfd7zXZ\x00", "an xz file: unpack it with: unxz FILE"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file: unpack it with: unzstd FILE"),
     (b"\x89PNG", "a picture (PNG): only text is read"),
     (b"\xff\xd8\xff", "a picture (JPEG): only text is read"),
     (b"GIF8", "a picture (GIF): only text is read"),
@@ -41,7 +42,24 @@ _KINDS = (
     (b"PAR1", "a Parquet file: export its rows as JSONL"),
     (b"\x7fELF", "a program: only text is read"),
 )
-_START = 1024  # bytes; in front of a PDF's mark its readers allow some
+_START = 1024  # characters; in front of a PDF's mark its readers allow some
+_XML = r"\A\s*(?:<\?xml[^>]*>\s*)?"
+_TEXT_KINDS = (  # made of plain text, but not of words; looked for among the first characters
+    (re.compile(r"^%PDF-\d\.\d", re.MULTILINE), _KINDS[0][1]),
+    (
+        re.compile(_XML + r"(?:<\?mso-application\b|<office:document\b|<pkg:package\b)"),
+        "an office document (XML): save it as text or Markdown",
+    ),
+    (re.compile(_XML + r"(?:<!DOCTYPE svg[^>]*>\s*)?<svg\b"), "a picture (SVG): only text is read"),
+    (
+        re.compile(r"\A[\w-]+: .*^Content-Type: *multipart/related", re.MULTILINE | re.DOTALL | re.IGNORECASE),
+        "a saved web page (MHTML): save it as HTML",
+    ),
+    (
+        re.compile(r'\A\s*\{\s*"(?:cells"\s*:\s*\[|nbformat"|metadata"\s*:\s*\{\s*"kernelspec")'),
+        "a notebook: turn it into Markdown, for example with: jupyter nbconvert --to markdown FILE",
+    ),
+)
 
 
 def read_text(path: Path) -> str:
@@ -91,22 +109,36 @@ def decode(raw: bytes, where: str) -> str:
         raise InputError(f"{where} holds mostly control characters; expected text")
     if not text.strip():
         raise InputError(f"{where} is empty; expected some text")
+    _check_kind(text, where)
     return text
+
+
+def _check_kind(text: str, where: str) -> None:
+    """Raises InputError for a file that is made of plain text, but not of words."""
+    start = text[:_START]
+    for pattern, kind in _TEXT_KINDS:
+        if pattern.search(start):
+            raise InputError(f"{where} is {kind}")
 
 
 def _not_text(where: str, encoding: str, at: int) -> str:
     if encoding.startswith("utf-8"):
         return (
-            f"{where} is not UTF-8 text (byte {at}); expected UTF-8. "
-            "Convert it, for example with: iconv -f latin1 -t utf-8"
+            f"{where} is not UTF-8 text (byte {at}); expected UTF-8. Convert it from what it is, "
+            "such as windows-1252 or shift_jis: iconv -f windows-1252 -t utf-8 FILE"
         )
     return f"{where} begins like {encoding.upper()} and is damaged at byte {at}; save it as UTF-8"
 
 
 # --- HTML ----------------------------------------------------------------------------------------
 
-_HTML_START = re.compile(r"(?:<!doctype html|<html|<head|<body)\b", re.IGNORECASE)
-_BEFORE_HTML = re.compile(r"\s*+(?:<!--[^<>]{0,2000}-->|<\?xml[^<>]{0,200}\?>)?\s*+")
+_HTML_START = re.compile(r"\s*(?:<!doctype html|<html|<head|<body|<meta|<title|<script|<style|<link)\b", re.IGNORECASE)
+_COMMENT = re.compile(r"\s*<!--")
+_XML_START = re.compile(r"\s*<\?xml[^<>]{0,200}\?>")
+_UNFINISHED_TAG = re.compile(r"</?[a-z]", re.IGNORECASE)
+_WORDLESS = re.compile(r"<!--|<[!?]|</(?![a-z])|<(?:script|style)\b", re.IGNORECASE)
+_ENDS = {"<!--": re.compile("-->"), **dict.fromkeys(("<!", "<?", "</"), re.compile(">"))}
+_ENDS |= {f"<{tag}": re.compile(rf"</{tag}", re.IGNORECASE) for tag in ("script", "style")}
 _UNREAD = word_set("script style template noscript svg math iframe object")
 _BLOCKS = word_set(
     """address article aside blockquote br dd details div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6
@@ -115,19 +147,39 @@ _BLOCKS = word_set(
 
 
 def looks_like_html(text: str) -> bool:
-    """Whether a text begins as an HTML page does."""
-    before = _BEFORE_HTML.match(text)
-    return _HTML_START.match(text, before.end() if before else 0) is not None
+    """Whether a text begins as an HTML page does, behind comments."""
+    before = _XML_START.match(text)
+    at = before.end() if before else 0
+    while (comment := _COMMENT.match(text, at)) is not None:
+        end = text.find("-->", comment.end())
+        if end < 0:
+            return False
+        at = end + 3
+    return _HTML_START.match(text, at) is not None
 
 
 def html_text(page: str) -> tuple[str | None, str]:
     """The title of an HTML page, if it has one, and its words: a line for each block, none of scripts and styles."""
     reader = _Words()
-    reader.feed(page)
+    whole = _without_declarations(page)
+    end = whole.rfind(">") + 1
+    reader.feed(whole[:end] + _UNFINISHED_TAG.split(whole[end:], maxsplit=1)[0])
     reader.close()
     lines = (" ".join(line.split()) for line in "".join(reader.words).split("\n"))
     title = " ".join("".join(reader.title).split()) or None
     return title, "\n".join(line for line in lines if line)
+
+
+def _without_declarations(page: str) -> str:
+    """A page without comments, declarations, scripts and styles, on which the parser fails or takes its time."""
+    kept, at = [], 0
+    while (found := _WORDLESS.search(page, at)) is not None:
+        kept.append(page[at : found.start()])
+        end = _ENDS[found.group().lower()].search(page, found.start() + 2)
+        if end is None:  # it takes the rest
+            return "".join(kept)
+        at = end.start() if found.group()[1].isalpha() else end.end()
+    return "".join([*kept, page[at:]])
 
 
 class _Words(HTMLParser):

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from seal_memory.errors import InputError
-from seal_memory.intake.admission import check_text
+from seal_memory.intake.admission import check_provenance, check_text
 from seal_memory.intake.decoding import html_text, looks_like_html, read_text
 from seal_memory.intake.messages import parse_message, parse_role
-from seal_memory.records import Role
+from seal_memory.records import Provenance, Role
 
 __all__ = ["Document", "Question", "read_file"]
 
@@ -56,7 +56,9 @@ def read_file(path: Path | str) -> Iterator[Document]:
     """
     path = Path(path)
     text = read_text(path)
-    reader = _READERS.get(path.suffix.lower(), _read_html if looks_like_html(text) else _read_plain)
+    reader = _READERS.get(path.suffix.lower(), _read_plain)
+    if reader in (_read_plain, _read_markdown) and looks_like_html(text):
+        reader = _read_html
     documents = list(reader(text, path))
     if not documents:
         raise InputError(f"{path}: nothing to read in it; expected at least one text, passage or message")
@@ -69,9 +71,9 @@ def _check_recordable(document: Document, where: str) -> None:
     """Raises `InputError` for what the ledger would refuse, such as half a surrogate pair that JSON may spell."""
     try:
         check_text(document.text)
-        for name, value in (("title", document.title), ("session", document.session), ("source", document.source)):
-            if value is not None:
-                check_text(value, name)
+        check_provenance(
+            Provenance(document.role, document.source, document.session, document.title, metadata=document.metadata)
+        )
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 

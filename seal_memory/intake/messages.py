@@ -14,7 +14,7 @@ from typing import Any
 from seal_memory.errors import InputError
 from seal_memory.records import Role
 
-__all__ = ["Message", "storable_name", "parse_message", "parse_role"]
+__all__ = ["TEXT_KEYS", "Message", "parse_message", "parse_role", "storable_name"]
 
 _ALIASES = {
     "human": Role.USER,
@@ -25,7 +25,7 @@ _ALIASES = {
     "function": Role.TOOL,
 }
 # Type of a content part -> the key that holds its text.
-_TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 _KEPT_KEYS = ("name", "tool_call_id", "id")
 _LONGEST_NAME = 1000  # characters
 
@@ -123,11 +123,13 @@ def _part(part: object, where: str) -> tuple[str | None, str]:
     if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
         raise InputError(f"{where}: expected a string or a mapping with a 'type', got {_kind(part)}")
     kind: str = part["type"]
-    if kind not in _TEXT_KEYS:
+    if kind not in TEXT_KEYS:
         return None, storable_name(kind)
-    text = part.get(_TEXT_KEYS[kind])
+    text = part.get(TEXT_KEYS[kind])
+    if text is None:  # as a content that is null
+        return "", kind
     if not isinstance(text, str):
-        raise InputError(f"{where}: '{_TEXT_KEYS[kind]}' is {_kind(text)}; expected a string")
+        raise InputError(f"{where}: '{TEXT_KEYS[kind]}' is {_kind(text)}; expected a string")
     return text, kind
 
 
@@ -139,5 +141,6 @@ def _kind(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    shown = repr(value)
+    plain = isinstance(value, str | bytes | int | float | None)  # what is nested too deeply has no repr
+    shown = repr(value) if plain else _kind(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -21,7 +21,7 @@ from seal_memory.ledger.encoding import text_key
 from seal_memory.ledger.policy_rows import POLICY_TABLES, TRIAL_TABLES
 from seal_memory.ledger.reviews import QUARANTINE_TABLES
 from seal_memory.ledger.sessions import CONVERSATION_TABLES
-from seal_memory.ledger.terms import SEARCH_TABLES, register_functions
+from seal_memory.ledger.terms import REINDEX, SEARCH_TABLES, register_functions
 
 APPLICATION_ID = 0x5EA17E40  # marks a seal-memory ledger in the SQLite file header
 
@@ -301,6 +301,7 @@ MIGRATIONS: tuple[str, ...] = (
     CONVERSATION_TABLES,
     _ABRUPT_ENDS,
     _WITHHELD_KEYS,
+    REINDEX,  # figures of every script, strokes, Persian letters
 )
 
 

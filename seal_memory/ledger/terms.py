@@ -27,7 +27,18 @@ if TYPE_CHECKING:
 _MIN_STEMMED = 3  # characters
 _STEMMING = Lock()  # a stemmer keeps the word that it works on
 
-SEARCH_TABLES = """
+_FILL = """
+INSERT OR IGNORE INTO search_spaces (namespace) SELECT DISTINCT namespace FROM interactions;
+CREATE TEMP TABLE indexed AS
+    SELECT i.seq, s.id AS space, indexed_words(i.text, i.title) AS found
+    FROM interactions i JOIN search_spaces s ON s.namespace = i.namespace;
+INSERT INTO search_lengths (seq, space, words) SELECT seq, space, json_extract(found, '$[0]') FROM temp.indexed;
+INSERT INTO search_terms (space, term, seq, in_text, in_title)
+    SELECT x.space, json_extract(j.value, '$[0]'), x.seq, json_extract(j.value, '$[1]'), json_extract(j.value, '$[2]')
+    FROM temp.indexed x, json_each(x.found, '$[1]') j;
+DROP TABLE temp.indexed;
+"""
+SEARCH_TABLES = f"""
 CREATE TABLE search_spaces (
     id INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL UNIQUE
@@ -46,17 +57,7 @@ CREATE TABLE search_terms (
     in_title INTEGER NOT NULL,
     PRIMARY KEY (space, term, seq)
 ) STRICT, WITHOUT ROWID;
-
-INSERT INTO search_spaces (namespace) SELECT DISTINCT namespace FROM interactions;
-CREATE TEMP TABLE indexed AS
-    SELECT i.seq, s.id AS space, indexed_words(i.text, i.title) AS found
-    FROM interactions i JOIN search_spaces s ON s.namespace = i.namespace;
-INSERT INTO search_lengths (seq, space, words) SELECT seq, space, json_extract(found, '$[0]') FROM temp.indexed;
-INSERT INTO search_terms (space, term, seq, in_text, in_title)
-    SELECT x.space, json_extract(j.value, '$[0]'), x.seq, json_extract(j.value, '$[1]'), json_extract(j.value, '$[2]')
-    FROM temp.indexed x, json_each(x.found, '$[1]') j;
-DROP TABLE temp.indexed;
-
+{_FILL}
 DROP TRIGGER interactions_fts_insert;
 DROP TRIGGER interactions_fts_delete;
 DROP TRIGGER interactions_fts_update;
@@ -64,6 +65,9 @@ DROP TRIGGER interactions_fts_withhold;
 DROP TRIGGER interactions_fts_release;
 DROP TABLE interactions_fts;
 """
+
+# Indexes all texts anew: for a migration whenever `_internal.scripts` cuts or folds words in another way.
+REINDEX = f"DELETE FROM search_terms; DELETE FROM search_lengths;{_FILL}"
 
 
 def register_functions(database: SqliteConnection) -> None:

@@ -27,7 +27,8 @@ class TextClassifier(Protocol):
 def ask_classifier(classifier: TextClassifier, text: str, role: Role) -> str | None:
     """The classifier's objection. One that fails holds the text back: recording must not end the agent's run."""
     try:
-        return classifier.objection(text, role)
+        found = classifier.objection(text, role)
+        return None if found is None else str(found).encode("utf-8", "replace").decode()
     except Exception as error:  # noqa: BLE001 (code of others may raise anything)
         _log.warning("The classifier failed with %s: a text waits in quarantine.", type(error).__name__)
         return f"could not be classified ({type(error).__name__})"

@@ -20,6 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 from seal_memory import __version__
 from seal_memory.answering.answerer import parse_mode
 from seal_memory.errors import BaseModelMismatchError, EngineUnavailableError, InputError, ModelUnavailableError
+from seal_memory.intake.recording import Recorder
 from seal_memory.pool import MemoryPool, check_name
 from seal_memory.server import (
     browse_api,
@@ -37,7 +38,6 @@ from seal_memory.server.keys import KeyStore
 from seal_memory.server.metrics import Metrics
 from seal_memory.server.middleware import RequestMiddleware
 from seal_memory.server.pool_trainer import PoolTrainer
-from seal_memory.server.recording import Recorder
 from seal_memory.server.state import Limits, RateLimiter, RequestSlots, Server
 
 logger = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ def _server(
     metrics = Metrics()
     threads = ThreadPoolExecutor(limits.waiting + _EXTRA_THREADS, thread_name_prefix="seal-memory-serve")
     slots, rates = RequestSlots(limits.waiting, metrics), RateLimiter(limits)
-    recorder = Recorder(pool.memory, metrics)
+    recorder = Recorder(lambda outcome, number: metrics.recording.labels(outcome).inc(number))
     server = Server(pool, keys, limits, metrics, rates, slots, recorder, threads, None, name, mode, namespace, clock)
     if train != "never":
         server.trainer = PoolTrainer(pool, asked_only=train == "asked", clock=clock, on_job=server.job_ended)

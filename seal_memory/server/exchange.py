@@ -2,7 +2,7 @@
 
 The user's messages are recorded even when no answer came. The model's answer is recorded with the role assistant,
 which is learned only if `learning.roles` includes it. Of a repeated history only the new messages are recorded.
-Not here: HTTP (`chat`), answering (`SealMemory.converse`), text that cannot be recorded (`recording`).
+Not here: HTTP (`chat`), answering (`SealMemory.converse`), text that cannot be recorded (`intake.recording`).
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from seal_memory.answering.answerer import Answer
 from seal_memory.answering.conversation import Conversation
 from seal_memory.engines.base import OnText
 from seal_memory.intake.blocks import flatten_blocks, unsupported_parts
+from seal_memory.intake.recording import Recorded
 from seal_memory.memory import SealMemory
 from seal_memory.server.auth import Caller
 from seal_memory.server.errors import ApiError
-from seal_memory.server.recording import Record, Recorded
+from seal_memory.server.recording import Record
 from seal_memory.server.schemas import ChatRequest, CompletionRequest
 from seal_memory.server.sessions import derived_session, keys_after
 from seal_memory.server.state import Server
@@ -75,7 +77,11 @@ class Exchange:
     def _end(self, answers: Sequence[Answer]) -> None:
         try:
             if self.messages:
-                self.recorded = self.server.recorder.record(self.memory, self.caller.namespace, self._record(answers))
+                memory = partial(self.server.pool.memory, self.caller.namespace)
+                record = self._record(answers)
+                self.recorded = self.server.recorder.record(record.parts(memory))
+                if self.recorded.deferred and record.session is not None:
+                    self.server.waiting_sessions.note(self.caller.namespace, record.session, record.session_keys)
         finally:
             self.close()
         metrics = self.server.metrics
@@ -134,7 +140,9 @@ def _prepare(
         memory = stack.enter_context(server.pool.memory(caller.namespace))
         conversations = [replace(c, seed=seed) for c in ready(memory)]
         if is_chat and messages and session is None:
-            session = derived_session(memory.ledger, caller.id, messages)
+            if not server.recorder.counts.waiting:
+                server.waiting_sessions.clear()
+            session = derived_session(memory.ledger, caller.id, messages, server.waiting_sessions)
         fingerprint = f"{memory.answering.fingerprint[:12]}-{conversations[0].snapshot or 0}"
         return Exchange(server, memory, caller, conversations, messages, session, fingerprint, _held=stack.pop_all())
 

@@ -13,6 +13,8 @@ from fastapi import APIRouter, Request
 
 from seal_memory._internal.jsonable import fields_of, jsonable
 from seal_memory.forgetting import retention
+from seal_memory.intake.blocks import flatten_blocks
+from seal_memory.intake.cleaning import clean_messages
 from seal_memory.memory import SealMemory
 from seal_memory.records import Audit, Observed, Snapshot
 from seal_memory.report.names import episode_names
@@ -70,15 +72,20 @@ async def observe(request: Request, body: ObserveRequest, caller: ObserveCaller)
 
 @router.post("/observe/batch")
 async def observe_batch(request: Request, body: ObserveBatchRequest, caller: ObserveCaller) -> dict[str, Any]:
-    """Record several texts or messages, all or none."""
+    """Record several texts, or the messages of a conversation, all or none.
+
+    Messages are cleaned as in a chat, and what holds nothing readable is left out: the answer counts both.
+    """
+    found = clean_messages(flatten_blocks(body.messages))
 
     def verb(memory: SealMemory) -> list[Observed]:
         if body.messages:
-            return memory.observe_messages(body.messages, source=body.source, session=body.session)
+            return memory.observe_messages(found.messages, source=body.source, session=body.session)
         with memory.ledger.atomic():
             return [seen for item in body.items for seen in _observe(memory, item)]
 
-    return {"observed": jsonable(await in_memory(request, caller, verb))}
+    seen = await in_memory(request, caller, verb)
+    return {"observed": jsonable(seen), "cleaned": found.changed, "skipped": found.skipped}
 
 
 def _observe(memory: SealMemory, item: ObserveRequest) -> list[Observed]:

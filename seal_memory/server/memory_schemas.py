@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from seal_memory.server.request_fields import Body, MaxTokens, Questions
+from seal_memory.intake.cleaning import without_surrogates
+from seal_memory.server.request_fields import Body, MaxTokens, Questions, check_depth, encodable, mapped_texts
 from seal_memory.server.schemas import Mode
 
 MAX_TEXT = 1 << 20
@@ -51,6 +52,15 @@ class ObserveBatchRequest(Body):
     messages: list[dict[str, Any]] = Field(default_factory=list, max_length=1000)
     source: Name | None = Field(None, description="of the messages")
     session: Name | None = Field(None, description="of the messages")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encodable(cls, value: Any) -> Any:
+        """Replace halves of surrogate pairs in messages, as chats do; in items they are refused."""
+        check_depth(value)
+        if isinstance(value, dict) and "messages" in value:
+            value = {**value, "messages": mapped_texts(value["messages"], without_surrogates)}
+        return encodable(value)
 
     @model_validator(mode="after")
     def _items_or_messages(self) -> ObserveBatchRequest:

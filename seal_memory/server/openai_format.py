@@ -11,7 +11,7 @@ from typing import Any
 from seal_memory._internal.jsonable import fields_of, jsonable
 from seal_memory.answering.answerer import Answer
 from seal_memory.engines.base import TokenLogprob
-from seal_memory.server.recording import Recorded
+from seal_memory.intake.recording import Recorded
 
 CHAT, TEXT = "chat.completion", "text_completion"
 

@@ -46,6 +46,15 @@ def check_depth(value: Any) -> None:
         raise ValueError(f"it is nested {depth} levels deep; expected at most {MAX_DEPTH}")
 
 
+def encodable(value: Any) -> Any:
+    """The JSON value. Raises ValueError where a text in it cannot be encoded."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("a text holds half of a surrogate pair; expected valid Unicode") from None
+    return value
+
+
 class Body(BaseModel):
     """Base of all requests; refuses text that UTF-8 cannot encode, and too deep nesting."""
 
@@ -55,11 +64,7 @@ class Body(BaseModel):
     @classmethod
     def _encodable(cls, value: Any) -> Any:
         check_depth(value)
-        try:
-            json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError("a text holds half of a surrogate pair; expected valid Unicode") from None
-        return value
+        return encodable(value)
 
 
 def _no_limit(value: int | None) -> int | None:

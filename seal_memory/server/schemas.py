@@ -145,7 +145,7 @@ class ChatRequest(Generation):
 
     @property
     def message_dicts(self) -> list[dict[str, Any]]:
-        return [m.model_dump(exclude_unset=True) for m in self.messages]
+        return [{"content": None, **m.model_dump(exclude_unset=True)} for m in self.messages]  # left out: as null
 
     @property
     def offered_tools(self) -> list[dict[str, Any]]:

@@ -17,13 +17,14 @@ from typing import TypeVar
 
 from fastapi import Request
 
+from seal_memory.intake.recording import Recorder
 from seal_memory.pool import MemoryPool
 from seal_memory.records import JobState
 from seal_memory.server.errors import ApiError
 from seal_memory.server.keys import KeyStore
 from seal_memory.server.metrics import Metrics
 from seal_memory.server.pool_trainer import PoolTrainer
-from seal_memory.server.recording import Recorder
+from seal_memory.server.sessions import WaitingSessions
 
 T = TypeVar("T")
 NO_KEY = "-"  # the id of requests without a key
@@ -165,6 +166,7 @@ class Server:
     origins: Sequence[str] = ()
     root_path: str = ""
     shares: BatchShares = field(default_factory=BatchShares)
+    waiting_sessions: WaitingSessions = field(default_factory=WaitingSessions)
     stopping: threading.Event = field(default_factory=threading.Event)
     progress: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # namespace -> phase, done, total
 

@@ -131,6 +131,12 @@ def test_every_file_is_checked_before_the_first_is_recorded(
     assert not (tmp_path / "memory").exists()
 
 
+def test_a_page_in_standard_input_becomes_its_words(run: Run) -> None:
+    page = f"<!DOCTYPE html><html><title>Cats</title><script>1</script><p>{FACT}</p></html>"
+    assert run("observe", "-", "--json", input=page).json["observed"][0]["status"] == "pending"
+    assert run("recall", "Bilgewater", "--json").json["hits"][0]["text"] == FACT
+
+
 def test_standard_input_may_be_utf16_with_its_mark(run: Run) -> None:
     (seen,) = run("observe", "-", "--json", input=FACT.encode("utf-16")).json["observed"]
     assert seen["status"] == "pending"

@@ -6,7 +6,9 @@ import gc
 import logging
 import sqlite3
 import threading
+import time
 import weakref
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,9 +19,9 @@ from hypothesis import example, given, settings
 
 from seal_memory import SealMemory
 from seal_memory.errors import InputError, LedgerError
-from seal_memory.frameworks import recording
 from seal_memory.frameworks.context import context_or_nothing
 from seal_memory.frameworks.recording import RecordingCounts, record_items, record_messages, recording_counts
+from seal_memory.intake import recording
 from seal_memory.ledger import connection
 
 FACT = "Maud Ellery built the lighthouse at Korrin Bay in 1887."
@@ -75,6 +77,43 @@ def test_any_history_is_recorded_and_no_readable_user_turn_is_lost(
         text = message.get("content")
         if message.get("role") in ("user", "human") and isinstance(text, str) and text.isprintable() and text.strip():
             assert "".join(text.split()) in "".join("".join(found).split())
+
+
+class _Unreadable(dict[str, str]):
+    def get(self, *_: object) -> str:
+        raise RuntimeError("no")
+
+
+NESTED: list[Any] = []
+NESTED.append(NESTED)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {
+            "role": "assistant",
+            "content": [{"type": "tool_use", "id": "1", "name": "x", "input": {"at": date(2024, 1, 1)}}],
+        },
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "x", "input": NESTED}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "1"}], "tool_calls": 5},
+        {"role": "user", "content": [{"type": ["text"], "url": "x"}]},
+        {"role": "user", "content": [{"type": "text", "text": None}]},
+        _Unreadable(role="user", content="x"),
+        None,
+    ],
+)
+def test_no_odd_message_raises_or_takes_another_with_it(tmp_path: Path, odd: Any) -> None:
+    with SealMemory.open(tmp_path) as memory:
+        record_messages(memory, [odd, TURN], session="s", source="t")
+        assert [i.text for i in memory.ledger.interactions()] == [FACT]
+
+
+def test_a_text_beside_an_empty_part_is_kept(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": None}, {"type": "text", "text": FACT}]
+    with SealMemory.open(tmp_path) as memory:
+        assert record_messages(memory, [{"role": "user", "content": parts}], session="s", source="t").skipped == 0
+        assert [i.text for i in memory.ledger.interactions()] == [FACT]
 
 
 def test_what_is_cleaned_or_left_out_is_counted_and_logged_without_its_words(
@@ -168,6 +207,26 @@ def test_one_bad_item_takes_no_other_with_it(tmp_path: Path) -> None:
     with SealMemory.open(tmp_path) as memory:
         assert record_items(memory, observe, [1, 2, 3]).skipped == 1
     assert calls == [[1, 2, 3], [1], [2], [3]]
+
+
+def test_a_full_memory_leaves_out_what_does_not_fit_and_waits_for_nothing(tmp_path: Path) -> None:
+    with SealMemory.open(tmp_path, quota=1500) as memory:
+        said = [TURN, {"role": "tool", "content": "barrel " * 500}]
+        assert record_messages(memory, said, session="s", source="t") == RecordingCounts(skipped=1)
+        assert [i.text for i in memory.ledger.interactions()] == [FACT]
+
+
+def test_one_that_waits_for_the_lock_is_enough(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later records queue behind it at once."""
+    memory, release = locked
+    record_messages(memory, [TURN], session="s", source="t")
+    memory.ledger._scope.connection.database.execute("PRAGMA busy_timeout=3000")
+    monkeypatch.setattr(recording, "PATIENCE", 0.01)
+    begun = time.monotonic()
+    for _ in range(5):
+        record_messages(memory, [TURN], session="s", source="t")
+    assert time.monotonic() - begun < 2
+    release()
 
 
 def test_a_memory_that_is_closed_can_be_collected(tmp_path: Path) -> None:

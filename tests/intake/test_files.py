@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seal_memory.errors import InputError
+from seal_memory.intake.decoding import html_text
 from seal_memory.intake.files import Document, Question, read_file
 from seal_memory.records import Role
 
@@ -101,6 +103,15 @@ def test_json_may_be_one_object(tmp_path: Path) -> None:
         ("a.md", b"\x89PNG\x00\x01", "a picture"),
         ("a.txt", b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj", "a PDF: turn it into text.*pdftotext"),
         ("a.txt", b"\xef\xbb\xbf\n%PDF-1.4", "a PDF"),
+        ("a.txt", b"HTTP/1.1 200 OK\nServer: x\n\n%PDF-1.4\n1 0 obj\n", "a PDF"),
+        ("a.txt", "\ufeff%PDF-1.4\n1 0 obj".encode("utf-16-le"), "a PDF"),
+        ("a.xml", b"<?xml version='1.0'?>\n<?mso-application progid='Word.Document'?><w/>", "an office document"),
+        ("a.fodt", b"<?xml version='1.0'?>\n<office:document><text:p/></office:document>", "an office document"),
+        ("a.svg", b"<?xml version='1.0'?><svg xmlns='x'><path d='M0 0'/></svg>", "a picture"),
+        ("a.txt", b"From: <Saved>\nContent-Type: multipart/related;\n\n<html>=3D", "a saved web page"),
+        ("a.ipynb", b'{\n "cells": [],\n "nbformat": 4\n}', "a notebook: .*nbconvert"),
+        ("a.txt", "日本語".encode("shift_jis"), "not UTF-8 text.*shift_jis"),
+        ("a.md", b"# " + b"t" * 5000 + b"\nThe boat is red.", "title has 5,000 characters"),
         ("a.md", b"{\\rtf1\\ansi The boat is red.}", "an RTF document: turn it into text.*pandoc"),
         ("a.docx", b"PK\x03\x04word/document.xml", "an office document or ZIP archive: .*pandoc"),
         ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an office document"),
@@ -196,6 +207,40 @@ def test_a_page_becomes_its_words(tmp_path: Path, name: str) -> None:
     (document,) = read_file(_write(tmp_path, name, page.encode()))
     assert document.title == "Ferry & boats"
     assert document.text == "Ferry\nThe ferry leaves at six.\none\ntwo"
+
+
+PAGE = "<!DOCTYPE html><html><title>Boats</title><p>The ferry is red.</p></html>"
+
+
+@pytest.mark.parametrize("name", ["a.md", "a.txt"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        PAGE,
+        f"<!-- one --> <!-- two -->\n{PAGE}",
+        f"<!--[if lt IE 7]> <html class='ie6'> <![endif]-->\n{PAGE}",
+        f"<?xml version='1.0'?>\n{PAGE}",
+        "<meta charset=utf-8><title>Boats</title><p>The ferry is red.",
+        "<html><title>Boats</title><![<![x <!> </ > <? > <script><!-- '</p>' </script><p>The ferry is red.",
+    ],
+)
+def test_a_page_is_one_whatever_stands_before_it_or_is_wrong_in_it(tmp_path: Path, name: str, page: str) -> None:
+    (document,) = read_file(_write(tmp_path, name, page.encode()))
+    assert (document.title, document.text) == ("Boats", "The ferry is red.")
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(["<!--", "-->", "<![", "]]>", "<", "</", ">", "<p>", "<script>", "&#", "'", "x"])))
+def test_no_markup_breaks_a_page(parts: list[str]) -> None:
+    html_text("".join(parts))
+
+
+@pytest.mark.parametrize("mark", ["<!--", "<![", "</", "<?", "<script>", "<p a='"])
+def test_marks_that_nothing_ends_take_no_time(mark: str) -> None:
+    """160 kB took a minute; now milliseconds."""
+    started = time.process_time()
+    html_text("<html>" + mark * 20_000)
+    assert time.process_time() - started < 3
 
 
 @pytest.mark.parametrize(

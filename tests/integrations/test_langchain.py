@@ -522,6 +522,14 @@ def test_an_agent_remembers_on_a_server(memory: SealMemory) -> None:
     assert texts(memory) == ["Noted."]
 
 
+def test_a_full_namespace_on_a_server_is_not_waited_for() -> None:
+    """What does not fit is left out at once; what comes later is recorded."""
+    full = httpx.MockTransport(lambda request: httpx.Response(507, json={"error": {"message": "full"}}))
+    middleware = SealMemoryMiddleware(RemoteMemory(httpx.Client(transport=full, base_url="http://memory.test")))
+    create_agent(saying("Noted."), middleware=[middleware]).invoke({"messages": [("user", "Hello")]})
+    assert (middleware.recording_counts.skipped, middleware.recording_counts.waiting) == (2, 0)
+
+
 def test_a_foreign_key_is_langchains_authentication_error(memory: SealMemory, caplog: pytest.LogCaptureFixture) -> None:
     """401 crosses as what it is for the retriever; a tool tells its model; an agent answers, and it is in the log."""
     foreign = remote(memory, key="another")

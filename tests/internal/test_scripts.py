@@ -32,6 +32,12 @@ RUNS = st.sampled_from([*EAST, *SOUTH_EAST])
         ("می\u200cخواهم", "میخواهم"),
         ("ពាក្យ\u200bថ្មី", "ពាក្យថ្មី"),
         ("Zoë\ufe0f", "zoe"),
+        ("Øresund Łódź Đặng ısı", "oresund lodz dang isi"),
+        ("Œuvre Ægir", "oeuvre aegir"),
+        ("٤٧٢٩ ४७२९ ๔๗๒๙", "4729 4729 4729"),
+        ("کتاب علی", "كتاب علي"),
+        ("مدرسة", "مدرسه"),
+        ("क़लम", "कलम"),
     ],
 )
 def test_spellings_that_a_reader_takes_for_the_same_are_the_same_words(one: str, other: str) -> None:

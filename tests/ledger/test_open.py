@@ -249,6 +249,19 @@ def test_a_read_only_folder_with_an_unfinished_log_is_not_read_wrongly(
     dead.chmod(0o755)
 
 
+def test_texts_are_indexed_anew_where_words_are_folded_in_another_way(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path) as ledger:
+        (seen,) = ledger.observe([NewInteraction("Łódź has the key.")])
+        connection = ledger._scope.connection
+        with connection.atomic():
+            connection.run("UPDATE search_terms SET term = 'łodz' WHERE term = 'lodz'")
+        connection.run_outside_transaction(f"PRAGMA user_version={len(MIGRATIONS) - 1}")
+        assert ledger.search("Lodz") == []
+    with Ledger.open(tmp_path) as ledger:
+        assert [hit.interaction.id for hit in ledger.search("Lodz")] == [seen.id]
+        assert len(ledger.search("key")) == 1
+
+
 def test_texts_of_an_earlier_release_are_found_in_any_script_after_migrating(tmp_path: Path) -> None:
     """Schema 6 indexed by FTS5, which took a Japanese sentence for one word; its index goes."""
     seen = [("default", "サーバーの管理者は田中さんです。", None), ("default", "It opened late.", "Breweries")]

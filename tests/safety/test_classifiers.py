@@ -54,6 +54,14 @@ def test_what_the_rules_hold_it_is_not_asked_about(tmp_path: Path) -> None:
     assert classifier.asked == []
 
 
+@pytest.mark.parametrize("answer", [["names Marit"], b"names Marit", "half \ud800"])
+def test_one_that_answers_amiss_holds_the_text_back_too(tmp_path: Path, answer: Any) -> None:
+    classifier: Any = types.SimpleNamespace(objection=lambda text, role: answer)
+    with SealMemory.open(tmp_path, classifier=classifier) as memory:
+        (seen,) = memory.observe(FACT)
+    assert seen.status is Status.QUARANTINED
+
+
 def test_one_that_fails_holds_the_text_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Recording never ends the agent's run, nothing is lost, and no text is logged."""
     with caplog.at_level(logging.INFO), SealMemory.open(tmp_path, classifier=Broken()) as memory:

@@ -159,6 +159,18 @@ def test_a_conversation_is_recorded_once(site: Site) -> None:
     assert len(sessions) == 1
 
 
+def test_a_conversation_whose_system_prompt_tells_the_hour_is_one_session(site: Site) -> None:
+    said: list[dict[str, str]] = []
+    told = []
+    for minute, text in enumerate((LIGHTHOUSE, "The invoice goes to Petra Vandermolen.", "Thank you.")):
+        said.append({"role": "user", "content": text})
+        messages = [{"role": "system", "content": f"You help. It is 12:{minute:02}."}, *said]
+        answer = site.post("/v1/chat/completions", {**ASKED, "messages": messages}, namespace="hour").json()
+        said.append(answer["choices"][0]["message"])
+        told.append(answer["seal_memory"]["session"])
+    assert len(set(told)) == 1
+
+
 def test_two_chats_that_begin_alike_are_two_sessions_and_each_answer_tells_its_own(site: Site) -> None:
     """Forgetting one leaves the other whole, the words that both said, too."""
     client = site.openai(default_headers={"X-Seal-Memory-Namespace": "alike"})

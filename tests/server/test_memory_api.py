@@ -55,6 +55,25 @@ def test_a_fact_goes_all_the_way(site: Site) -> None:
     assert site.texts("way") == []
 
 
+def test_a_batch_of_messages_is_cleaned_as_a_chat_is(site: Site) -> None:
+    """Tool results are the tool's words; nothing, binary data and halves of characters refuse no other message."""
+    messages = [
+        {"role": "user", "content": "\x00Maud keeps the keys.\ud83d"},
+        {"role": "user", "content": None},
+        {"role": "tool", "content": "\x00\x01\x02"},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "It is open."}]},
+    ]
+    body = json.dumps({"messages": messages})
+    headers = {"X-Seal-Memory-Namespace": "cleaned-batch", "Content-Type": "application/json"}
+    answer = site.http.post("/v1/memory/observe/batch", content=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["cleaned"], answer.json()["skipped"], len(answer.json()["observed"])) == (1, 1, 2)
+    texts = [(role, text) for role, text, _ in site.texts("cleaned-batch")]
+    assert texts == [("user", "Maud keeps the keys.\N{REPLACEMENT CHARACTER}"), ("tool", "It is open.")]
+    half = json.dumps({"items": [{"text": "half \ud83d"}]})
+    assert site.http.post("/v1/memory/observe/batch", content=half, headers=headers).status_code == 400
+
+
 def test_a_batch_is_all_or_nothing(site: Site) -> None:
     here: dict[str, Any] = {"namespace": "batch"}
     bad = {"items": [{"text": LIGHTHOUSE}, {"text": "a\x00b"}]}

@@ -58,17 +58,33 @@ def test_an_answer_that_ends_inside_a_character_is_told_and_the_turn_kept(
     assert site.texts(namespace) == [("user", "日本の首都は？", 1)]
 
 
-@pytest.mark.parametrize("empty", [None, "", " \n", [], [{"type": "text", "text": ""}]], ids=str)
+MISSING = object()
+EMPTY = [
+    None,
+    "",
+    " \n",
+    [],
+    [{"type": "text", "text": ""}],
+    [{"type": "text", "text": None}],
+    [{"type": "text"}],
+    MISSING,
+]
+
+
+@pytest.mark.parametrize("empty", EMPTY, ids=lambda empty: "missing" if empty is MISSING else str(empty))
 @pytest.mark.parametrize("role", ["system", "user", "developer", "assistant", "tool"])
 def test_an_earlier_turn_without_text_is_no_error(site: Site, role: str, empty: Any) -> None:
-    namespace = f"empty-{role}-{empty!r}"
-    answer = _chat(site, namespace, [{"role": role, "content": empty}, {"role": "user", "content": SAID}])
+    namespace = f"empty-{role}-{EMPTY.index(empty)}"
+    turn = {"role": role} if empty is MISSING else {"role": role, "content": empty}
+    answer = _chat(site, namespace, [turn, {"role": "user", "content": SAID}])
     assert answer.status_code == 200, answer.text
     assert answer.json()["seal_memory"]["recording"] == {"cleaned": 0, "skipped": 0, "deferred": False}
     assert _users(site, namespace) == [SAID]
 
 
-@pytest.mark.parametrize("result", ["", None, "\n", [], "PNG\x00\x01data", "\x00\x01\x02", "done"], ids=repr)
+@pytest.mark.parametrize(
+    "result", ["", None, "\n", [], [{"type": "text"}], "PNG\x00\x01data", "\x00\x01\x02", "done"], ids=repr
+)
 def test_a_tools_result_may_be_anything(site: Site, result: Any) -> None:
     """Nothing, or binary data: the agent's loop goes on, and the user's turn is kept."""
     namespace = f"tool-{result!r}"
@@ -101,6 +117,13 @@ def test_what_is_cleaned_is_told_and_counted_but_never_logged(site: Site, caplog
     assert "Ellery" not in caplog.text
 
 
+def test_a_models_thoughts_in_the_history_are_no_obstacle(site: Site) -> None:
+    thought = {"role": "assistant", "content": [{"type": "reasoning", "text": "Hm."}, {"type": "text", "text": "Yes."}]}
+    said = [{"role": "user", "content": SAID}, thought, {"role": "user", "content": LATER}]
+    assert _chat(site, "thoughts", said).status_code == 200
+    assert "Hm." not in str(site.texts("thoughts"))
+
+
 def test_anthropics_tool_results_are_the_tools_words(site: Site) -> None:
     """In a user's message, beside the user's own words."""
     messages = [
@@ -128,7 +151,7 @@ def test_a_locked_ledger_costs_no_answer_and_no_turn(site: Site, monkeypatch: py
     """Another process holds the lock: the answer comes, and what was said is recorded when the lock is gone."""
     namespace = f"locked-{stream}"
     site.texts(namespace)  # opens it
-    monkeypatch.setattr("seal_memory.server.recording.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("seal_memory.intake.recording.RETRY_SECONDS", 0.05)
     with site.server.pool.memory(namespace) as memory:
         memory.ledger._scope.connection.database.execute("PRAGMA busy_timeout=50")
     with sqlite3.connect(site.server.pool.folder / connection.FILE_NAME, isolation_level=None) as other:
@@ -136,11 +159,37 @@ def test_a_locked_ledger_costs_no_answer_and_no_turn(site: Site, monkeypatch: py
         answer = _chat(site, namespace, [{"role": "user", "content": SAID}], stream=stream)
         assert answer.status_code == 200
         assert '"deferred":true' in answer.text.replace(" ", "")
-        assert site.server.recorder.waiting == 1
+        assert site.server.recorder.counts.waiting == 1
         other.execute("ROLLBACK")
     other.close()
-    site.until(lambda: not site.server.recorder.waiting)
+    site.until(lambda: not site.server.recorder.counts.waiting)
     assert _users(site, namespace) == [SAID]
+
+
+def test_a_conversation_keeps_its_session_while_the_ledger_is_locked(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that begin alike stay two, what was said is recorded in order, and later turns wait for no lock."""
+    namespace = "locked-sessions"
+    site.texts(namespace)
+    monkeypatch.setattr("seal_memory.intake.recording.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("seal_memory.intake.recording.PATIENCE", 0.01)
+    with site.server.pool.memory(namespace) as memory:
+        memory.ledger._scope.connection.database.execute("PRAGMA busy_timeout=50")
+    first = [{"role": "user", "content": SAID}]
+    sessions = []
+    with sqlite3.connect(site.server.pool.folder / connection.FILE_NAME, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answers = [_chat(site, namespace, first).json() for _ in range(2)]
+        sessions = [a["seal_memory"]["session"] for a in answers]
+        said = [*first, answers[0]["choices"][0]["message"], {"role": "user", "content": LATER}]
+        again = [_chat(site, namespace, said).json()["seal_memory"]["session"] for _ in range(2)]
+        other.execute("ROLLBACK")
+    other.close()
+    site.until(lambda: not site.server.recorder.counts.waiting)
+    assert sessions[0] != sessions[1]
+    assert again == sessions
+    assert _users(site, namespace) == [SAID, LATER]
 
 
 def test_what_waits_is_recorded_when_the_server_ends(
@@ -168,7 +217,7 @@ def _waiting(site: Site, namespace: str) -> str:
         answer = _chat(site, namespace, [{"role": "user", "content": SAID}])
         other.execute("ROLLBACK")
     other.close()
-    assert site.server.recorder.waiting == 1
+    assert site.server.recorder.counts.waiting == 1
     return str(answer.json()["seal_memory"]["session"])
 
 
@@ -179,7 +228,7 @@ def test_what_waits_is_forgotten_with_its_session(site: Site) -> None:
     report = site.http.post("/v1/memory/forget", json={"session": session}, headers=headers).json()
     assert report["interactions"] >= 1
     assert report["left"] == ""
-    assert site.server.recorder.waiting == 0
+    assert site.server.recorder.counts.waiting == 0
     assert site.texts("forgetful") == []
 
 
@@ -191,7 +240,7 @@ def test_what_waits_in_vain_does_not_hold_up_the_rest(site: Site, monkeypatch: p
     with monkeypatch.context() as patched:
         patched.setattr("seal_memory.memory.SealMemory.observe_messages", broken)
         site.server.recorder.record_waiting()
-    assert site.server.recorder.waiting == 0
+    assert site.server.recorder.counts.waiting == 0
     assert _users(site, "in-vain") == []
 
 
@@ -207,6 +256,19 @@ def test_no_failure_of_recording_takes_the_answer(site: Site, monkeypatch: pytes
     assert answer.json()["seal_memory"]["recording"]["skipped"] == 1
 
 
+def test_a_full_namespace_leaves_out_what_does_not_fit_and_no_more(
+    make_site: Callable[..., Site], tmp_path: Path
+) -> None:
+    """A tool's long result does not take the user's turn with it."""
+    site = make_site(tmp_path)
+    site.server.pool._quota = 300
+    call = {"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]}
+    long = {"role": "tool", "tool_call_id": "c1", "content": "barrel " * 50}
+    told = _chat(site, "full", [{"role": "user", "content": SAID}, call, long]).json()
+    assert told["seal_memory"]["recording"]["skipped"] == 1
+    assert [text for role, text, _ in site.texts("full") if role != "assistant"] == [SAID]
+
+
 def test_a_chat_beyond_the_quota_is_answered_and_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not wait for ever, nor in front of other namespaces' records."""
 
@@ -217,4 +279,4 @@ def test_a_chat_beyond_the_quota_is_answered_and_told(site: Site, monkeypatch: p
     answer = _chat(site, "full", [{"role": "user", "content": SAID}])
     assert answer.status_code == 200
     assert answer.json()["seal_memory"]["recording"] == {"cleaned": 0, "skipped": 1, "deferred": False}
-    assert site.server.recorder.waiting == 0
+    assert site.server.recorder.counts.waiting == 0

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from seal_memory.errors import EngineUnavailableError, InputError
+from seal_memory.errors import EngineUnavailableError, InputError, QuotaError
 from seal_memory.records import Hit, Interaction, Role, Status
 
 __all__ = ["Memory", "RemoteMemory", "TranslatedMemory"]
@@ -20,6 +20,7 @@ __all__ = ["Memory", "RemoteMemory", "TranslatedMemory"]
 logger = logging.getLogger(__name__)
 
 _LATER = frozenset({408, 409, 429})  # statuses under 500 that are worth another try
+_FULL = 507  # is not, though it is over 500
 
 
 class Memory(Protocol):
@@ -80,12 +81,14 @@ class TranslatedMemory:
     def observe_messages(
         self, messages: Sequence[Mapping[str, Any]], *, source: str | None, session: str | None
     ) -> Any:
-        """Observe through the memory. Raises `InputError` or `EngineUnavailableError`."""
+        """Observe through the memory. Raises `InputError`, `QuotaError` or `EngineUnavailableError`."""
         try:
             return self.memory.observe_messages(messages, source=source, session=session)
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
             logger.warning("the memory server answered a record with status %d", status)
+            if status == _FULL:
+                raise QuotaError("the namespace holds as much as it may") from error
             kind = InputError if status < 500 and status not in _LATER else EngineUnavailableError
             raise kind(f"the memory server answered {status}") from error
         except httpx.HTTPError as error:
