@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -94,6 +94,7 @@ class SealMemory:
         )
         self._background: Background | None = None
         self._at_close: list[Callable[[SealMemory], None]] = []
+        self._before_forget: list[WeakMethod[Callable[[], None]]] = []
         self._after_forget: list[WeakMethod[Callable[[], None]]] = []
 
     @classmethod
@@ -148,6 +149,10 @@ class SealMemory:
     def at_close(self, callback: Callable[[SealMemory], None]) -> None:
         """Call `callback(memory)` when this memory is about to close, while the ledger is still open."""
         self._at_close.append(callback)
+
+    def before_forget(self, method: Callable[[], None]) -> None:
+        """Call a method before every forget by this memory, for as long as the method's object lives."""
+        self._before_forget.append(WeakMethod(method))
 
     def after_forget(self, method: Callable[[], None]) -> None:
         """Call a method after every forget by this memory, for as long as the method's object lives."""
@@ -633,14 +638,14 @@ class SealMemory:
         named = None if ids is None else require_texts(ids, "ids")
         require_name(session, "session")
         require_name(source, "source")
+        _call_all(self._before_forget)  # what waits to be recorded is forgotten, too
         wanted = ids_to_forget(self.ledger, named, session=session, source=source)
         if ids is not None:
             session = source = None
         self._guard.usable()  # recall is measured on what is served
         deletion = self._deletion()
         done = deletion.forget(wanted, session=session, source=source)
-        for method in [found for ref in self._after_forget if (found := ref()) is not None]:
-            method()
+        _call_all(self._after_forget)
         return deletion.with_recall(done)
 
     def _deletion(self) -> Deletion:
@@ -684,6 +689,11 @@ class SealMemory:
         from seal_memory.report.page import write_page
 
         return write_page(_path(file, "the report's file"), self.ledger, self.status(), now=self._clock())
+
+
+def _call_all(methods: Iterable[WeakMethod[Callable[[], None]]]) -> None:
+    for method in [found for ref in methods if (found := ref()) is not None]:
+        method()
 
 
 def _path(path: object, name: str) -> Path:

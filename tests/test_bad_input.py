@@ -79,7 +79,7 @@ def _lose_the_config(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_flip_a_bit, _cut_short, _lose_the_config, shutil.rmtree])
-def test_a_damaged_adapter_falls_back_to_the_version_before(
+def test_a_version_is_published_again_without_its_damaged_adapter(
     published: SealMemory, open_memory: Open, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
 ) -> None:
     """It says so in the log, what is lost is pending again, and consolidating mends it."""
@@ -88,14 +88,14 @@ def test_a_damaged_adapter_falls_back_to_the_version_before(
     damage(broken)
     with caplog.at_level(logging.ERROR):
         answer = _ask(memory, FIRST)
-    assert (answer.snapshot, len(answer.shards)) == (1, 1)
+    assert (answer.snapshot, len(answer.shards)) == (3, 1)
     assert "Version 2 cannot be served" in caplog.text
     assert broken.name in caplog.text
     assert FIRST not in caplog.text
     statuses = {i.text: i.status for i in memory.ledger.interactions()}
     assert statuses == {FIRST: Status.LEARNED, SECOND: Status.PENDING}
     assert _ask(open_memory(), SECOND).shards == ()
-    assert memory.consolidate().version == 3
+    assert memory.consolidate().version == 4
     assert _ask(open_memory(), SECOND).shards[0].adapter_id == broken.name  # the same bytes again
 
 
@@ -128,11 +128,15 @@ def test_damage_that_no_time_shows_is_found_when_the_adapter_is_loaded(
 
 
 def test_a_damaged_adapter_is_not_exported(published: SealMemory, open_memory: Open, tmp_path: Path) -> None:
-    """The version before it is."""
+    """The others are."""
     memory = open_memory()
     _ask(memory, FIRST)
     _flip_a_bit_keeping_the_time(_folder_of(memory, 2))
-    assert open_memory().export(tmp_path / "exported").version == 1
+    broken = _folder_of(memory, 2).name
+    exported = open_memory().export(tmp_path / "exported")
+    assert exported.version == 3
+    assert broken not in exported.files
+    assert len(exported.files) == 2
 
 
 def test_training_that_needs_a_decayed_adapter_asks_to_be_started_again(
@@ -190,10 +194,11 @@ def test_a_file_is_checked_again_only_when_it_was_written_again(
 
 
 def test_with_every_adapter_damaged_the_base_answers(published: SealMemory, open_memory: Open) -> None:
-    """Version 0; retrieval goes on, and everything can be learned again."""
+    """A version without shards; retrieval goes on, and everything can be learned again."""
     memory = open_memory()
     shutil.rmtree(memory.store.root)
-    assert _ask(memory, FIRST).snapshot is None
+    found = _ask(memory, FIRST)
+    assert (found.snapshot, found.shards) == (3, ())
     answer = memory.ask(QUESTIONS[SECOND][0], mode="retrieval")
     assert isinstance(answer, Answer)
     assert answer.sources
@@ -211,7 +216,7 @@ def test_nothing_is_built_on_a_damaged_snapshot(published: SealMemory, open_memo
     assert memory.consolidate().published == 1
     current = memory.ledger.current()
     assert current is not None
-    assert current.parent == 1
+    assert current.parent == 3
     assert [len(s.interaction_ids) for s in current.manifest.shards] == [1, 2]
     _flip_a_bit(memory.store.folder(current.manifest.adapter_ids[-1]))
     again = open_memory()

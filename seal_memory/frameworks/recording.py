@@ -116,4 +116,5 @@ def _recorder(memory: Any) -> Recorder:
             recorder = _recorders[memory] = Recorder()
             if isinstance(memory, SealMemory):
                 memory.at_close(lambda _: recorder.close())
+                memory.before_forget(recorder.record_waiting)
         return recorder

@@ -94,7 +94,7 @@ class _Record:
         return Recorded(sum(d.cleaned for d in done), sum(d.skipped for d in done))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Recorder:
     """Makes records in order; never raises because of their contents or of the ledger. Threads may share it.
 

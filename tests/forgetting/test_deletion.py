@@ -108,8 +108,9 @@ def test_without_a_trainer_a_killed_ones_files_are_swept(world: World) -> None:
     assert world.store.ids() == ()
 
 
-def test_the_report_says_that_a_reader_keeps_the_deleted_bytes(world: World) -> None:
+def test_the_report_says_that_a_reader_keeps_the_deleted_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are overwritten later, and the ledger says when."""
+    monkeypatch.setattr("seal_memory.ledger.purge.RETRY_SECONDS", 0.0)
     world.ledger._scope.connection.rows("PRAGMA busy_timeout=20")
     with Ledger.open(world.ledger.path) as other:
         with other._scope.connection.reading():

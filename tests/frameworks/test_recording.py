@@ -180,6 +180,16 @@ def test_what_waits_is_recorded_when_the_memory_closes(locked: Any, tmp_path: Pa
         assert [i.text for i in again.ledger.interactions()] == [FACT]
 
 
+def test_what_waits_does_not_come_back_after_its_session_was_forgotten(locked: Any) -> None:
+    """A forget records it first."""
+    memory, release = locked
+    record_messages(memory, [TURN], session="s", source="t")
+    release()
+    assert memory.forget(session="s").interactions == 1
+    assert recording_counts(memory).waiting == 0
+    assert memory.ledger.interactions() == []
+
+
 def test_what_can_never_be_recorded_is_given_up_with_an_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
