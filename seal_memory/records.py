@@ -44,7 +44,6 @@ class Genre(StrEnum):
     ENTITY_STATEMENT = "entity_statement"
     CLOZE = "cloze"
     CLOZE_QUESTION = "cloze_question"
-    GAP = "gap"
     IMPLICATIONS = "implications"
     REWRITE = "rewrite"
     QA = "qa"

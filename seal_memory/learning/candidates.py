@@ -37,7 +37,8 @@ class Study:
     quiz: list[QuizItem] = field(default_factory=list)
     edits: list[SelfEdit] = field(default_factory=list)
     arms: tuple[Arm, ...] = ()  # one per self-edit
-    is_self_study: bool = False  # the model's own questions and answers are its items
+    is_self_study: bool = False
+    facts: list[Statement] = field(default_factory=list)  # found in self-study, and trained instead of the statements
 
     @property
     def is_document(self) -> bool:
@@ -199,7 +200,7 @@ class Candidates:
             study.edits = [
                 make_self_edit(
                     study.episode,
-                    study.statements,
+                    study.facts or study.statements,
                     items,
                     yields,
                     arm=arm,
@@ -214,23 +215,28 @@ class Candidates:
         self.progress("self-edits", len(studies), len(studies))
 
     def _write(self, studies: Sequence[Study]) -> dict[str, Written]:
-        """Items that the model writes, by episode id: its own questions and answers, or notes about each statement."""
+        """Items that the model writes, by episode id: about facts of its own finding, or notes on each statement."""
         own = [s for s in studies if s.is_self_study]
         noted = [s for s in studies if not s.is_self_study]
+        notes, seed = self.settings.learning.notes_per_statement, self.settings.seed
         readings = [Reading(s.text, s.statements, [i.question for i in s.held_out]) for s in own]
-        notes = self.settings.learning.notes_per_statement
-        written = self_study.study(
-            readings, self.engine, per_span=notes, seed=self.settings.seed, adapter=self.note_writer
-        )
-        written += write_items(
+        written = {}
+        for study, found in zip(
+            own,
+            self_study.study(readings, self.engine, per_span=notes, seed=seed, adapter=self.note_writer),
+            strict=True,
+        ):
+            study.facts = found.facts
+            written[study.episode.id] = (found.items, found.yields)
+        done = write_items(
             [s.statements for s in noted],
             self.engine,
             per_statement=notes,
             held_out=[[i.question for i in s.held_out] for s in noted],
-            seed=self.settings.seed,
+            seed=seed,
             adapter=self.note_writer,
         )
-        return {s.episode.id: items for s, items in zip((*own, *noted), written, strict=True)}
+        return written | {s.episode.id: items for s, items in zip(noted, done, strict=True)}
 
     def train(self, edits: Sequence[SelfEdit], *, batch_size: int | None = None) -> dict[str, LoraAdapter]:
         """Train one adapter per self-edit, all in one stack; by self-edit id. The engine holds them, too."""

@@ -21,14 +21,14 @@ from seal_memory.self_edits.statements import Statement
 class Arm:
     """A training plan to try: weights of the genres, factors on learning rate, steps and rank.
 
-    `all_items`: every epoch goes over all items, and a document is not read as running text.
+    `questions_alone`: a document is trained as a dialogue is, and not read as running text.
     """
 
     mix: Mix
     learning_rate_factor: float = 1.0
     steps_factor: float = 1.0
     rank_factor: float = 1.0
-    all_items: bool = False
+    questions_alone: bool = False
 
 
 # A genre that an arm does not name has its default weight, so that a new genre is drawn by all of them.
@@ -73,8 +73,10 @@ ARMS = (
     ),
 )
 
-# For a model that reads, on documents: its own questions with its own answers, and a gap for every span.
-READER_ARM = Arm(mix({Genre.QA: 1.0, Genre.GAP: 1.0}, among=(Genre.QA, Genre.GAP)), 0.5, all_items=True)
+# For the facts that a model which reads has found in a document: its own questions, and cues made by rules.
+READER_ARM = Arm(
+    mix({Genre.QA: 1.5}, among=(Genre.QA, Genre.ENTITY_STATEMENT, Genre.CLOZE_QUESTION)), 0.5, questions_alone=True
+)
 
 
 def make_self_edit(
@@ -93,13 +95,12 @@ def make_self_edit(
     made = rule_items(statements, title=episode.title, seed=seed)
     fit = [i for i in made if not checks.too_close(i.prompt, held_out)]
     wanted = {genre for genre, weight in arm.mix if weight > 0}
-    document = all(i.role is Role.DOCUMENT for i in episode.interactions)
-    read = document and settings.document_readings > 0 and not arm.all_items
-    if read:  # dialogue is learned better by questions alone (lab log, row 48)
+    document = all(i.role is Role.DOCUMENT for i in episode.interactions) and not arm.questions_alone
+    if document and settings.document_readings:  # dialogue is learned better by questions alone (lab log, row 48)
         wanted |= RUNNING_TEXT
     items = tuple(i for i in (*fit, *written) if i.genre in wanted)
+    rows = max(1, round(settings.rows_per_statement * len(statements)))
     questions = sum(i.genre not in RUNNING_TEXT for i in items)
-    rows = questions if arm.all_items else max(1, round(settings.rows_per_statement * len(statements)))
     plan = _training_plan(arm, rows, questions=questions, document=document, settings=settings)
     yields = (*_yields(made, fit), *written_yields)
     return SelfEdit(id, episode.id, episode.interaction_ids, items, plan, seed, yields)
@@ -110,8 +111,6 @@ def _training_plan(
 ) -> Hyperparameters:
     """The settings' plan with the arm's factors, lengthened to `learning.min_steps` for a short text."""
     epochs, passes = (settings.document_epochs, settings.document_readings) if document else (settings.epochs, 0)
-    if arm.all_items:
-        passes = 0
     steps = epochs * math.ceil(min(rows, questions) / settings.batch_size) + passes
     stretch = arm.steps_factor * max(1.0, settings.min_steps / max(1, steps))
     rank = max(1, round(settings.rank * arm.rank_factor))

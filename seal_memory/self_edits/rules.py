@@ -64,16 +64,6 @@ def cloze(statements: Sequence[Statement], title: str | None, rng: random.Random
                 yield cued_item(Genre.CLOZE, cue, span.text, statement)
 
 
-def gaps(statements: Sequence[Statement], title: str | None, rng: random.Random) -> Iterator[TrainingItem]:
-    """Statement with a blank -> the clause that holds the blank's words."""
-    unused = random.Random(0)  # a blank is no question word; drawing from `rng` would change the other genres' items
-    for statement in statements:
-        for span in statement.spans:
-            cue = cloze_question(statement.text, span, shape=Shape.BLANK, rng=unused)
-            if cue is not None:
-                yield cued_item(Genre.GAP, cue, statement.target_for(span), statement)
-
-
 def cloze_questions(statements: Sequence[Statement], title: str | None, rng: random.Random) -> Iterator[TrainingItem]:
     """Question made of the statement's own words -> statement."""
     for statement in statements:
@@ -88,6 +78,5 @@ RULE_SPECS = (
     GenreSpec(Genre.SENTENCES, sentences, default_weight=0.2),
     GenreSpec(Genre.ENTITY_STATEMENT, entity_statements, default_weight=1.0),
     GenreSpec(Genre.CLOZE, cloze, default_weight=0.0),  # short answers teach less (lab log, rows 3 and 4)
-    GenreSpec(Genre.GAP, gaps, default_weight=0.0),  # for a model that reads (`generator.READER_ARM`)
     GenreSpec(Genre.CLOZE_QUESTION, cloze_questions, default_weight=1.5),
 )

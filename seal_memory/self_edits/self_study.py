@@ -4,9 +4,10 @@ Closed-book training on such pairs is prompt distillation (arXiv 2412.14964); st
 is also how SPA (arXiv 2603.22213) and Cartridges (arXiv 2506.06266) learn a text. Here coverage drives it: each round
 asks about the spans that no kept answer gives yet. A small writer often asks for something else than it was told to;
 such a pair is as good, and covers the spans that its answer gives. What counts is the reader's answer: it must say
-something new in the text's own words, and be repeated by one of two samples.
+something new in the text's own words, and be repeated by one of two samples. The answers are condensed to a few facts
+(`facts`), which are then learned as what was said in a dialogue is.
 
-Only for a model that can read (`quizzes.reading`). Not here: items made by rules, which cover every span (`rules`).
+Only for a model that can read (`quizzes.reading`). Not here: items made by rules from a fact (`rules`).
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from seal_memory import prompts
-from seal_memory.engines.base import Completion, Engine, Prompt
+from seal_memory.engines.base import Engine, Prompt
 from seal_memory.language.spans import Span
 from seal_memory.language.text import normalise
 from seal_memory.quizzes.metrics import contains
 from seal_memory.records import Genre, GenreYield, TrainingItem
 from seal_memory.self_edits import checks
+from seal_memory.self_edits.facts import Answered, condense
 from seal_memory.self_edits.specs import cued_item
 from seal_memory.self_edits.statements import Statement
-from seal_memory.self_edits.writer import WRITE_TEMPERATURE, Written
+from seal_memory.self_edits.writer import WRITE_TEMPERATURE
 
 ROUNDS = 3  # later ones ask about the spans that are left
 QUESTION_TOKENS = 32
@@ -53,16 +55,23 @@ class _Asked:
     question: str
 
 
+@dataclass(frozen=True, slots=True)
+class Studied:
+    """Facts to train instead of the text's statements, the questions to them, and how many were asked for and kept."""
+
+    facts: list[Statement]
+    items: list[TrainingItem]
+    yields: list[GenreYield]
+
+
 def study(
     readings: Sequence[Reading], engine: Engine, *, per_span: int, seed: int, adapter: str | None = None
-) -> list[Written]:
-    """Per reading, question-and-answer items about its spans, and how many were asked for and kept.
+) -> list[Studied]:
+    """Study every text: all in one batch per round, which asks `per_span` questions about each span that is left.
 
-    All readings are studied in one batch per round; each asks `per_span` questions about each span that is left.
-    `adapter` writes the questions (the note-writer's own); the
-    untouched base answers them.
+    `adapter` writes the questions (the note-writer's own); the untouched base answers them.
     """
-    items: list[list[TrainingItem]] = [[] for _ in readings]
+    pairs: list[list[Answered]] = [[] for _ in readings]
     made = [0] * len(readings)
     seen = [{normalise(q) for q in r.held_out} for r in readings]
     left = [(n, s, span) for n, r in enumerate(readings) for s in r.statements for span in s.spans]
@@ -73,12 +82,17 @@ def study(
         for place, count in Counter(n for n, _, _ in wanted).items():
             made[place] += count
         asked = _write(readings, wanted, engine, seen, seed=seed + turn, adapter=adapter)
-        given: list[list[tuple[str, str]]] = [[] for _ in readings]
-        for one, answer in _answered(readings, asked, engine, seed=seed + turn):
-            items[one.place].append(cued_item(Genre.QA, one.question, answer, one.statement))
-            given[one.place].append((one.question, answer))
-        left = [(n, s, span) for n, s, span in left if not any(_gives(a, q, span) for q, a in given[n])]
-    return [(own, [GenreYield(Genre.QA, count, len(own))]) for own, count in zip(items, made, strict=True)]
+        new = _answered(readings, asked, engine, seed=seed + turn)
+        for own, fresh in zip(pairs, new, strict=True):
+            own += fresh
+        left = [(n, s, span) for n, s, span in left if not any(_gives(p, span) for p in new[n])]
+    return [_studied(r, own, count) for r, own, count in zip(readings, pairs, made, strict=True)]
+
+
+def _studied(reading: Reading, pairs: Sequence[Answered], made: int) -> Studied:
+    facts, questions = condense(pairs, reading.statements)
+    items = [cued_item(Genre.QA, question, fact.text, fact) for question, fact in questions]
+    return Studied(facts, items, [GenreYield(Genre.QA, made, len(items))])
 
 
 def clean_question(text: str) -> str:
@@ -113,29 +127,34 @@ def _write(
 
 def _answered(
     readings: Sequence[Reading], asked: Sequence[_Asked], engine: Engine, *, seed: int
-) -> list[tuple[_Asked, str]]:
-    """The questions whose answer holds, each with that answer."""
+) -> list[list[Answered]]:
+    """Per reading, the questions whose answer holds, each with that answer."""
     read = [Prompt(prompts.read(readings[a.place].text, a.question)) for a in asked]
     greedy = engine.complete(read, max_tokens=ANSWER_TOKENS)
-    given = [_given(d, a.question, readings[a.place]) for d, a in zip(greedy, asked, strict=True)]
+    answers = [
+        Answered(a.question, d.text.strip(), d.confidence, a.statement) for a, d in zip(asked, greedy, strict=True)
+    ]
+    given = [
+        _given(a, readings[q.place]) if d.finish == "stop" else []
+        for a, d, q in zip(answers, greedy, asked, strict=True)
+    ]
     passed = [n for n, spans in enumerate(given) if spans]
     again = [read[n] for n in passed for _ in range(SAMPLES)]
     samples = engine.complete(again, max_tokens=ANSWER_TOKENS, temperature=ANSWER_TEMPERATURE, seed=seed)
-    texts = [s.text for s in samples]
-    return [
-        (asked[n], greedy[n].text.strip())
-        for k, n in enumerate(passed)
-        if any(contains(text, span) for text in texts[SAMPLES * k : SAMPLES * (k + 1)] for span in given[n])
-    ]
+    kept: list[list[Answered]] = [[] for _ in readings]
+    for k, n in enumerate(passed):
+        texts = [s.text for s in samples[SAMPLES * k : SAMPLES * (k + 1)]]
+        if any(contains(text, span) for text in texts for span in given[n]):
+            kept[asked[n].place].append(answers[n])
+    return kept
 
 
-def _given(answer: Completion, question: str, reading: Reading) -> list[str]:
-    """The spans that an answer gives and its question does not; none where the answer was cut or fails its checks."""
-    text = answer.text.strip()
-    if answer.finish != "stop" or not checks.good_answer(text, question, reading.text):
+def _given(pair: Answered, reading: Reading) -> list[str]:
+    """The spans that an answer gives and its question does not; none where the answer fails its checks."""
+    if not checks.good_answer(pair.answer, pair.question, reading.text):
         return []
-    return [span.text for s in reading.statements for span in s.spans if _gives(text, question, span)]
+    return [span.text for s in reading.statements for span in s.spans if _gives(pair, span)]
 
 
-def _gives(answer: str, question: str, span: Span) -> bool:
-    return contains(answer, span.text) and not contains(question, span.text)
+def _gives(pair: Answered, span: Span) -> bool:
+    return contains(pair.answer, span.text) and not contains(pair.question, span.text)

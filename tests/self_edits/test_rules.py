@@ -15,7 +15,7 @@ from seal_memory.self_edits.rules import PASSAGE_CHARACTERS, passages
 from seal_memory.self_edits.statements import Statement, statements_of
 
 RNG = random.Random(0)
-FREE = {Genre.PASSAGE, Genre.SENTENCES, Genre.ENTITY_STATEMENT, Genre.CLOZE, Genre.CLOZE_QUESTION, Genre.GAP}
+FREE = {Genre.PASSAGE, Genre.SENTENCES, Genre.ENTITY_STATEMENT, Genre.CLOZE, Genre.CLOZE_QUESTION}
 
 
 def test_every_target_occurs_in_its_source(episode_of: Callable[..., Episode]) -> None:
