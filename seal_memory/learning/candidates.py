@@ -19,7 +19,7 @@ from seal_memory.learning.plans import encode_item, plan_steps
 from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter, LoraConfig
 from seal_memory.quizzes.generator import QuizPlan, make_late_quiz, make_quiz
-from seal_memory.quizzes.reading import reading_test
+from seal_memory.quizzes.reading import MIN_SHARE, TEST_VERSION, reading_test
 from seal_memory.records import Episode, Grade, QuizItem, Role, SelfEdit
 from seal_memory.self_edits import self_study
 from seal_memory.self_edits.generator import ARMS, READER_ARM, Arm, make_self_edit
@@ -192,7 +192,7 @@ class Candidates:
         settings = self.settings
         by_model = settings.learning.notes_per_statement > 0
         for study in studies:
-            study.is_self_study = by_model and study.is_document and reading_test(self.engine).reads
+            study.is_self_study = by_model and study.is_document and self._reads()
         written = self._write(studies) if by_model else {}
         for study in studies:
             items, yields = written.get(study.episode.id, ([], []))
@@ -213,6 +213,15 @@ class Candidates:
             ]
             self.ledger.add_self_edits(study.edits)
         self.progress("self-edits", len(studies), len(studies))
+
+    def _reads(self) -> bool:
+        """Whether the base passes the reading test; the ledger keeps its share, so that a base is asked once."""
+        key = f"reading test {TEST_VERSION} of {self.engine.fingerprint}"
+        known = self.ledger.meta_get(key)
+        if known is None:
+            known = repr(reading_test(self.engine).share)
+            self.ledger.meta_set(key, known)
+        return float(known) >= MIN_SHARE
 
     def _write(self, studies: Sequence[Study]) -> dict[str, Written]:
         """Items that the model writes, by episode id: about facts of its own finding, or notes on each statement."""

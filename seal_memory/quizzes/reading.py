@@ -17,8 +17,9 @@ from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
 from seal_memory.quizzes.metrics import contains, mean
 
+TEST_VERSION = 1  # of the questions: shares of different versions do not compare
 ANSWER_TOKENS = 24
-MIN_SHARE = 0.6  # of right answers, from which a model reads
+MIN_SHARE = 0.6  # of right answers, from which on a model studies its own answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,6 @@ class ReadingTest:
 
     share: float
     questions: int
-
-    @property
-    def reads(self) -> bool:
-        """Whether the model reads well enough to study its own answers."""
-        return self.share >= MIN_SHARE
 
 
 @cache

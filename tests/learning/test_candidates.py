@@ -15,7 +15,7 @@ from seal_memory.engines.base import Prompt
 from seal_memory.learning.candidates import Candidates, Study, TrainedCandidate
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.quizzes.generator import make_quiz
-from seal_memory.quizzes.reading import ReadingTest
+from seal_memory.quizzes.reading import MIN_SHARE, ReadingTest
 from seal_memory.records import Genre, QuizItem
 from seal_memory.self_edits.generator import ARMS, READER_ARM
 from seal_memory.self_edits.statements import Statement
@@ -90,12 +90,15 @@ def test_only_the_quiz_is_asked_of_the_candidate_and_the_base(
 def test_a_model_that_reads_studies_documents_by_itself_and_nothing_else(
     open_memory: Open, monkeypatch: pytest.MonkeyPatch, reads: bool, notes: int
 ) -> None:
-    """Dialogue is learned as before, and so is everything where the model may not write; then it is not tested."""
+    """Dialogue is learned as before, and so is everything where the model may not write; then it is not tested.
+
+    A base is tested once.
+    """
     asked: list[object] = []
 
     def tested(engine: object) -> ReadingTest:
         asked.append(engine)
-        return ReadingTest(float(reads), 24)
+        return ReadingTest(MIN_SHARE if reads else MIN_SHARE - 0.1, 24)
 
     monkeypatch.setattr("seal_memory.learning.candidates.reading_test", tested)
     memory = open_memory(learning={"notes_per_statement": notes})
@@ -104,7 +107,9 @@ def test_a_model_that_reads_studies_documents_by_itself_and_nothing_else(
     candidates = Candidates(memory.workbench)
     pending = memory.ledger.interactions()
     said, document = candidates.study(group_episodes(pending, max_tokens=120, count_tokens=memory.engine.count_tokens))
-    assert bool(asked) == bool(notes)
+    assert len(asked) == bool(notes)
+    Candidates(memory.workbench).study([document.episode])
+    assert len(asked) == bool(notes)
     assert said.arms == (ARMS[0],)
     assert document.is_self_study == (reads and notes > 0)
     assert document.arms == ((READER_ARM,) if document.is_self_study else (ARMS[0],))
