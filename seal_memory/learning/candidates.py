@@ -68,6 +68,7 @@ class TrainedCandidate:
         return candidate_id(self.edit)
 
 
+PROMPT_ROOM = 256  # tokens around a text that the model studies: prompt, question, answer
 ChooseArms = Callable[[str], Sequence[Arm]]  # episode id -> the arms of its self-edits, one each
 
 
@@ -192,7 +193,7 @@ class Candidates:
         settings = self.settings
         by_model = settings.learning.notes_per_statement > 0
         for study in studies:
-            study.is_self_study = by_model and study.is_document and self._reads()
+            study.is_self_study = by_model and self._can_study(study)
         written = self._write(studies) if by_model else {}
         for study in studies:
             items, yields = written.get(study.episode.id, ([], []))
@@ -213,6 +214,11 @@ class Candidates:
             ]
             self.ledger.add_self_edits(study.edits)
         self.progress("self-edits", len(studies), len(studies))
+
+    def _can_study(self, study: Study) -> bool:
+        """Whether the model reads, and this document fits its prompt."""
+        room = self.engine.max_length - PROMPT_ROOM
+        return study.is_document and self.engine.count_tokens(study.text) <= room and self._reads()
 
     def _reads(self) -> bool:
         """Whether the base passes the reading test; the ledger keeps its share, so that a base is asked once."""
@@ -235,7 +241,7 @@ class Candidates:
             self_study.study(readings, self.engine, per_span=notes, seed=seed, adapter=self.note_writer),
             strict=True,
         ):
-            study.facts = found.facts
+            study.facts, study.is_self_study = found.facts, bool(found.facts)
             written[study.episode.id] = (found.items, found.yields)
         done = write_items(
             [s.statements for s in noted],

@@ -17,6 +17,7 @@ from seal_memory.learning.episodes import group_episodes
 from seal_memory.quizzes.generator import make_quiz
 from seal_memory.quizzes.reading import MIN_SHARE, ReadingTest
 from seal_memory.records import Genre, QuizItem
+from seal_memory.self_edits import self_study
 from seal_memory.self_edits.generator import ARMS, READER_ARM
 from seal_memory.self_edits.statements import Statement
 
@@ -115,6 +116,23 @@ def test_a_model_that_reads_studies_documents_by_itself_and_nothing_else(
     assert document.arms == ((READER_ARM,) if document.is_self_study else (ARMS[0],))
     assert bool(document.facts) == document.is_self_study
     assert (Genre.PASSAGE in {i.genre for i in document.edits[0].items}) != document.is_self_study
+
+
+@pytest.mark.parametrize("repeats", [1, 90])
+def test_a_document_without_facts_or_too_long_for_the_prompt_is_left_to_the_rules(
+    open_memory: Open, monkeypatch: pytest.MonkeyPatch, repeats: int
+) -> None:
+    monkeypatch.setattr(self_study, "condense", lambda pairs, statements: ([], []))
+    monkeypatch.setattr("seal_memory.learning.candidates.reading_test", lambda engine: ReadingTest(1.0, 24))
+    memory = open_memory(learning={"notes_per_statement": 1})
+    monkeypatch.setattr(memory.engine, "max_length", 512)
+    memory.observe("Maud Ellery met Tomas Lindqvist. " * repeats, role="document")
+    candidates = Candidates(memory.workbench)
+    studies = candidates.study(
+        group_episodes(memory.ledger.interactions(), max_tokens=120, count_tokens=memory.engine.count_tokens)
+    )
+    assert [s.arms for s in studies] == [(ARMS[0],)] * len(studies)
+    assert all(s.edits[0].items for s in studies)
 
 
 def test_the_same_seed_trains_the_same_candidate(open_memory: Open, tmp_path: Any) -> None:
