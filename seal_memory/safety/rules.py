@@ -88,7 +88,7 @@ _FROM_NOW_ON = (
 LEAD = _compiled(
     r"(?:(?:^|[.!?:;,>\]\[*#|({\"'`=–—-])\s*[\"'*]*"
     r"(?:(?:please|pls|kindly|now|then|just|simply|instead|also|first|and|so|but|ok|okay|hey|hi|hello|immediately"
-    rf"|important|always|assistant|ai)[\s,:]+){{0,3}}"
+    rf"|important|always|assistant|ai|step|part|item|note|\d[\d:./]*|[a-z])[\s,:.)]+){{0,3}}"
     rf"|\b(?:please|pls|kindly|now|{_MODAL}) |{_FROM_NOW_ON}(?: you)?(?: (?:must|should|shall|will|are to))? )\z"
 )
 MAX_LEAD = 80

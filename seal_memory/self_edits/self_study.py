@@ -34,7 +34,9 @@ QUESTION_TOKENS = 32
 ANSWER_TOKENS = 32
 ANSWER_TEMPERATURE = 0.7
 SAMPLES = 2
-_LABEL = re.compile(r"^[\s*#>-]*(?:q(?:uestion)?\s*\d*\s*[.):]+|\d{1,2}\s*[.):]+|[a-d]\s*[.)]+)[\s*]*", re.IGNORECASE)
+_LABEL = re.compile(
+    r"^[\s*#>-]*(?:q(?:uestion)?\s?\d{0,3}\s?[.):]|\d{1,2}\s?[.):]|[a-d]\s?[.)])[\s*.):]*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
