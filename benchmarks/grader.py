@@ -23,9 +23,9 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from seal_memory.errors import InputError
+from seal_memory.language.metrics import contains, token_f1
 from seal_memory.quizzes.grader import Trees, grade_answers
 from seal_memory.quizzes.grader_features import DIRECTIONS, FEATURES, features
-from seal_memory.quizzes.metrics import contains, token_f1
 
 Row = tuple[str, str, str]
 Array = np.ndarray[Any, np.dtype[Any]]

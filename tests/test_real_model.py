@@ -9,7 +9,7 @@ import pytest
 
 from seal_memory import Answer, SealMemory, Settings, prompts
 from seal_memory.engines.base import Prompt
-from seal_memory.quizzes.metrics import contains
+from seal_memory.language.metrics import contains
 
 FACTS = {
     "The alarm code of the tool shed at Tarnholm is K-7741.": ("Which code switches off the shed's alarm?", "K-7741"),

@@ -18,7 +18,7 @@ from benchmarks.harness.journal import SUFFIX, Record, finished
 from benchmarks.tasks.base import Question, Task
 from seal_memory.errors import InputError
 from seal_memory.forgetting import retention
-from seal_memory.quizzes.metrics import contains, exact_match, token_f1
+from seal_memory.language.metrics import contains, exact_match, token_f1
 
 FORMAT = 1
 COSTLY = ("core",)  # ways that are trained when they are asked

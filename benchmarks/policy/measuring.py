@@ -17,10 +17,10 @@ from seal_memory.answering import best_of_n
 from seal_memory.answering.best_of_n import SampleOptions
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
+from seal_memory.language.metrics import contains, mean, token_f1
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.policy.rest_em import RoundPlan, write_sets
 from seal_memory.policy.rewards import recall
-from seal_memory.quizzes.metrics import contains, mean, token_f1
 from seal_memory.records import TrainingItem
 from seal_memory.self_edits.generator import Arm, make_self_edit
 

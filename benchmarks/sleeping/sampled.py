@@ -20,8 +20,8 @@ from seal_memory._internal.progress import Progress
 from seal_memory.config import Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
+from seal_memory.language.metrics import mean
 from seal_memory.learning import drift
-from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Episode, Manifest, ShardEntry, Status
 
 UNTRAINED = "untrained-"

@@ -22,11 +22,11 @@ from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding, Prompt
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.errors import InputError
+from seal_memory.language.metrics import contains
 from seal_memory.learning import drift
 from seal_memory.learning.episodes import group_episodes
 from seal_memory.learning.workbench import Workbench
 from seal_memory.memory import SealMemory
-from seal_memory.quizzes.metrics import contains
 from seal_memory.records import Manifest, Status
 from seal_memory.routing.builtin import router_maker
 from seal_memory.routing.router import Router

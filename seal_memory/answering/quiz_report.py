@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from seal_memory.answering.answerer import Answer, Answerer, Mode
 from seal_memory.errors import InputError
+from seal_memory.language.metrics import contains, exact_match, mean, token_f1
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.arguments import require_sequence, require_text, require_texts
-from seal_memory.quizzes.metrics import contains, exact_match, mean, token_f1
 from seal_memory.records import WITHHELD, QuizItem, Status
 
 

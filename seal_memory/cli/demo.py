@@ -172,7 +172,7 @@ def _consolidate(call: Invocation, memory: SealMemory, chapter: Chapter, story: 
 
 
 def _accuracy(memory: SealMemory, asked: Sequence[Inquiry]) -> float:
-    from seal_memory.quizzes.metrics import contains, mean
+    from seal_memory.language.metrics import contains, mean
 
     answers = memory.ask([i.question for i in asked], mode="weights")
     return mean(float(contains(a.text, i.answer)) for a, i in zip(answers, asked, strict=True))

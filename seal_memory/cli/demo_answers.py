@@ -82,7 +82,7 @@ class Figures:
 
 def figures(inquiries: Sequence[Inquiry], answers: Sequence[DemoAnswer], seconds: float) -> Figures:
     """Grade the answers: normalised containment of the gold answer, and token F1."""
-    from seal_memory.quizzes.metrics import contains, mean, token_f1
+    from seal_memory.language.metrics import contains, mean, token_f1
 
     right = tuple(contains(s.text, i.answer) for s, i in zip(answers, inquiries, strict=True))
     return Figures(

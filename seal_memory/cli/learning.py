@@ -92,7 +92,7 @@ def quiz(
 
 
 def _graded(report: QuizReport) -> list[dict[str, Any]]:
-    from seal_memory.quizzes.metrics import contains
+    from seal_memory.language.metrics import contains
 
     return [
         {

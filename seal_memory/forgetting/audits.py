@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seal_memory.engines.base import Engine
+from seal_memory.language.metrics import mean
 from seal_memory.learning import grading
 from seal_memory.learning.workbench import Workbench
-from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Audit, AuditDue, QuizItem, Snapshot
 
 SHARDS_PER_BATCH = 8  # shards asked in one batch; each batch is recorded before the next

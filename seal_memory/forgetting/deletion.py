@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 
 from seal_memory.errors import AdapterError, BaseModelMismatchError, BusyError, ModelUnavailableError, SealMemoryError
 from seal_memory.forgetting.consequences import to_relearn, versions_with
+from seal_memory.language.metrics import mean
 from seal_memory.learning import grading
 from seal_memory.learning.pruning import needed
 from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger.leases import lease
-from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Manifest, QuizItem, Snapshot, Status
 
 logger = logging.getLogger(__name__)

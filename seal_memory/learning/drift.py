@@ -14,7 +14,7 @@ from importlib.resources import files
 
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
-from seal_memory.quizzes.metrics import mean
+from seal_memory.language.metrics import mean
 from seal_memory.routing.router import Router
 
 GO_ON = ({"role": "user", "content": "Go on."},)  # the prompt for text without a question

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from seal_memory import prompts
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt, Score
+from seal_memory.language.metrics import contains, mean
 from seal_memory.quizzes.grader import grade_answer
 from seal_memory.quizzes.grader_forms import tokenise
-from seal_memory.quizzes.metrics import contains, mean
 from seal_memory.records import Grade, QuizItem
 
 Question = tuple[QuizItem, str | None]

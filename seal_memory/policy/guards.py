@@ -12,9 +12,9 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from seal_memory.language.metrics import contains
 from seal_memory.language.text import content_words, normalise
 from seal_memory.quizzes.generator import MIN_GAIN
-from seal_memory.quizzes.metrics import contains
 from seal_memory.records import QuizItem, TrainingItem
 from seal_memory.safety.injection import find_injection
 from seal_memory.safety.obfuscation import unmask

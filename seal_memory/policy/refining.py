@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from seal_memory.language.metrics import mean
 from seal_memory.learning.candidates import Candidates, Study, candidate_id
 from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter
@@ -24,7 +25,6 @@ from seal_memory.policy.rest_em import NOTHING_GAINED, Exploration, RoundPlan, e
 from seal_memory.policy.schedule import MIN_VALIDATION_EPISODES, training_shards, validation_shards
 from seal_memory.policy.trials import with_usable_quiz
 from seal_memory.policy.versions import NoteWriters
-from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Episode, Genre, PolicyExample, PolicyTrial, PolicyVersion, ShardEntry
 
 NOTES, ARMS = "notes", "arms"

@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from seal_memory.language.metrics import mean
 from seal_memory.learning.candidates import Candidates, Study
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.policy import promotion
@@ -31,7 +32,6 @@ from seal_memory.policy.reliability import Reliability, more_seeds, noise, relia
 from seal_memory.policy.rewards import WEIGHTS, Reward
 from seal_memory.policy.trials import NOTES_ARM, Entry, rewards_of, trim, with_usable_quiz
 from seal_memory.policy.versions import NoteWriters
-from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Genre, PolicyExample, PolicyVersion, TrainingItem
 from seal_memory.self_edits.generator import Arm
 from seal_memory.self_edits.genres import MODEL_GENRES

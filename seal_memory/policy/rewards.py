@@ -23,9 +23,9 @@ from seal_memory import prompts
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt, Score
 from seal_memory.errors import InputError
+from seal_memory.language.metrics import mean
 from seal_memory.language.text import content_words
 from seal_memory.learning import drift
-from seal_memory.quizzes.metrics import mean
 from seal_memory.records import QuizItem
 
 MAX_DRIFT = 5.0  # nats a token; the loss assumed for a diverged adapter

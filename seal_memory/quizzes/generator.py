@@ -17,8 +17,8 @@ from seal_memory import prompts
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
 from seal_memory.language.cloze import Shape, cloze_question
+from seal_memory.language.metrics import contains
 from seal_memory.language.text import normalise
-from seal_memory.quizzes.metrics import contains
 from seal_memory.records import QuizItem
 from seal_memory.self_edits.checks import good_question
 from seal_memory.self_edits.statements import Statement

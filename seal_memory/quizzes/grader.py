@@ -6,7 +6,7 @@ that plain containment misses, and fills the *judged* column of the benchmarks; 
 A small ensemble of boosted trees over `grader_features`, trained on real verdicts of GPT-4.1 (benchmarks/grader.py) and
 read from `seal_memory/data/grader.json`, then a few caps for cases that the verdicts rarely show: denials of the gold,
 lists of everything, text addressed to the grader. Not covered: synonyms, facts that need the passage, arithmetic.
-Not here: containment and F1 (`metrics`), making quiz items (`generator`).
+Not here: containment and F1 (`language.metrics`), making quiz items (`generator`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from seal_memory.errors import InputError
+from seal_memory.language.metrics import exact_match
 from seal_memory.quizzes.grader_features import FEATURES, features
 from seal_memory.quizzes.grader_forms import NEGATIONS, Token, head, strip_grader_talk, tokenise
-from seal_memory.quizzes.metrics import exact_match
 
 __all__ = ["GradedAnswer", "Trees", "caps", "grade_answer", "grade_answers"]
 

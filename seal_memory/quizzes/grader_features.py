@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
 
+from seal_memory.language.metrics import contains, token_f1
 from seal_memory.language.text import normalise, word_set
 from seal_memory.quizzes.grader_forms import MONTHS, NEGATIONS, Token, head, initials, tokenise
-from seal_memory.quizzes.metrics import contains, token_f1
 
 __all__ = ["DIRECTIONS", "FEATURES", "features"]
 

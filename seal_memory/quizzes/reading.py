@@ -15,7 +15,7 @@ from importlib import resources
 from seal_memory import prompts
 from seal_memory.engines import base_cache
 from seal_memory.engines.base import Engine, Prompt
-from seal_memory.quizzes.metrics import contains, mean
+from seal_memory.language.metrics import contains, mean
 
 TEST_VERSION = 1  # of the questions: shares of different versions do not compare
 ANSWER_TOKENS = 24

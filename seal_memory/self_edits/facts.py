@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from seal_memory.language.metrics import contains
 from seal_memory.language.spans import answer_spans
 from seal_memory.language.text import content_words, normalise, stem
-from seal_memory.quizzes.metrics import contains
 from seal_memory.self_edits.statements import Statement
 
 Place = tuple[int, str]  # (index of a statement, text of one of its spans)

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 from seal_memory import prompts
 from seal_memory.engines.base import Engine, Prompt
+from seal_memory.language.metrics import contains
 from seal_memory.language.spans import Span
 from seal_memory.language.text import normalise
-from seal_memory.quizzes.metrics import contains
 from seal_memory.records import Genre, GenreYield, TrainingItem
 from seal_memory.self_edits import checks
 from seal_memory.self_edits.facts import Answered, condense

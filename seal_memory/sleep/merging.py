@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from seal_memory.config import GateSettings, LearningSettings
+from seal_memory.language.metrics import mean
 from seal_memory.learning import grading
 from seal_memory.learning.candidates import Candidates
 from seal_memory.learning.episodes import episode_of
@@ -21,7 +22,6 @@ from seal_memory.learning.old_recall import OldRecall, correctness
 from seal_memory.learning.publishing import without_replaced
 from seal_memory.learning.workbench import Workbench
 from seal_memory.ledger import Ledger
-from seal_memory.quizzes.metrics import mean
 from seal_memory.records import Grade, Hyperparameters, Manifest, QuizItem, SelfEdit, ShardEntry
 from seal_memory.sleep.replay import Replay, replay
 from seal_memory.sleep.topics import Topic

@@ -17,8 +17,8 @@ from benchmarks.tasks.diary_templates import ATTRIBUTES
 from benchmarks.tasks.diary_words import WORDS
 from seal_memory.errors import InputError
 from seal_memory.intake.admission import admit, parse_role, to_interactions
+from seal_memory.language.metrics import contains
 from seal_memory.language.text import sentences
-from seal_memory.quizzes.metrics import contains
 from seal_memory.records import Episode, Interaction, Provenance, Status
 from seal_memory.self_edits.statements import statements_of
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.tasks import squad
 from benchmarks.tasks.base import evidence, file_sha256
 from seal_memory.errors import InputError
-from seal_memory.quizzes.metrics import contains
+from seal_memory.language.metrics import contains
 
 FIELDS = ("notes_gpt41", "notes_qwen7b", "notes_seal")
 

@@ -12,11 +12,11 @@ from seal_memory import prompts
 from seal_memory.config import LLAMA_LINEAR
 from seal_memory.engines.base import Prompt
 from seal_memory.engines.local import TransformersEngine
+from seal_memory.language.metrics import contains
 from seal_memory.learning import grading
 from seal_memory.learning.grading import Question
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.quizzes.generator import filter_answerable
-from seal_memory.quizzes.metrics import contains
 from seal_memory.records import QuizItem
 
 ITEMS = [

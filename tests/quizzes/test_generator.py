@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from seal_memory import prompts
 from seal_memory.engines.base import Prompt
+from seal_memory.language.metrics import contains
 from seal_memory.language.spans import answer_spans
 from seal_memory.language.text import normalise
 from seal_memory.quizzes.generator import (
@@ -22,7 +23,6 @@ from seal_memory.quizzes.generator import (
     make_late_quiz,
     make_quiz,
 )
-from seal_memory.quizzes.metrics import contains
 from seal_memory.records import QuizItem
 from seal_memory.self_edits.statements import Statement
 

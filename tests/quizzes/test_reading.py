@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seal_memory.quizzes.metrics import contains
+from seal_memory.language.metrics import contains
 from seal_memory.quizzes.reading import MIN_SHARE, reading_questions, reading_test
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seal_memory.quizzes.metrics import contains
+from seal_memory.language.metrics import contains
 from seal_memory.records import Episode
 from seal_memory.self_edits.facts import Answered, condense
 from seal_memory.self_edits.statements import Statement, statements_of

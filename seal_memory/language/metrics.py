@@ -1,6 +1,6 @@
 """Answer metrics: containment, exact match, token F1 (SQuAD's normalisation).
 
-Not here: asking (the engine), aggregating over a memory (`learning`), the trained grader (`grader`).
+Not here: asking (the engine), aggregating over a memory (`learning`), the trained grader (`quizzes.grader`).
 """
 
 from __future__ import annotations

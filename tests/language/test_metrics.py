@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seal_memory.language.metrics import contains, exact_match, mean, token_f1
 from seal_memory.language.text import normalise
-from seal_memory.quizzes.metrics import contains, exact_match, mean, token_f1
 
 words = st.lists(
     st.sampled_from(["the", "Maud", "ellery,", "3,200", "1887", "a", "korrin's", "ä", "—"]), max_size=6
