@@ -30,7 +30,7 @@ def test_a_memory_from_learning_to_forgetting(
     serve: Callable[..., Served], open_tab: Callable[..., Tab], tmp_path: Path
 ) -> None:
     """Learned before one's eyes, rolled back and forth, asked, corrected, forgotten after a question."""
-    served = serve(tmp_path, learning={"epochs": 30, "min_steps": 30})
+    served = serve(tmp_path, learning={"epochs": 150, "min_steps": 150})  # long enough to be watched
     served.observe_with_quiz(LIGHTHOUSE, "Who is the builder of the lighthouse?", "Maud Ellery", session="monday")
     tab = open_tab(served)
     learn_and_watch(tab)
@@ -169,7 +169,7 @@ def test_a_key_opens_its_own_namespaces(
 
 def test_jobs_are_shown_as_they_run(serve: Callable[..., Served], open_tab: Callable[..., Tab], tmp_path: Path) -> None:
     """The list follows by itself; another's training delays no rollback."""
-    served = serve(tmp_path, learning={"epochs": 30, "min_steps": 30})
+    served = serve(tmp_path, learning={"epochs": 150, "min_steps": 150})  # long enough to be watched
     served.observe_with_quiz(LIGHTHOUSE, "Who is the builder of the lighthouse?", "Maud Ellery")
     tab = open_tab(served, section="jobs", may_fail=True)  # a browser reports every 409
     page = tab.page
@@ -192,7 +192,7 @@ def test_without_events_jobs_are_looked_at_again(
     serve: Callable[..., Served], open_tab: Callable[..., Tab], tmp_path: Path
 ) -> None:
     """Where something between lets no stream through, the end of a job is seen all the same."""
-    served = serve(tmp_path, learning={"epochs": 30, "min_steps": 30})
+    served = serve(tmp_path, learning={"epochs": 150, "min_steps": 150})  # long enough to be watched
     served.observe_with_quiz(LIGHTHOUSE, "Who is the builder of the lighthouse?", "Maud Ellery")
     tab = open_tab(served, may_fail=True)  # a browser reports every stream that breaks
     tab.page.route("**/events", lambda route: route.abort())
