@@ -76,6 +76,15 @@ def test_a_retrained_shard_is_not_answered_from_the_old_ones_cache(pair: Any, ra
     assert engine.complete([long], max_tokens=6)[0].text == before  # loaded again: the same name, the same bytes
 
 
+def test_a_forgotten_adapter_answers_no_more(pair: Any) -> None:
+    """The server is asked for it after it was unloaded (vLLM issue 54839); one that was never there is gone, too."""
+    kept = pair.adapters[1]
+    pair.engine.complete([_asked(a) for a in (pair.adapters[0], kept)], max_tokens=1)
+    assert pair.engine.drop_and_verify(pair.adapters[0])
+    assert pair.engine.drop_and_verify("a-never-loaded")
+    assert _scores(pair.engine, [(kept, 0)]) == pytest.approx([_expected(pair, kept)], abs=pair.tolerance)
+
+
 def test_killed_and_started_again_it_is_told_its_adapters(pair: Any, real_server: Any) -> None:
     """kill -9 while it streams: an error of its own, then quick refusals, then the same answers as before."""
     prompt = _asked(pair.adapters[2])
