@@ -37,7 +37,7 @@ class Study:
     quiz: list[QuizItem] = field(default_factory=list)
     edits: list[SelfEdit] = field(default_factory=list)
     arms: tuple[Arm, ...] = ()  # one per self-edit
-    is_self_study: bool = False
+    is_self_study: bool = False  # its arm is `READER_ARM`, whatever a bandit would choose
     facts: list[Statement] = field(default_factory=list)  # found in self-study, and trained instead of the statements
 
     @property
