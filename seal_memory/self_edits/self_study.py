@@ -99,8 +99,8 @@ def _studied(reading: Reading, pairs: Sequence[Answered], made: int) -> Studied:
 
 def clean_question(text: str) -> str:
     """The first line without labels such as "Q1:", "A." or "**Question:**", and without emphasis."""
-    line = text.strip().split("\n")[0].strip()
-    return _LABEL.sub("", line).strip(' *"')
+    line = next(iter(text.strip().splitlines()), "")
+    return " ".join(_LABEL.sub("", line.strip()).split()).strip(' *"')
 
 
 def _write(
