@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import quick
+from seal_memory.engines.huge_pages import restart_with_huge_pages
 from seal_memory.errors import InputError, SealMemoryError
 
 TASKS = ("squad", "diary", "locomo")
@@ -210,4 +211,5 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()
     sys.exit(main())

@@ -17,9 +17,9 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from seal_memory.engines import gguf_cache
+from seal_memory.engines import gguf_cache, huge_pages
 from seal_memory.engines.fingerprints import cached_checksum, fingerprint, sha256_file, weight_files
 from seal_memory.errors import ModelUnavailableError, SealMemoryError
 
@@ -117,12 +117,20 @@ def load(files: ModelFiles, hardware: Hardware) -> LoadedModel:
             tokenizer = AutoTokenizer.from_pretrained(
                 files.folder, padding_side="left", trust_remote_code=False, local_files_only=True
             )
+            model = _in_huge_pages(model) if hardware.device == "cpu" and huge_pages.are_used() else model
             model = model.to(hardware.device)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise ModelUnavailableError(f"model {files.name!r} cannot be loaded from {files.folder}: {error}") from error
     gguf_cache.refuse_missing(report["missing_keys"], files.folder)
     _ensure_pad_token(tokenizer, files)
     return LoadedModel(model.eval().requires_grad_(False), tokenizer, files, hardware)
+
+
+def _in_huge_pages(model: Any) -> Any:
+    """The model with its weights copied out of the mapped file, one at a time; tied weights stay tied."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    return model
 
 
 def _ensure_pad_token(tokenizer: PreTrainedTokenizerBase, files: ModelFiles) -> None:

@@ -91,4 +91,4 @@ def test_the_modes_and_the_default_model_are_those_of_the_rooms_below() -> None:
 def test_the_console_script_is_main() -> None:
     """The distribution's command is the function that the package exposes."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["scripts"] == {"seal-memory": "seal_memory.cli:main"}
+    assert project["scripts"] == {"seal-memory": "seal_memory.cli.__main__:run"}
