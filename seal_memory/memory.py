@@ -19,8 +19,9 @@ from weakref import WeakMethod
 
 from seal_memory._internal.progress import Progress, silent
 from seal_memory.answering.answerer import Answer, Answerer, check_questions, parse_mode
-from seal_memory.answering.conversation import Conversation, chat_prompt, text_prompt
+from seal_memory.answering.conversation import Conversation, chat_prompt, default_mode, text_prompt
 from seal_memory.answering.quiz_report import QuizReport, ask_quiz, user_items, valid_items
+from seal_memory.answering.recollecting import Recollection
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import AdapterError, CorruptAdapterError, InputError, LedgerError, UnknownIdError
@@ -452,8 +453,9 @@ class SealMemory:
 
         Args:
             question: One question, or a list.
-            mode: "weights" (closed book), "retrieval" (stored text in the prompt), or "hybrid": weights, and text where
-                the router or the answer is unsure.
+            mode: "weights" (closed book), "retrieval" (stored text in the prompt), "hybrid": weights, and text where
+                the router or the answer is unsure, or "compose": the untouched base, with short notes in its prompt
+                that the weights recite closed book.
             max_tokens: Most tokens of an answer; None is the setting `answering.max_tokens`.
 
         Returns:
@@ -471,12 +473,12 @@ class SealMemory:
         answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=limit)
         return answers[0] if isinstance(question, str) else answers
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], *, mode: str = "hybrid", max_tokens: int = 256) -> Answer:
+    def chat(self, messages: Sequence[Mapping[str, Any]], *, mode: str | None = None, max_tokens: int = 256) -> Answer:
         """Answer a conversation. Nothing is recorded.
 
         Args:
             messages: OpenAI message dicts; the last must be a user's or a tool's, and hold text.
-            mode: As for `ask`; the last user message is routed.
+            mode: As for `ask`; the last user message is routed. None: as for `converse`.
             max_tokens: Most tokens of the answer.
 
         Returns:
@@ -495,19 +497,21 @@ class SealMemory:
         self,
         said: str | Sequence[Mapping[str, Any]],
         *,
-        mode: str = "hybrid",
+        mode: str | None = None,
         decoding: Decoding | None = None,
         n: int = 1,
         tools: Sequence[Mapping[str, Any]] = (),
+        structured: bool = False,
     ) -> Conversation:
         """Check a chat or a text to continue, and bind it to the published snapshot; `run()` then continues it.
 
         Args:
             said: OpenAI message dicts, or plain text.
-            mode: As for `ask`.
+            mode: As for `ask`. None: "compose" with tools, structured output, or over eight messages; else "hybrid".
             decoding: Temperature, stop strings and limits; None is greedy.
             n: Number of samples.
             tools: OpenAI tool definitions for the model's chat template.
+            structured: Whether the caller wants JSON; only for the choice of a mode.
 
         Returns:
             A conversation whose `run(on_text)` makes the answers and streams their text.
@@ -521,9 +525,30 @@ class SealMemory:
             EngineUnavailableError: As `ask`.
         """
         prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said, tools)
-        parsed_mode, decoding = parse_mode(mode), decoding if decoding is not None else Decoding()
+        parsed_mode = default_mode(prompt, structured=structured) if mode is None else parse_mode(mode)
+        decoding = decoding if decoding is not None else Decoding()
         self.answering.check(prompt, decoding)
         return Conversation(self._answerer(shared=True), prompt, question, parsed_mode, decoding, n)
+
+    def recollect(self, said: str | Sequence[Mapping[str, Any]]) -> Recollection:
+        """The notes that the adapters recite about a request, closed book, for another model's prompt.
+
+        Args:
+            said: OpenAI message dicts, or plain text; a follow-up's subject is taken from the turns before.
+
+        Returns:
+            The notes, best first; none where the memory is not sure. `prompts.remembered(notes)` words them for a
+            system message.
+
+        Raises:
+            InputError: The messages are no conversation, or the text is empty.
+            PromptTooLongError: As `ask`.
+            ModelUnavailableError: As `ask`.
+            BaseModelMismatchError: As `ask`.
+            EngineUnavailableError: As `ask`.
+        """
+        prompt, _ = text_prompt(said) if isinstance(said, str) else chat_prompt(said)
+        return self._answerer(shared=True).recollect([prompt])[0]
 
     def recall(self, query: str, *, limit: int = 5) -> list[Hit]:
         """Search the interactions by BM25, for any text. Needs no model.

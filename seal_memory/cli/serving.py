@@ -29,7 +29,10 @@ def serve(
         Literal["auto", "asked", "never"],
         typer.Option(help="Train automatically, only on /consolidate, or never (a worker does)."),
     ] = "auto",
-    mode: Annotated[Literal["weights", "retrieval", "hybrid"], typer.Option(help="Default answer mode.")] = "hybrid",
+    mode: Annotated[
+        Literal["weights", "retrieval", "hybrid", "compose"] | None,
+        typer.Option(help="Answer mode. Default: compose for tools, JSON and long chats, else hybrid."),
+    ] = None,
     engine: Annotated[
         Literal["transformers", "vllm"] | None,
         typer.Option(help="The inference engine: this process, or a vLLM server. Default: engine.name."),

@@ -33,7 +33,7 @@ class RequestOptions:
 
     observe: bool | None
     session: str | None
-    mode: str
+    mode: str | None  # None: as the request needs it
 
 
 @dataclass(slots=True)
@@ -102,11 +102,11 @@ def prepare_chat(server: Server, caller: Caller, body: ChatRequest, options: Req
     observes = _observes(caller, options.observe, caller.observes)
     messages = flatten_blocks(body.message_dicts)
     _check_parts(messages)
-    decoding = body.decoding
+    how: dict[str, Any] = {"mode": options.mode, "decoding": body.decoding, "n": body.n or 1}
+    how |= {"tools": body.offered_tools, "structured": body.wants_json}
 
     def ready(memory: SealMemory) -> list[Conversation]:
-        n = body.n or 1
-        return [memory.converse(messages, mode=options.mode, decoding=decoding, n=n, tools=body.offered_tools)]
+        return [memory.converse(messages, **how)]
 
     recorded = messages if observes else ()
     return _prepare(server, caller, ready, recorded, options.session, body.fresh_seed(), is_chat=True)

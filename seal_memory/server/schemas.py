@@ -17,7 +17,7 @@ from seal_memory.server.request_fields import Body, Content, MaxTokens, Prompts,
 from seal_memory.server.unsupported import Off, One, Unsupported
 
 MAX_COMPLETION = 16  # tokens of /v1/completions where no limit is given, as OpenAI has it
-Mode = Literal["weights", "retrieval", "hybrid"]  # the values of answering.answerer.Mode
+Mode = Literal["weights", "retrieval", "hybrid", "compose"]  # the values of answering.answerer.Mode
 
 
 class MemoryOptions(Body):
@@ -146,6 +146,10 @@ class ChatRequest(Generation):
     @property
     def message_dicts(self) -> list[dict[str, Any]]:
         return [{"content": None, **m.model_dump(exclude_unset=True)} for m in self.messages]  # left out: as null
+
+    @property
+    def wants_json(self) -> bool:
+        return (self.response_format or {}).get("type", "text") != "text"
 
     @property
     def offered_tools(self) -> list[dict[str, Any]]:
