@@ -1,8 +1,8 @@
 """Recollecting: the short notes in which a memory says, closed book, what it knows about a request.
 
-The router names the best shards (or the core) for the request's cues; these recite under every cue, greedily and in one
-batch. A note is kept only where the memory is sure of it: see `is_sure`. No stored text is read. Not here: the answer
-that another model, or the untouched base, makes of the notes (`answerer`).
+The router names the best shards (or the core) for the request's cues; these recite under the cues, greedily, in a
+batch. A note is kept only where the memory is sure of it: see `is_sure`. No stored text is read. Not here: the
+cues (`cues`), the answer that another model, or the untouched base, makes of the notes (`answerer`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from seal_memory.answering.cues import Cue, Cues
 from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, continue_prompts
 from seal_memory.language.text import normalise, sentences
 from seal_memory.routing.router import Route, Router, routes_of
-from seal_memory.routing.words import Query, restates, stems, without_names
+from seal_memory.routing.words import Query, stems
 
 NOTE_TOKENS = 40  # longest note
 MOST_SHARDS = 3  # asked for one request
-MOST_ROWS = 12  # (shard, cue) pairs of one request
-MOST_NOTES = 4
+MOST_ROWS = 10  # (shard, cue) pairs of one request
+MOST_NOTES = 3
 MIN_CERTAINTY = 0.9  # see `certainty`
 MIN_COVERAGE = 0.3  # share of a cue's words in a note that shares no name with the request
 MIN_GAIN = 1.0  # nats a token by which the adapter must hold the note likelier than the untouched base does
@@ -69,28 +69,61 @@ class Recollection:
 def recollect(
     requests: Sequence[Cues], engine: Engine, router: Router, *, on_text: OnText | None = None
 ) -> list[Recollection]:
-    """What the memory says about each request; all requests in one batch, the base's scores in another.
+    """What the memory says about each request; all requests in one batch.
 
+    First the requests' own words are the cues. In a second batch those names are asked about of which no note speaks.
     `on_text` gets empty pieces while notes are made, and may end them by raising.
     """
-    rows = [(n, *row) for n, cues in enumerate(requests) for row in _rows(cues, router)]
-    if not rows:
-        return [Recollection() for _ in requests]
-    asked = [Prompt(prompts.direct(cue.text), route.adapter_id) for _, cue, route, _ in rows]
-    working: OnText | None = None if on_text is None else lambda row, piece: on_text(rows[row][0], "")
+    rows = [_Row(n, *row) for n, cues in enumerate(requests) for row in _rows(cues, router)]
+    own = [r for r in rows if not r.cue.about]
+    found = _recited([Recollection() for _ in requests], own, requests, engine, on_text)
+    left = [r for r in rows if r.cue.about and not _speaks_of(found[r.request], r.cue.about)]
+    return _recited(found, left, requests, engine, on_text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One adapter that is asked one cue of a request."""
+
+    request: int
+    cue: Cue
+    route: Route
+    is_routed: bool
+
+
+def _recited(
+    found: Sequence[Recollection],
+    rows: Sequence[_Row],
+    requests: Sequence[Cues],
+    engine: Engine,
+    on_text: OnText | None,
+) -> list[Recollection]:
+    """The recollections with what the rows recite: one batch of the adapters, and one of the base's scores."""
+    asked = [Prompt(prompts.direct(r.cue.text), r.route.adapter_id) for r in rows]
+    working: OnText | None = None if on_text is None else lambda row, piece: on_text(rows[row].request, "")
     said = continue_prompts(engine, asked, Decoding(NOTE_TOKENS, top_logprobs=0), on_text=working)
     texts = [_whole(c) for c in said]
     scored = [k for k, text in enumerate(texts) if text]
     base = engine.score([(replace(asked[k], adapter=None), texts[k]) for k in scored]) if scored else []
     gains = {k: math.log(max(said[k].confidence, 1e-9)) - s.logprob for k, s in zip(scored, base, strict=True)}
-    found = []
+    done = list(found)
     for n, cues in enumerate(requests):
-        own = [k for k, row in enumerate(rows) if row[0] == n]
-        notes = [Note(texts[k], *rows[k][1:], certainty(said[k]), gains[k]) for k in own if k in gains]
-        spent = sum(said[k].prompt_tokens * (2 if k in gains else 1) for k in own)
-        kept = _best(notes, cues)
-        found.append(Recollection(kept, spent, sum(said[k].generated_tokens for k in own)))
-    return found
+        own = [k for k, row in enumerate(rows) if row.request == n]
+        notes = [_note(texts[k], rows[k], said[k], gains[k]) for k in own if k in gains]
+        read = sum(said[k].prompt_tokens * (2 if k in gains else 1) for k in own)
+        made = sum(said[k].generated_tokens for k in own)
+        before = found[n]
+        kept = _best(before.notes, notes, cues)
+        done[n] = Recollection(kept, before.prompt_tokens + read, before.generated_tokens + made)
+    return done
+
+
+def _note(text: str, row: _Row, said: Completion, gain: float) -> Note:
+    return Note(text, row.cue, row.route, row.is_routed, certainty(said), gain)
+
+
+def _speaks_of(recollection: Recollection, name: str) -> bool:
+    return any(stems(name) & stems(note.text) for note in recollection.notes)
 
 
 def certainty(completion: Completion) -> float:
@@ -133,7 +166,7 @@ def _rows(cues: Cues, router: Router) -> list[tuple[Cue, Route, bool]]:
         (cue, route, False)
         for cue, routes in routed
         for route in best.values()
-        if not cue.about and route.adapter_id not in _ids(routes)
+        if not cue.about and route.adapter_id not in _ids(routes) and (cues.stems & stems(cue.text) or not cues.stems)
     ]
     return rows[:MOST_ROWS]
 
@@ -151,19 +184,14 @@ def _whole(completion: Completion) -> str:
     return " ".join(parts[:-1]) if len(parts) > 1 else text
 
 
-def _best(notes: Sequence[Note], cues: Cues) -> tuple[Note, ...]:
-    """The sure notes: those of the adapters chosen for the request's own words first, no two that say the same."""
-    kept: list[Note] = []
-    for note in sorted(notes, key=lambda n: (not n.is_routed, bool(n.cue.about))):
-        if is_sure(note, cues) and not any(_same(note, other) for other in kept):
+def _best(before: Sequence[Note], notes: Sequence[Note], cues: Cues) -> tuple[Note, ...]:
+    """The notes so far and the sure new ones, none that another holds; those of the routed adapters first."""
+    kept = list(before)
+    for note in sorted(notes, key=lambda n: not n.is_routed):
+        if is_sure(note, cues) and not any(_holds(other, note) for other in kept):
             kept.append(note)
     return tuple(kept[:MOST_NOTES])
 
 
-def _same(one: Note, other: Note) -> bool:
-    """Whether two notes say the same of the same name, perhaps with another value."""
-    a, b = normalise(one.text), normalise(other.text)
-    if a in b or b in a:
-        return True
-    rest = without_names(Query.of(one.text), one.text, other.text)
-    return restates(*rest)
+def _holds(one: Note, other: Note) -> bool:
+    return normalise(other.text) in normalise(one.text)
