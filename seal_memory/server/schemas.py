@@ -149,7 +149,7 @@ class ChatRequest(Generation):
 
     @property
     def wants_json(self) -> bool:
-        return (self.response_format or {}).get("type", "text") != "text"
+        return bool((self.response_format or {}).get("type", "text") != "text")
 
     @property
     def offered_tools(self) -> list[dict[str, Any]]:
