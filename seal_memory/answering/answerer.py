@@ -28,7 +28,7 @@ from seal_memory.engines.base import (
     TokenLogprob,
     continue_prompts,
 )
-from seal_memory.errors import InputError
+from seal_memory.errors import InputError, PromptTooLongError
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.arguments import require_string
 from seal_memory.records import Hit, Status
@@ -206,7 +206,10 @@ class Answerer:
         return recollect(cues, self.engine, self.router, on_text=on_text)
 
     def _compose(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
-        """The untouched base's answers with the notes in their prompts; without notes the prompt is untouched, too."""
+        """The untouched base's answers with the notes in their prompts; without notes the prompt is untouched, too.
+
+        Notes that do not fit the model's context beside the conversation are left out, of the answers' `notes` too.
+        """
         if not turns:
             return {}
         distinct = list({_identity(t.prompt): t.prompt for t in turns}.values())  # samples of one chat share notes
@@ -215,7 +218,14 @@ class Answerer:
         )
         found = [told[_identity(t.prompt)] for t in turns]
         asked = [_with_notes(t.prompt, r.texts) for t, r in zip(turns, found, strict=True)]
-        completions = continue_prompts(self.engine, asked, decoding, on_text=_by_place(on_text, turns))
+        streamed = _by_place(on_text, turns)
+        try:
+            completions = continue_prompts(self.engine, asked, decoding, on_text=streamed)
+        except PromptTooLongError:  # raised before anything is computed
+            if asked == [t.prompt for t in turns]:
+                raise
+            found = [replace(r, notes=()) for r in found]
+            completions = continue_prompts(self.engine, [t.prompt for t in turns], decoding, on_text=streamed)
         return {t.place: self._composed(c, r) for c, t, r in zip(completions, turns, found, strict=True)}
 
     def _composed(self, done: Completion, recollection: Recollection) -> Answer:

@@ -14,6 +14,7 @@ from seal_memory.answering.answerer import Answerer, Mode
 from seal_memory.answering.conversation import LONG_CHAT, default_mode
 from seal_memory.config import AnsweringSettings
 from seal_memory.engines.base import Completion, Decoding, OnText, Prompt, Score, TokenLogprob
+from seal_memory.errors import PromptTooLongError
 from seal_memory.intake.admission import to_interactions
 from seal_memory.ledger import Ledger
 from seal_memory.records import Manifest, ShardEntry
@@ -196,6 +197,28 @@ def test_only_the_answer_is_streamed(answering: Callable[..., Answerer]) -> None
     assert pieces[-1] == "composed"
     assert len(pieces) > 1
     assert set(pieces[:-1]) == {""}
+
+
+def test_notes_that_do_not_fit_beside_the_conversation_are_left_out(answering: Callable[..., Answerer]) -> None:
+    """The conversation alone was checked before; what does not fit even alone is refused."""
+
+    class Short(Reciter):
+        room = 2
+
+        def talk(
+            self, prompts: Sequence[Prompt], decoding: Decoding, *, on_text: OnText | None = None
+        ) -> list[Completion]:
+            if any(p.adapter is None and len(str(p.messages[0]["content"])) > self.room * 5 for p in prompts):
+                raise PromptTooLongError("too long")
+            return super().talk(prompts, decoding, on_text=on_text)
+
+    engine = Short(_own)
+    (answer,) = answering(engine).converse([_chat(MAIL)], [MAIL], Mode.COMPOSE, Decoding(9))
+    assert (answer.text, answer.notes, answer.shards) == ("composed", (), ())
+    assert engine.prompts[-1] == _chat(MAIL)
+    engine.room = 0
+    with pytest.raises(PromptTooLongError):
+        answering(engine).converse([_chat(MAIL)], [MAIL], Mode.COMPOSE, Decoding(9))
 
 
 def test_plain_text_gets_its_notes_in_front(answering: Callable[..., Answerer]) -> None:
