@@ -54,7 +54,9 @@ SETTINGS_FILE = "settings.toml"
 LLAMA_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 # Variables with our prefix that are not settings: other rooms read them, so they are not typing errors.
-_FOREIGN_VARIABLES = frozenset(ENV_PREFIX + name for name in ("ENGINE_KEY", "FOLDER", "MCP_KEY", "MODEL", "NAMESPACE"))
+_FOREIGN_VARIABLES = frozenset(
+    ENV_PREFIX + name for name in ("ENGINE_KEY", "FOLDER", "MCP_KEY", "MODEL", "NAMESPACE", "UPSTREAM_KEY")
+)
 _FOREIGN_PREFIX = "SEAL_MEMORY_TEST_"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
