@@ -50,7 +50,7 @@ class NoteTaker:
     def __init__(
         self, pool: MemoryPool, metrics: Metrics, *, seconds: float = NOTE_SECONDS, at_once: int = NOTES_AT_ONCE
     ) -> None:
-        self._pool, self._metrics, self._seconds, self._at_once = pool, metrics, seconds, at_once
+        self._pool, self._metrics, self.seconds, self._at_once = pool, metrics, seconds, at_once
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="seal-memory-notes")
         self._running, self._lock = 0, threading.Lock()
 
@@ -74,7 +74,7 @@ class NoteTaker:
         work = self._threads.submit(partial(self._make, namespace, messages))
         work.add_done_callback(self._ended)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(work), self._seconds)
+            return await asyncio.wait_for(asyncio.wrap_future(work), self.seconds)
         except TimeoutError:
             return [], "late"
 

@@ -42,9 +42,11 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1", tags=["openai"])
+_ANY_OBJECT = {"schema": {"type": "object", "description": "What the upstream takes; `seal_memory` is taken out."}}
+_BODY = {"requestBody": {"required": True, "content": {"application/json": _ANY_OBJECT}}}
 
 
-@router.post("/chat/completions")
+@router.post("/chat/completions", openapi_extra=_BODY)
 async def chat_completions(
     request: Request, caller: ChatCaller, observe: ObserveHeader = None, session: SessionHeader = None
 ) -> Response:
@@ -63,7 +65,7 @@ async def chat_completions(
     return await _relay(request, upstream, "/chat/completions", body, said, notes)
 
 
-@router.post("/completions")
+@router.post("/completions", openapi_extra=_BODY)
 async def completions(
     request: Request, caller: ChatCaller, observe: ObserveHeader = None, session: SessionHeader = None
 ) -> Response:

@@ -125,7 +125,7 @@ class UpstreamServer:
         """Finish what goes on, then close all connections."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._http.aclose()
-        self.notes.close()
+        await asyncio.to_thread(self.notes.close)
 
 
 def _parts(url: str) -> SplitResult | None:

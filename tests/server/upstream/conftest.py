@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,6 +120,12 @@ def listening(app: Any, *, lifespan: str = "off") -> Iterator[str]:
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def on_a_socket() -> Callable[..., AbstractContextManager[str]]:
+    """Serves an app on a socket of its own, inside a `with` block; gives its address."""
+    return listening
 
 
 @pytest.fixture(scope="session")

@@ -192,7 +192,7 @@ def test_a_slow_memory_is_not_waited_for(front: Front, chat: Chat, monkeypatch: 
     go_on = threading.Event()
     monkeypatch.setattr(notes, "notes_for", lambda memory, messages: ["late"] * go_on.wait(30))
     taker = front.server.upstream.notes
-    monkeypatch.setattr(taker, "_seconds", 0.05)
+    monkeypatch.setattr(taker, "seconds", 0.05)
     monkeypatch.setattr(taker, "_at_once", 1)
     before = _count(front, "late"), _count(front, "busy")
     for _ in range(2):
