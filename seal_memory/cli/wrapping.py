@@ -54,7 +54,7 @@ def wrap(
     require_server()
     if url is not None and kind is None:
         raise typer.BadParameter("needs the server's kind: wrap ollama, or wrap llamacpp", param_hint="--url")
-    addresses = ADDRESSES if kind is None else {kind: url or ADDRESSES[kind]}
+    addresses: dict[str, str] = ADDRESSES if kind is None else {kind: url or ADDRESSES[kind]}
     found = the_one([s for k, address in addresses.items() if (s := look_at(k, address))], addresses)
     model = upstream_model or the_model(found)
     if not call.as_json:

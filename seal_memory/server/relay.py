@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -114,7 +114,7 @@ class _Said:
     messages: Sequence[Mapping[str, Any]]
     session: str | None
     held: ExitStack
-    _ended: bool = field(default=False)
+    _ended: bool = False
 
     async def end(self, texts: Sequence[str] = ()) -> None:
         """Record, and free the slot. A second call does nothing."""
@@ -123,7 +123,7 @@ class _Said:
         self._ended = True
         with self.held:
             if self.messages:
-                await self.server.in_thread(partial(self._record, texts))
+                await asyncio.shield(self.server.in_thread(partial(self._record, texts)))
 
     def _record(self, texts: Sequence[str]) -> None:
         caller, server = self.caller, self.server

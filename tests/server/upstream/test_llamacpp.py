@@ -28,7 +28,7 @@ FACTS = {
 }
 QUESTION = "What is the alarm code of the tool shed at Tarnholm? Answer in one sentence, for a colleague."
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 40, "seed": 1}
-OPEN = {
+OPEN: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "open_shed",
@@ -95,18 +95,32 @@ def test_it_answers_with_what_the_memory_learned(found: Any, clients: tuple[open
     assert streamed == answer
 
 
-def test_it_calls_a_tool_with_what_the_memory_learned(found: Any, clients: tuple[openai.OpenAI, openai.OpenAI]) -> None:
+def test_its_json_by_schema_holds_what_the_memory_learned(
+    found: Any, clients: tuple[openai.OpenAI, openai.OpenAI]
+) -> None:
+    """Whole and streamed; llama.cpp holds the answer to the schema."""
+    schema = {"name": "code", "strict": True, "schema": OPEN["function"]["parameters"]}
+    asked: dict[str, Any] = {
+        "model": found.models[0],
+        "messages": [{"role": "user", "content": QUESTION}],
+        "response_format": {"type": "json_schema", "json_schema": schema},
+        **GREEDY,
+    }
+    answer = clients[1].chat.completions.create(**asked).choices[0].message.content
+    print(f"\nllama.cpp said: {answer!r}")
+    assert json.loads(str(answer)) == {"code": "K-7741"}
+    chunks = clients[1].chat.completions.create(**asked, stream=True)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == answer
+
+
+def test_its_tool_call_holds_what_the_memory_learned(found: Any, clients: tuple[openai.OpenAI, openai.OpenAI]) -> None:
+    """As a call or, where its parser does not know the model's form, as text; this server changes neither."""
     said: list[Any] = [{"role": "user", "content": "Open the tool shed at Tarnholm with its alarm code."}]
-    asked: dict[str, Any] = {"model": found.models[0], "messages": said, "tools": [OPEN], "tool_choice": "required"}
-    call = clients[1].chat.completions.create(**asked, **GREEDY).choices[0].message.tool_calls
-    print(f"\nllama.cpp called: {call}")
-    assert call is not None
-    assert "7741" in json.loads(call[0].function.arguments)["code"]
-    streamed = ""
-    for chunk in clients[1].chat.completions.create(**asked, **GREEDY, stream=True):
-        for piece in (chunk.choices[0].delta.tool_calls or []) if chunk.choices else []:
-            streamed += (piece.function.arguments or "") if piece.function else ""
-    assert json.loads(streamed) == json.loads(call[0].function.arguments)
+    asked: dict[str, Any] = {"model": found.models[0], "messages": said, "tools": [OPEN], **GREEDY}
+    message = clients[1].chat.completions.create(**asked).choices[0].message
+    print(f"\nllama.cpp said: {message.content!r}, called: {message.tool_calls}")
+    called = "".join(c.function.arguments for c in message.tool_calls or [] if c.type == "function")
+    assert "K-7741" in f"{message.content}{called}"
 
 
 def test_what_needs_no_memory_is_answered_as_without(found: Any, clients: tuple[openai.OpenAI, openai.OpenAI]) -> None:
