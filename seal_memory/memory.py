@@ -19,6 +19,7 @@ from weakref import WeakMethod
 
 from seal_memory._internal.progress import Progress, silent
 from seal_memory.answering.answerer import Answer, Answerer, check_questions, parse_mode
+from seal_memory.answering.contract import parse_contract
 from seal_memory.answering.conversation import Conversation, chat_prompt, text_prompt
 from seal_memory.answering.quiz_report import QuizReport, ask_quiz, user_items, valid_items
 from seal_memory.config import Settings
@@ -499,6 +500,9 @@ class SealMemory:
         decoding: Decoding | None = None,
         n: int = 1,
         tools: Sequence[Mapping[str, Any]] = (),
+        tool_choice: str | Mapping[str, Any] | None = None,
+        parallel_tool_calls: bool = True,
+        response_format: Mapping[str, Any] | None = None,
     ) -> Conversation:
         """Check a chat or a text to continue, and bind it to the published snapshot; `run()` then continues it.
 
@@ -507,7 +511,11 @@ class SealMemory:
             mode: As for `ask`.
             decoding: Temperature, stop strings and limits; None is greedy.
             n: Number of samples.
-            tools: OpenAI tool definitions for the model's chat template.
+            tools: OpenAI tool definitions; an answer's `tool_calls` name them.
+            tool_choice: "auto" (None too), "none", "required", a tool's name, or OpenAI's objects for one tool or
+                several. A forced call is exactly one, and valid by the tool's schema.
+            parallel_tool_calls: Whether an answer may hold several calls.
+            response_format: OpenAI's object: text, json_object, or json_schema with a schema that the answer follows.
 
         Returns:
             A conversation whose `run(on_text)` makes the answers and streams their text.
@@ -520,10 +528,20 @@ class SealMemory:
             BaseModelMismatchError: As `ask`.
             EngineUnavailableError: As `ask`.
         """
-        prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said, tools)
+        contract = parse_contract(
+            tools=tools,
+            tool_choice=tool_choice,
+            parallel_tool_calls=parallel_tool_calls,
+            response_format=response_format,
+        )
+        prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said)
+        if contract.tools:
+            prompt = contract.with_tools(prompt, self.answering.encoder.call_form)
+        elif contract.schema is not None:
+            prompt = replace(prompt, schema=contract.schema)
         parsed_mode, decoding = parse_mode(mode), decoding if decoding is not None else Decoding()
         self.answering.check(prompt, decoding)
-        return Conversation(self._answerer(shared=True), prompt, question, parsed_mode, decoding, n)
+        return Conversation(self._answerer(shared=True), prompt, question, parsed_mode, decoding, n, contract=contract)
 
     def recall(self, query: str, *, limit: int = 5) -> list[Hit]:
         """Search the interactions by BM25, for any text. Needs no model.

@@ -23,6 +23,7 @@ from seal_memory.engines.base import (
     Prompt,
     TokenLogprob,
 )
+from seal_memory.engines.tool_prompts import CallForm, form_of, told_in_text, with_calls_parsed
 from seal_memory.engines.transcript import Transcript
 from seal_memory.errors import InputError, ModelUnavailableError, PromptTooLongError
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 Likeliest = tuple[tuple[int, float], ...]  # (token, log-probability), best first
 
 DEFAULT_LENGTH = 2048  # context of a model whose config names none
+_PROBE_CHAT = [{"role": "user", "content": "Hello"}]
+_PROBE_TOOL = {"type": "function", "function": {"name": "probe", "description": "", "parameters": {"type": "object"}}}
 _END_TOKENS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>")
 
 
@@ -60,20 +63,38 @@ class Encoder:
     # -- tokens -----------------------------------------------------------------------------------
 
     def encode(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt. Raises `InputError` for tools the chat template ignores and for empty raw text."""
+        """Token ids of a prompt. Raises `InputError` for empty raw text."""
         if prompt.raw is None:
-            return self.encode_prompt(prompt.messages, tools=prompt.tools)
-        ids = self.ids(prompt.raw)
+            return self.encode_prompt(prompt.messages, tools=prompt.tools, opening=prompt.opening)
+        ids = self.ids(prompt.raw + prompt.opening)
         if not ids:
             raise InputError("The prompt is empty; expected text to continue.")
         return ids
 
-    def encode_prompt(self, messages: Messages, *, tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
-        """Token ids of the rendered chat, up to the start of the assistant's turn."""
-        text = self._render(messages, tools)
-        if tools and text == self._render(messages, ()):
-            raise InputError("This model's chat template has no place for tools; ask without them.")
-        return self.ids(text)
+    def encode_prompt(
+        self, messages: Messages, *, tools: Sequence[Mapping[str, Any]] = (), opening: str = ""
+    ) -> list[int]:
+        """Token ids of the rendered chat, up to the start of the assistant's turn and its `opening`.
+
+        A template that has no place for tools gets them in the system turn, and earlier calls and results as text.
+        """
+        if tools or any(m.get("tool_calls") for m in messages):
+            if self._shows_tools:
+                messages = with_calls_parsed(messages)
+            else:
+                messages, tools = told_in_text(messages, tools), ()
+        return self.ids(self._render(messages, tools) + opening)
+
+    @property
+    def call_form(self) -> CallForm:
+        """The form of tool calls that this model's prompts teach."""
+        template = self.tokenizer.chat_template
+        return form_of(template if isinstance(template, str) else str(template), shows_tools=self._shows_tools)
+
+    @property
+    def _shows_tools(self) -> bool:
+        """Whether the chat template has a place for tools."""
+        return self._render(_PROBE_CHAT, [_PROBE_TOOL]) != self._render(_PROBE_CHAT, ())
 
     def _render(self, messages: Messages, tools: Sequence[Mapping[str, Any]]) -> str:
         text: str = self.tokenizer.apply_chat_template(

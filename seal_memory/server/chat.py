@@ -214,6 +214,7 @@ def _ends(
 ) -> Iterator[dict[str, Any]]:
     """The last chunk of every choice; the final one carries the field `seal_memory`."""
     for n, answer in enumerate(answers):
+        yield from ({**start, "choices": [delta]} for delta in shape.chat_calls(n, answer))
         chunk = {**start, "choices": [formats.end(n, answer)]}
         if n + 1 == len(answers):
             chunk["seal_memory"] = _origin(exchange, answers)

@@ -108,7 +108,7 @@ def prepare_chat(server: Server, caller: Caller, body: ChatRequest, options: Req
 
     def ready(memory: SealMemory) -> list[Conversation]:
         n = body.n or 1
-        return [memory.converse(messages, mode=options.mode, decoding=decoding, n=n, tools=body.offered_tools)]
+        return [memory.converse(messages, mode=options.mode, decoding=decoding, n=n, **body.contract_fields)]
 
     recorded = messages if observes else ()
     return _prepare(server, caller, ready, recorded, options.session, body.fresh_seed(), is_chat=True)
