@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from seal_memory.engines.cache import has_full_attention, new_cache
+from seal_memory.engines.head import output_head
 from seal_memory.engines.prefixes import Group
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
@@ -41,7 +42,7 @@ class PaddedRows:
         groups: Sequence[Group] = (),
     ) -> None:
         self.stack, self.pad_id, self.prefill_tokens = stack, pad_id, prefill_tokens
-        self.backbone, self.head = stack.model.get_submodule("model"), stack.model.get_submodule("lm_head")
+        self.backbone, self.head = stack.model.get_submodule("model"), output_head(stack.model)
         weight = next(stack.model.parameters())
         self.device, self.dtype = weight.device, weight.dtype
         self.live = list(range(len(prompts)))
@@ -60,8 +61,7 @@ class PaddedRows:
         else:
             hidden = self._run(self._next, self._positions, self._adapters)
             self._positions = self._positions + 1
-        logits: Tensor = self.head(hidden).float()
-        return logits
+        return self.head.logits(hidden)
 
     def advance(self, chosen: Tensor, keep: list[int]) -> None:
         """Append the chosen tokens (B,); rows not in `keep` are finished."""

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from seal_memory.engines.cache import has_full_attention, new_cache
+from seal_memory.engines.head import output_head
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
@@ -130,7 +131,7 @@ class SharedPrefix:
         room_behind: int = 0,
     ) -> None:
         self.stack, self.adapter, self.prefill_tokens = stack, adapter, prefill_tokens
-        self.backbone, self.head = stack.model.get_submodule("model"), stack.model.get_submodule("lm_head")
+        self.backbone, self.head = stack.model.get_submodule("model"), output_head(stack.model)
         weight = next(stack.model.parameters())
         self.device, self.dtype = weight.device, weight.dtype
         self.length = len(ids)
@@ -182,8 +183,7 @@ class PackedRows:
             ids, positions = self._ids[at : at + step], self._positions[at : at + step]
             mask = self._mask(self._new_owners[at : at + step])
             parts.append(self.prefix.extend(ids[None], positions[None], mask))
-        logits: Tensor = self.prefix.head(torch.cat(parts)[self._last]).float()
-        return logits
+        return self.prefix.head.logits(torch.cat(parts)[self._last])
 
     def advance(self, chosen: Tensor, keep: list[int]) -> None:
         """Append the chosen tokens (B,); rows not in `keep` end, their cached tokens are masked."""

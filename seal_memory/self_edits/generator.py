@@ -75,7 +75,7 @@ ARMS = (
 
 # For the facts that a model which reads has found in a document: its own questions, and cues made by rules.
 READER_ARM = Arm(
-    mix({Genre.QA: 1.5}, among=(Genre.QA, Genre.ENTITY_STATEMENT, Genre.CLOZE_QUESTION)), 0.5, questions_alone=True
+    mix({Genre.QA: 1.5}, among=(Genre.QA, Genre.ENTITY_STATEMENT, Genre.CLOZE_QUESTION)), questions_alone=True
 )
 
 
