@@ -83,8 +83,8 @@ class ModelProfile:
         """The profile for people, in order."""
         chat, encoder = self.encoder.format, self.encoder
         ends = encoder.tokenizer.convert_ids_to_tokens(sorted(encoder.stop_ids))
-        logits = [f"scale {self.logit_scale:g}"] * (self.logit_scale != 1.0)
-        logits += [f"soft cap {self.logit_cap:g}"] * (self.logit_cap is not None)
+        logits = [f"scale {self.logit_scale:g}"] if self.logit_scale != 1.0 else []
+        logits += [f"soft cap {self.logit_cap:g}"] if self.logit_cap is not None else []
         learning = Settings.defaults().changed(**self.learning).learning
         return {
             "architecture": self.architecture,
