@@ -27,7 +27,7 @@ __all__ = ["TESTED", "ModelProfile", "Trained", "inspect", "read", "require_supp
 
 Trained = Literal["real weights", "random weights only"]
 
-# By `model_type`: what the conformance suite covers (tests/engines/test_conformance.py), and whether real weights were tried.
+# By `model_type`: what the conformance suite covers (tests/models/test_conformance.py), and the weights tried.
 TESTED: dict[str, Trained] = {
     "llama": "real weights",
     "qwen2": "real weights",

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
-from seal_memory.errors import ChangedError, CorruptAdapterError, UnknownIdError
 from seal_memory.engines.profile import suited
+from seal_memory.errors import ChangedError, CorruptAdapterError, UnknownIdError
 from seal_memory.learning.consolidate import ConsolidateReport, Consolidator, reopen
 from seal_memory.learning.pruning import needed, prune_snapshots
 from seal_memory.learning.workbench import Workbench

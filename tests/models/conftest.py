@@ -1,4 +1,4 @@
-"""Tiny random models of every tested architecture: two layers, about 500 tokens, a chat template of the family's form."""
+"""Tiny random models of every tested architecture: two layers, about 500 tokens, a template of the family's form."""
 
 from __future__ import annotations
 

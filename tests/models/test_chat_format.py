@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,4 +128,4 @@ def test_fitting_loses_no_text_and_changes_no_order(
     assert "\n\n".join(m["content"] for m in fitted) == "\n\n".join(content for _, content in turns)
     roles = [m["role"] for m in fitted]
     assert system_role or "system" not in roles
-    assert (system_role and any_order) or all(a != b for a, b in zip(roles, roles[1:], strict=False))
+    assert (system_role and any_order) or all(a != b for a, b in pairwise(roles))

@@ -1,7 +1,7 @@
 """Conformance of an architecture: adapters, training, files, decoding, and one fact from end to end.
 
-Each architecture is a tiny random model of `conftest.ARCHITECTURES`; the table in docs/models.md says which of them were
-tried with real weights, too.
+Each architecture is a tiny random model of `conftest.ARCHITECTURES`; docs/models.md says which were tried with real
+weights, too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Model profiles: found from the files, the same with and without weights; what would be computed wrongly is refused."""
+"""Model profiles: found from the files, the same with and without weights; what would be computed wrongly refused."""
 
 from __future__ import annotations
 
