@@ -83,10 +83,13 @@ class Encoder:
 
     def encode_prompt(self, messages: Messages, *, tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """Token ids of the rendered chat, up to the start of the assistant's turn."""
-        text = self.format.render(self.tokenizer, messages, tools=tools)
-        if tools and text == self.format.render(self.tokenizer, messages):
+        text = self._render(messages, tools)
+        if tools and text == self._render(messages, ()):
             raise InputError("This model's chat template has no place for tools; ask without them.")
         return self.ids(text) if self.format.own else self.plain_ids(text)
+
+    def _render(self, messages: Messages, tools: Sequence[Mapping[str, Any]]) -> str:
+        return self.format.render(self.tokenizer, messages, tools=tools)
 
     def plain_ids(self, text: str) -> list[int]:
         """Token ids of text that no template wraps, with the token that this tokenizer puts before every text."""

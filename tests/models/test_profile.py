@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from seal_memory.config import LLAMA_LINEAR, Settings
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.engines.models import DEFAULT_MODEL, resolve
 from seal_memory.engines.profile import LARGE, TESTED, ModelProfile, read, suited
+from seal_memory.engines.vllm import launcher
 from seal_memory.errors import ModelUnavailableError
 
 
@@ -56,6 +58,18 @@ def test_facts_tell_what_the_files_say(
     assert facts["system_role"] is False
     assert facts["tied_head"] is True
     assert set(facts["end_tokens"].split(", ")) >= set(gemma.ends)
+
+
+def test_the_vllm_server_gets_the_models_own_layers(
+    build_model: Callable[[Any], Path], architectures: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phi = next(a for a in architectures if a.model_type == "phi3")
+    started: list[list[str]] = []
+    monkeypatch.setenv("SEAL_MEMORY_ENGINE__CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("os.execve", lambda path, command, environment: started.append(command))
+    launcher.main(["--python", sys.executable, "--model", str(build_model(phi))])
+    at = started[0].index("--lora-target-modules")
+    assert started[0][at + 1 :] == ["o_proj", "qkv_proj", "gate_up_proj", "down_proj"]
 
 
 def test_fused_layers_are_the_default_targets_of_a_model_that_has_them(profile: ModelProfile) -> None:
