@@ -89,7 +89,9 @@ class _Group(BaseModel):
 class LearningSettings(_Group):
     """Self-edits and training: how an episode becomes an adapter."""
 
-    rank: int = Field(default=16, ge=1, le=512, description="rank of every LoRA adapter")
+    rank: int = Field(
+        default=16, ge=1, le=512, description="rank of every LoRA adapter; see the page Models for large ones"
+    )
     alpha: float = Field(default=32.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
     learning_rate: float = Field(default=2e-3, gt=0, le=1.0, description="peak learning rate of AdamW")
     epochs: int = Field(default=8, ge=1, le=1000, description="epochs over the questions about a conversation")
