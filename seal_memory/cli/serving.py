@@ -168,7 +168,7 @@ def _check_together(mode: str | None, upstream: str | None, upstream_model: str 
         )
     if upstream is None and upstream_model is not None:
         raise typer.BadParameter("needs --upstream URL", param_hint="--upstream-model")
-    if upstream is not None and mode not in (None, "weights"):
+    if upstream is not None and mode in ("retrieval", "hybrid"):
         raise typer.BadParameter("an upstream gets notes from the weights only; leave it out", param_hint="--mode")
 
 

@@ -86,7 +86,7 @@ def _enter(server: Server, caller: Caller, asked: UpstreamRequest, held: ExitSta
         raise RuntimeError("these routes are only for a server with an upstream")
     if asked.model is not None:
         check_model(server, asked.model)
-    if asked.options.mode not in (None, "weights"):
+    if asked.options.mode in ("retrieval", "hybrid"):
         told = f"seal_memory.mode: {asked.options.mode!r}; an upstream gets notes from the weights, leave the mode out."
         raise ApiError(400, "invalid_request", told, param="seal_memory.mode")
     held.enter_context(server.slots.slot(caller.id))
