@@ -33,7 +33,8 @@ def serve(
         typer.Option(help="Train automatically, only on /consolidate, or never (a worker does)."),
     ] = "auto",
     mode: Annotated[
-        Literal["weights", "retrieval", "hybrid"] | None, typer.Option(help="Default answer mode: hybrid.")
+        Literal["weights", "retrieval", "hybrid", "compose"] | None,
+        typer.Option(help="Answer mode. Default: compose for tools, JSON and long chats, else hybrid."),
     ] = None,
     upstream: Annotated[
         str | None,
@@ -72,7 +73,7 @@ def serve(
         host=host,
         port=port,
         train=train,
-        mode=mode or "hybrid",
+        mode=mode,
         engine=engine,
         engine_url=engine_url,
         served_name=served_name,
@@ -96,7 +97,7 @@ class Serving:
     host: str
     port: int
     train: Literal["auto", "asked", "never"] = "auto"
-    mode: str = "hybrid"
+    mode: str | None = None
     engine: str | None = None
     engine_url: str | None = None
     served_name: str | None = None

@@ -82,7 +82,7 @@ def make_app(
     limits: Limits | None = None,
     train: Train = "auto",
     name: str | None = None,
-    mode: str = "hybrid",
+    mode: str | None = None,
     namespace: str = "default",
     origins: Sequence[str] = (),
     root_path: str = "",
@@ -93,13 +93,15 @@ def make_app(
 
     `name`: model name shown to clients (default: that of the model that answers). `train`: "auto" learns pending
     interactions and runs due audits, "asked" runs only jobs queued by /consolidate, "never" leaves all jobs to a
-    `seal-memory worker`. `upstream`: another chat server, which answers in the memory's place.
-    `namespace`: default for requests without a key. `origins`: other sites whose pages may use the API, such as
-    "https://chat.example"; "*" is every site, for requests with a key. `root_path`: the path under which a proxy serves
-    the app. Raises `InputError` for an unknown mode, an origin that is none, or such a path.
+    `seal-memory worker`. `upstream`: another chat server, which answers in the memory's place. `mode`: of requests that
+    name none; None: as each needs it (`SealMemory.converse`). `namespace`: default for requests without a key.
+    `origins`: other sites whose pages may use the API, such as "https://chat.example"; "*" is every site, for requests
+    with a key. `root_path`: the path under which a proxy serves the app. Raises `InputError` for an unknown mode, an
+    origin that is none, or such a path.
     """
     shown = name or (public_name(pool.model) if upstream is None else upstream.model)
-    server = _server(pool, keys, limits or Limits(), train, shown, parse_mode(mode), check_name(namespace), clock)
+    checked = None if mode is None else parse_mode(mode)
+    server = _server(pool, keys, limits or Limits(), train, shown, checked, check_name(namespace), clock)
     server.origins, server.root_path = checked_origins(origins), checked_root(root_path)
     if upstream is not None:
         server.upstream = UpstreamServer(upstream, NoteTaker(pool, server.metrics))
@@ -175,7 +177,7 @@ def _server(
     limits: Limits,
     train: Train,
     name: str,
-    mode: str,
+    mode: str | None,
     namespace: str,
     clock: Callable[[], float],
 ) -> Server:

@@ -33,7 +33,7 @@ class RequestOptions:
 
     observe: bool | None
     session: str | None
-    mode: str
+    mode: str | None  # None: as the request needs it
 
 
 @dataclass(slots=True)
@@ -104,11 +104,10 @@ def prepare_chat(server: Server, caller: Caller, body: ChatRequest, options: Req
     observes = may_record(caller, options.observe, caller.observes)
     messages = flatten_blocks(body.message_dicts)
     _check_parts(messages)
-    decoding = body.decoding
+    how = {"mode": options.mode, "decoding": body.decoding, "n": body.n or 1, **body.contract_fields}
 
     def ready(memory: SealMemory) -> list[Conversation]:
-        n = body.n or 1
-        return [memory.converse(messages, mode=options.mode, decoding=decoding, n=n, **body.contract_fields)]
+        return [memory.converse(messages, **how)]
 
     recorded = messages if observes else ()
     return _prepare(server, caller, ready, recorded, options.session, body.fresh_seed(), is_chat=True)

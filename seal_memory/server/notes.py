@@ -10,13 +10,11 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from seal_memory import prompts
-from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
 from seal_memory.intake.messages import parse_message
 from seal_memory.memory import SealMemory
@@ -26,7 +24,6 @@ from seal_memory.server.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-NOTE_TOKENS = 40  # longest note
 NOTE_SECONDS = 10.0  # after them a chat goes on without
 NOTES_AT_ONCE = 16  # requests that make notes; half of a batch of the engine
 
@@ -34,14 +31,11 @@ Messages = Sequence[Mapping[str, Any]]
 
 
 def notes_for(memory: SealMemory, messages: Messages) -> list[str]:
-    """What the memory's adapters recite about a conversation's last question; empty where it abstains or is unsure."""
-    question = _last_question(messages)
-    if not question or memory.route(question).adapter_id is None:
+    """What the memory's adapters recite about a conversation's last question; empty where they are not sure."""
+    readable = list(_readable(messages))
+    if not readable or readable[-1]["role"] not in (Role.USER.value, Role.TOOL.value):
         return []
-    asked = memory.converse(prompts.direct(question), mode="weights", decoding=Decoding(NOTE_TOKENS))
-    (answer,) = asked.run()
-    sure = bool(answer.shards) and answer.confidence >= memory.settings.answering.hybrid_threshold
-    return [answer.text.strip()] if sure and answer.text.strip() else []
+    return list(memory.recollect(readable).texts)
 
 
 class NoteTaker:
@@ -95,13 +89,12 @@ class NoteTaker:
         return notes, "given" if notes else "silent"
 
 
-def _last_question(messages: Messages) -> str:
-    """The text of the last user message; "" where there is none, or it has another shape."""
-    for number, message in reversed(list(enumerate(messages))):
+def _readable(messages: Messages) -> Iterator[dict[str, str]]:
+    """The messages that have text, as text; those of another shape are for the upstream alone."""
+    for number, message in enumerate(messages):
         try:
             found = parse_message(message, f"message {number}")
         except InputError:
             continue
-        if found.role is Role.USER:
-            return found.text.strip()
-    return ""
+        if found.text.strip():
+            yield {"role": found.role.value, "content": found.text}

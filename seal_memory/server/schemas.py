@@ -19,7 +19,7 @@ from seal_memory.server.request_fields import Body, Content, MaxTokens, Prompts,
 from seal_memory.server.unsupported import Off, One, Unsupported
 
 MAX_COMPLETION = 16  # tokens of /v1/completions where no limit is given, as OpenAI has it
-Mode = Literal["weights", "retrieval", "hybrid"]  # the values of answering.answerer.Mode
+Mode = Literal["weights", "retrieval", "hybrid", "compose"]  # the values of answering.answerer.Mode
 
 
 class MemoryOptions(Body):

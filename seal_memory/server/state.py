@@ -162,7 +162,7 @@ class Server:
     threads: ThreadPoolExecutor
     trainer: PoolTrainer | None
     name: str
-    mode: str
+    mode: str | None
     namespace: str
     clock: Callable[[], float]
     origins: Sequence[str] = ()

@@ -40,15 +40,16 @@ from seal_memory_langchain.requests import ANSWERS, HONOURED, NETWORK, OPTIONS, 
 class ChatSealMemory(BaseChatModel):
     """A chat model that remembers: `ChatSealMemory(memory=SealMemory.open(folder))`.
 
-    `mode`: "weights", "retrieval" or "hybrid". `seed`: None draws a fresh one for each answer. Each option may also be
-    given per call; an option that this model cannot honour is refused by name. The answer's
-    `response_metadata["seal_memory"]` says where it came from. Raises LangChain's `ModelError`s.
+    `mode`: "weights", "retrieval", "hybrid" or "compose"; None: as the request needs it (see `converse`). `seed`:
+    None draws a fresh one for each answer. Each option may also be given per call; an option that this model cannot
+    honour is refused by name. The answer's `response_metadata["seal_memory"]` says where it came from. Raises
+    LangChain's `ModelError`s.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     memory: SealMemory = Field(exclude=True)
-    mode: str = "hybrid"
+    mode: str | None = None
     max_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
