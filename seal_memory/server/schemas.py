@@ -136,7 +136,7 @@ class ChatRequest(Generation):
     @field_validator("tools", "response_format")
     @classmethod
     def _usable(cls, value: Any, info: ValidationInfo) -> Any:
-        _check_contract(info.field_name, {info.field_name: value})
+        _check_contract(str(info.field_name), {str(info.field_name): value})
         return value
 
     @field_validator("tool_choice")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from seal_memory.answering.answerer import Answer, Mode, UsedShard
+from seal_memory.answering.cues import Cue
+from seal_memory.answering.recollecting import Note, Recollection
 from seal_memory.errors import BusyError, CorruptAdapterError
 from seal_memory.memory import SealMemory
-from seal_memory.prompts import REMEMBERED, direct
+from seal_memory.prompts import REMEMBERED
+from seal_memory.routing.router import Route
 from seal_memory.server import notes
 
 Front = Any  # conftest's Site with an upstream
@@ -100,42 +100,49 @@ def _busy(*_: Any, **__: Any) -> Any:
 # -- notes --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def recites(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, float], list[Any]]:
-    """Makes adapters recite a text with a confidence, where the router finds them; the list is what they were asked."""
+def _recites(patch: pytest.MonkeyPatch, *texts: str) -> list[Any]:
+    """Make adapters recite these texts; the list is what they were asked about."""
+    asked: list[Any] = []
+    notes = tuple(Note(text, Cue(QUESTION), Route(), True, 1.0, 2.0) for text in texts)
 
-    def make(text: str, confidence: float) -> list[Any]:
-        asked: list[Any] = []
+    def recollect(_: SealMemory, said: Any) -> Recollection:
+        asked.append(said)
+        return Recollection(notes)
 
-        def converse(memory: Any, said: Any, **options: Any) -> Any:
-            asked.append((said, options["mode"], options["decoding"].max_tokens))
-            shards = (UsedShard(memory.route(QUESTION).adapter_id, 1.0),)
-            return SimpleNamespace(run=lambda: [Answer(text, confidence, Mode.WEIGHTS, 1, shards)])
-
-        monkeypatch.setattr(SealMemory, "converse", converse)
-        return asked
-
-    return make
+    patch.setattr(SealMemory, "recollect", recollect)
+    return asked
 
 
-def test_the_upstream_gets_what_the_adapters_recite(front: Front, chat: Chat, learned: str, recites: Any) -> None:
-    """In front, closed book, asked as they were trained; nothing else of the request changes."""
-    asked = recites(" Maud Ellery built it. ", 0.9)
+def test_the_upstream_gets_what_the_adapters_recite(
+    front: Front, chat: Chat, learned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In front, closed book; nothing else of the request changes."""
+    asked = _recites(monkeypatch, "Maud Ellery built it.")
     answer = front.post(PATH, {**ASKED, "tools": [], "n": 1}, namespace=learned)
     note = {"role": "system", "content": f"{REMEMBERED}\n- Maud Ellery built it."}
     assert chat.body == {**ASKED, "messages": [note, *SAID], "tools": [], "n": 1}
     assert answer.headers["x-seal-memory-notes"] == "1"
-    assert asked == [(direct(QUESTION), "weights", notes.NOTE_TOKENS)]
+    assert asked == [SAID]
     assert all(REMEMBERED not in text for _, text, _ in front.texts(learned))
 
 
-@pytest.mark.parametrize(("text", "confidence"), [("Maud Ellery built it.", 0.2), (" ", 0.9)], ids=["unsure", "empty"])
-def test_an_unsure_recitation_is_no_note(
-    front: Front, chat: Chat, learned: str, recites: Any, text: str, confidence: float
+def test_where_the_adapters_are_silent_the_request_passes_as_it_is(
+    front: Front, chat: Chat, learned: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recites(text, confidence)
+    _recites(monkeypatch)
     assert front.post(PATH, ASKED, namespace=learned).headers["x-seal-memory-notes"] == "0"
     assert chat.body == ASKED
+
+
+def test_the_adapters_are_asked_about_the_text_of_a_chat_and_not_about_other_parts(
+    front: Front, chat: Chat, learned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only the upstream can read goes there, and keeps no note from coming."""
+    asked = _recites(monkeypatch, "Maud Ellery built it.")
+    picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}
+    front.post(PATH, {**ASKED, "messages": [picture, *SAID]}, namespace=learned)
+    assert asked == [SAID]
+    assert chat.body["messages"][1:] == [picture, *SAID]
 
 
 @pytest.mark.parametrize(
