@@ -19,6 +19,7 @@ from weakref import WeakMethod
 
 from seal_memory._internal.progress import Progress, silent
 from seal_memory.answering.answerer import Answer, Answerer, check_questions, parse_mode
+from seal_memory.answering.contract import parse_contract
 from seal_memory.answering.conversation import Conversation, chat_prompt, default_mode, text_prompt
 from seal_memory.answering.quiz_report import QuizReport, ask_quiz, user_items, valid_items
 from seal_memory.answering.recollecting import Recollection
@@ -501,7 +502,9 @@ class SealMemory:
         decoding: Decoding | None = None,
         n: int = 1,
         tools: Sequence[Mapping[str, Any]] = (),
-        structured: bool = False,
+        tool_choice: str | Mapping[str, Any] | None = None,
+        parallel_tool_calls: bool = True,
+        response_format: Mapping[str, Any] | None = None,
     ) -> Conversation:
         """Check a chat or a text to continue, and bind it to the published snapshot; `run()` then continues it.
 
@@ -510,8 +513,11 @@ class SealMemory:
             mode: As for `ask`. None: "compose" with tools, structured output, or over eight messages; else "hybrid".
             decoding: Temperature, stop strings and limits; None is greedy.
             n: Number of samples.
-            tools: OpenAI tool definitions for the model's chat template.
-            structured: Whether the caller wants JSON; only for the choice of a mode.
+            tools: OpenAI tool definitions; an answer's `tool_calls` name them.
+            tool_choice: "auto" (None too), "none", "required", a tool's name, or OpenAI's objects for one tool or
+                several. A forced call is exactly one, and valid by the tool's schema.
+            parallel_tool_calls: Whether an answer may hold several calls.
+            response_format: OpenAI's object: text, json_object, or json_schema with a schema that the answer follows.
 
         Returns:
             A conversation whose `run(on_text)` makes the answers and streams their text.
@@ -524,11 +530,22 @@ class SealMemory:
             BaseModelMismatchError: As `ask`.
             EngineUnavailableError: As `ask`.
         """
-        prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said, tools)
+        contract = parse_contract(
+            tools=tools,
+            tool_choice=tool_choice,
+            parallel_tool_calls=parallel_tool_calls,
+            response_format=response_format,
+        )
+        prompt, question = text_prompt(said) if isinstance(said, str) else chat_prompt(said)
+        if contract.tools:
+            prompt = contract.with_tools(prompt, self.answering.encoder.call_form)
+        elif contract.schema is not None:
+            prompt = replace(prompt, schema=contract.schema)
+        structured = contract.schema is not None
         parsed_mode = default_mode(prompt, structured=structured) if mode is None else parse_mode(mode)
         decoding = decoding if decoding is not None else Decoding()
         self.answering.check(prompt, decoding)
-        return Conversation(self._answerer(shared=True), prompt, question, parsed_mode, decoding, n)
+        return Conversation(self._answerer(shared=True), prompt, question, parsed_mode, decoding, n, contract=contract)
 
     def recollect(self, said: str | Sequence[Mapping[str, Any]]) -> Recollection:
         """The notes that the adapters recite about a request, closed book, for another model's prompt.

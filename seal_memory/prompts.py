@@ -44,6 +44,18 @@ def remembered(notes: Sequence[str]) -> str:
     return "\n".join([REMEMBERED, *(f"- {note}" for note in notes)])
 
 
+def describe_tools(signatures: Sequence[str]) -> str:
+    """Part of the system turn: tools by their JSON signatures, and how to call them (Hermes' form)."""
+    listed = "\n".join(signatures)
+    return (
+        "You can call tools. Each line between <tools> and </tools> describes one in JSON:\n"
+        f"<tools>\n{listed}\n</tools>\n"
+        "Where a tool helps, answer with nothing but its name and its arguments, in JSON, in this form:\n"
+        '<tool_call>\n{"name": "the tool\'s name", "arguments": {"an argument": "its value"}}\n</tool_call>\n'
+        "For several calls, write several such blocks. Results come back between <tool_response> and </tool_response>."
+    )
+
+
 def before_question(sample: str) -> str:
     """Plain text after which a question that `sample` answers is likely; see `answering.best_of_n`."""
     return f"{sample}\nQuestion:"

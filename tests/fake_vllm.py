@@ -153,6 +153,7 @@ class FakeVllm:
             text = self.engine.tokenizer.decode(made, skip_special_tokens=True)
             return any(s in text for s in body.get("stop") or ())
 
+        form = (body.get("structured_outputs") or {}).get("json")
         sampling = Sampling(
             temperature=body.get("temperature", 1.0),
             top_k=body.get("top_k") or 10_000,
@@ -163,6 +164,7 @@ class FakeVllm:
             (done,) = generate(
                 self.engine.stack, [body["prompt"]], [adapter], max_new_tokens=body["max_tokens"], stop_ids=stops,
                 pad_id=self.engine.pad_id, sampling=sampling, on_token=on_token, top=max(1, body.get("logprobs") or 0),
+                matchers=[None if form is None else self.engine.schemas.matcher(form)],
             )  # fmt: skip
         self._computed = True
         ended = len(done.logprobs) > len(done.ids)

@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Literal
 
 from seal_memory import prompts
 from seal_memory.answering import best_of_n
 from seal_memory.answering.cues import cues_of, cues_of_text
 from seal_memory.answering.recollecting import Recollection, recollect
+from seal_memory.answering.tool_calls import ToolCall
 from seal_memory.config import AnsweringSettings
 from seal_memory.engines.base import (
     Completion,
@@ -65,8 +67,9 @@ class Answer:
     `mode` is the mode that was taken, never "hybrid". `confidence` is the geometric mean of the answer's token
     probabilities, 0..1. `snapshot` is the version that answered, None for the untouched base. `sources` are ids of the
     interactions behind it. `prompt_tokens` counts every prompt of this answer, `generated_tokens` all of its samples.
-    `finish` is "length" where `max_tokens` ended it. `tokens` is empty unless log-probabilities were asked for. `notes`
-    is what the weights recited and the base then read, in compose mode; empty where the memory was silent.
+    `finish` is "length" where `max_tokens` ended it, "tool_calls" where it holds `tool_calls`; `text` is what stands
+    beside them. `tokens` is empty unless log-probabilities were asked for. `notes` is what the weights recited and the
+    base then read, in compose mode; empty where the memory was silent.
     """
 
     text: str
@@ -77,8 +80,9 @@ class Answer:
     prompt_tokens: int = 0
     generated_tokens: int = 0
     sources: tuple[str, ...] = ()
-    finish: Finish = "stop"
+    finish: Finish | Literal["tool_calls"] = "stop"
     tokens: tuple[TokenLogprob, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
     notes: tuple[str, ...] = ()
 
 

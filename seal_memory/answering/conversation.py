@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seal_memory.answering.answerer import Answer, Answerer, Mode
+from seal_memory.answering.contract import FREE, Contract
+from seal_memory.answering.tool_calls import certain_text
 from seal_memory.engines.base import Decoding, OnText, Prompt
 from seal_memory.errors import InputError
 from seal_memory.intake.messages import parse_message
@@ -32,6 +34,7 @@ class Conversation:
     decoding: Decoding
     n: int = 1
     seed: int | None = None
+    contract: Contract = FREE
 
     @property
     def snapshot(self) -> int | None:
@@ -39,10 +42,40 @@ class Conversation:
         return self.answerer.snapshot
 
     def run(self, on_text: OnText | None = None) -> list[Answer]:
-        """Make the `n` answers; `on_text(sample, piece)` gets the text while it is made, and may raise to end it."""
+        """Make the `n` answers; `on_text(sample, piece)` gets the text while it is made, and may raise to end it.
+
+        Tool calls are no part of the text.
+        """
         prompt = self.prompt if self.seed is None else replace(self.prompt, seed=self.seed)
         asked, questions = [prompt] * self.n, [self.question] * self.n
-        return self.answerer.converse(asked, questions, self.mode, self.decoding, on_text=on_text)
+        told = _Told(on_text, self.contract, self.n) if on_text is not None and self.contract.tools else None
+        made = self.answerer.converse(asked, questions, self.mode, self.decoding, on_text=told or on_text)
+        answers = [self.contract.read(answer) for answer in made]
+        if told is not None:
+            told.close(answers)
+        return answers
+
+
+class _Told:
+    """The listener of answers that may hold tool calls: text goes through once it can be no part of a call."""
+
+    def __init__(self, on_text: OnText, contract: Contract, samples: int) -> None:
+        self._on_text, self._contract = on_text, contract
+        self._texts, self._sent = [""] * samples, [0] * samples
+
+    def __call__(self, sample: int, piece: str) -> None:
+        self._texts[sample] += piece
+        self._send(sample, "" if self._contract.forced else certain_text(self._texts[sample]))
+
+    def close(self, answers: Sequence[Answer]) -> None:
+        """Send what the answers have beyond it."""
+        for sample, answer in enumerate(answers):
+            self._send(sample, answer.text)
+
+    def _send(self, sample: int, text: str) -> None:
+        piece = text[self._sent[sample] :]
+        self._sent[sample] += len(piece)
+        self._on_text(sample, piece)
 
 
 def default_mode(prompt: Prompt, *, structured: bool = False) -> Mode:
@@ -54,7 +87,7 @@ def default_mode(prompt: Prompt, *, structured: bool = False) -> Mode:
     return Mode.COMPOSE if prompt.tools or structured or spoken > LONG_CHAT else Mode.HYBRID
 
 
-def chat_prompt(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[Prompt, str]:
+def chat_prompt(messages: Sequence[Mapping[str, Any]]) -> tuple[Prompt, str]:
     """The prompt of OpenAI message dicts, and its query for routing: the last user message.
 
     A tool's result may be empty, as a silent command's is. Raises `InputError` naming a bad message, or when they do
@@ -68,9 +101,9 @@ def chat_prompt(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[s
         raise InputError(
             "chat needs messages that end with a user message that has text, or with a tool's results after one."
         )
-    kept = [{k: m[k] for k in _KEPT if m.get(k)} for m in messages] if tools else [{} for _ in messages]
+    kept = [{k: m[k] for k in _KEPT if m.get(k)} for m in messages]
     chat = [{"role": p.role.value, "content": p.text, **more} for p, more in zip(parsed, kept, strict=True)]
-    return Prompt(chat, tools=tuple(tools)), said[-1]
+    return Prompt(chat), said[-1]
 
 
 def text_prompt(text: str) -> tuple[Prompt, str]:

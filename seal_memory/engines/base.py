@@ -29,7 +29,8 @@ class Prompt:
 
     `raw`: plain text to continue, instead of messages. `tools`: OpenAI tool definitions for the chat template.
     `greedy`: take the likeliest tokens even where the rest of the batch is sampled. `seed`: of this prompt's samples,
-    instead of the decoding's.
+    instead of the decoding's. `schema`: JSON schema that the text must follow. `opening`: beginning of the assistant's
+    turn, which the text continues and does not repeat.
     """
 
     messages: Messages
@@ -38,6 +39,8 @@ class Prompt:
     tools: Sequence[Mapping[str, Any]] = ()
     greedy: bool = False
     seed: int | None = None
+    schema: Mapping[str, Any] | None = None
+    opening: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from seal_memory.engines.prefixes import (
     pack_rows,
 )
 from seal_memory.engines.sampling import GREEDY, Sampling, choose, draw_uniforms, likeliest
+from seal_memory.engines.schemas import SchemaMatcher
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
@@ -69,16 +70,19 @@ def generate(
     top: int = 0,
     greedy: Sequence[bool] = (),
     own_seeds: Sequence[int | None] = (),
+    matchers: Sequence[SchemaMatcher | None] = (),
 ) -> list[Generated]:
     """Continue each prompt under its own adapter; results in the order of the prompts.
 
     `greedy`: prompts that are not sampled, whatever `sampling` says; empty, or one flag per prompt. `own_seeds`:
     of prompts that have one instead of the sampling's. `top`: how many of the likeliest tokens to report beside every
     generated one. `before_token` is called before every token; it may run other batches, or raise to end this one.
+    `matchers`: fresh ones of prompts whose text follows a schema; empty, or one or None per prompt.
     """
     uniforms = draw_uniforms(sampling, prompts, [id(a) for a in adapters], max_new_tokens, greedy, own_seeds)
-    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, uniforms, on_token, before_token, top)
-    sharing = limits.min_prefix > 0 and can_share(stack.model)
+    loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, uniforms, on_token, before_token, top, matchers)
+    longest = max((len(p) for p in prompts), default=0) + max_new_tokens
+    sharing = limits.min_prefix > 0 and can_share(stack.model, longest)
     results: dict[int, Generated] = {}
     for group in find_groups(prompts, [id(a) for a in adapters], min_prefix=limits.min_prefix) if sharing else []:
         if len(group.index) * (max(len(prompts[i]) for i in group.index) + max_new_tokens) > limits.token_budget:
@@ -159,6 +163,7 @@ class _Row:
     index: int  # of the prompt
     ids: list[int]
     logprobs: list[float]
+    matcher: SchemaMatcher | None = None
     stopped: bool = False
     top: list[Likeliest] = field(default_factory=list)
 
@@ -174,15 +179,17 @@ class _Loop:
     on_token: OnToken | None
     before_token: Callable[[], None]
     top: int
+    matchers: Sequence[SchemaMatcher | None]
 
     def run(self, rows: _Rows, index: Sequence[int]) -> dict[int, Generated]:
         """Results by prompt index; row i is prompt `index[i]`."""
-        made = [_Row(i, [], []) for i in index]
+        made = [_Row(i, [], [], self.matchers[i] if self.matchers else None) for i in index]
         for step in range(self.max_new_tokens):
             self.before_token()
             uniforms = None if self.uniforms is None else self.uniforms[[index[i] for i in rows.live], step]
             logits = rows.logits()
-            chosen, logprob = choose(logits, self.sampling, uniforms)
+            allowed = _allowed([made[r] for r in rows.live], logits, self.max_new_tokens - step)
+            chosen, logprob = choose(logits, self.sampling, uniforms, allowed)
             top = likeliest(logits, self.top) if self.top else [()] * len(chosen)
             keep = []
             for place, (token, score) in enumerate(zip(chosen.tolist(), logprob.tolist(), strict=True)):
@@ -202,6 +209,21 @@ class _Loop:
         if token in self.stop_ids:
             row.stopped = True
         else:
+            if row.matcher is not None:
+                row.matcher.accept(token)
             row.ids.append(token)
             row.stopped = self.on_token is not None and bool(self.on_token(row.index, token))
         return not row.stopped
+
+
+def _allowed(rows: Sequence[_Row], logits: Tensor, left: int) -> Tensor | None:
+    """Tokens (B, vocab) that may follow, with `left` to be made; None where no row follows a schema."""
+    following = [(place, r.matcher) for place, r in enumerate(rows) if r.matcher is not None and not r.stopped]
+    if not following:
+        return None
+    allowed = torch.ones_like(logits, dtype=torch.bool)
+    for place, matcher in following:
+        own = torch.from_numpy(matcher.allowed(left)).to(logits.device)
+        allowed[place, : len(own)] = own
+        allowed[place, len(own) :] = False  # padding of the model's vocabulary
+    return allowed

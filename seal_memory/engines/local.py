@@ -23,6 +23,8 @@ from seal_memory.engines.decode import Sampling, generate
 from seal_memory.engines.encoding import DEFAULT_LENGTH, Encoder
 from seal_memory.engines.models import LoadedModel
 from seal_memory.engines.priority_lock import PriorityLock
+from seal_memory.engines.profile import inspect
+from seal_memory.engines.schemas import SchemaCompiler
 from seal_memory.errors import AdapterError, LedgerError, UnknownIdError
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
@@ -48,6 +50,8 @@ class TransformersEngine:
         # adapters from `put`, for as long as anybody holds them
         self._put_adapters: WeakValueDictionary[str, LoraAdapter] = WeakValueDictionary()
         self.encoder = _encoder(loaded)
+        self.schemas = SchemaCompiler(self.tokenizer, self.encoder.stop_ids)
+        self.profile = inspect(loaded.model, self.encoder)
         self.stop_ids, self.max_length = self.encoder.stop_ids, self.encoder.max_length
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = pad if pad is not None else min(self.stop_ids)
@@ -137,11 +141,12 @@ class TransformersEngine:
         """Continue every prompt with these options; `on_text` receives the text as it is made, in this thread.
 
         Raises `InputError` when a prompt and `max_tokens` do not fit the model's context, for options out of range, and
-        for tools that the model's chat template ignores.
+        for a schema that cannot be followed.
         """
         ids = [self.encode(p) for p in prompts]
         tokens = self.encoder.max_new_tokens([len(i) for i in ids], decoding.max_tokens)
         sampling = _sampling(decoding)
+        matchers = [None if p.schema is None else self.schemas.matcher(p.schema) for p in prompts]
         transcript = self.encoder.transcript(prompts, stop=decoding.stop, on_text=on_text)
         with self.lock:
             done = generate(
@@ -157,6 +162,7 @@ class TransformersEngine:
                 top=decoding.top_logprobs or 0,
                 greedy=[p.greedy for p in prompts],
                 own_seeds=[p.seed for p in prompts],
+                matchers=matchers,
             )
         return [
             self.encoder.completion(len(i), g, row=row, transcript=transcript, decoding=decoding)
@@ -166,6 +172,8 @@ class TransformersEngine:
     def check(self, prompt: Prompt, decoding: Decoding) -> None:
         """Raises what `talk` would raise for this prompt and these options, before anything is computed."""
         _sampling(decoding)
+        if prompt.schema is not None:
+            self.schemas.check(prompt.schema)
         self.encoder.max_new_tokens([len(self.encode(prompt))], decoding.max_tokens)
 
     def score(self, requests: Sequence[tuple[Prompt, str]]) -> list[Score]:
@@ -214,13 +222,16 @@ class TransformersEngine:
     def _row(self, prompt: list[int], target: str, *, end: bool) -> Row:
         ids = self.encoder.ids(target)
         if end:
-            ids.append(int(self.tokenizer.eos_token_id))
+            ids.append(self.encoder.end_of_turn)
         return Row(tuple(prompt + ids), len(prompt))
 
     def encode_text(self, text: str) -> Row:
         """A row of plain text, cut at the model's context; the loss counts all of it."""
-        ids = [*self.encoder.ids(text), int(self.tokenizer.eos_token_id)]
-        return Row(tuple(ids[: self.max_length]), 0)
+        end = self.tokenizer.eos_token_id
+        ids = self.encoder.plain_ids(text)
+        given = len(ids) - len(self.encoder.ids(text))
+        ids.append(self.encoder.end_of_turn if end is None else int(end))
+        return Row(tuple(ids[: self.max_length]), given)
 
     def count_tokens(self, text: str) -> int:
         return len(self.encoder.ids(text))

@@ -8,6 +8,7 @@ batch, when rows finish, or how the batch is split. Not here: running the model 
 from __future__ import annotations
 
 import hashlib
+import math
 from array import array
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -90,12 +91,19 @@ def row_seeds(
     return seeds
 
 
-def choose(logits: Tensor, sampling: Sampling, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Next tokens (B,) and their log-probabilities (B,) under the *untempered* distribution; `uniforms` is (B,)."""
+def choose(
+    logits: Tensor, sampling: Sampling, uniforms: Tensor | None, allowed: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Next tokens (B,) and their log-probabilities (B,) under the *untempered* distribution; `uniforms` is (B,).
+
+    `allowed` (B, vocab): tokens that may be chosen, None for all. The log-probabilities are those without this limit,
+    as vLLM reports them.
+    """
+    choices = logits if allowed is None else logits.masked_fill(~allowed, -math.inf)
     if uniforms is None:
-        chosen = logits.argmax(dim=-1)
+        chosen = choices.argmax(dim=-1)
     else:
-        values, indices = logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1)  # likeliest first
+        values, indices = choices.topk(min(sampling.top_k, logits.shape[-1]), dim=-1)  # likeliest first
         place = _sampled_rank(values.cpu(), sampling, uniforms).to(logits.device)
         chosen = indices.gather(1, place[:, None])[:, 0]
     top = logits.gather(1, chosen[:, None])[:, 0]

@@ -30,6 +30,7 @@ SNAPSHOT_HEADER = "X-Seal-Memory-Snapshot"
 POLL_SECONDS = 0.5  # between two checks for a disconnected client
 
 router = APIRouter(prefix="/v1", tags=["openai"])
+models_router = APIRouter(prefix="/v1", tags=["openai"])
 
 ObserveHeader = Annotated[
     bool | None, Header(alias="X-Seal-Memory-Observe", description="Whether to record this conversation.")
@@ -67,7 +68,7 @@ async def chat_completions(
 ) -> Response:
     """Continue a conversation, using the memory. It is recorded unless the request or the key says otherwise."""
     server = server_of(request)
-    _check_model(server, body.model)
+    check_model(server, body.model)
     exchange = await server.in_thread(
         partial(prepare_chat, server, caller, body, _request_options(server, body, observe, session))
     )
@@ -84,23 +85,23 @@ async def completions(
 ) -> Response:
     """Continue plain text, without a chat template. It is recorded only on request."""
     server = server_of(request)
-    _check_model(server, body.model)
+    check_model(server, body.model)
     exchange = await server.in_thread(
         partial(prepare_completion, server, caller, body, _request_options(server, body, observe, session))
     )
     return await _answer(request, server, exchange, body, _TEXT)
 
 
-@router.get("/models")
+@models_router.get("/models")
 async def models(request: Request, caller: ChatCaller) -> dict[str, Any]:
     """List the server's one model."""
     return {"object": "list", "data": [_model(server_of(request))]}
 
 
-@router.get("/models/{model:path}")
+@models_router.get("/models/{model:path}")
 async def model(request: Request, model: str, caller: ChatCaller) -> dict[str, Any]:
     """Get the model by name."""
-    _check_model(server_of(request), model)
+    check_model(server_of(request), model)
     return _model(server_of(request))
 
 
@@ -108,7 +109,7 @@ def _model(server: Server) -> dict[str, Any]:
     return {"id": server.name, "object": "model", "created": 0, "owned_by": "seal-memory"}
 
 
-def _check_model(server: Server, wanted: str) -> None:
+def check_model(server: Server, wanted: str) -> None:
     if wanted != server.name:
         raise ApiError(404, "model_not_found", f"Unknown model {wanted!r}; this server has only {server.name!r}.")
 
@@ -213,6 +214,7 @@ def _ends(
 ) -> Iterator[dict[str, Any]]:
     """The last chunk of every choice; the final one carries the field `seal_memory`."""
     for n, answer in enumerate(answers):
+        yield from ({**start, "choices": [delta]} for delta in shape.chat_calls(n, answer))
         chunk = {**start, "choices": [formats.end(n, answer)]}
         if n + 1 == len(answers):
             chunk["seal_memory"] = _origin(exchange, answers)

@@ -10,6 +10,7 @@ from typing import Any
 
 from seal_memory._internal.jsonable import fields_of, jsonable
 from seal_memory.answering.answerer import Answer
+from seal_memory.answering.tool_calls import ToolCall
 from seal_memory.engines.base import TokenLogprob
 from seal_memory.intake.recording import Recorded
 
@@ -49,10 +50,21 @@ def origin_of(
 def chat_choice(index: int, answer: Answer) -> dict[str, Any]:
     return {
         "index": index,
-        "message": {"role": "assistant", "content": answer.text, "refusal": None},
+        "message": _message(answer),
         "logprobs": chat_logprobs(answer),
         "finish_reason": answer.finish,
     }
+
+
+def _message(answer: Answer) -> dict[str, Any]:
+    if not answer.tool_calls:
+        return {"role": "assistant", "content": answer.text, "refusal": None}
+    calls = [_tool_call(call) for call in answer.tool_calls]
+    return {"role": "assistant", "content": answer.text or None, "refusal": None, "tool_calls": calls}
+
+
+def _tool_call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def text_choice(index: int, answer: Answer) -> dict[str, Any]:
@@ -75,6 +87,15 @@ def chat_piece(index: int, text: str) -> dict[str, Any]:
 
 def text_piece(index: int, text: str) -> dict[str, Any]:
     return {"index": index, "text": text, "logprobs": None, "finish_reason": None}
+
+
+def chat_calls(index: int, answer: Answer) -> list[dict[str, Any]]:
+    """The chunks of a choice's tool calls: for each its id and name, then its arguments."""
+    deltas = []
+    for place, call in enumerate(answer.tool_calls):
+        named = _tool_call(call) | {"function": {"name": call.name, "arguments": ""}}
+        deltas += [{"index": place, **named}, {"index": place, "function": {"arguments": call.arguments}}]
+    return [{**chat_piece(index, ""), "delta": {"tool_calls": [delta]}} for delta in deltas]
 
 
 def chat_end(index: int, answer: Answer) -> dict[str, Any]:

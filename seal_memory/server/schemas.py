@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from seal_memory.answering.contract import parse_contract
 from seal_memory.engines.base import ALL_TOKENS, DEFAULT_TOP_K, Decoding
+from seal_memory.errors import InputError
 from seal_memory.intake.cleaning import without_surrogates
 from seal_memory.server.request_fields import Body, Content, MaxTokens, Prompts, Stop, check_depth, mapped_texts
 from seal_memory.server.unsupported import Off, One, Unsupported
@@ -100,6 +102,14 @@ class Message(BaseModel):
     attachments: Off = None
 
 
+def _check_contract(field: str | None, fields: dict[str, Any]) -> None:
+    """Raises ValueError for a field that says nothing usable about the answer."""
+    try:
+        parse_contract(**{name: value for name, value in fields.items() if value is not None})
+    except InputError as error:
+        raise ValueError(str(error).removeprefix(f"{field}: ")) from None
+
+
 class ChatRequest(Generation):
     """POST /v1/chat/completions"""
 
@@ -120,13 +130,20 @@ class ChatRequest(Generation):
     top_logprobs: int | None = Field(None, ge=0, le=20)
     tools: list[dict[str, Any]] | None = Field(None, max_length=128)
     tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = True
     response_format: dict[str, Any] | None = None
 
-    @field_validator("response_format")
+    @field_validator("tools", "response_format")
     @classmethod
-    def _text_only(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        if value is not None and value.get("type", "text") != "text":
-            raise ValueError("only {'type': 'text'} is supported; leave it out")
+    def _usable(cls, value: Any, info: ValidationInfo) -> Any:
+        _check_contract(str(info.field_name), {str(info.field_name): value})
+        return value
+
+    @field_validator("tool_choice")
+    @classmethod
+    def _offered(cls, value: str | dict[str, Any] | None, info: ValidationInfo) -> str | dict[str, Any] | None:
+        if "tools" in info.data:  # else they are refused already
+            _check_contract("tool_choice", {"tools": info.data["tools"], "tool_choice": value})
         return value
 
     @field_validator("top_logprobs")
@@ -136,24 +153,19 @@ class ChatRequest(Generation):
             raise ValueError("needs logprobs: true")
         return value
 
-    @field_validator("tool_choice")
-    @classmethod
-    def _not_forced(cls, value: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
-        if value not in (None, "auto", "none"):
-            raise ValueError("expected 'auto' or 'none'; this server cannot force a tool")
-        return value
-
     @property
     def message_dicts(self) -> list[dict[str, Any]]:
         return [{"content": None, **m.model_dump(exclude_unset=True)} for m in self.messages]  # left out: as null
 
     @property
-    def wants_json(self) -> bool:
-        return bool((self.response_format or {}).get("type", "text") != "text")
-
-    @property
-    def offered_tools(self) -> list[dict[str, Any]]:
-        return [] if self.tool_choice == "none" else list(self.tools or [])
+    def contract_fields(self) -> dict[str, Any]:
+        """What the answer may be, as `SealMemory.converse` takes it."""
+        return {
+            "tools": self.tools or (),
+            "tool_choice": self.tool_choice,
+            "parallel_tool_calls": self.parallel_tool_calls is not False,
+            "response_format": self.response_format,
+        }
 
     @property
     def decoding(self) -> Decoding:

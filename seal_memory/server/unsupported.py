@@ -15,7 +15,7 @@ from seal_memory.server.request_fields import Body
 # Fields that change no answer here: who asks, and how a provider bills, keeps, caches or schedules requests.
 IGNORED = frozenset(
     {
-        "cache_prompt", "cache_salt", "keep_alive", "metadata", "parallel_tool_calls", "prediction", "priority",
+        "cache_prompt", "cache_salt", "keep_alive", "metadata", "prediction", "priority",
         "prompt_cache_key", "prompt_cache_retention", "request_id", "safety_identifier", "service_tier", "store",
         "user",
     }

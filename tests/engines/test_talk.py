@@ -20,7 +20,6 @@ ASKED = [
     Prompt([{"role": "user", "content": "Who built it?"}], "one"),
     Prompt([{"role": "user", "content": "Korrin Bay?"}]),
 ]
-TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
 
 
 @pytest.fixture(scope="module")
@@ -98,19 +97,6 @@ def test_raw_text_is_continued_without_a_template(engine: TransformersEngine) ->
     ids = engine.encode(Prompt((), raw="The lighthouse"))
     assert engine.tokenizer.decode(ids) == "The lighthouse"
     assert engine.talk([Prompt((), raw="The lighthouse")], Decoding(3))[0].prompt_tokens == len(ids)
-
-
-def test_tools_need_a_template_that_shows_them(engine: TransformersEngine) -> None:
-    """Ignored tools would be a lie."""
-    prompt = Prompt(ASKED[0].messages, tools=[TOOL])
-    with pytest.raises(InputError, match="no place for tools"):
-        engine.check(prompt, Decoding())
-    plain = engine.tokenizer.chat_template
-    engine.tokenizer.chat_template = "{% if tools %}{{ tools[0].function.name }}{% endif %}" + plain
-    try:
-        assert "look_up" in engine.tokenizer.decode(engine.encode(prompt))
-    finally:
-        engine.tokenizer.chat_template = plain
 
 
 @pytest.mark.parametrize("bad", [{"stop": ("",)}, {"max_tokens": -2}, {"temperature": -1.0}, {"top_p": 0.0}])

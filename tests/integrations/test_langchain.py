@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from seal_memory import SealMemory
-from seal_memory.answering.answerer import Answer, Mode
+from seal_memory.engines.base import Completion
 from seal_memory.errors import BusyError, InputError, ModelUnavailableError, PromptTooLongError
 
 pytest.importorskip("langchain", reason="LangChain is not installed: pip install seal-memory[langchain]")
@@ -209,8 +209,8 @@ def test_an_answer_says_where_it_came_from(memory: SealMemory) -> None:
         ({"input": "Hello", "mode": "dreams"}, exceptions.ModelInvalidRequestError, "dreams"),
         ({"input": "Hello", "temperature": -1.0}, exceptions.ModelInvalidRequestError, "temperature"),
         ({"input": "Hello", "model": "gpt-9"}, exceptions.ModelInvalidRequestError, "gpt-9"),
-        ({"input": "Hello", "tools": [TOOL]}, exceptions.ModelInvalidRequestError, "no place for tools"),
-        ({"input": "Hello", "tool_choice": "any"}, exceptions.ModelInvalidRequestError, "cannot be forced"),
+        ({"input": "Hello", "tools": [TOOL, TOOL]}, exceptions.ModelInvalidRequestError, "name of two tools"),
+        ({"input": "Hello", "tool_choice": "any"}, exceptions.ModelInvalidRequestError, "at least one tool"),
         ({"input": "Hello", "max_tokens": 5000}, exceptions.ContextOverflowError, "context is 2048"),
         ({"input": "Hello", "top_k": 5}, exceptions.ModelInvalidRequestError, "top_k"),
         ({"input": "Hello", "min_p": 0.1}, exceptions.ModelInvalidRequestError, "min_p"),
@@ -261,24 +261,29 @@ def test_tools_reach_a_template_that_knows_them(
         assert prompt() > model.invoke("Hello").usage_metadata["input_tokens"] == prompt(tool_choice="none")
 
 
-class Scripted(ChatSealMemory):
-    """Answers with a given text, told in two pieces, instead of asking the model."""
+@pytest.fixture
+def says(memory: SealMemory, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ChatSealMemory]:
+    """A chat model whose engine says a given text, in two pieces where it is streamed."""
 
-    says: str
+    def make(text: str) -> ChatSealMemory:
+        def talk(prompts: Any, decoding: Any, *, on_text: Any = None) -> list[Completion]:
+            for piece in (text[:5], text[5:]) if on_text is not None else ():
+                on_text(0, piece)
+            return [Completion(text, 3, 4, 0.5) for _ in prompts]
 
-    def _converse(self, messages: Any, stop: Any, options: Any, told: Any) -> Answer:
-        told(self.says[:5])
-        told(self.says[5:])
-        return Answer(self.says, 0.5, Mode.WEIGHTS, None, prompt_tokens=3, generated_tokens=4)
+        monkeypatch.setattr(memory.engine, "talk", talk)
+        return ChatSealMemory(memory=memory, mode="weights")
+
+    return make
 
 
 CALL = json.dumps({"name": "tide", "arguments": {"port": "Korrin Bay"}})
 
 
 @pytest.mark.parametrize("inside", [CALL, f"[{CALL}]"])
-def test_a_tool_call_in_the_text_becomes_a_tool_call(memory: SealMemory, inside: str) -> None:
+def test_a_tool_call_in_the_text_becomes_a_tool_call(says: Callable[[str], ChatSealMemory], inside: str) -> None:
     """One object or a list, as models write them; the words around stay, invoked and streamed."""
-    model = Scripted(memory=memory, says=f"Let me see. <tool_call>{inside}</tool_call>").bind_tools([TOOL])
+    model = says(f"Let me see. <tool_call>{inside}</tool_call>").bind_tools([TOOL])
     for answer in (model.invoke("Tide?"), joined(model.stream("Tide?"))):
         (call,) = answer.tool_calls
         assert (call["name"], call["args"]) == ("tide", {"port": "Korrin Bay"})
@@ -286,10 +291,10 @@ def test_a_tool_call_in_the_text_becomes_a_tool_call(memory: SealMemory, inside:
         assert answer.response_metadata["finish_reason"] == "tool_calls"
 
 
-def test_what_is_no_call_stays_text(memory: SealMemory) -> None:
+def test_what_is_no_call_stays_text(says: Callable[[str], ChatSealMemory]) -> None:
     """Broken JSON between the tags is shown, not swallowed."""
     broken = "<tool_call>{oops</tool_call>"
-    answer = Scripted(memory=memory, says=broken).bind_tools([TOOL]).invoke("Tide?")
+    answer = says(broken).bind_tools([TOOL]).invoke("Tide?")
     assert (answer.text, answer.tool_calls) == (broken, [])
 
 

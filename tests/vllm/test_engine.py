@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,17 @@ def test_a_blank_is_the_same_bytes_every_time(tiny_model_folder: Path, tmp_path:
     (tmp_path / "config.json").write_text("{}")
     safetensors.numpy.save_file({"wte.weight": tensors[min(tensors)]}, tmp_path / "model.safetensors")
     assert blank_of(tmp_path) is None
+
+
+def test_a_schema_is_followed_by_the_servers_structured_outputs(vllm_engine: VllmEngine, fake: Any, ids: Any) -> None:
+    """Streamed and whole, under an adapter, and as the in-process engine's text; a free row is sent without one."""
+    schema = {"type": "object", "properties": {"done": {"type": "boolean"}}, "required": ["done"]}
+    asked = replace(_asked(ids[0]), schema=schema)
+    told: list[str] = []
+    (streamed,) = vllm_engine.talk([asked], Decoding(60), on_text=lambda row, piece: told.append(piece))
+    whole, _ = vllm_engine.talk([asked, _asked()], Decoding(60))
+    assert isinstance(json.loads(whole.text)["done"], bool)
+    assert whole.text == streamed.text == "".join(told)
+    sent = [body.get("structured_outputs") for path, body in fake.asked if path == "/v1/completions"]
+    assert sent.count({"json": schema, "disable_any_whitespace": True}) == 2
+    assert None in sent

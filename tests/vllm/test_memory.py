@@ -312,6 +312,6 @@ def test_settings_are_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 def test_a_chat_that_cannot_be_answered_is_refused_before_it_is_sent(memory: SealMemory, fake: Any) -> None:
-    with pytest.raises(InputError, match="no place for tools"):
-        memory.converse([{"role": "user", "content": "Who?"}], tools=[{"type": "function", "function": {"name": "x"}}])
+    with pytest.raises(InputError, match="at least one tool"):
+        memory.converse([{"role": "user", "content": "Who?"}], tool_choice="required")
     assert fake.asked == []

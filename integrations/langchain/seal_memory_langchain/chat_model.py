@@ -1,29 +1,31 @@
 """`ChatSealMemory`: a memory's own model as a LangChain chat model, in this process.
 
 It answers from the weights, from retrieved text or both, as `mode` says, and learns nothing by itself
-(`SealMemoryMiddleware` does). Not here: forcing a tool (`tool_choice="any"`), and message parts that are not text.
+(`SealMemoryMiddleware` does). Decoding follows the schemas of forced tool calls and structured output. Not here:
+options and messages (`requests`), message parts that are not text.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import secrets
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from operator import itemgetter
+from typing import Any, Literal
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
 from langchain_core.language_models.chat_models import generate_from_stream
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import ConfigDict, Field, model_validator
 
 from seal_memory import SealMemory
@@ -31,34 +33,8 @@ from seal_memory.answering.answerer import Answer
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import InputError
 from seal_memory.frameworks.concurrency import stream_from_thread
-from seal_memory.frameworks.recording import UNSAID
-from seal_memory.intake.blocks import unsupported_parts
-from seal_memory.intake.messages import parse_message
 from seal_memory_langchain.errors import langchain_errors
-
-# A tool call as Qwen, Hermes and SmolLM write it; calls of other templates stay text.
-_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
-_OPTIONS = ("max_tokens", "temperature", "top_p", "seed")
-_HONOURED = frozenset({*_OPTIONS, "max_completion_tokens", "mode", "model", "stop", "stream", "tools", "tool_choice"})
-# Values of other options that change nothing, beside None and False.
-_OFF: dict[str, tuple[Any, ...]] = {
-    "n": (None, 1),
-    "top_k": (None, 0, -1),
-    "min_p": (None, 0),
-    "typical_p": (None, 1),
-    "frequency_penalty": (None, 0),
-    "presence_penalty": (None, 0),
-    "repetition_penalty": (None, 1),
-    "logit_bias": (None, {}),
-    "modalities": (None, ["text"]),
-    "functions": (None, []),
-    "function_call": (None, "none", "auto"),
-    "parallel_tool_calls": (None, True, False),
-    "stream_options": (None, {}, {"include_usage": True}),
-    "ls_structured_output_format": (None,),
-}
-# LangChain's standard parameters of a model behind a network; nothing here waits for one.
-_NETWORK = frozenset({"api_key", "max_retries", "timeout"})
+from seal_memory_langchain.requests import ANSWERS, HONOURED, NETWORK, OPTIONS, as_chat, refuse_unless_off
 
 
 class ChatSealMemory(BaseChatModel):
@@ -87,8 +63,8 @@ class ChatSealMemory(BaseChatModel):
         given = dict(values)
         if (limit := given.pop("max_completion_tokens", None)) is not None:
             given["max_tokens"] = limit
-        for name in given.keys() - cls.model_fields.keys() - _NETWORK:
-            _refuse_unless_off(name, given[name])
+        for name in given.keys() - cls.model_fields.keys() - NETWORK:
+            refuse_unless_off(name, given[name])
         return given
 
     @property
@@ -98,7 +74,7 @@ class ChatSealMemory(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         named = {"model": self.memory.model, "namespace": self.memory.ledger.namespace, "mode": self.mode}
-        return named | {name: getattr(self, name) for name in _OPTIONS}
+        return named | {name: getattr(self, name) for name in OPTIONS}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
@@ -115,11 +91,46 @@ class ChatSealMemory(BaseChatModel):
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
-        tool_choice: str | None = None,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Put the tools into the chat template; a call fails if the template has no place for them."""
-        return self.bind(tools=[convert_to_openai_tool(t) for t in tools], tool_choice=tool_choice, **kwargs)
+        """Offer the tools. `tool_choice`: "auto", "none", "any", "required" or True, or a tool's name.
+
+        A forced call is exactly one and always valid, with `strict` or without.
+        """
+        choice = {True: "required", False: None}[tool_choice] if isinstance(tool_choice, bool) else tool_choice
+        offered = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+        return self.bind(tools=offered, tool_choice=choice, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: Literal["json_schema", "json_mode", "function_calling"] = "json_schema",
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Answer with an object of the schema, which decoding follows in each `method`, strict or not."""
+        if method == "function_calling":
+            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
+        if kwargs or method not in ("json_schema", "json_mode"):
+            raise ValueError(f"method={method!r} and {kwargs} are not supported; expected json_schema or json_mode")
+        described = convert_to_json_schema(schema)
+        wanted = {"name": described.get("title", "answer"), "schema": described, "strict": True}
+        llm = self.bind(
+            response_format={"type": "json_schema", "json_schema": wanted},
+            ls_structured_output_format={"kwargs": {"method": method}, "schema": schema},
+        )
+        parser: BaseOutputParser[Any] = JsonOutputParser()
+        if isinstance(schema, type) and is_basemodel_subclass(schema):
+            parser = PydanticOutputParser(pydantic_object=schema)
+        if not include_raw:
+            return llm | parser
+        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+        failed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
     def _generate(
         self,
@@ -138,11 +149,10 @@ class ChatSealMemory(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        tools = bool(kwargs.get("tools"))  # a tool call is recognised only at its end
         given, message_id = "", f"lc_run--{run_manager.run_id if run_manager else uuid.uuid4()}"
         with langchain_errors():
             for piece in stream_from_thread(lambda on_text: self._converse(messages, stop, kwargs, on_text)):
-                if isinstance(piece, str) and (tools or not piece):
+                if piece == "":
                     continue
                 if isinstance(piece, str):
                     given += piece
@@ -161,40 +171,36 @@ class ChatSealMemory(BaseChatModel):
         on_text: Callable[[str], None],
     ) -> Answer:
         self._check(options)
-        chosen = {name: options.get(name, getattr(self, name)) for name in _OPTIONS}
+        chosen = {name: options.get(name, getattr(self, name)) for name in OPTIONS}
         if options.get("max_completion_tokens") is not None:
             chosen["max_tokens"] = options["max_completion_tokens"]
         if chosen["seed"] is None:
             chosen["seed"] = secrets.randbelow(2**31)
-        tools = () if options.get("tool_choice") == "none" else tuple(options.get("tools") or ())
+        wanted = {name: options[name] for name in ANSWERS if options.get(name) is not None}
         ends = stop or self.stop or ()
         decoding = Decoding(**chosen, stop=(ends,) if isinstance(ends, str) else tuple(ends))
-        chat, mode = _as_chat(messages), options.get("mode", self.mode)
-        conversation = self.memory.converse(chat, mode=mode, decoding=decoding, tools=tools)
+        chat, mode = as_chat(messages), options.get("mode", self.mode)
+        conversation = self.memory.converse(chat, mode=mode, decoding=decoding, **wanted)
         return conversation.run(lambda _, piece: on_text(piece))[0]
 
     def _check(self, options: dict[str, Any]) -> None:
         for name, value in options.items():
-            if name not in _HONOURED:
-                _refuse_unless_off(name, value)
+            if name not in HONOURED:
+                refuse_unless_off(name, value)
         if options.get("model", self.memory.model) != self.memory.model:
             raise InputError(f"Model {options['model']!r} cannot answer: this memory belongs to {self.memory.model!r}.")
-        if options.get("tool_choice") not in (None, "auto", "none"):
-            raise InputError(f"tool_choice {options['tool_choice']!r} cannot be forced on this model; expected 'auto'.")
 
     def _last(self, answer: Answer, *, given: str = "", message_id: str | None = None) -> Any:
         """The last chunk of an answer: the text after `given`, tool calls, usage and the answer's origin."""
-        calls = [c for found in _CALL.findall(answer.text) for c in _parsed(found)]
-        text = _CALL.sub("", answer.text).strip() if calls else answer.text[len(given) :]
         origin: dict[str, Any] = {name: getattr(answer, name) for name in ("snapshot", "confidence")}
         origin |= {"mode": answer.mode.value, "sources": list(answer.sources)}
         origin |= {"shards": [asdict(s) for s in answer.shards]}
         message = AIMessageChunk(
-            content=text,
+            content=answer.text[len(given) :],
             id=message_id,
             tool_call_chunks=[
-                tool_call_chunk(name=name, args=json.dumps(args), id=f"call_{uuid.uuid4().hex}", index=n)
-                for n, (name, args) in enumerate(calls)
+                tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=n)
+                for n, call in enumerate(answer.tool_calls)
             ],
             usage_metadata=UsageMetadata(
                 input_tokens=answer.prompt_tokens,
@@ -204,46 +210,9 @@ class ChatSealMemory(BaseChatModel):
             response_metadata={
                 "model_name": self.memory.model,
                 "model_provider": "seal_memory",
-                "finish_reason": "tool_calls" if calls else answer.finish,
+                "finish_reason": answer.finish,
                 "seal_memory": origin,
             },
             chunk_position="last",
         )
         return ChatGenerationChunk(message=message)
-
-
-def _refuse_unless_off(name: str, value: object) -> None:
-    if value not in _OFF.get(name, (None, False)):
-        raise InputError(f"The option {name!r} is not supported by this model; leave it out.")
-
-
-def _as_chat(messages: list[BaseMessage]) -> list[dict[str, Any]]:
-    """Messages for the chat template: role, text, and tool calls with their arguments as mappings."""
-    for n, message in enumerate(messages):
-        media = [kind for kind in unsupported_parts({"content": message.content}) if kind not in UNSAID]
-        if media:
-            raise InputError(f"message {n} holds {', '.join(media)}; this model reads only text.")
-    chat = []
-    for n, raw in enumerate(convert_to_openai_messages(messages)):
-        parsed = parse_message(raw, f"message {n}")
-        if parsed.media_parts:
-            raise InputError(f"message {n} holds {', '.join(parsed.media_parts)}; this model reads only text.")
-        turn: dict[str, Any] = {"role": parsed.role.value, "content": parsed.text} | dict(parsed.metadata)
-        if raw.get("tool_calls"):
-            functions = [c["function"] for c in raw["tool_calls"]]
-            turn["tool_calls"] = [
-                {"type": "function", "function": {"name": f["name"], "arguments": json.loads(f["arguments"])}}
-                for f in functions
-            ]
-        chat.append(turn)
-    return chat
-
-
-def _parsed(found: str) -> list[tuple[str, dict[str, Any]]]:
-    """The (name, arguments) of tool calls in JSON text, an object or a list of objects; none where it is neither."""
-    try:
-        value = json.loads(found)
-    except ValueError:
-        return []
-    calls = [c for c in (value if isinstance(value, list) else [value]) if isinstance(c, dict)]
-    return [(str(c["name"]), args) for c in calls if isinstance(args := c.get("arguments", {}), dict) and "name" in c]

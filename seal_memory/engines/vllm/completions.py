@@ -75,8 +75,10 @@ class CompletionRequest:
     stop_ids: frozenset[int]
     seeds: Sequence[int | None]
 
-    def body(self, model: str, ids: Sequence[int], *, row: int) -> dict[str, Any]:
-        """The request for one row."""
+    def body(
+        self, model: str, ids: Sequence[int], *, row: int, schema: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The request for one row; `schema`: JSON schema that the server's structured outputs follow."""
         sampling, seed = self.sampling, self.seeds[row]
         body = {
             **_FIXED_OPTIONS,
@@ -88,6 +90,8 @@ class CompletionRequest:
             "stop_token_ids": sorted(self.stop_ids),
             "logprobs": self.decoding.top_logprobs or 0,
         }
+        if schema is not None:
+            body["structured_outputs"] = {"json": dict(schema), "disable_any_whitespace": True}
         if seed is not None:
             body |= {"top_p": sampling.top_p, "top_k": sampling.top_k, "seed": seed}
         return body

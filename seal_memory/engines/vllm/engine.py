@@ -340,7 +340,7 @@ class VllmEngine:
         self, prompts: Sequence[Prompt], ids: Sequence[list[int]], request: completions.CompletionRequest
     ) -> list[Generated]:
         def one(n: int, name: str) -> Generated:
-            choice = self.server.complete(request.body(name, ids[n], row=n))
+            choice = self.server.complete(request.body(name, ids[n], row=n, schema=prompts[n].schema))
             return completions.Row(request).add(choice).generated()
 
         return self._map_rows([p.adapter for p in prompts], one)
@@ -355,7 +355,7 @@ class VllmEngine:
         """As `_generate`, passing each token to the transcript."""
         rows = [completions.Row(request) for _ in ids]
         order = _by_adapter([p.adapter for p in prompts])
-        makers = [partial(self._stream, prompts[n].adapter, request, ids[n], n) for n in order]
+        makers = [partial(self._stream, prompts[n], request, ids[n], n) for n in order]
         with closing(merge(makers, self._threads)) as pieces:  # type: ignore[type-var]  # it is a generator
             for place, choice in pieces:
                 n = order[place]
@@ -366,13 +366,13 @@ class VllmEngine:
         return [row.generated() for row in rows]
 
     def _stream(
-        self, adapter_id: str | None, request: completions.CompletionRequest, ids: list[int], row: int
+        self, prompt: Prompt, request: completions.CompletionRequest, ids: list[int], row: int
     ) -> Generator[dict[str, Any], None, None]:
         """A row's pieces; where the server no longer knows the adapter, reconnect once, before the first piece."""
         for last in (False, True):
             try:
-                with self._adapter_name(adapter_id) as name:
-                    yield from self.server.stream(request.body(name, ids, row=row))
+                with self._adapter_name(prompt.adapter) as name:
+                    yield from self.server.stream(request.body(name, ids, row=row, schema=prompt.schema))
                 return
             except UnknownModelError:
                 if last:
