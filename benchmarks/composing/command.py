@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.composing.requests import Request, World
+from benchmarks.composing.requests import NEEDS_MEMORY, Request, World
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,12 +107,22 @@ def _answer(way: str, requests: Sequence[Request], asked: Asked, journal: Journa
     """Answer in one way, in batches of the journal."""
     from benchmarks.composing.ways import answer
 
-    for first in range(0, len(requests), BATCH):
-        step = f"{way} {first}"
+    done = 0
+    for batch in _batches(requests):
+        step = f"{way} {batch[0].id}"
         if not journal.is_done(step):
-            found = answer(way, requests[first : first + BATCH], asked)
+            found = answer(way, batch, asked)
             journal.add(step, [{"kind": "answer", "way": way, **r} for r in found])
-            _shown(way, min(first + BATCH, len(requests)), len(requests))
+        done += len(batch)
+        _shown(way, done, len(requests))
+
+
+def _batches(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
+    """Requests that are answered together. One that needs nothing is asked alone: a batch's other rows change the
+    rounding, and so may change a word where the prompt is the same."""
+    needing = [r for r in requests if r.kind in NEEDS_MEMORY]
+    yield from (needing[first : first + BATCH] for first in range(0, len(needing), BATCH))
+    yield from ([r] for r in requests if r.kind not in NEEDS_MEMORY)
 
 
 def _ways(given: argparse.Namespace) -> tuple[str, ...]:

@@ -107,6 +107,7 @@ def test_a_run_is_resumed_and_tells_figures_only(
     assert set(found["ways"]["compose"]["by_kind"]) == set(KINDS)
     assert found["ways"]["oracle"]["accuracy"]["n"] == len(NEEDS_MEMORY)
     assert found["ways"]["oracle"]["prompt_tokens_added"] > 0
+    assert {found["ways"][w]["changed_where_nothing_is_needed"] for w in ("oracle", "compose")} == {0.0}
     assert {c["new"] for c in found["compared"]} == {"compose"}
     assert '"text"' not in json.dumps(found)
 
