@@ -102,7 +102,7 @@ class Message(BaseModel):
     attachments: Off = None
 
 
-def _check_contract(field: str | None, fields: dict[str, Any]) -> None:
+def _check_contract(field: str, fields: dict[str, Any]) -> None:
     """Raises ValueError for a field that says nothing usable about the answer."""
     try:
         parse_contract(**{name: value for name, value in fields.items() if value is not None})
@@ -136,7 +136,8 @@ class ChatRequest(Generation):
     @field_validator("tools", "response_format")
     @classmethod
     def _usable(cls, value: Any, info: ValidationInfo) -> Any:
-        _check_contract(info.field_name, {info.field_name: value})
+        field = str(info.field_name)
+        _check_contract(field, {field: value})
         return value
 
     @field_validator("tool_choice")

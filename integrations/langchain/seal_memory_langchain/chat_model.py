@@ -122,8 +122,9 @@ class ChatSealMemory(BaseChatModel):
             response_format={"type": "json_schema", "json_schema": wanted},
             ls_structured_output_format={"kwargs": {"method": method}, "schema": schema},
         )
-        is_class = isinstance(schema, type) and is_basemodel_subclass(schema)
-        parser: Any = PydanticOutputParser(pydantic_object=schema) if is_class else JsonOutputParser()
+        parser: Runnable[Any, Any] = JsonOutputParser()
+        if isinstance(schema, type) and is_basemodel_subclass(schema):
+            parser = PydanticOutputParser(pydantic_object=schema)
         if not include_raw:
             return llm | parser
         parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
