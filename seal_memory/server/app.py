@@ -33,6 +33,7 @@ from seal_memory.server import (
     memory_api,
     page_files,
     quarantine_api,
+    responses,
 )
 from seal_memory.server.keys import KeyStore
 from seal_memory.server.metrics import Metrics
@@ -99,7 +100,8 @@ def make_app(
     app = _app_without_routes()
     app.state.server = server
     errors.install(app)
-    for module in (page_files, health, chat, memory_api, browse_api, learned_api, quarantine_api, jobs_api, export_api):
+    memory_routes = (memory_api, browse_api, learned_api, quarantine_api, jobs_api, export_api)
+    for module in (page_files, health, chat, responses, *memory_routes):
         app.include_router(module.router)
     app.add_middleware(RequestMiddleware, limits=server.limits, metrics=server.metrics, root_path=server.root_path)
     if server.origins:

@@ -67,9 +67,9 @@ async def chat_completions(
 ) -> Response:
     """Continue a conversation, using the memory. It is recorded unless the request or the key says otherwise."""
     server = server_of(request)
-    _check_model(server, body.model)
+    check_model(server, body.model)
     exchange = await server.in_thread(
-        partial(prepare_chat, server, caller, body, _request_options(server, body, observe, session))
+        partial(prepare_chat, server, caller, body, request_options(server, body, observe, session))
     )
     return await _answer(request, server, exchange, body, _CHAT)
 
@@ -84,9 +84,9 @@ async def completions(
 ) -> Response:
     """Continue plain text, without a chat template. It is recorded only on request."""
     server = server_of(request)
-    _check_model(server, body.model)
+    check_model(server, body.model)
     exchange = await server.in_thread(
-        partial(prepare_completion, server, caller, body, _request_options(server, body, observe, session))
+        partial(prepare_completion, server, caller, body, request_options(server, body, observe, session))
     )
     return await _answer(request, server, exchange, body, _TEXT)
 
@@ -100,7 +100,7 @@ async def models(request: Request, caller: ChatCaller) -> dict[str, Any]:
 @router.get("/models/{model:path}")
 async def model(request: Request, model: str, caller: ChatCaller) -> dict[str, Any]:
     """Get the model by name."""
-    _check_model(server_of(request), model)
+    check_model(server_of(request), model)
     return _model(server_of(request))
 
 
@@ -108,12 +108,12 @@ def _model(server: Server) -> dict[str, Any]:
     return {"id": server.name, "object": "model", "created": 0, "owned_by": "seal-memory"}
 
 
-def _check_model(server: Server, wanted: str) -> None:
+def check_model(server: Server, wanted: str) -> None:
     if wanted != server.name:
         raise ApiError(404, "model_not_found", f"Unknown model {wanted!r}; this server has only {server.name!r}.")
 
 
-def _request_options(server: Server, body: Generation, observe: bool | None, session: str | None) -> RequestOptions:
+def request_options(server: Server, body: Generation, observe: bool | None, session: str | None) -> RequestOptions:
     options = body.seal_memory
     wanted = observe if options.observe is None else options.observe
     return RequestOptions(wanted, options.session or session or None, options.mode or server.mode)
@@ -137,19 +137,19 @@ async def _answer(
             events, media_type="text/event-stream", headers={**headers, "Cache-Control": "no-cache"}
         )
     try:
-        answers = await _collect(request, server, exchange.caller, work)
+        answers = await collect(request, server, exchange.caller, work)
     except ClientGone:
         return Response(status_code=499)
     whole = {
         **head,
         "choices": [formats.choice(n, a) for n, a in enumerate(answers)],
         "usage": shape.usage_of(answers, len(exchange.ready)),
-        "seal_memory": _origin(exchange, answers),
+        "seal_memory": origin(exchange, answers),
     }
     return JSONResponse(whole, headers=headers)
 
 
-async def _collect(request: Request, server: Server, caller: Caller, work: StreamedWork[list[Answer]]) -> list[Answer]:
+async def collect(request: Request, server: Server, caller: Caller, work: StreamedWork[list[Answer]]) -> list[Answer]:
     """All answers. The work is cancelled when the client disconnects or its key is revoked."""
 
     async def watch() -> None:
@@ -157,7 +157,7 @@ async def _collect(request: Request, server: Server, caller: Caller, work: Strea
             await asyncio.sleep(POLL_SECONDS)
         work.cancel()
 
-    watchers = [asyncio.create_task(watch()), asyncio.create_task(_watch_key(server, caller, work))]
+    watchers = [asyncio.create_task(watch()), asyncio.create_task(watch_key(server, caller, work))]
     try:
         async for _ in work.pieces():
             pass
@@ -168,7 +168,7 @@ async def _collect(request: Request, server: Server, caller: Caller, work: Strea
             watcher.cancel()
 
 
-async def _watch_key(server: Server, caller: Caller, work: StreamedWork[list[Answer]]) -> None:
+async def watch_key(server: Server, caller: Caller, work: StreamedWork[list[Answer]]) -> None:
     """Cancel the work once the caller's key is revoked."""
     while caller.key is not None:
         await asyncio.sleep(POLL_SECONDS)
@@ -187,7 +187,7 @@ async def _events(
 ) -> AsyncIterator[bytes]:
     """Server-sent events of a streamed answer: text pieces, last chunk of each choice, optional usage, [DONE]."""
     start = {**head, "usage": None} if body.include_usage_chunk else dict(head)
-    watcher = asyncio.create_task(_watch_key(exchange.server, exchange.caller, work))
+    watcher = asyncio.create_task(watch_key(exchange.server, exchange.caller, work))
     try:
         if formats is _CHAT:
             for n in range(exchange.choices):
@@ -216,11 +216,11 @@ def _ends(
         yield from ({**start, "choices": [delta]} for delta in shape.chat_calls(n, answer))
         chunk = {**start, "choices": [formats.end(n, answer)]}
         if n + 1 == len(answers):
-            chunk["seal_memory"] = _origin(exchange, answers)
+            chunk["seal_memory"] = origin(exchange, answers)
         yield chunk
 
 
-def _origin(exchange: Exchange, answers: Sequence[Answer]) -> dict[str, Any]:
+def origin(exchange: Exchange, answers: Sequence[Answer]) -> dict[str, Any]:
     """The field `seal_memory` of a finished exchange."""
     return shape.origin_of(
         answers,
