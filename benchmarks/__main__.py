@@ -6,6 +6,7 @@ python -m benchmarks speed --data FILE      # inner loop against other implement
 python -m benchmarks policy --data FILE     # notes before and after ReST-EM rounds
 python -m benchmarks routing --data FILE    # accuracy of the routers; trains nothing
 python -m benchmarks sleep --sizes 8        # routed shards, merged shards and cores compared
+python -m benchmarks compose --days 3       # e-mails, JSON, tool calls that need remembered values
 python -m benchmarks quick                  # every experiment once, small
 python -m benchmarks report                 # charts, page, tables of docs/results.md
 python -m benchmarks worker-kills --kills 50
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _routing(arguments[1:])
         if arguments[:1] == ["sleep"]:
             return _sleep(arguments[1:])
+        if arguments[:1] == ["compose"]:
+            return _compose(arguments[1:])
         return _run(_parser().parse_args(arguments))
     except SealMemoryError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -107,6 +110,12 @@ def _sleep(arguments: Sequence[str]) -> int:
     return sleep(arguments, _setting)
 
 
+def _compose(arguments: Sequence[str]) -> int:
+    from benchmarks.composing.command import main as compose
+
+    return compose(arguments, _setting)
+
+
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=raw)
@@ -116,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("policy", help="recall from the model's own notes before and after ReST-EM rounds")
     verbs.add_parser("routing", help="accuracy of the routers at several sizes; no training")
     verbs.add_parser("sleep", help="routed shards, merged shards and cores at several sizes")
+    verbs.add_parser("compose", help="answers of a given form that need remembered values, in every way")
     verbs.add_parser("speed", help="seconds, tokens a second and memory of the inner loop, against targets")
     verbs.add_parser("worker-kills", help="a background worker killed at random, compared with an undisturbed one")
     verbs.add_parser("faults", help="faults of real use, each replayed against its bar")

@@ -54,7 +54,9 @@ SETTINGS_FILE = "settings.toml"
 LLAMA_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 # Variables with our prefix that are not settings: other rooms read them, so they are not typing errors.
-_FOREIGN_VARIABLES = frozenset(ENV_PREFIX + name for name in ("ENGINE_KEY", "FOLDER", "MCP_KEY", "MODEL", "NAMESPACE"))
+_FOREIGN_VARIABLES = frozenset(
+    ENV_PREFIX + name for name in ("ENGINE_KEY", "FOLDER", "MCP_KEY", "MODEL", "NAMESPACE", "UPSTREAM_KEY")
+)
 _FOREIGN_PREFIX = "SEAL_MEMORY_TEST_"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -87,7 +89,9 @@ class _Group(BaseModel):
 class LearningSettings(_Group):
     """Self-edits and training: how an episode becomes an adapter."""
 
-    rank: int = Field(default=16, ge=1, le=512, description="rank of every LoRA adapter")
+    rank: int = Field(
+        default=16, ge=1, le=512, description="rank of every LoRA adapter; see the page Models for large ones"
+    )
     alpha: float = Field(default=32.0, gt=0, le=4096, description="lora_alpha; the update is scaled by alpha / rank")
     learning_rate: float = Field(default=2e-3, gt=0, le=1.0, description="peak learning rate of AdamW")
     epochs: int = Field(default=8, ge=1, le=1000, description="epochs over the questions about a conversation")

@@ -20,8 +20,9 @@ from weakref import WeakMethod
 from seal_memory._internal.progress import Progress, silent
 from seal_memory.answering.answerer import Answer, Answerer, check_questions, parse_mode
 from seal_memory.answering.contract import parse_contract
-from seal_memory.answering.conversation import Conversation, chat_prompt, text_prompt
+from seal_memory.answering.conversation import Conversation, chat_prompt, default_mode, text_prompt
 from seal_memory.answering.quiz_report import QuizReport, ask_quiz, user_items, valid_items
+from seal_memory.answering.recollecting import Recollection
 from seal_memory.config import Settings
 from seal_memory.engines.base import Decoding
 from seal_memory.errors import AdapterError, CorruptAdapterError, InputError, LedgerError, UnknownIdError
@@ -453,8 +454,9 @@ class SealMemory:
 
         Args:
             question: One question, or a list.
-            mode: "weights" (closed book), "retrieval" (stored text in the prompt), or "hybrid": weights, and text where
-                the router or the answer is unsure.
+            mode: "weights" (closed book), "retrieval" (stored text in the prompt), "hybrid": weights, and text where
+                the router or the answer is unsure, or "compose": the untouched base, with short notes in its prompt
+                that the weights recite closed book.
             max_tokens: Most tokens of an answer; None is the setting `answering.max_tokens`.
 
         Returns:
@@ -472,12 +474,12 @@ class SealMemory:
         answers = self._answerer().answer(questions, parse_mode(mode), max_tokens=limit)
         return answers[0] if isinstance(question, str) else answers
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], *, mode: str = "hybrid", max_tokens: int = 256) -> Answer:
+    def chat(self, messages: Sequence[Mapping[str, Any]], *, mode: str | None = None, max_tokens: int = 256) -> Answer:
         """Answer a conversation. Nothing is recorded.
 
         Args:
             messages: OpenAI message dicts; the last must be a user's or a tool's, and hold text.
-            mode: As for `ask`; the last user message is routed.
+            mode: As for `ask`; the last user message is routed. None: as for `converse`.
             max_tokens: Most tokens of the answer.
 
         Returns:
@@ -496,7 +498,7 @@ class SealMemory:
         self,
         said: str | Sequence[Mapping[str, Any]],
         *,
-        mode: str = "hybrid",
+        mode: str | None = None,
         decoding: Decoding | None = None,
         n: int = 1,
         tools: Sequence[Mapping[str, Any]] = (),
@@ -508,7 +510,7 @@ class SealMemory:
 
         Args:
             said: OpenAI message dicts, or plain text.
-            mode: As for `ask`.
+            mode: As for `ask`. None: "compose" with tools, structured output, or over eight messages; else "hybrid".
             decoding: Temperature, stop strings and limits; None is greedy.
             n: Number of samples.
             tools: OpenAI tool definitions; an answer's `tool_calls` name them.
@@ -539,9 +541,31 @@ class SealMemory:
             prompt = contract.with_tools(prompt, self.answering.encoder.call_form)
         elif contract.schema is not None:
             prompt = replace(prompt, schema=contract.schema)
-        parsed_mode, decoding = parse_mode(mode), decoding if decoding is not None else Decoding()
+        structured = contract.schema is not None
+        parsed_mode = default_mode(prompt, structured=structured) if mode is None else parse_mode(mode)
+        decoding = decoding if decoding is not None else Decoding()
         self.answering.check(prompt, decoding)
         return Conversation(self._answerer(shared=True), prompt, question, parsed_mode, decoding, n, contract=contract)
+
+    def recollect(self, said: str | Sequence[Mapping[str, Any]]) -> Recollection:
+        """The notes that the adapters recite about a request, closed book, for another model's prompt.
+
+        Args:
+            said: OpenAI message dicts, or plain text; a follow-up's subject is taken from the turns before.
+
+        Returns:
+            The notes, best first; none where the memory is not sure. `prompts.remembered(notes)` words them for a
+            system message.
+
+        Raises:
+            InputError: The messages are no conversation, or the text is empty.
+            PromptTooLongError: As `ask`.
+            ModelUnavailableError: As `ask`.
+            BaseModelMismatchError: As `ask`.
+            EngineUnavailableError: As `ask`.
+        """
+        prompt, _ = text_prompt(said) if isinstance(said, str) else chat_prompt(said)
+        return self._answerer(shared=True).recollect([prompt])[0]
 
     def recall(self, query: str, *, limit: int = 5) -> list[Hit]:
         """Search the interactions by BM25, for any text. Needs no model.

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 Message = dict[str, str]
 
 SYSTEM = "Answer briefly."
+REMEMBERED = "You remember from earlier conversations:"
 
 
 def _chat(user: str) -> list[Message]:
@@ -36,6 +37,11 @@ def read(text: str, question: str) -> list[Message]:
 def read_passages(passages: Sequence[str], question: str) -> list[Message]:
     """Answer from several retrieved passages, best first."""
     return read("\n".join(passages), question)
+
+
+def remembered(notes: Sequence[str]) -> str:
+    """A system note with what the memory knows, for a model that then answers in its own words."""
+    return "\n".join([REMEMBERED, *(f"- {note}" for note in notes)])
 
 
 def describe_tools(signatures: Sequence[str]) -> str:

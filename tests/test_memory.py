@@ -153,6 +153,24 @@ def test_retrieval_and_hybrid_tell_their_sources(open_memory: Open) -> None:
         assert answer.prompt_tokens > 30
 
 
+def test_compose_reads_no_stored_text_and_is_silent_where_it_is_not_sure(
+    open_memory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shard is asked and doubts: the base gets the user's own messages, as without a memory."""
+    memory = open_memory()
+    _learn(memory, *TEXTS)
+    seen: list[Prompt] = []
+    talk = memory.engine.talk
+    monkeypatch.setattr(memory.engine, "talk", lambda asked, *a, **o: seen.extend(asked) or talk(asked, *a, **o))
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUIZ["monday"][0]}]
+    answer = memory.chat(chat, mode="compose", max_tokens=4)
+    assert (answer.mode, answer.notes, answer.shards, answer.sources) == (Mode.COMPOSE, (), (), ())
+    assert any(p.adapter is not None for p in seen)
+    assert (seen[-1].adapter, list(seen[-1].messages)) == (None, chat)
+    assert not any(text in str(p.messages) for p in seen for text in TEXTS.values())
+    assert memory.recollect(chat).notes == ()
+
+
 def test_a_confident_hybrid_answer_comes_from_the_weights(open_memory: Open) -> None:
     """With a threshold that every answer meets no text is added."""
     memory = open_memory(answering={"hybrid_threshold": 0.0})

@@ -15,6 +15,7 @@ from seal_memory.config import Settings
 from seal_memory.engines.hardware import detect
 from seal_memory.engines.local import TransformersEngine
 from seal_memory.engines.models import load, resolve
+from seal_memory.engines.profile import read, suited
 from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,11 +56,16 @@ class SystemFactory:
             TransformersEngine(load(files, detect(self.settings.engine.device, self.settings.engine.dtype)), keep=256)
         )
 
+    @cached_property
+    def _suited(self) -> Settings:
+        """The settings with the model's own defaults, as the memory trains with them."""
+        return suited(self.settings, read(resolve(self.model, cache_dir=self.settings.engine.cache_dir)))
+
     def described(self, name: str) -> dict[str, Any]:
         """Parameters that a system's figures depend on, for its journal and the results file."""
         if name == "seal-memory":
             return {
-                **self.settings.flat(without=("engine.device", "engine.dtype", "engine.cache_dir", "seed")),
+                **self._suited.flat(without=("engine.device", "engine.dtype", "engine.cache_dir", "seed")),
                 "core": self.core,
             }
         options = {} if self.sampling is None else {"recitals": asdict(self.sampling)}

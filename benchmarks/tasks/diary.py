@@ -42,7 +42,7 @@ def make(*, days: int = 6, facts_per_day: int = 8, seed: int = 0) -> Task:
         facts = [fact for telling in tellings for fact in telling.facts]
         units.append(Unit(f"day-{day + 1}", tuple(chunks), asker.questions(day, facts, [place[id(f)] for f in facts])))
     options = {"days": days, "facts_per_day": facts_per_day, "seed": seed}
-    return Task("diary", tuple(units), _sha256(units), options)
+    return Task("diary", tuple(units), sha256_of(units), options)
 
 
 class _Asker:
@@ -97,6 +97,7 @@ class _Asker:
         return chosen
 
 
-def _sha256(units: Sequence[Unit]) -> str:
+def sha256_of(units: Sequence[Unit]) -> str:
+    """The SHA-256 of a generated task, whose data is no file."""
     canonical = json.dumps([asdict(unit) for unit in units], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

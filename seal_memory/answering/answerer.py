@@ -1,9 +1,10 @@
-"""Answering in three modes, weights, retrieval or hybrid, for questions and chats, in batches.
+"""Answering in four modes, weights, retrieval, hybrid or compose, for questions and chats, in batches.
 
 Weights: the router picks a shard per question, and the best of n samples is the answer. Retrieval: BM25 passages in the
 prompt of the untouched base. Hybrid: weights first, text where the router abstains or the answer's token probabilities
-are low. Text is streamed while it is made where it is certain to be the answer, else whole. Not here: publishing,
-checking a chat (`conversation`).
+are low. Compose: the adapters recite short notes, and the untouched base answers with these in its prompt. Text is
+streamed while it is made where it is certain to be the answer, else whole. Not here: publishing, checking a chat
+(`conversation`), making notes (`recollecting`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Literal
 
 from seal_memory import prompts
 from seal_memory.answering import best_of_n
+from seal_memory.answering.cues import cues_of, cues_of_text
+from seal_memory.answering.recollecting import Recollection, recollect
 from seal_memory.answering.tool_calls import ToolCall
 from seal_memory.config import AnsweringSettings
 from seal_memory.engines.base import (
@@ -27,7 +30,7 @@ from seal_memory.engines.base import (
     TokenLogprob,
     continue_prompts,
 )
-from seal_memory.errors import InputError
+from seal_memory.errors import InputError, PromptTooLongError
 from seal_memory.ledger import Ledger
 from seal_memory.ledger.arguments import require_string
 from seal_memory.records import Hit, Status
@@ -37,11 +40,16 @@ NO_ROUTE = Route()
 
 
 class Mode(StrEnum):
-    """Sources of an answer: the weights, retrieved text, or weights first and text where they are unsure."""
+    """Sources of an answer: the weights, retrieved text, weights first and text where they are unsure, or the untouched
+    base with the notes that the weights recite.
+
+    The last is not called "recall": that name is taken by the search of stored texts (`SealMemory.recall`).
+    """
 
     WEIGHTS = "weights"
     RETRIEVAL = "retrieval"
     HYBRID = "hybrid"
+    COMPOSE = "compose"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,8 @@ class Answer:
     probabilities, 0..1. `snapshot` is the version that answered, None for the untouched base. `sources` are ids of the
     interactions behind it. `prompt_tokens` counts every prompt of this answer, `generated_tokens` all of its samples.
     `finish` is "length" where `max_tokens` ended it, "tool_calls" where it holds `tool_calls`; `text` is what stands
-    beside them. `tokens` is empty unless log-probabilities were asked for.
+    beside them. `tokens` is empty unless log-probabilities were asked for. `notes` is what the weights recited and the
+    base then read, in compose mode; empty where the memory was silent.
     """
 
     text: str
@@ -74,6 +83,7 @@ class Answer:
     finish: Finish | Literal["tool_calls"] = "stop"
     tokens: tuple[TokenLogprob, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def parse_mode(mode: str) -> Mode:
@@ -123,6 +133,8 @@ class Answerer:
         turns = [_Turn(n, p, q) for n, (p, q) in enumerate(zip(asked, questions, strict=True))]
         if mode is Mode.RETRIEVAL:
             done = self._retrieval(turns, decoding, on_text)
+        elif mode is Mode.COMPOSE:
+            done = self._compose(turns, decoding, on_text)
         else:
             routed = [replace(t, route=self.router.route(t.question)) for t in turns]
             answer = self._weights if mode is Mode.WEIGHTS else self._hybrid
@@ -190,6 +202,46 @@ class Answerer:
             for c, t, hits in zip(completions, turns, found, strict=True)
         }
 
+    # -- compose ----------------------------------------------------------------------------------
+
+    def recollect(self, asked: Sequence[Prompt], *, on_text: OnText | None = None) -> list[Recollection]:
+        """The notes that the weights recite about each prompt, closed book; empty where the memory is not sure."""
+        cues = [cues_of(p.messages) if p.raw is None else cues_of_text(p.raw) for p in asked]
+        return recollect(cues, self.engine, self.router, on_text=on_text)
+
+    def _compose(self, turns: Sequence[_Turn], decoding: Decoding, on_text: OnText | None) -> dict[int, Answer]:
+        """The untouched base's answers with the notes in their prompts; without notes the prompt is untouched, too.
+
+        Notes that do not fit the model's context beside the conversation are left out, of the answers' `notes` too.
+        """
+        if not turns:
+            return {}
+        distinct = list({_identity(t.prompt): t.prompt for t in turns}.values())  # samples of one chat share notes
+        told = dict(
+            zip(map(_identity, distinct), self.recollect(distinct, on_text=_without_text(on_text)), strict=True)
+        )
+        found = [told[_identity(t.prompt)] for t in turns]
+        asked = [_with_notes(t.prompt, r.texts) for t, r in zip(turns, found, strict=True)]
+        streamed = _by_place(on_text, turns)
+        try:
+            completions = continue_prompts(self.engine, asked, decoding, on_text=streamed)
+        except PromptTooLongError:  # raised before anything is computed
+            if asked == [t.prompt for t in turns]:
+                raise
+            found = [replace(r, notes=()) for r in found]
+            completions = continue_prompts(self.engine, [t.prompt for t in turns], decoding, on_text=streamed)
+        return {t.place: self._composed(c, r) for c, t, r in zip(completions, turns, found, strict=True)}
+
+    def _composed(self, done: Completion, recollection: Recollection) -> Answer:
+        shards = tuple(UsedShard(r.adapter_id, r.score) for r in recollection.routes if r.adapter_id is not None)
+        answer = self._answer(done, Mode.COMPOSE, shards, recollection.sources)
+        return replace(
+            answer,
+            prompt_tokens=done.prompt_tokens + recollection.prompt_tokens,
+            generated_tokens=done.generated_tokens + recollection.generated_tokens,
+            notes=recollection.texts,
+        )
+
     def _answer(self, done: Completion, mode: Mode, shards: tuple[UsedShard, ...], sources: tuple[str, ...]) -> Answer:
         return Answer(
             done.text,
@@ -223,6 +275,23 @@ def _by_place(on_text: OnText | None, turns: Sequence[_Turn]) -> OnText | None:
 def _without_text(on_text: OnText | None) -> OnText | None:
     """The callback with empty pieces only: it shows that work goes on, and may end it by raising."""
     return None if on_text is None else lambda row, piece: on_text(0, "")
+
+
+def _identity(prompt: Prompt) -> int | str:
+    return id(prompt.messages) if prompt.raw is None else prompt.raw
+
+
+def _with_notes(prompt: Prompt, notes: Sequence[str]) -> Prompt:
+    """The prompt with the notes at the end of its system message, or as one; before its raw text."""
+    if not notes:
+        return prompt
+    told = prompts.remembered(notes)
+    if prompt.raw is not None:
+        return replace(prompt, raw=f"{told}\n\n{prompt.raw}")
+    first, *rest = prompt.messages
+    if first["role"] == "system":
+        return replace(prompt, messages=[{**first, "content": f"{first['content']}\n\n{told}"}, *rest])
+    return replace(prompt, messages=[{"role": "system", "content": told}, *prompt.messages])
 
 
 def _with_passages(prompt: Prompt, passages: Sequence[str]) -> Prompt:

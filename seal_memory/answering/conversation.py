@@ -19,6 +19,7 @@ from seal_memory.intake.messages import parse_message
 from seal_memory.ledger.arguments import require_sequence
 from seal_memory.records import Role
 
+LONG_CHAT = 8  # messages; a longer conversation is nothing that an adapter was trained to continue
 _KEPT = ("name", "tool_call_id")  # message keys that chat templates may use beside role and content
 
 
@@ -75,6 +76,15 @@ class _Told:
         piece = text[self._sent[sample] :]
         self._sent[sample] += len(piece)
         self._on_text(sample, piece)
+
+
+def default_mode(prompt: Prompt, *, structured: bool = False) -> Mode:
+    """The mode of a request that names none: compose for tools, structured output and long conversations, else hybrid.
+
+    An adapter recites what it knows, whatever is asked; such requests need the untouched model's skills.
+    """
+    spoken = sum(m["role"] != Role.SYSTEM.value for m in prompt.messages)
+    return Mode.COMPOSE if prompt.tools or structured or spoken > LONG_CHAT else Mode.HYBRID
 
 
 def chat_prompt(messages: Sequence[Mapping[str, Any]]) -> tuple[Prompt, str]:

@@ -22,6 +22,7 @@ from seal_memory.cli import (
     quarantine,
     serving,
     sleeping,
+    wrapping,
 )
 from seal_memory.cli.invocation import Work, as_command
 
@@ -48,6 +49,7 @@ COMMANDS: tuple[Work, ...] = (
     sleeping.sleep,
     background.worker,
     serving.serve,
+    wrapping.wrap,
     asking.ask,
     asking.chat,
     asking.recall,

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerMode", "ask", "chat", "recall"]
 
-AnswerMode = Literal["weights", "retrieval", "hybrid"]  # of answering.answerer.Mode, which --help must not import
+AnswerMode = Literal[
+    "weights", "retrieval", "hybrid", "compose"
+]  # of answering.answerer.Mode, which --help must not import
 KEPT_MESSAGES = 8  # latest messages of a conversation that stay in the prompt
 
 ModeOption = Annotated[AnswerMode, typer.Option(help="Where the answer may come from.")]
@@ -38,7 +40,7 @@ def ask(
     """Answer a question from the weights, from stored text, or both.
 
     weights: no stored text in the prompt. retrieval: the best matching texts in the prompt. hybrid: text only where the
-    weights are unsure.
+    weights are unsure. compose: the untouched model answers, from short notes that the weights recite.
     """
     with call.loaded("answering") as memory:
         answer = memory.ask(question, mode=mode, max_tokens=max_tokens)
@@ -54,6 +56,8 @@ def _texts(memory: SealMemory, answer: Answer) -> dict[str, str]:
 def _show_answer(answer: Answer, sources: Mapping[str, str], out: Console) -> None:
     say(out, answer.text or "(no answer)")
     say(out, _origin(answer), style="dim")
+    for note in answer.notes:
+        say(out, f"  remembered: {note}", style="dim")
     for id, text in sources.items():
         say(out, f"  {id}  {shorten(text)}", style="dim")
 

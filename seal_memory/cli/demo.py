@@ -86,8 +86,9 @@ def _demo_folder(folder: Path | None, keep: bool) -> Iterator[Path]:
 
 @dataclass(slots=True)
 class _Story:
-    """The results of observing and learning the story."""
+    """The results of observing and learning the story, under the settings that the model was given."""
 
+    settings: Settings
     inquiries: list[Inquiry] = field(default_factory=list)
     reports: list[ConsolidateReport] = field(default_factory=list)
     seconds: float = 0.0
@@ -114,7 +115,7 @@ def _run(call: Invocation, chapters: Sequence[Chapter], place: Path, settings: S
         yields=_sum_yields(story.reports),
         consolidate_seconds=story.seconds,
         peak_memory_mb=max(peaks, default=None),
-        settings=settings,
+        settings=story.settings,
         model=call.model,
         folder=None,
     )
@@ -122,14 +123,15 @@ def _run(call: Invocation, chapters: Sequence[Chapter], place: Path, settings: S
 
 def _observe_and_learn(call: Invocation, chapters: Sequence[Chapter], place: Path, settings: Settings) -> _Story:
     """Observe and consolidate session by session; after the first one, ask about it."""
+    from seal_memory.engines.profile import suited
     from seal_memory.memory import SealMemory
 
-    story = _Story()
+    story = _Story(settings)
     with SealMemory.open(
         place, model=call.model, namespace=call.namespace, settings=settings, progress=call.bars
     ) as memory:
         with call.bars.step("loading the model"):
-            memory.engine  # noqa: B018 (the property loads it)
+            story.settings = suited(settings, memory.engine.profile)
         for number, chapter in enumerate(chapters):
             asked = _observe(memory, chapter)
             _consolidate(call, memory, chapter, story)

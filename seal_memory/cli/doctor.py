@@ -151,8 +151,9 @@ def _hardware(settings: Settings | None) -> dict[str, Any]:
 
 
 def _model(name: str, settings: Settings | None) -> dict[str, Any]:
-    """The model's location. Converts the default model if needed; does not download a hub model."""
+    """The model's location and profile. Converts the default model if needed; does not download a hub model."""
     from seal_memory.engines.models import cache_root, resolve
+    from seal_memory.engines.profile import read
 
     cache = settings.engine.cache_dir if settings is not None else None
     facts: dict[str, Any] = {"name": name, "cache": str(cache_root(cache))}
@@ -165,6 +166,7 @@ def _model(name: str, settings: Settings | None) -> dict[str, Any]:
         "folder": str(files.folder),
         "fingerprint": files.fingerprint,
         "source": files.source,
+        **read(files).facts(),
     }
 
 

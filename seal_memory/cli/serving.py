@@ -5,6 +5,8 @@ Not here: the server itself (`seal_memory.server`), which needs the extra [serve
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -15,8 +17,9 @@ from seal_memory.errors import InputError
 
 if TYPE_CHECKING:
     from seal_memory.server.keys import Key, KeyStore
+    from seal_memory.server.upstream import Upstream
 
-__all__ = ["keys_app", "serve"]
+__all__ = ["Serving", "keys_app", "require_server", "run_server", "serve", "upstream_of"]
 
 
 def serve(
@@ -29,7 +32,15 @@ def serve(
         Literal["auto", "asked", "never"],
         typer.Option(help="Train automatically, only on /consolidate, or never (a worker does)."),
     ] = "auto",
-    mode: Annotated[Literal["weights", "retrieval", "hybrid"], typer.Option(help="Default answer mode.")] = "hybrid",
+    mode: Annotated[
+        Literal["weights", "retrieval", "hybrid", "compose"] | None,
+        typer.Option(help="Answer mode. Default: compose for tools, JSON and long chats, else hybrid."),
+    ] = None,
+    upstream: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="An OpenAI-compatible chat server that answers, such as Ollama's or vLLM's."),
+    ] = None,
+    upstream_model: Annotated[str | None, typer.Option(metavar="NAME", help="Its model's name there.")] = None,
     engine: Annotated[
         Literal["transformers", "vllm"] | None,
         typer.Option(help="The inference engine: this process, or a vLLM server. Default: engine.name."),
@@ -52,41 +63,114 @@ def serve(
 ) -> Output:
     """Serve the memory to OpenAI clients, and a web page, until SIGTERM or Ctrl-C.
 
-    With --engine vllm the published adapters answer on a running vLLM server; training stays in this process. While
-    there are no API keys, requests use --namespace. Logs are JSON lines on standard error.
+    With --engine vllm the published adapters answer on a running vLLM server; training stays in this process. With
+    --upstream another chat model answers, and gets this memory's notes; its key is SEAL_MEMORY_UPSTREAM_KEY in the
+    environment. While there are no API keys, requests use --namespace. Logs are JSON lines on standard error.
     """
-    _require_server()
+    require_server()
+    _check_together(mode, upstream, upstream_model)
+    serving = Serving(
+        host=host,
+        port=port,
+        train=train,
+        mode=mode,
+        engine=engine,
+        engine_url=engine_url,
+        served_name=served_name,
+        rate=rate,
+        waiting=waiting,
+        max_body=max_body,
+        cors_origin=tuple(cors_origin or ()),
+        root_path=root_path,
+        quota=quota,
+        stop_seconds=stop_seconds,
+        log_level=log_level,
+        upstream=None if upstream is None else upstream_of(upstream, upstream_model or ""),
+    )
+    return run_server(call, serving)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """The options of one server, as of `serve`, with its defaults."""
+
+    host: str
+    port: int
+    train: Literal["auto", "asked", "never"] = "auto"
+    mode: str | None = None
+    engine: str | None = None
+    engine_url: str | None = None
+    served_name: str | None = None
+    rate: float = 600
+    waiting: int = 64
+    max_body: int = 1 << 20
+    cors_origin: tuple[str, ...] = ()
+    root_path: str = ""
+    quota: int = 1 << 30
+    stop_seconds: float = 20
+    log_level: str = "info"
+    upstream: Upstream | None = None
+
+
+def run_server(call: Invocation, serving: Serving) -> Output:
+    """Serve the memory until SIGTERM or Ctrl-C. Raises `typer.BadParameter` for options that do not go together."""
     from seal_memory.pool import MemoryPool
     from seal_memory.server import logs, running
     from seal_memory.server.app import make_app
     from seal_memory.server.keys import KeyStore
     from seal_memory.server.state import Limits
 
-    settings = call.settings(**{"engine.name": engine, "engine.url": engine_url})
-    if engine_url is not None and settings.engine.name != "vllm":
+    settings = call.settings(**{"engine.name": serving.engine, "engine.url": serving.engine_url})
+    if serving.engine_url is not None and settings.engine.name != "vllm":
         raise typer.BadParameter("needs --engine vllm", param_hint="--engine-url")
+    if serving.upstream is not None and serving.upstream.is_at(serving.port):
+        raise typer.BadParameter("the upstream is this server itself; choose another port", param_hint="--port")
     keys = KeyStore(call.folder)
     try:
-        running.check_bind(host, keys)
+        running.check_bind(serving.host, keys)
     except InputError as error:
         keys.close()
         raise typer.BadParameter(str(error), param_hint="--host") from None
-    logs.configure(log_level)
-    limits = Limits(body_bytes=max_body, rate=rate, waiting=waiting, stop_seconds=stop_seconds)
-    pool = MemoryPool(call.folder, model=call.model, settings=settings, quota=quota or None)
+    logs.configure(serving.log_level)
     app = make_app(
-        pool,
+        MemoryPool(call.folder, model=call.model, settings=settings, quota=serving.quota or None),
         keys,
-        limits=limits,
-        train=train,
-        name=served_name,
-        mode=mode,
+        limits=Limits(
+            body_bytes=serving.max_body,
+            rate=serving.rate,
+            waiting=serving.waiting,
+            stop_seconds=serving.stop_seconds,
+        ),
+        train=serving.train,
+        name=serving.served_name,
+        mode=serving.mode,
         namespace=call.namespace,
-        origins=cors_origin or (),
-        root_path=root_path,
+        origins=serving.cors_origin,
+        root_path=serving.root_path,
+        upstream=serving.upstream,
     )
-    running.run(app, host=host, port=port, on_address=_ignore_address if call.as_json else _print_address)
+    on_address = _ignore_address if call.as_json else _print_address
+    running.run(app, host=serving.host, port=serving.port, on_address=on_address)
     return Output({"stopped": True}, lambda out: say(out, "Stopped; unfinished jobs stay queued."))
+
+
+def upstream_of(url: str, model: str) -> Upstream:
+    """The upstream of an address, with the key of the environment. Raises `InputError` for an address that is none."""
+    from seal_memory.server.upstream import KEY_VARIABLE, Upstream
+
+    return Upstream.make(url, model, os.environ.get(KEY_VARIABLE))
+
+
+def _check_together(mode: str | None, upstream: str | None, upstream_model: str | None) -> None:
+    """Raises `typer.BadParameter` for options of an upstream that do not go together."""
+    if upstream is not None and upstream_model is None:
+        raise typer.BadParameter(
+            "needs --upstream-model NAME, a name that its /v1/models lists", param_hint="--upstream"
+        )
+    if upstream is None and upstream_model is not None:
+        raise typer.BadParameter("needs --upstream URL", param_hint="--upstream-model")
+    if upstream is not None and mode in ("retrieval", "hybrid"):
+        raise typer.BadParameter("an upstream gets notes from the weights only; leave it out", param_hint="--mode")
 
 
 def _print_address(address: str) -> None:
@@ -97,10 +181,11 @@ def _ignore_address(address: str) -> None:
     """With --json: print nothing; the log names the address."""
 
 
-def _require_server() -> None:
+def require_server() -> None:
+    """Raises `InputError` where packages of the server are not installed."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
+    missing = [name for name in ("fastapi", "uvicorn", "prometheus_client", "httpx") if find_spec(name) is None]
     if missing:
         raise InputError(f"The server needs {', '.join(missing)}: pip install 'seal-memory[server]'")
 

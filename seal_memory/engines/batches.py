@@ -1,8 +1,7 @@
 """Token rows, length-bucketed micro-batches under a token budget, and log-probabilities at target positions.
 
 Logits are computed only at target positions, a chunk at a time: with a vocabulary of 49,152 they would outweigh
-everything else. Not here: which items are trained when (`learning.inner_loop`), text and templates, and models that
-change the logits after `lm_head` (a soft cap, a scale).
+everything else. Not here: which items are trained when (`learning.inner_loop`), text and templates.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from seal_memory.engines.head import output_head
 
 LOGIT_CHUNK = 512  # target positions per (N, vocab) chunk of logits: 100 MB of float32 at a vocabulary of 49,152
 
@@ -97,10 +98,10 @@ def target_hidden(model: nn.Module, batch: MicroBatch) -> Tensor:
 def target_logprobs(model: nn.Module, batch: MicroBatch) -> Tensor:
     """Log-probability (N,) of every target token; logits are made in chunks of `LOGIT_CHUNK` positions."""
     hidden = target_hidden(model, batch)
-    head = model.get_submodule("lm_head")
+    head = output_head(model)
     parts = [hidden.new_empty(0, dtype=torch.float32)]
     for at in range(0, len(batch.targets), LOGIT_CHUNK):
-        logits = head(hidden[at : at + LOGIT_CHUNK]).float()
+        logits = head.logits(hidden[at : at + LOGIT_CHUNK])
         chosen = logits.gather(1, batch.targets[at : at + LOGIT_CHUNK, None])[:, 0]
         parts.append(chosen - logits.logsumexp(dim=-1))
     return torch.cat(parts)

@@ -2,7 +2,7 @@
 
 transformers' `DynamicCache` concatenates, so every new token copies all earlier ones. Here each layer writes into a
 buffer allocated once and returns views of its filled part. Not here: masks and positions (`padded`, `prefixes`), and
-layers with sliding or other special attention, which keep transformers' own cache.
+layers with special attention, or with a sliding window that the tokens outgrow, which keep transformers' own cache.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 
 class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not type-checked here
@@ -98,14 +98,18 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is 
         return repeated
 
 
-def has_full_attention(config: Any) -> bool:
-    """Whether every layer of the model attends to all earlier tokens."""
-    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
+def has_full_attention(config: Any, length: int) -> bool:
+    """Whether every layer attends to all earlier tokens of a row of `length`: a sliding window may be as long."""
+    return all(_sees_all(layer, length) for layer in DynamicCache(config=config).layers)
 
 
-def new_cache(config: Any, capacity: int) -> DynamicCache:
-    """An empty cache; preallocated for `capacity` tokens a row where the model has full attention."""
+def new_cache(config: Any, capacity: int, *, full: bool) -> DynamicCache:
+    """An empty cache; preallocated for `capacity` tokens a row where attention is full."""
     cache = DynamicCache(config=config)
-    if all(type(layer) is DynamicLayer for layer in cache.layers):
+    if full:
         cache.layers = [PreallocatedLayer(capacity) for _ in cache.layers]
     return cache
+
+
+def _sees_all(layer: Any, length: int) -> bool:
+    return type(layer) is DynamicLayer or (type(layer) is DynamicSlidingWindowLayer and length <= layer.sliding_window)

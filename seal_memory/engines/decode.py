@@ -81,7 +81,8 @@ def generate(
     """
     uniforms = draw_uniforms(sampling, prompts, [id(a) for a in adapters], max_new_tokens, greedy, own_seeds)
     loop = _Loop(max_new_tokens, frozenset(stop_ids), sampling, uniforms, on_token, before_token, top, matchers)
-    sharing = limits.min_prefix > 0 and can_share(stack.model)
+    longest = max((len(p) for p in prompts), default=0) + max_new_tokens
+    sharing = limits.min_prefix > 0 and can_share(stack.model, longest)
     results: dict[int, Generated] = {}
     for group in find_groups(prompts, [id(a) for a in adapters], min_prefix=limits.min_prefix) if sharing else []:
         if len(group.index) * (max(len(prompts[i]) for i in group.index) + max_new_tokens) > limits.token_budget:

@@ -1,7 +1,7 @@
-"""Tokenizer side of a model: chats to token ids and back, stop tokens, and context length.
+"""Tokenizer side of a model: chats to token ids and back, end tokens, and context length.
 
 Both engines use it, so that they see the same prompts token by token and decode tokens to the same text. Not here:
-running a model (`decode`, `vllm`), training rows (`local`), torch.
+running a model (`decode`, `vllm`), what a chat template can render (`chat_format`), training rows (`local`), torch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from seal_memory.engines import chat_format
 from seal_memory.engines.base import (
     DEFAULT_TOKENS,
     NO_LIMIT,
@@ -36,6 +37,7 @@ DEFAULT_LENGTH = 2048  # context of a model whose config names none
 _PROBE_CHAT = [{"role": "user", "content": "Hello"}]
 _PROBE_TOOL = {"type": "function", "function": {"name": "probe", "description": "", "parameters": {"type": "object"}}}
 _END_TOKENS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>")
+_SOME_TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,24 @@ class Generated:
 
 
 class Encoder:
-    """A tokenizer with its model's stop tokens and context length; `end_ids`: additional stop ids."""
+    """A tokenizer with its model's chat format, end tokens and context length; `end_ids`: those its files name.
+
+    Raises `ModelUnavailableError` for a model without any end token.
+    """
 
     def __init__(self, tokenizer: Any, *, max_length: int, end_ids: Iterable[int | None] = ()) -> None:
         self.tokenizer, self.max_length = tokenizer, max_length
         vocabulary = tokenizer.get_vocab()  # looked up directly: SmolLM2's unknown token is <|endoftext|>
         ids = {tokenizer.eos_token_id, *end_ids, *(vocabulary.get(token) for token in _END_TOKENS)}
-        self.stop_ids: frozenset[int] = frozenset(i for i in ids if isinstance(i, int))
+        ends = {i for i in ids if isinstance(i, int)}
+        self.format = chat_format.measure(tokenizer)
+        behind = self.ids(self.format.end_of_turn.lstrip())[:1]  # of an assistant's turn
+        ended = behind[0] if behind and behind[0] in {*ends, *tokenizer.all_special_ids} else tokenizer.eos_token_id
+        if ended is None and not ends:
+            raise ModelUnavailableError("the model's files name no end token: expected eos_token in its tokenizer")
+        self.end_of_turn: int = int(ended) if ended is not None else min(ends)
+        self.stop_ids: frozenset[int] = frozenset({*ends, self.end_of_turn})
+        self._beginning = self._own_beginning()
 
     # -- tokens -----------------------------------------------------------------------------------
 
@@ -66,8 +79,8 @@ class Encoder:
         """Token ids of a prompt. Raises `InputError` for empty raw text."""
         if prompt.raw is None:
             return self.encode_prompt(prompt.messages, tools=prompt.tools, opening=prompt.opening)
-        ids = self.ids(prompt.raw + prompt.opening)
-        if not ids:
+        ids = self.plain_ids(prompt.raw + prompt.opening)
+        if len(ids) == len(self._beginning):
             raise InputError("The prompt is empty; expected text to continue.")
         return ids
 
@@ -83,7 +96,8 @@ class Encoder:
                 messages = with_calls_parsed(messages)
             else:
                 messages, tools = told_in_text(messages, tools), ()
-        return self.ids(self._render(messages, tools) + opening)
+        text = self._render(messages, tools) + opening
+        return self.ids(text) if self.format.own else self.plain_ids(text)
 
     @property
     def call_form(self) -> CallForm:
@@ -97,13 +111,16 @@ class Encoder:
         return self._render(_PROBE_CHAT, [_PROBE_TOOL]) != self._render(_PROBE_CHAT, ())
 
     def _render(self, messages: Messages, tools: Sequence[Mapping[str, Any]]) -> str:
-        text: str = self.tokenizer.apply_chat_template(
-            [dict(m) for m in messages],
-            tools=[dict(t) for t in tools] or None,
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        return text
+        return self.format.render(self.tokenizer, messages, tools=tools)
+
+    def plain_ids(self, text: str) -> list[int]:
+        """Token ids of text that no template wraps, with the token that this tokenizer puts before every text."""
+        return [*self._beginning, *self.ids(text)]
+
+    def _own_beginning(self) -> list[int]:
+        start = self.tokenizer.bos_token_id
+        whole = list(self.tokenizer(_SOME_TEXT)["input_ids"])
+        return [start] if start is not None and whole[:1] == [start] and self.ids(_SOME_TEXT)[:1] != [start] else []
 
     def ids(self, text: str) -> list[int]:
         """Token ids of plain text, without special tokens."""

@@ -23,6 +23,7 @@ from seal_memory.engines.decode import Sampling, generate
 from seal_memory.engines.encoding import DEFAULT_LENGTH, Encoder
 from seal_memory.engines.models import LoadedModel
 from seal_memory.engines.priority_lock import PriorityLock
+from seal_memory.engines.profile import inspect
 from seal_memory.engines.schemas import SchemaCompiler
 from seal_memory.errors import AdapterError, LedgerError, UnknownIdError
 from seal_memory.lora.adapter import LoraAdapter
@@ -50,6 +51,7 @@ class TransformersEngine:
         self._put_adapters: WeakValueDictionary[str, LoraAdapter] = WeakValueDictionary()
         self.encoder = _encoder(loaded)
         self.schemas = SchemaCompiler(self.tokenizer, self.encoder.stop_ids)
+        self.profile = inspect(loaded.model, self.encoder)
         self.stop_ids, self.max_length = self.encoder.stop_ids, self.encoder.max_length
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = pad if pad is not None else min(self.stop_ids)
@@ -220,13 +222,16 @@ class TransformersEngine:
     def _row(self, prompt: list[int], target: str, *, end: bool) -> Row:
         ids = self.encoder.ids(target)
         if end:
-            ids.append(int(self.tokenizer.eos_token_id))
+            ids.append(self.encoder.end_of_turn)
         return Row(tuple(prompt + ids), len(prompt))
 
     def encode_text(self, text: str) -> Row:
         """A row of plain text, cut at the model's context; the loss counts all of it."""
-        ids = [*self.encoder.ids(text), int(self.tokenizer.eos_token_id)]
-        return Row(tuple(ids[: self.max_length]), 0)
+        end = self.tokenizer.eos_token_id
+        ids = self.encoder.plain_ids(text)
+        given = len(ids) - len(self.encoder.ids(text))
+        ids.append(self.encoder.end_of_turn if end is None else int(end))
+        return Row(tuple(ids[: self.max_length]), given)
 
     def count_tokens(self, text: str) -> int:
         return len(self.encoder.ids(text))

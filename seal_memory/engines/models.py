@@ -10,6 +10,7 @@ bases. `python -m seal_memory.engines.models` prepares the default model and pri
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -96,19 +97,21 @@ def resolve(name: str, *, cache_dir: Path | None = None) -> ModelFiles:
 def load(files: ModelFiles, hardware: Hardware) -> LoadedModel:
     """Load the model, frozen and in eval mode, on the hardware's device in its base dtype.
 
-    Raises `ModelUnavailableError` where the files are damaged, incomplete, need code of their own, or do not fit into
-    memory.
+    Raises `ModelUnavailableError` where the files are damaged, incomplete, need code of their own, do not fit into
+    memory, or are a model that would be trained wrongly.
     """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from seal_memory.engines.profile import require_supported
 
     try:
         with gguf_cache.quiet_transformers():
             model, report = AutoModelForCausalLM.from_pretrained(
                 files.folder,
                 dtype=getattr(torch, hardware.base_dtype),
-                attn_implementation="sdpa",
+                attn_implementation=_attention(files.folder),
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
@@ -123,7 +126,14 @@ def load(files: ModelFiles, hardware: Hardware) -> LoadedModel:
         raise ModelUnavailableError(f"model {files.name!r} cannot be loaded from {files.folder}: {error}") from error
     gguf_cache.refuse_missing(report["missing_keys"], files.folder)
     _ensure_pad_token(tokenizer, files)
+    require_supported(model, tokenizer, files.name)
     return LoadedModel(model.eval().requires_grad_(False), tokenizer, files, hardware)
+
+
+def _attention(folder: Path) -> str:
+    """SDPA, but eager attention where its scores are capped softly, which SDPA cannot do."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return "eager" if config.get("attn_logit_softcapping") else "sdpa"
 
 
 def _in_huge_pages(model: Any) -> Any:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from seal_memory.engines.cache import has_full_attention, new_cache
+from seal_memory.engines.head import output_head
 from seal_memory.engines.prefixes import Group
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
@@ -41,13 +42,13 @@ class PaddedRows:
         groups: Sequence[Group] = (),
     ) -> None:
         self.stack, self.pad_id, self.prefill_tokens = stack, pad_id, prefill_tokens
-        self.backbone, self.head = stack.model.get_submodule("model"), stack.model.get_submodule("lm_head")
+        self.backbone, self.head = stack.model.get_submodule("model"), output_head(stack.model)
         weight = next(stack.model.parameters())
         self.device, self.dtype = weight.device, weight.dtype
         self.live = list(range(len(prompts)))
         self._prompts, self._adapters, self._max_new_tokens = prompts, list(adapters), max_new_tokens
         self._heads = _useful_heads(prompts, groups)
-        self._full_attention, self._filled = has_full_attention(stack.model.config), 0
+        self._full_attention, self._filled = False, 0
         self._visible: Tensor | None = None  # (B, capacity): columns that are not padding; None: all
         self._bias: Tensor | None = None  # the same as an additive mask (B, 1, 1, capacity)
         self._next: Tensor | None = None  # (B, 1): tokens chosen by the last step
@@ -60,8 +61,7 @@ class PaddedRows:
         else:
             hidden = self._run(self._next, self._positions, self._adapters)
             self._positions = self._positions + 1
-        logits: Tensor = self.head(hidden).float()
-        return logits
+        return self.head.logits(hidden)
 
     def advance(self, chosen: Tensor, keep: list[int]) -> None:
         """Append the chosen tokens (B,); rows not in `keep` are finished."""
@@ -78,13 +78,15 @@ class PaddedRows:
 
     def _prefill(self) -> Tensor:
         """Fill the cache with the prompts; returns the last hidden states (B, D)."""
-        heads = [] if self._heads is None else self._heads
+        heads, config = self._heads or [], self.stack.model.config
+        if heads and not has_full_attention(config, self._columns(heads)):  # padding between head and tail counts, too
+            heads = []
         starts = [self._prompts[g.index[0]][: g.prefix_length] for g in heads]
         length = {i: g.prefix_length for g in heads for i in g.index}
         tails = [p[length.get(i, 0) :] for i, p in enumerate(self._prompts)]
-        width = max((len(s) for s in starts), default=0)
-        capacity = width + max(len(t) for t in tails) + self._max_new_tokens
-        self._cache = new_cache(self.stack.model.config, capacity)
+        capacity = self._columns(heads)
+        self._full_attention = has_full_attention(config, capacity)
+        self._cache = new_cache(config, capacity, full=self._full_attention)
         if starts:
             self._fill(starts, [0] * len(starts), [self._adapters[g.index[0]] for g in heads], capacity)
             place = {i: n for n, g in enumerate(heads) for i in g.index}
@@ -93,6 +95,12 @@ class PaddedRows:
             if self._visible is not None:
                 self._visible = self._visible[index]
         return self._fill(tails, [length.get(i, 0) for i in self.live], self._adapters, capacity)
+
+    def _columns(self, heads: Sequence[Group]) -> int:
+        """Columns of the cache that the batch fills at most: heads, tails and new tokens, each with its padding."""
+        length = {i: g.prefix_length for g in heads for i in g.index}
+        tail = max(len(p) - length.get(i, 0) for i, p in enumerate(self._prompts))
+        return max(length.values(), default=0) + tail + self._max_new_tokens
 
     def _fill(
         self, parts: Sequence[Sequence[int]], offsets: Sequence[int], adapters: Sequence[LoraAdapter | None], room: int

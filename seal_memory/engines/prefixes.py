@@ -6,7 +6,7 @@ So the prefix's keys and values exist once for any number of rows (repeated for 
 are 380 MB a row), and each step reads them once.
 
 Not here: rows few or short enough to lie side by side (`padded`), choosing tokens (`sampling`), prefixes kept between
-calls, and models with sliding or other special attention, which decode without sharing.
+calls, and models with special attention or a sliding window that the rows outgrow, which decode without sharing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from seal_memory.engines.cache import has_full_attention, new_cache
+from seal_memory.engines.head import output_head
 from seal_memory.lora.adapter import LoraAdapter
 from seal_memory.lora.stack import StackedLora
 
@@ -37,11 +38,11 @@ class Group:
     prefix_length: int
 
 
-def can_share(model: nn.Module) -> bool:
-    """Whether every layer attends to everything that the mask allows, and takes an additive mask."""
+def can_share(model: nn.Module, length: int) -> bool:
+    """Whether every layer attends to all of a row of `length` that the mask allows, and takes an additive mask."""
     if getattr(model.config, "_attn_implementation", None) not in ("sdpa", "eager"):
         return False
-    return has_full_attention(model.config)
+    return has_full_attention(model.config, length)
 
 
 def find_groups(
@@ -118,7 +119,10 @@ def pack_rows(suffix_lengths: Sequence[int], max_new_tokens: int, packed_tokens:
 
 
 class SharedPrefix:
-    """A prefix in the cache, under one adapter; successive `PackedRows` reuse the cache."""
+    """A prefix in the cache, under one adapter; successive `PackedRows` reuse the cache.
+
+    Every row behind it sees all of it: the caller asks `can_share`.
+    """
 
     def __init__(
         self,
@@ -130,11 +134,11 @@ class SharedPrefix:
         room_behind: int = 0,
     ) -> None:
         self.stack, self.adapter, self.prefill_tokens = stack, adapter, prefill_tokens
-        self.backbone, self.head = stack.model.get_submodule("model"), stack.model.get_submodule("lm_head")
+        self.backbone, self.head = stack.model.get_submodule("model"), output_head(stack.model)
         weight = next(stack.model.parameters())
         self.device, self.dtype = weight.device, weight.dtype
         self.length = len(ids)
-        self.cache = new_cache(stack.model.config, self.length + room_behind)
+        self.cache = new_cache(stack.model.config, self.length + room_behind, full=True)
         tokens = torch.tensor([ids], device=self.device)
         positions = torch.arange(self.length, device=self.device)[None]
         for at in range(0, self.length, prefill_tokens):
@@ -182,8 +186,7 @@ class PackedRows:
             ids, positions = self._ids[at : at + step], self._positions[at : at + step]
             mask = self._mask(self._new_owners[at : at + step])
             parts.append(self.prefix.extend(ids[None], positions[None], mask))
-        logits: Tensor = self.prefix.head(torch.cat(parts)[self._last]).float()
-        return logits
+        return self.prefix.head.logits(torch.cat(parts)[self._last])
 
     def advance(self, chosen: Tensor, keep: list[int]) -> None:
         """Append the chosen tokens (B,); rows not in `keep` end, their cached tokens are masked."""

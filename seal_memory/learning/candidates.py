@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from seal_memory._internal.progress import Progress, silent
 from seal_memory.config import LearningSettings
 from seal_memory.engines.local import TransformersEngine
+from seal_memory.engines.profile import suited
 from seal_memory.learning import grading
 from seal_memory.learning.grading import Result
 from seal_memory.learning.inner_loop import TrainingJob, train
@@ -146,7 +147,8 @@ class Candidates:
     """Makes and trains the candidates of one memory; quizzes and self-edits are written to the ledger."""
 
     def __init__(self, bench: Workbench, *, arms: ChooseArms = default_arms, note_writer: str | None = None) -> None:
-        self.bench, self.ledger, self.engine, self.settings = bench, bench.ledger, bench.engine, bench.settings
+        self.bench, self.ledger, self.engine = bench, bench.ledger, bench.engine
+        self.settings = suited(bench.settings, self.engine.profile)
         self.clock, self.make_id, self.progress = bench.clock, bench.make_id, bench.progress
         self.arms = arms
         self._tokens = 0

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seal_memory.engines.batches import LOGIT_CHUNK, Row, micro_batches, target_hidden
+from seal_memory.engines.head import output_head
 from seal_memory.engines.local import SCORE_TOKEN_BUDGET, TransformersEngine
 
 TOP = 32  # tokens kept per position: 384 bytes, where the whole vocabulary is 200 kB
@@ -54,10 +55,10 @@ def soft_targets(engine: TransformersEngine, rows: Sequence[Row]) -> list[SoftTa
 
 
 def _likeliest(model: nn.Module, hidden: Tensor) -> SoftTargets:
-    head = model.get_submodule("lm_head")
+    head = output_head(model)
     parts = []
     for at in range(0, max(1, len(hidden)), LOGIT_CHUNK):
-        logprobs = head(hidden[at : at + LOGIT_CHUNK]).float().log_softmax(dim=-1)
+        logprobs = head.logits(hidden[at : at + LOGIT_CHUNK]).log_softmax(dim=-1)
         top = logprobs.topk(min(TOP, logprobs.shape[-1]), dim=-1)
         parts.append(SoftTargets(top.indices, top.values))
     return concatenate(parts)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
+from seal_memory.engines.profile import suited
 from seal_memory.learning.publishing import store_adapter
 from seal_memory.learning.workbench import Workbench
 from seal_memory.lora.adapter import LoraAdapter
@@ -112,7 +113,7 @@ class NoteWriters:
         promoted = self._promoted()
         if not promoted or self._is_intact(promoted[-1]):
             return None
-        settings = self.bench.settings
+        settings = suited(self.bench.settings, self.engine.profile)
         lost = promoted[-1]
         examples = self.examples(lost)
         if len(examples) < MIN_EXAMPLES:

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from seal_memory.ledger import Ledger
 from seal_memory.records import Hit, Manifest, ShardEntry
@@ -74,6 +74,20 @@ class Router(Protocol):
     def route(self, question: str) -> Route: ...
 
 
+@runtime_checkable
+class SeveralRouter(Protocol):
+    """A router that can also name the best few shards of a question, best first."""
+
+    def routes(self, question: str, limit: int) -> list[Route]: ...
+
+
+def routes_of(router: Router, question: str, *, limit: int) -> list[Route]:
+    """At most `limit` routes of a question, best first; the one of `route` where the router names no several."""
+    if limit > 1 and isinstance(router, SeveralRouter):
+        return router.routes(question, limit)
+    return [router.route(question)]
+
+
 class LoadableRouter:
     """A router that abstains to the base where the adapter it would choose cannot be loaded.
 
@@ -85,7 +99,14 @@ class LoadableRouter:
         self._router, self._loads = router, loads
 
     def route(self, question: str) -> Route:
-        found = self._router.route(question)
+        return self._loadable(self._router.route(question))
+
+    def routes(self, question: str, limit: int) -> list[Route]:
+        """The routes whose adapters can be loaded; one to the base where none can."""
+        found = [self._loadable(r) for r in routes_of(self._router, question, limit=limit)]
+        return [r for r in found if r.adapter_id is not None] or found[:1]
+
+    def _loadable(self, found: Route) -> Route:
         return found if found.adapter_id is None or self._loads(found.adapter_id) else Route()
 
 
@@ -107,6 +128,12 @@ class SearchRouter:
         if found and found[0].score >= self._threshold:
             return found[0]
         return Route.abstain(self._manifest, found[0].score if found else 0.0)
+
+    def routes(self, question: str, limit: int) -> list[Route]:
+        """The shards that reach the threshold, best first; where none does, the core or the base."""
+        found = self.ranked(question)
+        sure = [r for r in found if r.score >= self._threshold][:limit]
+        return sure or [Route.abstain(self._manifest, found[0].score if found else 0.0)]
 
     def ranked(self, question: str) -> list[Route]:
         """Every shard among the hits, best first, each by its best hit, regardless of the threshold."""

@@ -76,7 +76,6 @@ ARMS = (
 # For the facts that a model which reads has found in a document: its own questions, and cues made by rules.
 READER_ARM = Arm(
     mix({Genre.QA: 1.5}, among=(Genre.QA, Genre.ENTITY_STATEMENT, Genre.CLOZE_QUESTION)),
-    learning_rate_factor=0.5,
     steps_factor=2.0,  # some 14,000 tokens a passage, as in the lab log's row Z4
     questions_alone=True,
 )

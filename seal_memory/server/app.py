@@ -33,13 +33,16 @@ from seal_memory.server import (
     memory_api,
     page_files,
     quarantine_api,
+    relay,
     responses,
 )
 from seal_memory.server.keys import KeyStore
 from seal_memory.server.metrics import Metrics
 from seal_memory.server.middleware import RequestMiddleware
+from seal_memory.server.notes import NoteTaker
 from seal_memory.server.pool_trainer import PoolTrainer
 from seal_memory.server.state import Limits, RateLimiter, RequestSlots, Server
+from seal_memory.server.upstream import Upstream, UpstreamServer
 
 logger = logging.getLogger(__name__)
 
@@ -80,29 +83,38 @@ def make_app(
     limits: Limits | None = None,
     train: Train = "auto",
     name: str | None = None,
-    mode: str = "hybrid",
+    mode: str | None = None,
     namespace: str = "default",
     origins: Sequence[str] = (),
     root_path: str = "",
+    upstream: Upstream | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """Build the app over a pool; the app closes the pool at shutdown.
 
-    `name`: model name shown to clients (default: the model's own). `train`: "auto" learns pending interactions and runs
-    due audits, "asked" runs only jobs queued by /consolidate, "never" leaves all jobs to a `seal-memory worker`.
-    `namespace`: default for requests without a key. `origins`: other sites whose pages may use the API, such as
-    "https://chat.example"; "*" is every site, for requests with a key. `root_path`: the path under which a proxy serves
-    the app. Raises `InputError` for an unknown mode, an origin that is none, or such a path.
+    `name`: model name shown to clients (default: that of the model that answers). `train`: "auto" learns pending
+    interactions and runs due audits, "asked" runs only jobs queued by /consolidate, "never" leaves all jobs to a
+    `seal-memory worker`. `upstream`: another chat server, which answers in the memory's place. `mode`: of requests that
+    name none; None: as each needs it (`SealMemory.converse`). `namespace`: default for requests without a key.
+    `origins`: other sites whose pages may use the API, such as "https://chat.example"; "*" is every site, for requests
+    with a key. `root_path`: the path under which a proxy serves the app. Raises `InputError` for an unknown mode, an
+    origin that is none, or such a path.
     """
-    shown = name or public_name(pool.model)
-    server = _server(pool, keys, limits or Limits(), train, shown, parse_mode(mode), check_name(namespace), clock)
+    shown = name or (public_name(pool.model) if upstream is None else upstream.model)
+    checked = None if mode is None else parse_mode(mode)
+    server = _server(pool, keys, limits or Limits(), train, shown, checked, check_name(namespace), clock)
     server.origins, server.root_path = checked_origins(origins), checked_root(root_path)
+    if upstream is not None:
+        server.upstream = UpstreamServer(upstream, NoteTaker(pool, server.metrics))
     app = _app_without_routes()
     app.state.server = server
     errors.install(app)
-    memory_routes = (memory_api, browse_api, learned_api, quarantine_api, jobs_api, export_api)
-    for module in (page_files, health, chat, responses, *memory_routes):
+    answering = (chat, responses) if upstream is None else (relay,)
+    memory_routes = (memory_api, browse_api, learned_api, quarantine_api, jobs_api)
+    for module in (page_files, health, *answering, *memory_routes):
         app.include_router(module.router)
+    app.include_router(chat.models_router)
+    app.include_router(export_api.router)
     app.add_middleware(RequestMiddleware, limits=server.limits, metrics=server.metrics, root_path=server.root_path)
     if server.origins:
         _allow_origins(app, server.origins)
@@ -167,7 +179,7 @@ def _server(
     limits: Limits,
     train: Train,
     name: str,
-    mode: str,
+    mode: str | None,
     namespace: str,
     clock: Callable[[], float],
 ) -> Server:
@@ -199,6 +211,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         server.stop_soon()
         if server.trainer is not None:
             await server.in_thread(server.trainer.stop)
+        if server.upstream is not None:
+            await server.upstream.close()
         server.threads.shutdown(wait=True, cancel_futures=True)
         server.recorder.close()
         server.pool.close()

@@ -30,6 +30,7 @@ SNAPSHOT_HEADER = "X-Seal-Memory-Snapshot"
 POLL_SECONDS = 0.5  # between two checks for a disconnected client
 
 router = APIRouter(prefix="/v1", tags=["openai"])
+models_router = APIRouter(prefix="/v1", tags=["openai"])
 
 ObserveHeader = Annotated[
     bool | None, Header(alias="X-Seal-Memory-Observe", description="Whether to record this conversation.")
@@ -91,13 +92,13 @@ async def completions(
     return await _answer(request, server, exchange, body, _TEXT)
 
 
-@router.get("/models")
+@models_router.get("/models")
 async def models(request: Request, caller: ChatCaller) -> dict[str, Any]:
     """List the server's one model."""
     return {"object": "list", "data": [_model(server_of(request))]}
 
 
-@router.get("/models/{model:path}")
+@models_router.get("/models/{model:path}")
 async def model(request: Request, model: str, caller: ChatCaller) -> dict[str, Any]:
     """Get the model by name."""
     check_model(server_of(request), model)

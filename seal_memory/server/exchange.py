@@ -33,7 +33,7 @@ class RequestOptions:
 
     observe: bool | None
     session: str | None
-    mode: str
+    mode: str | None  # None: as the request needs it
 
 
 @dataclass(slots=True)
@@ -94,19 +94,20 @@ class Exchange:
             answer = texts[0], {"model": self.server.name, "snapshot": answers[0].snapshot or 0}
         source = "chat" if self.caller.key is None else f"chat/{self.caller.key.id}"
         keys = keys_after(self.caller.id, self.messages, texts) if self.session is not None else []
-        return Record(self.messages, _replayed(self.messages), answer, source, self.session, keys, self.server.clock())
+        return Record(
+            self.messages, replayed_in(self.messages), answer, source, self.session, keys, self.server.clock()
+        )
 
 
 def prepare_chat(server: Server, caller: Caller, body: ChatRequest, options: RequestOptions) -> Exchange:
     """Check a chat request and bind it to a snapshot. Raises `ApiError` or `InputError` for an unusable one."""
-    observes = _observes(caller, options.observe, caller.observes)
+    observes = may_record(caller, options.observe, caller.observes)
     messages = flatten_blocks(body.message_dicts)
     _check_parts(messages)
-    decoding = body.decoding
+    how = {"mode": options.mode, "decoding": body.decoding, "n": body.n or 1, **body.contract_fields}
 
     def ready(memory: SealMemory) -> list[Conversation]:
-        n = body.n or 1
-        return [memory.converse(messages, mode=options.mode, decoding=decoding, n=n, **body.contract_fields)]
+        return [memory.converse(messages, **how)]
 
     recorded = messages if observes else ()
     return _prepare(server, caller, ready, recorded, options.session, body.fresh_seed(), is_chat=True)
@@ -114,7 +115,7 @@ def prepare_chat(server: Server, caller: Caller, body: ChatRequest, options: Req
 
 def prepare_completion(server: Server, caller: Caller, body: CompletionRequest, options: RequestOptions) -> Exchange:
     """Check a completion request, like `prepare_chat`; its texts are recorded only on request."""
-    observes = _observes(caller, options.observe, False)
+    observes = may_record(caller, options.observe, False)
     messages = [{"role": "user", "content": text} for text in body.prompts] if observes else []
     decoding = body.decoding
 
@@ -157,14 +158,14 @@ def _check_parts(messages: Sequence[Mapping[str, Any]]) -> None:
             raise ApiError(400, "unsupported_content", told, param=where)
 
 
-def _observes(caller: Caller, wanted: bool | None, default: bool) -> bool:
+def may_record(caller: Caller, wanted: bool | None, default: bool) -> bool:
     """Whether to record. Raises `ApiError` (403) where the request asks for it and the key may not."""
     if wanted and not caller.observes and not caller.allows("observe"):
         raise ApiError(403, "scope_missing", "This key may not record conversations: it lacks the scope 'observe'.")
     return default if wanted is None else wanted
 
 
-def _replayed(messages: Sequence[Mapping[str, Any]]) -> int:
+def replayed_in(messages: Sequence[Mapping[str, Any]]) -> int:
     """Number of messages known from earlier turns: all up to the last answer."""
     return max((n + 1 for n, m in enumerate(messages) if m.get("role") == "assistant"), default=0)
 

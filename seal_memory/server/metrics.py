@@ -29,6 +29,18 @@ class Metrics:
         self.recording = Counter(
             "seal_memory_recording", "Texts of chats not recorded as sent.", ("outcome",), registry=self.registry
         )
+        self.notes = Counter(
+            "seal_memory_upstream_notes",
+            "Chats of an upstream, by what became of notes.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.note_seconds = Histogram(
+            "seal_memory_upstream_note_seconds",
+            "Seconds that an upstream's chat waited for notes.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self.waiting = Gauge("seal_memory_waiting", "Requests that use or wait for the model.", registry=self.registry)
         self.jobs = Counter("seal_memory_jobs", "Background jobs ended.", ("kind", "state"), registry=self.registry)
         self.open = Gauge("seal_memory_open_namespaces", "Namespaces that are open.", registry=self.registry)

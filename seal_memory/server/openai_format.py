@@ -28,7 +28,7 @@ def usage_of(answers: Sequence[Answer], prompts: int = 1) -> dict[str, int]:
 def origin_of(
     answers: Sequence[Answer], snapshot: int | None, *, observed: bool, session: str | None, recorded: Recorded
 ) -> dict[str, Any]:
-    """The extra field `seal_memory`: version, session and recording; mode, confidence, shards, sources per choice."""
+    """The extra field `seal_memory`: version, session, recording; of each choice mode, confidence and origin."""
     return {
         "snapshot": snapshot or 0,
         "observed": observed,
@@ -40,6 +40,7 @@ def origin_of(
                 "confidence": jsonable(a.confidence),
                 "shards": [s.adapter_id for s in a.shards],
                 "sources": list(a.sources),
+                "notes": list(a.notes),
             }
             for a in answers
         ],

@@ -19,7 +19,7 @@ from seal_memory.server.request_fields import Body, Content, MaxTokens, Prompts,
 from seal_memory.server.unsupported import Off, One, Unsupported
 
 MAX_COMPLETION = 16  # tokens of /v1/completions where no limit is given, as OpenAI has it
-Mode = Literal["weights", "retrieval", "hybrid"]  # the values of answering.answerer.Mode
+Mode = Literal["weights", "retrieval", "hybrid", "compose"]  # the values of answering.answerer.Mode
 
 
 class MemoryOptions(Body):
@@ -136,8 +136,7 @@ class ChatRequest(Generation):
     @field_validator("tools", "response_format")
     @classmethod
     def _usable(cls, value: Any, info: ValidationInfo) -> Any:
-        field = str(info.field_name)
-        _check_contract(field, {field: value})
+        _check_contract(str(info.field_name), {str(info.field_name): value})
         return value
 
     @field_validator("tool_choice")

@@ -25,6 +25,7 @@ from seal_memory.server.keys import KeyStore
 from seal_memory.server.metrics import Metrics
 from seal_memory.server.pool_trainer import PoolTrainer
 from seal_memory.server.sessions import WaitingSessions
+from seal_memory.server.upstream import UpstreamServer
 
 T = TypeVar("T")
 NO_KEY = "-"  # the id of requests without a key
@@ -147,7 +148,8 @@ class Server:
     """One running server. `name`: the model's name for clients. `mode`: the default answer mode.
 
     `namespace`: the default of requests without a key. `origins`: other sites whose pages may use the API.
-    `root_path`: the path under which a proxy serves it, "" or such as "/memory".
+    `root_path`: the path under which a proxy serves it, "" or such as "/memory". `upstream`: the chat server that
+    answers in this memory's place, if any.
     """
 
     pool: MemoryPool
@@ -160,11 +162,12 @@ class Server:
     threads: ThreadPoolExecutor
     trainer: PoolTrainer | None
     name: str
-    mode: str
+    mode: str | None
     namespace: str
     clock: Callable[[], float]
     origins: Sequence[str] = ()
     root_path: str = ""
+    upstream: UpstreamServer | None = None
     shares: BatchShares = field(default_factory=BatchShares)
     waiting_sessions: WaitingSessions = field(default_factory=WaitingSessions)
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
+from seal_memory.engines.profile import suited
 from seal_memory.errors import ChangedError, CorruptAdapterError, UnknownIdError
 from seal_memory.learning.consolidate import ConsolidateReport, Consolidator, reopen
 from seal_memory.learning.pruning import needed, prune_snapshots
@@ -86,7 +87,8 @@ class Trainer:
 
         address = None if settings.policy.executor == "ray" else settings.policy.executor
         fingerprint = bench.engine.fingerprint
-        with closing(RayExecutor(bench.base_model, settings, fingerprint=fingerprint, address=address)) as executor:
+        terms = suited(settings, bench.engine.profile)
+        with closing(RayExecutor(bench.base_model, terms, fingerprint=fingerprint, address=address)) as executor:
             return Refiner(bench, plan=RoundPlan(executor=executor)).run(number)
 
     def _sweep(self) -> None:

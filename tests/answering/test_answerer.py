@@ -159,6 +159,6 @@ def test_a_chat_keeps_its_earlier_messages(make: Make) -> None:
 
 def test_modes_are_parsed() -> None:
     """Unknown ones are named beside the known ones."""
-    assert [parse_mode(m) for m in ("weights", "retrieval", "hybrid")] == list(Mode)
+    assert [parse_mode(m) for m in ("weights", "retrieval", "hybrid", "compose")] == list(Mode)
     with pytest.raises(InputError, match=r"'both'.*hybrid"):
         parse_mode("both")

@@ -22,6 +22,9 @@ def test_doctor_sees_everything_in_order(run: Run, published: Path, tiny_model_f
     assert data["model"]["found"]
     assert data["model"]["folder"] == str(tiny_model_folder.resolve())
     assert len(data["model"]["fingerprint"]) >= 16
+    assert (data["model"]["architecture"], data["model"]["tested"]) == ("LlamaForCausalLM", "real weights")
+    assert data["model"]["end_tokens"] == "<|endoftext|>, <|im_end|>"
+    assert data["model"]["suggested"] == "rank 16, alpha 32, learning rate 0.002"
     assert data["folder"]["writable"]
     assert data["folder"]["free_bytes"] > 0
     assert data["ledger"]["schema"] == data["ledger"]["known"]

@@ -21,7 +21,7 @@ GROUPS = ["keys"]  # commands of commands
 WANTED = [
     *("observe", "ingest", "consolidate", "ask", "chat", "recall", "quiz", "correct"),
     *("forget", "history", "rollback", "export", "status", "demo", "doctor"),
-    *("worker", "sleep", "report", "quarantine", "serve", "mcp"),
+    *("worker", "sleep", "report", "quarantine", "serve", "wrap", "mcp"),
 ]
 CHILD = """
 import sys, time

@@ -82,12 +82,13 @@ def test_a_positive_crop_is_refused() -> None:
 
 
 def test_special_attention_keeps_its_own_cache(load_tiny: Callable[[], Any]) -> None:
-    """A sliding window forgets; a model that has one in any layer gets transformers' cache."""
+    """A sliding window forgets: where one layer's is too short, the model gets transformers' cache."""
     config = load_tiny().model.config
-    assert has_full_attention(config)
-    assert all(type(layer) is PreallocatedLayer for layer in new_cache(config, 8).layers)
+    assert has_full_attention(config, 10_000)
+    assert all(type(layer) is PreallocatedLayer for layer in new_cache(config, 8, full=True).layers)
     config.sliding_window = 16
     config.layer_types = ["sliding_attention"] + ["full_attention"] * (config.num_hidden_layers - 1)
-    assert not has_full_attention(config)
+    assert has_full_attention(config, 16)
+    assert not has_full_attention(config, 17)
     kinds = [type(layer) for layer in DynamicCache(config=config).layers]
-    assert [type(layer) for layer in new_cache(config, 8).layers] == kinds
+    assert [type(layer) for layer in new_cache(config, 8, full=False).layers] == kinds

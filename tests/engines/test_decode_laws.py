@@ -116,7 +116,7 @@ def test_the_cache_makes_no_difference(
     owners = [adapters[n % 3] for n in range(8)]
     stop_ids = [g.ids[3] for g in _run(stack, prompts, owners)][:3]
     roomy = _run(stack, prompts, owners, stop_ids=stop_ids)
-    monkeypatch.setattr(padded, "new_cache", lambda config, capacity: DynamicCache(config=config))
+    monkeypatch.setattr(padded, "new_cache", lambda config, capacity, full: DynamicCache(config=config))
     assert _run(stack, prompts, owners, stop_ids=stop_ids) == roomy
 
 

@@ -11,6 +11,7 @@ import pytest
 from langchain_openai import ChatOpenAI
 from starlette.testclient import TestClient
 
+from seal_memory.answering.conversation import LONG_CHAT
 from seal_memory.engines.base import Decoding
 
 Site = Any  # conftest's
@@ -52,14 +53,30 @@ def test_the_client_gets_what_the_memory_says(site: Site) -> None:
     assert raw.headers["x-request-id"]
 
 
+def test_a_long_conversation_is_composed_unless_a_mode_is_named(site: Site) -> None:
+    """A plain question keeps hybrid, whose answer comes from the weights or from text."""
+    client = site.openai(default_headers={"X-Seal-Memory-Namespace": "stream", "X-Seal-Memory-Observe": "false"})
+    long = [*CHAT, {"role": "assistant", "content": "Hm."}] * 4 + CHAT
+    assert len(long) > LONG_CHAT
+
+    def mode(messages: list[Any], **options: Any) -> str:
+        answer = client.chat.completions.create(**{**ASKED, "messages": messages}, **options)
+        return str(answer.model_extra["seal_memory"]["choices"][0]["mode"])
+
+    assert mode(long) == "compose"
+    assert mode(CHAT) != "compose"
+    assert mode(long, extra_body={"seal_memory": {"mode": "weights"}}) == "weights"
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"temperature": 1.0, "seed": 7, "n": 2, "extra_body": {"seal_memory": {"mode": "weights"}}},
         {"extra_body": {"seal_memory": {"mode": "hybrid"}}, "stop": ["e", "zzz"]},
+        {"extra_body": {"seal_memory": {"mode": "compose"}}},
         {"extra_body": {"seal_memory": {"mode": "retrieval"}}, "logprobs": True, "top_logprobs": 2},
     ],
-    ids=["sampled", "hybrid", "logprobs"],
+    ids=["sampled", "hybrid", "compose", "logprobs"],
 )
 def test_streaming_equals_the_whole(site: Site, options: dict[str, Any]) -> None:
     """The pieces add up, the ends and the usage are the same."""

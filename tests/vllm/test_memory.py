@@ -92,6 +92,19 @@ def test_what_is_learned_here_is_answered_there(memory: SealMemory, fake: Any, t
     assert "".join(told) == chat.text
 
 
+def test_compose_recites_there_too(memory: SealMemory, fake: Any, tiny: TransformersEngine) -> None:
+    """The server's adapter is asked for notes; as it is not sure, the answer is the untouched base's."""
+    _learn(memory, "monday")
+    (shard,) = _shards(memory)
+    chat = [{"role": "user", "content": FACTS["monday"][1]}]
+    answer = memory.chat(chat, mode="compose", max_tokens=4)
+    assert shard in _models(fake)
+    assert (answer.notes, answer.shards) == ((), ())
+    (untouched,) = tiny.complete([Prompt(chat)], max_tokens=4)
+    assert answer.text == untouched.text
+    assert answer.prompt_tokens > untouched.prompt_tokens
+
+
 def test_who_only_asks_needs_no_weights(open_served: Callable[..., SealMemory], tiny: TransformersEngine) -> None:
     """Another process answers, quizzes and continues chats, and never loads the model."""
     with open_served(engine=tiny) as first:

@@ -20,7 +20,7 @@ from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
@@ -40,15 +40,16 @@ from seal_memory_langchain.requests import ANSWERS, HONOURED, NETWORK, OPTIONS, 
 class ChatSealMemory(BaseChatModel):
     """A chat model that remembers: `ChatSealMemory(memory=SealMemory.open(folder))`.
 
-    `mode`: "weights", "retrieval" or "hybrid". `seed`: None draws a fresh one for each answer. Each option may also be
-    given per call; an option that this model cannot honour is refused by name. The answer's
-    `response_metadata["seal_memory"]` says where it came from. Raises LangChain's `ModelError`s.
+    `mode`: "weights", "retrieval", "hybrid" or "compose"; None: as the request needs it (see `converse`). `seed`:
+    None draws a fresh one for each answer. Each option may also be given per call; an option that this model cannot
+    honour is refused by name. The answer's `response_metadata["seal_memory"]` says where it came from. Raises
+    LangChain's `ModelError`s.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     memory: SealMemory = Field(exclude=True)
-    mode: str = "hybrid"
+    mode: str | None = None
     max_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
@@ -122,7 +123,7 @@ class ChatSealMemory(BaseChatModel):
             response_format={"type": "json_schema", "json_schema": wanted},
             ls_structured_output_format={"kwargs": {"method": method}, "schema": schema},
         )
-        parser: Runnable[Any, Any] = JsonOutputParser()
+        parser: BaseOutputParser[Any] = JsonOutputParser()
         if isinstance(schema, type) and is_basemodel_subclass(schema):
             parser = PydanticOutputParser(pydantic_object=schema)
         if not include_raw:

