@@ -16,7 +16,7 @@ from seal_memory.answering.cues import Cue, Cues
 from seal_memory.engines.base import Completion, Decoding, Engine, OnText, Prompt, continue_prompts
 from seal_memory.language.text import normalise, sentences
 from seal_memory.routing.router import Route, Router, routes_of
-from seal_memory.routing.words import Query, stems
+from seal_memory.routing.words import Query, restates, stems, without_names
 
 NOTE_TOKENS = 40  # longest note
 MOST_SHARDS = 3  # asked for one request
@@ -185,12 +185,28 @@ def _whole(completion: Completion) -> str:
 
 
 def _best(before: Sequence[Note], notes: Sequence[Note], cues: Cues) -> tuple[Note, ...]:
-    """The notes so far and the sure new ones, none that another holds; those of the routed adapters first."""
+    """The notes so far and the sure new ones, none that another holds; those of the routed adapters first.
+
+    Where the router's adapter told what its cue asks for, another's note is only of use as an older or newer state of
+    it; any other one would only find its way into the answer.
+    """
     kept = list(before)
-    for note in sorted(notes, key=lambda n: not n.is_routed):
-        if is_sure(note, cues) and not any(_holds(other, note) for other in kept):
+    sure = [n for n in sorted(notes, key=lambda n: not n.is_routed) if is_sure(n, cues)]
+    leading = {n.cue.text: n for n in sure if n.is_routed and _tells_what_is_asked(n, cues)}
+    for note in sure:
+        lead = leading.get(note.cue.text, note)
+        if (note.is_routed or lead is note or _restates(lead, note)) and not any(_holds(other, note) for other in kept):
             kept.append(note)
     return tuple(kept[:MOST_NOTES])
+
+
+def _tells_what_is_asked(note: Note, cues: Cues) -> bool:
+    """Whether a note shares a word with its cue beside names."""
+    return bool((stems(note.cue.text) & stems(note.text)) - cues.stems)
+
+
+def _restates(one: Note, other: Note) -> bool:
+    return restates(*without_names(Query.of(one.text), one.text, other.text))
 
 
 def _holds(one: Note, other: Note) -> bool:

@@ -131,6 +131,20 @@ def test_one_doubtful_token_is_allowed(answering: Callable[..., Answerer]) -> No
     assert HOME in answer.notes
 
 
+def test_another_shards_note_comes_along_only_where_it_may_be_the_answer(answering: Callable[..., Answerer]) -> None:
+    """The routed shard told the home, so the job would only be in the way; an older home may not be."""
+    moved = "Anton Pohl no longer lives in the house near Korrfell river."
+    house = "Anton Pohl lives in the house near Korrfell river."
+
+    def notes(recite: Say, request: str) -> tuple[str, ...]:
+        (answer,) = answering(Reciter(recite)).converse([_chat(request)], [request], Mode.COMPOSE, Decoding(9))
+        return answer.notes
+
+    assert notes(_own, MAIL) == (HOME,)
+    assert set(notes(lambda p: {"home": house, "job": moved}[p.adapter or ""], MAIL)) == {house, moved}
+    assert set(notes(_own, "How does Anton Pohl earn money?")) == {HOME, JOB}
+
+
 def test_a_name_is_asked_about_where_its_request_brings_no_note(answering: Callable[..., Answerer]) -> None:
     """In a second batch, of every shard that knows it; not where a note speaks of it already."""
 
