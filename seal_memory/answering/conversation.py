@@ -20,7 +20,7 @@ from seal_memory.ledger.arguments import require_sequence
 from seal_memory.records import Role
 
 LONG_CHAT = 8  # messages; a longer conversation is nothing that an adapter was trained to continue
-_KEPT = ("name", "tool_call_id", "tool_calls")  # message keys that chat templates may use beside role and content
+_KEPT = ("name", "tool_call_id")  # message keys that chat templates may use beside role and content
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,20 @@ def chat_prompt(messages: Sequence[Mapping[str, Any]]) -> tuple[Prompt, str]:
         raise InputError(
             "chat needs messages that end with a user message that has text, or with a tool's results after one."
         )
-    kept = [{k: m[k] for k in _KEPT if m.get(k)} for m in messages]
+    kept = [_kept(m, f"message {n}") for n, m in enumerate(messages)]
     chat = [{"role": p.role.value, "content": p.text, **more} for p, more in zip(parsed, kept, strict=True)]
     return Prompt(chat), said[-1]
+
+
+def _kept(message: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a chat template may use of a message beside role and content. Raises `InputError` for a broken call."""
+    kept: dict[str, Any] = {key: message[key] for key in _KEPT if isinstance(message.get(key), str)}
+    calls = message.get("tool_calls") or ()
+    for call in calls if isinstance(calls, list | tuple) else (calls,):
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            raise InputError(f"{where}: 'tool_calls' needs a list of calls, each with a function and its name")
+    return kept | ({"tool_calls": list(calls)} if calls else {})
 
 
 def text_prompt(text: str) -> tuple[Prompt, str]:

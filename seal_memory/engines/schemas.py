@@ -86,7 +86,9 @@ class _Vocabulary:
         return self.tokens.greedy_tokenize(character)[0]
 
     def mask(self, matcher: LLMatcher) -> Allowed:
-        """The tokens that the matcher allows next."""
+        """The tokens that the matcher allows next. Raises `InputError` where the schema is too much for it."""
+        if matcher.is_error():
+            raise InputError(f"The JSON schema cannot be followed: {matcher.get_error().splitlines()[0]}")
         bits = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
         return np.unpackbits(bits, bitorder="little")[: self.tokens.vocab_size].astype(np.bool_)
 

@@ -34,6 +34,7 @@ from seal_memory.server import (
     page_files,
     quarantine_api,
     relay,
+    responses,
 )
 from seal_memory.server.keys import KeyStore
 from seal_memory.server.metrics import Metrics
@@ -108,8 +109,9 @@ def make_app(
     app = _app_without_routes()
     app.state.server = server
     errors.install(app)
-    answering = chat if upstream is None else relay
-    for module in (page_files, health, answering, memory_api, browse_api, learned_api, quarantine_api, jobs_api):
+    answering = (chat, responses) if upstream is None else (relay,)
+    memory_routes = (memory_api, browse_api, learned_api, quarantine_api, jobs_api)
+    for module in (page_files, health, *answering, *memory_routes):
         app.include_router(module.router)
     app.include_router(chat.models_router)
     app.include_router(export_api.router)

@@ -70,7 +70,7 @@ async def chat_completions(
     server = server_of(request)
     check_model(server, body.model)
     exchange = await server.in_thread(
-        partial(prepare_chat, server, caller, body, _request_options(server, body, observe, session))
+        partial(prepare_chat, server, caller, body, request_options(server, body, observe, session))
     )
     return await _answer(request, server, exchange, body, _CHAT)
 
@@ -87,7 +87,7 @@ async def completions(
     server = server_of(request)
     check_model(server, body.model)
     exchange = await server.in_thread(
-        partial(prepare_completion, server, caller, body, _request_options(server, body, observe, session))
+        partial(prepare_completion, server, caller, body, request_options(server, body, observe, session))
     )
     return await _answer(request, server, exchange, body, _TEXT)
 
@@ -114,7 +114,7 @@ def check_model(server: Server, wanted: str) -> None:
         raise ApiError(404, "model_not_found", f"Unknown model {wanted!r}; this server has only {server.name!r}.")
 
 
-def _request_options(server: Server, body: Generation, observe: bool | None, session: str | None) -> RequestOptions:
+def request_options(server: Server, body: Generation, observe: bool | None, session: str | None) -> RequestOptions:
     options = body.seal_memory
     wanted = observe if options.observe is None else options.observe
     return RequestOptions(wanted, options.session or session or None, options.mode or server.mode)
@@ -138,19 +138,19 @@ async def _answer(
             events, media_type="text/event-stream", headers={**headers, "Cache-Control": "no-cache"}
         )
     try:
-        answers = await _collect(request, server, exchange.caller, work)
+        answers = await collect(request, server, exchange.caller, work)
     except ClientGone:
         return Response(status_code=499)
     whole = {
         **head,
         "choices": [formats.choice(n, a) for n, a in enumerate(answers)],
         "usage": shape.usage_of(answers, len(exchange.ready)),
-        "seal_memory": _origin(exchange, answers),
+        "seal_memory": origin(exchange, answers),
     }
     return JSONResponse(whole, headers=headers)
 
 
-async def _collect(request: Request, server: Server, caller: Caller, work: StreamedWork[list[Answer]]) -> list[Answer]:
+async def collect(request: Request, server: Server, caller: Caller, work: StreamedWork[list[Answer]]) -> list[Answer]:
     """All answers. The work is cancelled when the client disconnects or its key is revoked."""
 
     async def watch() -> None:
@@ -158,7 +158,7 @@ async def _collect(request: Request, server: Server, caller: Caller, work: Strea
             await asyncio.sleep(POLL_SECONDS)
         work.cancel()
 
-    watchers = [asyncio.create_task(watch()), asyncio.create_task(_watch_key(server, caller, work))]
+    watchers = [asyncio.create_task(watch()), asyncio.create_task(watch_key(server, caller, work))]
     try:
         async for _ in work.pieces():
             pass
@@ -169,7 +169,7 @@ async def _collect(request: Request, server: Server, caller: Caller, work: Strea
             watcher.cancel()
 
 
-async def _watch_key(server: Server, caller: Caller, work: StreamedWork[list[Answer]]) -> None:
+async def watch_key(server: Server, caller: Caller, work: StreamedWork[list[Answer]]) -> None:
     """Cancel the work once the caller's key is revoked."""
     while caller.key is not None:
         await asyncio.sleep(POLL_SECONDS)
@@ -188,7 +188,7 @@ async def _events(
 ) -> AsyncIterator[bytes]:
     """Server-sent events of a streamed answer: text pieces, last chunk of each choice, optional usage, [DONE]."""
     start = {**head, "usage": None} if body.include_usage_chunk else dict(head)
-    watcher = asyncio.create_task(_watch_key(exchange.server, exchange.caller, work))
+    watcher = asyncio.create_task(watch_key(exchange.server, exchange.caller, work))
     try:
         if formats is _CHAT:
             for n in range(exchange.choices):
@@ -217,11 +217,11 @@ def _ends(
         yield from ({**start, "choices": [delta]} for delta in shape.chat_calls(n, answer))
         chunk = {**start, "choices": [formats.end(n, answer)]}
         if n + 1 == len(answers):
-            chunk["seal_memory"] = _origin(exchange, answers)
+            chunk["seal_memory"] = origin(exchange, answers)
         yield chunk
 
 
-def _origin(exchange: Exchange, answers: Sequence[Answer]) -> dict[str, Any]:
+def origin(exchange: Exchange, answers: Sequence[Answer]) -> dict[str, Any]:
     """The field `seal_memory` of a finished exchange."""
     return shape.origin_of(
         answers,

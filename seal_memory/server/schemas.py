@@ -102,7 +102,7 @@ class Message(BaseModel):
     attachments: Off = None
 
 
-def _check_contract(field: str | None, fields: dict[str, Any]) -> None:
+def _check_contract(field: str, fields: dict[str, Any]) -> None:
     """Raises ValueError for a field that says nothing usable about the answer."""
     try:
         parse_contract(**{name: value for name, value in fields.items() if value is not None})

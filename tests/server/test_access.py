@@ -29,6 +29,7 @@ CHAT = [{"role": "user", "content": "Who built the lighthouse at Korrin Bay?"}]
 BODIES: dict[str, Any] = {
     "/v1/chat/completions": {"model": "tiny", "messages": CHAT, "max_tokens": 2},
     "/v1/completions": {"model": "tiny", "prompt": "x", "max_tokens": 2},
+    "/v1/responses": {"model": "tiny", "input": CHAT, "max_output_tokens": 2},
     "/v1/memory/observe": {"text": "x y z"},
     "/v1/memory/observe/batch": {"items": [{"text": "x y z"}]},
     "/v1/memory/ask": {"question": CHAT[0]["content"], "mode": "retrieval"},

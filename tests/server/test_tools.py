@@ -149,6 +149,14 @@ def test_a_tools_result_goes_back_into_the_chat(site: Site) -> None:
     assert not any(role == "assistant" and "arguments" in text for role, text in texts)
 
 
+@pytest.mark.parametrize("calls", [["x"], "x", [{}], [{"function": {"name": 5}}], [{"function": "f"}]])
+def test_a_broken_call_in_the_history_is_named(site: Site, calls: Any) -> None:
+    history = [*CHAT, {"role": "assistant", "content": None, "tool_calls": calls}, {"role": "tool", "content": "12:10"}]
+    answer = site.post("/v1/chat/completions", {**MORE, "messages": history})
+    assert answer.status_code == 400
+    assert "message 1: 'tool_calls'" in answer.json()["error"]["message"]
+
+
 def test_a_tool_that_cannot_be_used_is_named(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as error:
         client.chat.completions.create(**MORE, tools=[NOW], tool_choice={"type": "function", "function": {"name": "x"}})
