@@ -526,7 +526,7 @@ def test_chat_continues_a_conversation(open_memory: Open, monkeypatch: pytest.Mo
     messages: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Hello"},
-        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "look"}}]},
         {"role": "user", "content": [{"type": "text", "text": QUIZ["monday"][0]}]},
     ]
     answer = memory.chat(messages, mode="weights", max_tokens=3)

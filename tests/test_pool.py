@@ -209,7 +209,7 @@ def test_a_conversation_is_checked_before_it_runs(pool: MemoryPool) -> None:
     with pool.memory("a") as memory:
         memory.observe(LIGHTHOUSE)
         chat = [{"role": "user", "content": "Who built the lighthouse at Korrin Bay?"}]
-        for mode in ("weights", "retrieval", "hybrid"):
+        for mode in ("weights", "retrieval", "hybrid", "compose"):
             ready = memory.converse(chat, mode=mode, decoding=Decoding(5, temperature=1.0, seed=1), n=2)
             told = ["", ""]
 
@@ -223,4 +223,4 @@ def test_a_conversation_is_checked_before_it_runs(pool: MemoryPool) -> None:
         with pytest.raises(InputError, match="context"):
             memory.converse(chat, decoding=Decoding(100_000))
         with pytest.raises(InputError, match="tools"):
-            memory.converse(chat, tools=[{"type": "function", "function": {"name": "f"}}])
+            memory.converse(chat, tools=[{"type": "web_search"}])

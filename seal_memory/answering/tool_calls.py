@@ -18,7 +18,7 @@ from typing import Any
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+_FENCE = re.compile(r"```(?:json)?(.*?)```", re.DOTALL)
 _PYTHON_TAG = "<|python_tag|>"  # Llama 3's mark before a call
 _JSON_STARTS = ("{", "[", "```", _PYTHON_TAG)
 

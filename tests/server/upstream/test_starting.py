@@ -86,7 +86,7 @@ def test_serve_takes_an_upstream_and_its_key_from_the_environment(
     _run("serve", "--upstream", "https://api.example.com/v1", "--upstream-model", "big")
     (options,) = started
     assert options.upstream == Upstream("https://api.example.com/v1", "big", "sk-up")
-    assert options.mode == "hybrid"
+    assert options.mode is None
 
 
 @pytest.mark.parametrize(
