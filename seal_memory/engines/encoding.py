@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from seal_memory.engines import chat_format
@@ -105,7 +106,7 @@ class Encoder:
         template = self.tokenizer.chat_template
         return form_of(template if isinstance(template, str) else str(template), shows_tools=self._shows_tools)
 
-    @property
+    @cached_property
     def _shows_tools(self) -> bool:
         """Whether the chat template has a place for tools."""
         return self._render(_PROBE_CHAT, [_PROBE_TOOL]) != self._render(_PROBE_CHAT, ())
